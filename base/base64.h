@@ -9,7 +9,8 @@
 
 /* Adds the encoding of `bytes`, padded, without line breaks. */
 ERR_RETURN enum err base64_encode(struct span bytes, struct buf *out);
-/* Adds the decoding of `text`; strict: canonical padding, no blanks. ERR_MALFORMED otherwise, then `out` is as before. */
+/* Adds the decoding of `text`; strict: canonical padding, no blanks. ERR_MALFORMED otherwise, then `out` is as before.
+ */
 ERR_RETURN enum err base64_decode(struct span text, struct buf *out);
 
 #endif

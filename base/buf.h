@@ -15,8 +15,8 @@
 #include <stdarg.h>
 
 struct buf {
-    char *data;     /* never NULL after buf_init; an empty static string before the first addition */
-    size_t len;     /* bytes in use, without the NUL */
+    char *data; /* never NULL after buf_init; an empty static string before the first addition */
+    size_t len; /* bytes in use, without the NUL */
     size_t capacity;
     size_t len_max;
     bool is_secret;
@@ -46,7 +46,8 @@ void buf_truncate(struct buf *buf, size_t len);
 
 /* Borrows the content; valid until the next change. */
 struct span buf_span(const struct buf *buf);
-/* Hands the NUL-terminated content over (to be freed by the caller) and empties the buffer; NULL when memory is short. */
+/* Hands the NUL-terminated content over (to be freed by the caller) and empties the buffer; NULL when memory is short.
+ */
 char *buf_take(struct buf *buf);
 
 #endif

@@ -20,7 +20,8 @@
 struct conn;
 
 struct conn_handlers {
-    /* The connection stands, and under TLS the handshake and the certificate check are done. Also after conn_start_tls. */
+    /* The connection stands, and under TLS the handshake and the certificate check are done. Also after conn_start_tls.
+     */
     void (*on_ready)(struct conn *conn, void *owner);
     /* There is new input (conn_input). */
     void (*on_input)(struct conn *conn, void *owner);
@@ -42,12 +43,14 @@ struct conn_options {
 
 /* Takes over an accepted, non-blocking socket. With `context` the peer must begin with a TLS handshake. */
 ERR_RETURN enum err conn_accept(const struct conn_options *options, int fd, SSL_CTX *context, struct conn **conn_out);
-/* Connects to host:port, resolving names with `dns` (NULL: only literal addresses); all addresses are tried in turn. With
-   `context` TLS is spoken from the first byte. The outcome comes as on_ready or on_close, never before this returns. */
+/* Connects to host:port, resolving names with `dns` (NULL: only literal addresses); all addresses are tried in turn.
+   With `context` TLS is spoken from the first byte. The outcome comes as on_ready or on_close, never before this
+   returns. */
 ERR_RETURN enum err conn_connect(const struct conn_options *options, struct evdns_base *dns, const char *host, int port,
                                  SSL_CTX *context, uint32_t connect_timeout_ms, struct conn **conn_out);
-/* Changes to TLS in mid-connection (STARTTLS). All input that was received in clear is thrown away first (design 1.1.9);
-   output must have been drained. `host` is checked for clients and ignored for servers. on_ready fires when it stands. */
+/* Changes to TLS in mid-connection (STARTTLS). All input that was received in clear is thrown away first
+   (design 1.1.9); output must have been drained. `host` is checked for clients and ignored for servers. on_ready fires
+   when it stands. */
 ERR_RETURN enum err conn_start_tls_server(struct conn *conn, SSL_CTX *context);
 ERR_RETURN enum err conn_start_tls_client(struct conn *conn, SSL_CTX *context, const char *host);
 
@@ -59,7 +62,8 @@ size_t conn_output_len(const struct conn *conn);
 /* Stops or resumes reading (a session that waits for something else takes no more input). */
 void conn_pause(struct conn *conn);
 void conn_resume(struct conn *conn);
-/* on_close(ERR_TIMEOUT) unless the peer sends something (or takes output that is waiting) within `timeout_ms`; 0: never. */
+/* on_close(ERR_TIMEOUT) unless the peer sends something (or takes output that is waiting) within `timeout_ms`; 0:
+ * never. */
 void conn_set_timeout(struct conn *conn, uint32_t timeout_ms);
 /* Says what is being done, for log lines about this connection; `doing` must be static. */
 void conn_doing(struct conn *conn, const char *doing);
@@ -73,7 +77,8 @@ const char *conn_peer(const struct conn *conn);
 /* True if both ends are loopback addresses. */
 bool conn_is_loopback(const struct conn *conn);
 
-/* Sends what waits in the output (for at most ten seconds), then closes and frees by itself; no callback fires any more. */
+/* Sends what waits in the output (for at most ten seconds), then closes and frees by itself; no callback fires any
+ * more. */
 void conn_finish(struct conn **conn);
 /* Closes at once and frees; no callback fires any more. */
 void conn_free(struct conn **conn);

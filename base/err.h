@@ -14,14 +14,14 @@
 
 enum err {
     ERR_OK = 0,
-    ERR_AGAIN,            /* not an error: more input is needed, or nothing is there yet */
-    ERR_END,              /* not an error: the other side closed in an orderly way */
+    ERR_AGAIN, /* not an error: more input is needed, or nothing is there yet */
+    ERR_END,   /* not an error: the other side closed in an orderly way */
     /* the machine */
     ERR_MEMORY,
     ERR_IO,
     ERR_DISK_FULL,
     ERR_INTERNAL,
-    ERR_BUSY,             /* too much is under way already */
+    ERR_BUSY, /* too much is under way already */
     /* what a client said */
     ERR_COMMAND_UNKNOWN,
     ERR_COMMAND_SYNTAX,
@@ -35,7 +35,7 @@ enum err {
     ERR_AUTH_MECHANISM,
     ERR_AUTH_CANCELLED,
     ERR_TLS_REQUIRED,
-    ERR_NOT_OWNER,        /* a stranger on this machine, or beyond it, knocks at a listener */
+    ERR_NOT_OWNER, /* a stranger on this machine, or beyond it, knocks at a listener */
     ERR_TOO_MANY_RECIPIENTS,
     ERR_NO_RECIPIENTS,
     /* the message */
@@ -43,16 +43,16 @@ enum err {
     ERR_BARE_CR_LF,
     ERR_NUL,
     ERR_MALFORMED,
-    ERR_LIMIT,            /* too deep, too many parts, too long a header */
+    ERR_LIMIT, /* too deep, too many parts, too long a header */
     ERR_NEEDS_8BIT,
     ERR_NEEDS_SMTPUTF8,
     /* policy and keys */
-    ERR_REFUSED,          /* a plan nobody made: the zero value */
+    ERR_REFUSED, /* a plan nobody made: the zero value */
     ERR_NO_KEY,
     ERR_NO_SIGNING_KEY,
     ERR_NOT_OWN_FROM,
     ERR_MIXED,
-    ERR_TOO_MANY_GROUPS,          /* seen at RCPT: the client may send the rest in another transaction */
+    ERR_TOO_MANY_GROUPS, /* seen at RCPT: the client may send the rest in another transaction */
     ERR_TOO_MANY_GROUPS_FINAL,
     ERR_KEY_LOCKED,
     ERR_KEY_UNUSABLE,
@@ -66,12 +66,12 @@ enum err {
     ERR_TIMEOUT,
     /* workers and records */
     ERR_WORKER,
-    ERR_PEER_PROTOCOL,    /* a malformed message between our own processes */
+    ERR_PEER_PROTOCOL, /* a malformed message between our own processes */
     ERR_STORE,
     /* cryptography */
     ERR_ENGINE,
-    ERR_DECRYPT,          /* all failures to decrypt look alike (design 1.1.7) */
-    ERR_NOT_SEALED,       /* a result that should be encrypted is not */
+    ERR_DECRYPT,    /* all failures to decrypt look alike (design 1.1.7) */
+    ERR_NOT_SEALED, /* a result that should be encrypted is not */
     /* command line and configuration */
     ERR_NOT_FOUND,
     ERR_EXISTS,
@@ -82,12 +82,12 @@ enum err {
 
 /* One row of the table. All strings are static. */
 struct err_entry {
-    const char *name;        /* stable, for logs and --json: "no-key" */
-    int smtp_code;           /* 250, 4xx or 5xx */
-    const char *enhanced;    /* RFC 3463 enhanced status code: "5.7.5" */
-    const char *imap_code;   /* RFC 5530 response code without brackets, or NULL */
-    const char *pop3_code;   /* RFC 2449/3206 response code without brackets, or NULL */
-    const char *sentence;    /* what happened, for a person; no final full stop */
+    const char *name;      /* stable, for logs and --json: "no-key" */
+    int smtp_code;         /* 250, 4xx or 5xx */
+    const char *enhanced;  /* RFC 3463 enhanced status code: "5.7.5" */
+    const char *imap_code; /* RFC 5530 response code without brackets, or NULL */
+    const char *pop3_code; /* RFC 2449/3206 response code without brackets, or NULL */
+    const char *sentence;  /* what happened, for a person; no final full stop */
 };
 
 /* Borrows the row of `err`; an unknown value gets the row of ERR_INTERNAL. Never NULL. */

@@ -1,10 +1,10 @@
 /*
  * Small typed messages between privyseal's own processes, over SOCK_SEQPACKET pairs.
  *
- * One datagram is one message: a 16-bit type, then fields in an order that sender and receiver agree on, each with a tag
- * for its kind; files travel beside it. The receiver trusts nothing: a field of another kind, a length that does not fit,
- * a missing or a surplus field or file make the message malformed (ERR_PEER_PROTOCOL), after which the caller ends that
- * peer. Blocking and non-blocking sockets both work; ERR_AGAIN says that a non-blocking one would block.
+ * One datagram is one message: a 16-bit type, then fields in an order that sender and receiver agree on, each with a
+ * tag for its kind; files travel beside it. The receiver trusts nothing: a field of another kind, a length that does
+ * not fit, a missing or a surplus field or file make the message malformed (ERR_PEER_PROTOCOL), after which the caller
+ * ends that peer. Blocking and non-blocking sockets both work; ERR_AGAIN says that a non-blocking one would block.
  */
 #ifndef BASE_IPC_H
 #define BASE_IPC_H

@@ -1,8 +1,9 @@
 /*
  * Log lines: one per event, to stderr (with the systemd priority prefix when the journal listens) and nowhere else.
  *
- * No message content, no password, no key material is ever passed in here. What came from outside is made harmless: control
- * bytes are printed as \xNN and a line is cut at 1,000 bytes. Used in every process; the process name stands in each line.
+ * No message content, no password, no key material is ever passed in here. What came from outside is made harmless:
+ * control bytes are printed as \xNN and a line is cut at 1,000 bytes. Used in every process; the process name stands in
+ * each line.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H

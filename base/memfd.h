@@ -1,8 +1,9 @@
 /*
  * Message bodies between processes: anonymous memory files, written by one side, sealed, and mapped by the other.
  *
- * The writer fills the file, then memfd_seal forbids write, grow, shrink and further sealing. The reader trusts nothing:
- * memfd_map checks the seals and the size first, so what it parsed cannot change under it. No file on disk is involved.
+ * The writer fills the file, then memfd_seal forbids write, grow, shrink and further sealing. The reader trusts
+ * nothing: memfd_map checks the seals and the size first, so what it parsed cannot change under it. No file on disk is
+ * involved.
  */
 #ifndef BASE_MEMFD_H
 #define BASE_MEMFD_H

@@ -10,7 +10,7 @@
 #include "base/span.h"
 
 struct secret {
-    char *data;     /* NUL-terminated; NULL when empty */
+    char *data; /* NUL-terminated; NULL when empty */
     size_t len;
 };
 

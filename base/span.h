@@ -43,7 +43,8 @@ size_t span_find(struct span span, size_t from, struct span needle);
 /* The same, ignoring ASCII case. */
 size_t span_find_case(struct span span, size_t from, struct span needle);
 
-/* Takes the text up to the first `separator` off the front of `*rest` (and the separator); false when `*rest` is none. */
+/* Takes the text up to the first `separator` off the front of `*rest` (and the separator); false when `*rest` is none.
+ */
 bool span_take_until(struct span *rest, char separator, struct span *piece_out);
 
 /* The whole span as a decimal number: digits only, at least one, at most `max`; false otherwise. */

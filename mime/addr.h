@@ -1,6 +1,6 @@
 /*
- * Addresses in header fields (RFC 5322 §3.4, with groups, comments, quoted strings, obsolete forms and UTF-8 of RFC 6532) and
- * the one form in which privyseal compares them.
+ * Addresses in header fields (RFC 5322 §3.4, with groups, comments, quoted strings, obsolete forms and UTF-8 of RFC
+ * 6532) and the one form in which privyseal compares them.
  */
 #ifndef MIME_ADDR_H
 #define MIME_ADDR_H
@@ -22,11 +22,12 @@ typedef enum err (*mime_addr_fn)(const struct mime_addr *addr, void *context);
 ERR_RETURN enum err mime_addr_walk(struct span value, mime_addr_fn fn, void *context);
 
 /* One bare addr-spec (no display name, no angle brackets) in the form used for comparing: local part unquoted where the
-   quotes are not needed and otherwise as it stands, domain in lower case, IDN as A-labels (libidn2). The local part keeps
-   its case. ERR_ADDRESS_SYNTAX for anything with CR, LF, NUL, no "@", an empty side, or a side that is too long. */
+   quotes are not needed and otherwise as it stands, domain in lower case, IDN as A-labels (libidn2). The local part
+   keeps its case. ERR_ADDRESS_SYNTAX for anything with CR, LF, NUL, no "@", an empty side, or a side that is too long.
+ */
 ERR_RETURN enum err mime_addr_normalise(struct span addr_spec, char address_out[MIME_ADDR_SIZE]);
-/* True if two normal forms name the same mailbox as keys and rules see it: ASCII case ignored on both sides (OpenPGP user IDs
-   and certificates are compared so by every mail program). */
+/* True if two normal forms name the same mailbox as keys and rules see it: ASCII case ignored on both sides (OpenPGP
+   user IDs and certificates are compared so by every mail program). */
 bool mime_addr_is_same(const char *a, const char *b);
 /* The part after the last "@" of a normal form. */
 const char *mime_addr_domain(const char *address);

@@ -1,8 +1,8 @@
 /*
  * Content transfer encodings, piece by piece (RFC 2045 §6).
  *
- * Decoders are lenient as mail programs are (base64 with foreign characters, quoted-printable with bad escapes) and bounded by
- * the maximum of the buffer they write to. Encoders write CRLF lines of at most 76 columns.
+ * Decoders are lenient as mail programs are (base64 with foreign characters, quoted-printable with bad escapes) and
+ * bounded by the maximum of the buffer they write to. Encoders write CRLF lines of at most 76 columns.
  */
 #ifndef MIME_ENCODING_H
 #define MIME_ENCODING_H
@@ -25,8 +25,8 @@ struct mime_coder {
 /* Decodes the next piece; 7bit, 8bit, binary and unknown encodings copy. */
 ERR_RETURN enum err mime_decode_feed(struct mime_coder *coder, struct span bytes, struct buf *out);
 ERR_RETURN enum err mime_decode_end(struct mime_coder *coder, struct buf *out);
-/* Encodes the next piece as quoted-printable or base64. Quoted-printable protects trailing blanks, "From " at a line's start and
-   a lone dot, so that the result is safe to sign (RFC 3156 §3, §5). */
+/* Encodes the next piece as quoted-printable or base64. Quoted-printable protects trailing blanks, "From " at a line's
+   start and a lone dot, so that the result is safe to sign (RFC 3156 §3, §5). */
 ERR_RETURN enum err mime_encode_feed(struct mime_coder *coder, struct span bytes, struct buf *out);
 ERR_RETURN enum err mime_encode_end(struct mime_coder *coder, struct buf *out);
 

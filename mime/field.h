@@ -1,8 +1,8 @@
 /*
  * Header fields as they stand: found, read and left out without ever being printed again (RFC 5322 §2.2).
  *
- * A header is a span that may end with its empty line. A line that is no field (no colon, bad name) belongs to no field:
- * mime_field_next gives it back with an empty name, so that whoever copies a header loses nothing.
+ * A header is a span that may end with its empty line. A line that is no field (no colon, bad name) belongs to no
+ * field: mime_field_next gives it back with an empty name, so that whoever copies a header loses nothing.
  */
 #ifndef MIME_FIELD_H
 #define MIME_FIELD_H
@@ -27,8 +27,8 @@ bool mime_field_is_structural(const struct mime_field *field);
 
 /* Adds the value without line ends and without leading and trailing blanks (RFC 5322 §2.2.3). */
 ERR_RETURN enum err mime_field_unfold(struct span value, struct buf *out);
-/* Adds "Name: value CRLF", folded at blanks so that no line passes 78 columns where that is possible. The value must hold
-   no CR, LF or NUL (ERR_MALFORMED). */
+/* Adds "Name: value CRLF", folded at blanks so that no line passes 78 columns where that is possible. The value must
+   hold no CR, LF or NUL (ERR_MALFORMED). */
 ERR_RETURN enum err mime_field_add(struct buf *out, const char *name, struct span value);
 
 #endif

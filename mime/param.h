@@ -1,8 +1,8 @@
 /*
  * Content-Type, Content-Disposition and other structured values with parameters (RFC 2045 §5.1, RFC 2183, RFC 2231).
  *
- * Lenient in what mail in the wild gets wrong (blanks, missing quotes, unencoded 8bit), strict in what could be read in two
- * ways: of two parameters with one name the first counts, as in Dovecot.
+ * Lenient in what mail in the wild gets wrong (blanks, missing quotes, unencoded 8bit), strict in what could be read in
+ * two ways: of two parameters with one name the first counts, as in Dovecot.
  */
 #ifndef MIME_PARAM_H
 #define MIME_PARAM_H

@@ -1,18 +1,19 @@
 /*
  * The map of a message: a tree of offsets into bytes that never change (RFC 5322, RFC 2045-2049).
  *
- * The parser is incremental: it may be fed one byte at a time and gives the same map. It copies nothing out of the message
- * but a few words (types, boundaries) and never fails because of what a message says: what is not a proper multipart is a
- * leaf, as a mail program would show it. It stops with ERR_LIMIT at the limits below, which hold before the interface:
+ * The parser is incremental: it may be fed one byte at a time and gives the same map. It copies nothing out of the
+ * message but a few words (types, boundaries) and never fails because of what a message says: what is not a proper
+ * multipart is a leaf, as a mail program would show it. It stops with ERR_LIMIT at the limits below, which hold before
+ * the interface:
  *
  *   parts                       parts_max       (10,000)
  *   nesting                     depth_max       (100)
  *   one header, in bytes        header_max      (1 MiB)
  *   a boundary                  70 bytes are legal (RFC 2046 §5.1.1); up to MIME_BOUNDARY_MAX are understood
  *
- * Invariants: header_at <= body_at <= body_end; children lie within their parent's body, in order, without overlap; the CRLF
- * before a boundary line belongs to the boundary (RFC 2046 §5.1.1). Lines end at CRLF or at a bare LF, as IMAP servers see
- * them; flags tell where a message has bare ones. Used in keepers and in net (on sealed results); no I/O.
+ * Invariants: header_at <= body_at <= body_end; children lie within their parent's body, in order, without overlap; the
+ * CRLF before a boundary line belongs to the boundary (RFC 2046 §5.1.1). Lines end at CRLF or at a bare LF, as IMAP
+ * servers see them; flags tell where a message has bare ones. Used in keepers and in net (on sealed results); no I/O.
  */
 #ifndef MIME_PART_H
 #define MIME_PART_H
@@ -30,7 +31,11 @@ struct mime_limits {
 };
 #define MIME_LIMITS_DEFAULT ((struct mime_limits){10000, 100, 1048576})
 
-enum mime_kind { MIME_LEAF, MIME_MULTIPART, MIME_MESSAGE /* message/rfc822 and message/global: one child, the enclosed */ };
+enum mime_kind {
+    MIME_LEAF,
+    MIME_MULTIPART,
+    MIME_MESSAGE /* message/rfc822 and message/global: one child, the enclosed */
+};
 
 enum mime_encoding { MIME_7BIT, MIME_8BIT, MIME_BINARY, MIME_QUOTED_PRINTABLE, MIME_BASE64, MIME_ENCODING_UNKNOWN };
 
@@ -50,17 +55,17 @@ struct mime_part {
     struct mime_part *parent, *first_child, *next; /* next: the following sibling */
     enum mime_kind kind;
     enum mime_encoding encoding;
-    char type[MIME_TYPE_MAX];         /* lower case, "text"; defaults applied (RFC 2045 §5.2, message/rfc822 in digests) */
+    char type[MIME_TYPE_MAX]; /* lower case, "text"; defaults applied (RFC 2045 §5.2, message/rfc822 in digests) */
     char subtype[MIME_TYPE_MAX];
     char boundary[MIME_BOUNDARY_MAX + 1];
-    size_t header_at;                 /* first byte of the header */
-    size_t body_at;                   /* first byte after the header's empty line */
+    size_t header_at; /* first byte of the header */
+    size_t body_at;   /* first byte after the header's empty line */
     size_t body_end;
-    size_t header_lines, body_lines;  /* line ends in each; the header's empty line counts */
+    size_t header_lines, body_lines;   /* line ends in each; the header's empty line counts */
     unsigned header_flags, body_flags; /* enum mime_flag */
-    unsigned depth;                   /* 0 for the message itself */
-    bool is_closed;                   /* multiparts: the closing boundary was seen */
-    bool has_preamble, has_epilogue;  /* multiparts: other text than line ends before the first or after the last part */
+    unsigned depth;                    /* 0 for the message itself */
+    bool is_closed;                    /* multiparts: the closing boundary was seen */
+    bool has_preamble, has_epilogue; /* multiparts: other text than line ends before the first or after the last part */
 };
 
 struct mime_tree {

@@ -12,7 +12,7 @@ struct mime_pieces {
     struct mime_piece {
         struct span bytes;
         char *owned; /* freed with the pieces; NULL if borrowed */
-    } *items;
+    } * items;
     size_t len, capacity;
     size_t size; /* bytes in all */
 };
@@ -25,7 +25,8 @@ ERR_RETURN enum err mime_pieces_borrow(struct mime_pieces *pieces, struct span b
 ERR_RETURN enum err mime_pieces_copy(struct mime_pieces *pieces, struct span bytes);
 /* Adds the content of `text` and empties it. */
 ERR_RETURN enum err mime_pieces_take(struct mime_pieces *pieces, struct buf *text);
-/* Copies up to `count` bytes from byte `at` on; returns how many. Sequential reading is O(1) with `*hint` kept (start: 0). */
+/* Copies up to `count` bytes from byte `at` on; returns how many. Sequential reading is O(1) with `*hint` kept (start:
+ * 0). */
 size_t mime_pieces_read(const struct mime_pieces *pieces, size_t at, void *target, size_t count, size_t *hint);
 /* Appends all bytes to a memfd that may grow to `size_max`. */
 ERR_RETURN enum err mime_pieces_write(const struct mime_pieces *pieces, int fd, size_t size_max);

@@ -1,11 +1,12 @@
 /*
- * The client side of one SMTP session: two functions at heart, one that enters a state and sends, one that takes a reply in a
- * state (RFC 5321, 3207, 4954, 2920).
+ * The client side of one SMTP session: two functions at heart, one that enters a state and sends, one that takes a
+ * reply in a state (RFC 5321, 3207, 4954, 2920).
  *
- * Runs in the net process. It connects, reads the greeting, says EHLO, does STARTTLS if asked (then forgets all that was said
- * before, RFC 3207 §4.2) and EHLO again; then the owner gives it commands. They are queued and, where the server offers
- * PIPELINING, sent together; each gets its reply through its function, in order. When the connection ends, on_close fires
- * once and the functions of unanswered commands do not. Timeouts are those of RFC 5321 §4.5.3.2 times `timeout_percent`/100.
+ * Runs in the net process. It connects, reads the greeting, says EHLO, does STARTTLS if asked (then forgets all that
+ * was said before, RFC 3207 §4.2) and EHLO again; then the owner gives it commands. They are queued and, where the
+ * server offers PIPELINING, sent together; each gets its reply through its function, in order. When the connection
+ * ends, on_close fires once and the functions of unanswered commands do not. Timeouts are those of RFC 5321 §4.5.3.2
+ * times `timeout_percent`/100.
  */
 #ifndef SMTP_CLIENT_H
 #define SMTP_CLIENT_H
@@ -22,8 +23,9 @@ typedef void (*smtp_reply_fn)(struct smtp_client *client, const struct smtp_repl
 struct smtp_client_handlers {
     /* EHLO was answered (under TLS unless SMTP_CLEAR): smtp_client_features tells what the server offers. */
     void (*on_ready)(struct smtp_client *client, void *owner);
-    /* The connection is over or never stood: ERR_UPSTREAM_DOWN, _LOST, _TLS (also: STARTTLS not offered or refused), _PROTOCOL,
-       _REJECTED (the greeting or EHLO was refused; smtp_client_last_reply has the words) or ERR_TIMEOUT. The owner frees. */
+    /* The connection is over or never stood: ERR_UPSTREAM_DOWN, _LOST, _TLS (also: STARTTLS not offered or refused),
+       _PROTOCOL, _REJECTED (the greeting or EHLO was refused; smtp_client_last_reply has the words) or ERR_TIMEOUT. The
+       owner frees. */
     void (*on_close)(struct smtp_client *client, enum err why, void *owner);
 };
 
@@ -35,8 +37,8 @@ struct smtp_client_options {
     const char *host; /* copied */
     int port;
     enum smtp_security security;
-    SSL_CTX *tls;            /* NULL only with SMTP_CLEAR */
-    const char *hello_name;  /* EHLO argument; copied */
+    SSL_CTX *tls;             /* NULL only with SMTP_CLEAR */
+    const char *hello_name;   /* EHLO argument; copied */
     unsigned timeout_percent; /* 100; tests make it shorter */
 };
 
@@ -50,9 +52,9 @@ void smtp_client_quit(struct smtp_client **client);
 const struct smtp_features *smtp_client_features(const struct smtp_client *client);
 const struct smtp_reply *smtp_client_last_reply(const struct smtp_client *client);
 
-/* AUTH with a decoded initial response (not sent in the command if has_initial is false). `fn` fires for every reply: after 334
-   the owner goes on with smtp_client_auth_response or smtp_client_auth_cancel. The challenge in a 334 is reply->text, still
-   in base64. */
+/* AUTH with a decoded initial response (not sent in the command if has_initial is false). `fn` fires for every reply:
+   after 334 the owner goes on with smtp_client_auth_response or smtp_client_auth_cancel. The challenge in a 334 is
+   reply->text, still in base64. */
 ERR_RETURN enum err smtp_client_auth(struct smtp_client *client, enum sasl_mechanism mechanism, bool has_initial,
                                      struct span initial, smtp_reply_fn fn, void *context);
 ERR_RETURN enum err smtp_client_auth_response(struct smtp_client *client, struct span response);
@@ -64,7 +66,8 @@ ERR_RETURN enum err smtp_client_mail(struct smtp_client *client, const struct sm
                                      void *context);
 ERR_RETURN enum err smtp_client_rcpt(struct smtp_client *client, const struct smtp_rcpt *rcpt, smtp_reply_fn fn,
                                      void *context);
-/* DATA and, after 354, the message; `fn` gets the final reply or the refusal of DATA. `message` must stay until then. */
+/* DATA and, after 354, the message; `fn` gets the final reply or the refusal of DATA. `message` must stay until then.
+ */
 ERR_RETURN enum err smtp_client_data(struct smtp_client *client, struct span message, smtp_reply_fn fn, void *context);
 ERR_RETURN enum err smtp_client_reset(struct smtp_client *client, smtp_reply_fn fn, void *context);
 ERR_RETURN enum err smtp_client_noop(struct smtp_client *client, smtp_reply_fn fn, void *context);

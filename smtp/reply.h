@@ -10,9 +10,9 @@
 #define SMTP_REPLY_LINE_MAX 2048
 
 struct smtp_reply {
-    int code;              /* 200-599 */
-    char enhanced[12];     /* "2.1.5", or "" if the reply has none */
-    struct buf text;       /* the lines without code and enhanced code, separated by LF */
+    int code;          /* 200-599 */
+    char enhanced[12]; /* "2.1.5", or "" if the reply has none */
+    struct buf text;   /* the lines without code and enhanced code, separated by LF */
 };
 
 void smtp_reply_init(struct smtp_reply *reply);

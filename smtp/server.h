@@ -1,11 +1,11 @@
 /*
  * The server side of one SMTP session: protocol only (RFC 5321, 4954, 3030, 3207, 2920).
  *
- * Runs in the net process on a `struct conn`. It knows the grammar, the order of commands (a table), the limits, STARTTLS and
- * the collection of a message into a memfd; what a command means is the owner's business. One command is open at a time:
- * after a handler fires, further input waits (pipelining) until the owner answers with smtp_server_reply or one of its
- * forms, from within the handler or later. Commands that need no owner (NOOP, HELP, VRFY, EXPN, QUIT, errors) are answered
- * here. Twenty bad commands end a session with 421.
+ * Runs in the net process on a `struct conn`. It knows the grammar, the order of commands (a table), the limits,
+ * STARTTLS and the collection of a message into a memfd; what a command means is the owner's business. One command is
+ * open at a time: after a handler fires, further input waits (pipelining) until the owner answers with
+ * smtp_server_reply or one of its forms, from within the handler or later. Commands that need no owner (NOOP, HELP,
+ * VRFY, EXPN, QUIT, errors) are answered here. Twenty bad commands end a session with 421.
  */
 #ifndef SMTP_SERVER_H
 #define SMTP_SERVER_H
@@ -32,7 +32,7 @@ enum smtp_feature {
 
 /* What one side offers after EHLO. */
 struct smtp_features {
-    unsigned flags; /* enum smtp_feature */
+    unsigned flags;    /* enum smtp_feature */
     uint64_t size_max; /* with SMTP_HAS_SIZE; 0: no fixed limit */
     sasl_set mechanisms;
 };
@@ -40,8 +40,8 @@ struct smtp_features {
 struct smtp_server_handlers {
     /* EHLO or HELO came: answer with smtp_server_hello (now or later), or with a failure. */
     void (*on_hello)(struct smtp_server *server, void *owner);
-    /* AUTH: `initial` is decoded; has_initial is false if the client sent none. Answer with smtp_server_challenge, or with a
-       reply (235 makes the session authenticated). */
+    /* AUTH: `initial` is decoded; has_initial is false if the client sent none. Answer with smtp_server_challenge, or
+       with a reply (235 makes the session authenticated). */
     void (*on_auth)(struct smtp_server *server, enum sasl_mechanism mechanism, bool has_initial, struct span initial,
                     void *owner);
     /* The decoded answer to a challenge. A cancelled exchange ("*") is answered here and told with on_auth_cancel. */
@@ -50,8 +50,8 @@ struct smtp_server_handlers {
     /* MAIL and RCPT, parsed. A 2xx reply counts the recipient as accepted. */
     void (*on_mail)(struct smtp_server *server, const struct smtp_mail *mail, void *owner);
     void (*on_rcpt)(struct smtp_server *server, const struct smtp_rcpt *rcpt, void *owner);
-    /* A whole message, end of data seen, checks of smtp/data.h passed. `fd` is a sealed memfd that the owner now owns. The
-       transaction ends with the owner's reply. */
+    /* A whole message, end of data seen, checks of smtp/data.h passed. `fd` is a sealed memfd that the owner now owns.
+       The transaction ends with the owner's reply. */
     void (*on_message)(struct smtp_server *server, int fd, size_t size, void *owner);
     /* The transaction is over without a message: RSET, a second EHLO, a refused message. Answered here. */
     void (*on_reset)(struct smtp_server *server, void *owner);
@@ -63,13 +63,13 @@ struct smtp_server_options {
     struct event_base *base;
     const struct smtp_server_handlers *handlers; /* static */
     void *owner;
-    const char *host_name;     /* for the greeting; borrowed for the session's life */
-    SSL_CTX *tls;              /* NULL: STARTTLS is not offered */
-    bool is_tls_implicit;      /* the first byte is TLS */
-    bool may_auth_in_clear;    /* loopback */
-    bool is_repairing;         /* bare CR/LF: repair instead of refusing */
-    size_t recipients_max;     /* more get 452 4.5.3 */
-    uint64_t message_max;      /* bytes, whatever EHLO says */
+    const char *host_name;       /* for the greeting; borrowed for the session's life */
+    SSL_CTX *tls;                /* NULL: STARTTLS is not offered */
+    bool is_tls_implicit;        /* the first byte is TLS */
+    bool may_auth_in_clear;      /* loopback */
+    bool is_repairing;           /* bare CR/LF: repair instead of refusing */
+    size_t recipients_max;       /* more get 452 4.5.3 */
+    uint64_t message_max;        /* bytes, whatever EHLO says */
     uint32_t command_timeout_ms; /* RFC 5321 §4.5.3.2.7: 300,000 */
     uint32_t data_timeout_ms;
 };
@@ -82,8 +82,8 @@ void smtp_server_free(struct smtp_server **server);
 void smtp_server_reply(struct smtp_server *server, const struct smtp_reply *reply);
 void smtp_server_reply_text(struct smtp_server *server, int code, const char *enhanced, const char *text);
 void smtp_server_fail(struct smtp_server *server, enum err err, const char *detail);
-/* Answers EHLO or HELO; what is offered also decides which parameters are then accepted. STARTTLS and AUTH are left out where
-   they do not apply (already under TLS, in clear beyond loopback, already authenticated). */
+/* Answers EHLO or HELO; what is offered also decides which parameters are then accepted. STARTTLS and AUTH are left out
+   where they do not apply (already under TLS, in clear beyond loopback, already authenticated). */
 void smtp_server_hello(struct smtp_server *server, const struct smtp_features *features);
 /* Answers AUTH with "334 base64". */
 void smtp_server_challenge(struct smtp_server *server, struct span challenge);

@@ -1,0 +1,34 @@
+/*
+ * Opening an incoming message: from the message as the server holds it to the view (design 1.1 and 1.2).
+ *
+ * Runs in a keeper and in `privyseal open`. The view is written only after every check has passed; inner bytes are
+ * copied, never printed again. What cannot be opened is shown as it came, with a verdict.
+ */
+#ifndef CRYPTO_OPEN_H
+#define CRYPTO_OPEN_H
+
+#include "crypto/openpgp.h"
+#include "mime/part.h"
+
+struct crypto_open_options {
+    const struct keyring *keyring; /* for the trust in signers; current */
+    enum keyring_trust least;      /* least trust for `good`: KEYRING_FOUND */
+    uint64_t output_max;           /* bytes of the view and of each layer */
+    unsigned layers_max;           /* nested layers: 8 */
+    const char *authserv_id;       /* name for Authentication-Results; NULL: that field is not written */
+};
+
+struct crypto_opened {
+    struct crypto_verdict verdict;
+    bool is_changed;  /* the view differs from the message (beyond the verdict fields) */
+    char reason[128]; /* for a person: why it is failed or not good; "" otherwise */
+};
+
+/* Adds the view of `message` to `view_out` (a secret buffer). ERR_KEY_LOCKED: cannot be opened now, nothing written.
+   Other errors are the machine's; a message that is merely bad is ERR_OK with a verdict. */
+ERR_RETURN enum err crypto_open(struct keyring_gpg *gpg, const struct crypto_open_options *options, struct span message,
+                                struct buf *view_out, struct crypto_opened *opened_out);
+/* Adds `header` without privyseal's own verdict fields and without Authentication-Results of `authserv_id`. */
+ERR_RETURN enum err crypto_remove_verdicts(struct span header, const char *authserv_id, struct buf *out);
+
+#endif

@@ -1,0 +1,36 @@
+/*
+ * The four OpenPGP operations that sealing and opening need, through GPGME, with their results judged strictly
+ * (design 1.1.2 and 1.1.4). Runs in keepers and the command line.
+ */
+#ifndef CRYPTO_OPENPGP_H
+#define CRYPTO_OPENPGP_H
+
+#include "crypto/verdict.h"
+#include "keyring/gpg.h"
+#include "mime/pieces.h"
+
+/* Makes a detached armoured signature over `content`; `micalg_out` is the RFC 3156 name ("pgp-sha512"). */
+ERR_RETURN enum err crypto_openpgp_sign(struct keyring_gpg *gpg, const char *signer, const struct mime_pieces *content,
+                                        struct buf *signature_out, char micalg_out[24]);
+/* Encrypts `content` (and signs it if `signer` is not "") to the keys in the files `key_files`, armoured, appended to
+   `fd` up to `output_max` bytes with CRLF line ends. Fails if any recipient could not be used. */
+ERR_RETURN enum err crypto_openpgp_encrypt(struct keyring_gpg *gpg, const char *signer, const char *const *key_files,
+                                           size_t key_files_len, const struct mime_pieces *content, int fd,
+                                           uint64_t output_max);
+
+struct crypto_openpgp_opened {
+    struct buf text; /* plain text: empty unless everything below was checked */
+    struct crypto_signature signatures[8];
+    size_t signatures_len;
+    bool is_encrypted;
+};
+void crypto_openpgp_opened_fini(struct crypto_openpgp_opened *opened);
+/* Decrypts wholly, checks wholly (return code and mdc_method == 2), then gives the text. ERR_DECRYPT for every failure
+   that depends on the data, ERR_KEY_LOCKED if the key could not be unlocked. `text_max` bounds the expansion. */
+ERR_RETURN enum err crypto_openpgp_decrypt(struct keyring_gpg *gpg, struct span cipher, size_t text_max,
+                                           struct crypto_openpgp_opened *opened_out);
+/* Verifies a detached signature over `content`. */
+ERR_RETURN enum err crypto_openpgp_verify(struct keyring_gpg *gpg, struct span signature, struct span content,
+                                          struct crypto_openpgp_opened *opened_out);
+
+#endif

@@ -1,0 +1,74 @@
+/*
+ * One GnuPG home through GPGME: the engine that crypto/openpgp uses, and all that is done with keys themselves.
+ *
+ * Used in keepers and by the command line; synchronous. gpg runs through the wrapper `privyseal-gpg`, whose fixed
+ * options no gpg.conf can change. One engine set-up for a process's life (a second home in the same process needs the
+ * first to be closed). No network: dirmngr is never asked.
+ */
+#ifndef KEYRING_GPG_H
+#define KEYRING_GPG_H
+
+#include "base/secret.h"
+#include "keyring/index.h"
+
+#include <gpgme.h>
+
+struct keyring_gpg;
+
+/* Opens `home` (it must exist; 0700) with the wrapper at `wrapper`. */
+ERR_RETURN enum err keyring_gpg_open(const char *home, const char *wrapper, struct keyring_gpg **gpg_out);
+void keyring_gpg_close(struct keyring_gpg **gpg);
+/* The context for crypto/openpgp, reset to defaults (no signers, armour on, binary text mode, offline). Borrowed. */
+gpgme_ctx_t keyring_gpg_context(struct keyring_gpg *gpg);
+const char *keyring_gpg_home(const struct keyring_gpg *gpg);
+/* The wrapper beside the running program, or in PREFIX/libexec/privyseal; ERR_NOT_FOUND. */
+ERR_RETURN enum err keyring_gpg_wrapper(char *path_out, size_t path_size);
+
+/* Makes privyseal's own home if it is missing: 0700, gpg-agent.conf as measured (design, section 3), gpg.conf empty. */
+ERR_RETURN enum err keyring_gpg_make_home(const char *home);
+/* Something that changes when the ring or its trust database changes (sizes, inodes and times of the files). */
+ERR_RETURN enum err keyring_gpg_stamp(const char *home, uint64_t *stamp_out);
+
+/* Lists every key into `keyring`. Trust: OWN for a valid user ID whose secret key is here and whose ownertrust is
+   ultimate; else from the user ID's own validity (FULL or ULTIMATE: FULL, MARGINAL: MARGINAL, NEVER: NEVER, else
+   UNVERIFIED). */
+ERR_RETURN enum err keyring_gpg_list(struct keyring_gpg *gpg, struct keyring *keyring);
+/* The path of a file that holds this key's public part, minimal, for --recipient-file; made once per ring stamp below
+   `cache_dir` and reused, so that sealing costs the same at any ring size. */
+ERR_RETURN enum err keyring_gpg_key_file(struct keyring_gpg *gpg, const char *cache_dir, const char *fingerprint,
+                                         char *path_out, size_t path_size);
+/* The secret key with this fingerprint, cached while the ring's stamp stays. Borrowed. */
+ERR_RETURN enum err keyring_gpg_signer(struct keyring_gpg *gpg, const char *fingerprint, gpgme_key_t *key_out);
+
+struct keyring_import {
+    unsigned considered, imported, changed, unchanged, secret_imported, rejected;
+    char fingerprints[64][KEYRING_FPR_SIZE]; /* of the first 64 keys touched */
+    size_t fingerprints_len;
+};
+/* Imports keys (binary or armoured), with import-options self-sigs-only,import-clean if `is_from_stranger`.
+   ERR_MALFORMED if the data holds no key. */
+ERR_RETURN enum err keyring_gpg_import(struct keyring_gpg *gpg, struct span data, bool is_from_stranger,
+                                       struct keyring_import *result_out);
+/* Adds the public key (or, if `is_secret`, the secret key as gpg-agent allows it) in armour. */
+ERR_RETURN enum err keyring_gpg_export(struct keyring_gpg *gpg, const char *fingerprint, bool is_secret,
+                                       struct buf *out);
+ERR_RETURN enum err keyring_gpg_delete(struct keyring_gpg *gpg, const char *fingerprint, bool with_secret);
+/* Makes an ed25519 key with a cv25519 subkey for `user_id`, without AEAD in its preferences, ownertrust ultimate, then
+   exports and re-imports it (decrypt+verify is twice as fast afterwards). `passphrase` NULL: gpg-agent asks by
+   pinentry; an empty one: no protection. expires_s: seconds from now, 0: never. */
+ERR_RETURN enum err keyring_gpg_make_key(struct keyring_gpg *gpg, const char *user_id, int64_t expires_s,
+                                         const struct secret *passphrase, char fingerprint_out[KEYRING_FPR_SIZE]);
+/* Sets ownertrust to ultimate ("this key is mine"). */
+ERR_RETURN enum err keyring_gpg_own(struct keyring_gpg *gpg, const char *fingerprint);
+/* Signs the key's user IDs locally with the own key `signer`: the person confirmed the fingerprint. */
+ERR_RETURN enum err keyring_gpg_certify(struct keyring_gpg *gpg, const char *fingerprint, const char *signer);
+/* Rewrites the preferences of an own key without AEAD. */
+ERR_RETURN enum err keyring_gpg_drop_aead(struct keyring_gpg *gpg, const char *fingerprint);
+/* Brings the trust database up to date (gpg --check-trustdb). */
+ERR_RETURN enum err keyring_gpg_check_trust(struct keyring_gpg *gpg);
+
+/* gpg-agent for `home` with the master as parent: started in the foreground, ready when its socket answers. `*pid_out`
+   is 0 if one was running already. */
+ERR_RETURN enum err keyring_gpg_agent_start(const char *home, const char *user, pid_t *pid_out);
+
+#endif

@@ -1,0 +1,83 @@
+/*
+ * The answer to "which key for this address, how far is it trusted, and why", without asking gpg.
+ *
+ * A keeper lists the ring into an index, the index travels as a memfd, and net and the command line look things up in
+ * it: one entry for each address of each user ID of each key. It judges by the time it is given, so an index needs no
+ * refresh when a key expires. Deterministic: the same entries in any order give the same choice. Holds no secret.
+ */
+#ifndef KEYRING_INDEX_H
+#define KEYRING_INDEX_H
+
+#include "base/buf.h"
+#include "keyring/trust.h"
+#include "mime/addr.h"
+
+#define KEYRING_FPR_SIZE 65
+#define KEYRING_ENTRIES_MAX 2000000
+
+struct keyring_entry {
+    char address[MIME_ADDR_SIZE];       /* normal form; "" for a user ID without an address (listed, never chosen) */
+    char fingerprint[KEYRING_FPR_SIZE]; /* of the primary key, upper-case hexadecimal */
+    char algorithm[24];                 /* "ed25519/cv25519", "rsa3072" */
+    char user_id[256];                  /* UTF-8, cut at a character; for people */
+    enum keyring_format format;
+    enum keyring_trust trust; /* of this user ID */
+    int64_t created, expires; /* of the key, seconds; expires 0: never */
+    int64_t encrypt_until;    /* when the last usable encryption subkey expires; 0: never; -1: there is none */
+    int64_t sign_until;       /* the same for signing */
+    bool is_revoked;          /* the key or this user ID */
+    bool is_disabled;
+    bool has_secret;
+    bool has_aead; /* its preferences ask for AEAD (OCB), which is refused on opening (design 1.1.2) */
+    bool is_primary_uid;
+};
+
+struct keyring;
+
+ERR_RETURN enum err keyring_new(struct keyring **keyring_out);
+void keyring_free(struct keyring **keyring);
+/* Copies `entry` in. */
+ERR_RETURN enum err keyring_add(struct keyring *keyring, const struct keyring_entry *entry);
+/* Writes all entries in a form that keyring_load reads (and checks: ERR_PEER_PROTOCOL if it is anything else). */
+ERR_RETURN enum err keyring_save(const struct keyring *keyring, struct buf *out);
+ERR_RETURN enum err keyring_load(struct span saved, struct keyring **keyring_out);
+
+size_t keyring_len(const struct keyring *keyring);
+/* Borrowed, in a fixed order: address, then best choice first. */
+const struct keyring_entry *keyring_at(const struct keyring *keyring, size_t index);
+/* The entries of one address (ASCII case ignored): `*first_out` and how many. */
+size_t keyring_find(const struct keyring *keyring, const char *address, size_t *first_out);
+
+enum keyring_purpose { KEYRING_ENCRYPT, KEYRING_SIGN /* needs the secret key */ };
+
+/* Why a candidate was not taken. */
+enum keyring_reason {
+    KEYRING_TAKEN,
+    KEYRING_REVOKED,
+    KEYRING_EXPIRED,
+    KEYRING_NOT_YET_VALID,
+    KEYRING_DISABLED,
+    KEYRING_UNABLE,
+    KEYRING_NO_SECRET,
+    KEYRING_TOO_LITTLE_TRUST,
+    KEYRING_WRONG_FORMAT,
+    KEYRING_WEAKER /* usable, but another is better */
+};
+const char *keyring_reason_text(enum keyring_reason reason);
+
+struct keyring_want {
+    enum keyring_purpose purpose;
+    unsigned formats; /* set of enum keyring_format */
+    enum keyring_trust least;
+    int64_t now;
+};
+
+/* What `want` says of one entry by itself (never KEYRING_WEAKER). */
+enum keyring_reason keyring_judge(const struct keyring_entry *entry, const struct keyring_want *want);
+/* The best entry for `address`, or NULL. Order: higher trust, then the later `created`, then the smaller fingerprint.
+   The reason that concerns the best of those refused goes to `*reason_out` (KEYRING_NEVER found: KEYRING_TAKEN with
+   NULL). */
+const struct keyring_entry *keyring_choose(const struct keyring *keyring, const char *address,
+                                           const struct keyring_want *want, enum keyring_reason *reason_out);
+
+#endif
