@@ -1,0 +1,91 @@
+/*
+ * From recipients to groups: what each copy of a message will be, or why there is none. A pure function of rules,
+ * keyring, the message's facts and the time. PLAN_REFUSE is the zero value, so a plan nobody made sends nothing
+ * (design 1.1.1).
+ */
+#ifndef POLICY_PLAN_H
+#define POLICY_PLAN_H
+
+#include "policy/rule.h"
+
+#define POLICY_DETAIL_SIZE 600
+
+enum plan_action {
+    PLAN_REFUSE = 0,
+    PLAN_PLAIN,
+    PLAN_SIGN,
+    PLAN_ENCRYPT,
+    PLAN_SIGN_ENCRYPT,
+    PLAN_PASS /* already encrypted: leaves as it is */
+};
+const char *plan_action_name(enum plan_action action);
+
+/* What the rules and the keyring say of one recipient alone. */
+struct policy_choice {
+    const struct policy_rule *rule;  /* borrowed */
+    const struct keyring_entry *key; /* borrowed; NULL: none that the rule takes */
+    enum keyring_reason reason;      /* without a key: what was wrong with the best candidate */
+    bool has_candidate;              /* there is a key for the address, but not a usable one */
+};
+void policy_choose(const struct policy *policy, const struct keyring *keyring, const char *address, int64_t now,
+                   struct policy_choice *choice_out);
+/* The answer to RCPT: ERR_OK, or ERR_NO_KEY if the rule requires encryption and there is no key; then `detail_out`
+   names the address, what was tried, and what to do. */
+ERR_RETURN enum err policy_at_rcpt(const struct policy *policy, const struct keyring *keyring, const char *address,
+                                   int64_t now, char detail_out[POLICY_DETAIL_SIZE]);
+
+struct policy_recipient {
+    const char *address; /* normal form */
+    bool is_visible;     /* stands in To, Cc, Resent-To or Resent-Cc; otherwise it is a Bcc recipient */
+};
+
+struct policy_message {
+    const struct policy_recipient *recipients;
+    size_t recipients_len;
+    const char *from;       /* the one From address; "" if there is not exactly one */
+    const char *const *own; /* the account's addresses, normal form */
+    size_t own_len;
+    bool is_sealed;        /* already encrypted in the strict sense */
+    bool wants_encryption; /* asks for more: every recipient counts as required */
+    bool wants_plain;      /* asks for less: heeded where the rule allows */
+    int64_t now;
+    size_t groups_max;
+};
+
+struct policy_group {
+    enum plan_action action;
+    enum keyring_format format;
+    char signer[KEYRING_FPR_SIZE];  /* "" unless the action signs */
+    char (*keys)[KEYRING_FPR_SIZE]; /* to encrypt to, sorted, each once, the sender's own included; owned */
+    size_t keys_len;
+    size_t *recipients; /* indices into policy_message.recipients; owned */
+    size_t recipients_len;
+};
+
+struct policy_plan {
+    struct policy_group *groups; /* owned; sealed copies before plain ones */
+    size_t groups_len;
+};
+
+/*
+ * Makes the plan, or says why not (then the plan is empty and `detail_out` names the address and what to do):
+ *   ERR_NO_RECIPIENTS  none at all
+ *   ERR_NO_KEY         a recipient counts as required (its rule, or the message asks) and has no key
+ *   ERR_NOT_OWN_FROM   a rule signs always and From is not exactly one address of the account
+ *   ERR_NO_SIGNING_KEY a rule signs always and the account has no usable key for that address
+ *   ERR_MIXED          some copies would be sealed and others plain, which a rule (mixed = refuse) or a required
+ * recipient forbids ERR_TOO_MANY_GROUPS_FINAL Recipients with the same action, format and signer whose copies are
+ * encrypted share one copy, encrypted to all their keys and to the sender's; each Bcc recipient of an encrypted copy is
+ * a group alone; plain and signed copies share a group whether Bcc or not. A sealed message (PLAN_PASS) is one group,
+ * never signed again. If one recipient is required, nothing goes plain: a when-possible recipient without a key (or
+ * with a rule `never`) makes the plan fail with ERR_MIXED, unless all of them can be sealed to.
+ */
+ERR_RETURN enum err policy_plan_make(const struct policy *policy, const struct keyring *keyring,
+                                     const struct policy_message *message, struct policy_plan *plan_out,
+                                     char detail_out[POLICY_DETAIL_SIZE]);
+void policy_plan_fini(struct policy_plan *plan);
+/* The least number of groups that these recipients will need whatever their visibility, for 452 at RCPT. */
+size_t policy_groups_least(const struct policy *policy, const struct keyring *keyring, const char *const *addresses,
+                           size_t addresses_len, int64_t now);
+
+#endif

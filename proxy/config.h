@@ -1,0 +1,96 @@
+/*
+ * The configuration: read once by the master (and by each command), checked wholly, never changed afterwards.
+ *
+ * libconfuse reads the syntax; this module knows the meaning. Every error names file, line and what was expected. Paths
+ * are absolute after reading ("~/" and paths beside the configuration file resolved), addresses in normal form.
+ */
+#ifndef PROXY_CONFIG_H
+#define PROXY_CONFIG_H
+
+#include "base/log.h"
+#include "base/sasl.h"
+#include "policy/rule.h"
+#include "smtp/client.h"
+
+#define CONFIG_PATH_SIZE 512
+#define CONFIG_HOST_SIZE 256
+
+/* Where an account's server is: from "smtps://host:port". */
+struct config_upstream {
+    char host[CONFIG_HOST_SIZE];
+    int port; /* defaults: smtps 465, smtp 587, smtp+clear 25 */
+    enum smtp_security security;
+    char ca_file[CONFIG_PATH_SIZE]; /* "" : the system's */
+};
+
+struct config_account {
+    char address[MIME_ADDR_SIZE];
+    char **addresses; /* address and `also`, normal form; [0] is address */
+    size_t addresses_len;
+    char login[256]; /* the address if not given */
+    struct config_upstream smtp;
+    bool has_smtp;
+    char gnupghome[CONFIG_PATH_SIZE];
+    bool is_own_home; /* privyseal's own, under the state directory */
+};
+
+enum config_tls { CONFIG_TLS_STARTTLS, CONFIG_TLS_IMPLICIT, CONFIG_TLS_NONE };
+
+struct config_listener {
+    char name[64]; /* the section's title, "smtp" or "smtp:NAME" */
+    struct config_address {
+        char host[64]; /* a literal IPv4 or IPv6 address */
+        int port;      /* 0: the kernel chooses */
+        bool is_loopback;
+    } * at;
+    size_t at_len;
+    enum config_tls tls;
+    size_t *accounts; /* indices into config.accounts; all of them if none were named */
+    size_t accounts_len;
+};
+
+struct config {
+    char file[CONFIG_PATH_SIZE];
+    char state_dir[CONFIG_PATH_SIZE];
+    char user[64];                    /* "" : stay who we are */
+    char host_name[CONFIG_HOST_SIZE]; /* for greetings and EHLO; default: the machine's name */
+    enum log_level log_level;
+    struct config_listener *listeners;
+    size_t listeners_len;
+    struct config_account *accounts;
+    size_t accounts_len;
+    struct policy policy;
+    char subject_tag[64];        /* "[encrypt]"; "" : off */
+    bool is_repairing;           /* bare_line_ends = repair (default: refuse) */
+    uint64_t message_max;        /* bytes; default 100 MiB */
+    size_t recipients_max;       /* per message; default and maximum 1000 */
+    size_t groups_max;           /* per message; default 50 */
+    size_t keepers_max;          /* busy at once over all accounts; default cores + 1 */
+    uint32_t job_timeout_ms;     /* default 60,000 */
+    size_t sessions_max;         /* default 2,000 */
+    size_t sessions_per_address; /* default 1,000 (loopback shares one address) */
+    unsigned timeout_percent;    /* of the times in RFC 5321 §4.5.3.2; default 100 */
+};
+
+/* Reads `file`, or the first of ~/.config/privyseal/privyseal.conf ($XDG_CONFIG_HOME heeded) and
+   /etc/privyseal/privyseal.conf if NULL. ERR_CONFIG: what is wrong was written to standard error as
+   "FILE:LINE: what is wrong; expected ...". ERR_NOT_FOUND: no such file. */
+ERR_RETURN enum err config_read(const char *file, struct config **config_out);
+void config_free(struct config **config);
+
+/* The account whose login this is (exact; an address as login matches without regard to case) among those of the
+   listener (all accounts if `listener` is NULL); NULL if there is none. */
+const struct config_account *config_account_of_login(const struct config *config,
+                                                     const struct config_listener *listener, const char *login);
+/* The account one of whose addresses this is, or NULL. */
+const struct config_account *config_account_of_address(const struct config *config, const char *address);
+/* True if both servers are the same. */
+bool config_upstream_is_same(const struct config_upstream *a, const struct config_upstream *b);
+
+/* Paths below the state directory: "tls/certificate.pem", "tls/key.pem", "keys/<account>". False if too long. */
+bool config_state_path(const struct config *config, const char *name, char path_out[CONFIG_PATH_SIZE]);
+/* Where the account's exported recipient keys are kept (keyring_gpg_key_file). */
+bool config_key_cache(const struct config *config, const struct config_account *account,
+                      char path_out[CONFIG_PATH_SIZE]);
+
+#endif
