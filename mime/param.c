@@ -2,8 +2,9 @@
 
 #include <string.h>
 
-/* Parts of one continued parameter that are understood (name*0 .. name*127, RFC 2231 §3). */
-#define SECTIONS_MAX 128
+/* Sections of one continued parameter that are understood (RFC 2231 §3); enough for MIME_PARAM_MAX in sections of ours.
+ */
+#define SECTIONS_MAX 300
 /* Text of more than this is written in sections even if it is ASCII, so that no line grows too long. */
 #define PLAIN_MAX 500
 /* Encoded columns of a section when writing. */
