@@ -1,0 +1,161 @@
+/*
+ * account "address" { also login smtp ca_file gnupghome }
+ */
+#include "proxy/config_reader.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static enum err add_address(struct config_reader *reader, struct config_account *account, const char *text, int line)
+{
+    char address[MIME_ADDR_SIZE];
+    if (strchr(text, '*') || mime_addr_normalise(span_of(text), address))
+        return config_fail(reader, line, "\"%s\" is no address; expected something like \"alice@example.org\"", text);
+    const struct config_account *other = config_account_of_address(reader->config, address);
+    if (other)
+        return config_fail(reader, line, "%s belongs to account \"%s\" already; expected each address once", address,
+                           other->address);
+    enum err err = config_grow(&account->addresses, &account->addresses_len, sizeof *account->addresses);
+    if (err)
+        return err;
+    char *copy = strdup(address);
+    account->addresses[account->addresses_len - 1] = copy;
+    if (!copy) {
+        account->addresses_len--;
+        return ERR_MEMORY;
+    }
+    return ERR_OK;
+}
+
+static enum err read_addresses(struct config_reader *reader, cfg_t *section, struct config_account *account)
+{
+    enum err err = add_address(reader, account, cfg_title(section), config_reader_line(reader, section, NULL));
+    if (!err)
+        snprintf(account->address, sizeof account->address, "%s", account->addresses[0]);
+    for (unsigned i = 0; !err && i < cfg_size(section, "also"); i++)
+        err =
+            add_address(reader, account, cfg_getnstr(section, "also", i), config_reader_line(reader, section, "also"));
+    return err;
+}
+
+static enum err read_login(struct config_reader *reader, cfg_t *section, struct config_account *account)
+{
+    if (!span_copy(span_of(account->address), account->login, sizeof account->login) &&
+        !config_reader_has(reader, section, "login"))
+        return config_fail(reader, config_reader_line(reader, section, NULL),
+                           "the address is too long to log in with; expected login = \"...\"");
+    enum err err = config_string(reader, section, "login", account->login, sizeof account->login);
+    if (err)
+        return err;
+    const int line = config_reader_line(reader, section, "login");
+    if (!account->login[0])
+        return config_fail(reader, line, "login is empty; expected the name that the server knows");
+    for (size_t i = 0; i + 1 < reader->config->accounts_len; i++)
+        if (strcmp(reader->config->accounts[i].login, account->login) == 0)
+            return config_fail(reader, line, "login \"%s\" is that of account \"%s\" already; expected another",
+                               account->login, reader->config->accounts[i].address);
+    return ERR_OK;
+}
+
+/* smtps:// smtp:// smtp+clear:// and a host, perhaps with a port. */
+static enum err read_smtp(struct config_reader *reader, cfg_t *section, struct config_account *account)
+{
+    static const struct {
+        const char *scheme;
+        enum smtp_security security;
+        int port;
+    } schemes[] = {
+        {"smtps://", SMTP_TLS_IMPLICIT, 465}, {"smtp://", SMTP_TLS_STARTTLS, 587}, {"smtp+clear://", SMTP_CLEAR, 25}};
+    enum err err = config_path(reader, section, "ca_file", account->smtp.ca_file);
+    const char *url = config_text(reader, section, "smtp");
+    if (err || !url)
+        return err;
+    const int line = config_reader_line(reader, section, "smtp");
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
+        const struct span scheme = span_of(schemes[i].scheme);
+        if (!span_has_case_prefix(span_of(url), scheme))
+            continue;
+        struct span rest = span_skip(span_of(url), scheme.len);
+        if (rest.len && rest.ptr[rest.len - 1] == '/')
+            rest.len--;
+        account->smtp.security = schemes[i].security;
+        account->smtp.port = schemes[i].port;
+        if (!config_split_host(rest, account->smtp.host, sizeof account->smtp.host, &account->smtp.port) ||
+            account->smtp.port == 0 || strpbrk(account->smtp.host, "/@?# \t"))
+            break;
+        if (schemes[i].security == SMTP_CLEAR && !config_is_loopback(account->smtp.host))
+            return config_fail(reader, line,
+                               "smtp = \"%s\" would send passwords and mail in clear; expected smtps:// or smtp:// "
+                               "(smtp+clear:// is for this machine only)",
+                               url);
+        account->has_smtp = true;
+        return ERR_OK;
+    }
+    return config_fail(reader, line,
+                       "smtp = \"%s\"; expected \"smtps://HOST\" (TLS at once) or \"smtp://HOST\" (STARTTLS), with "
+                       ":PORT if it is not the usual one",
+                       url);
+}
+
+/* gpg-agent makes its sockets in the home; a socket's path must fit into sockaddr_un. */
+static enum err check_home(struct config_reader *reader, cfg_t *section, const struct config_account *account)
+{
+    const size_t sun_path_max = 107;
+    const size_t len = strlen(account->gnupghome) + sizeof "/S.gpg-agent.browser" - 1;
+    if (len <= sun_path_max)
+        return ERR_OK;
+    return config_fail(reader, config_reader_line(reader, section, NULL),
+                       "the key directory %s is %zu bytes too long for gpg-agent's sockets; expected a shorter `state`",
+                       account->gnupghome, len - sun_path_max);
+}
+
+static enum err read_home(struct config_reader *reader, cfg_t *section, struct config_account *account)
+{
+    enum err err = config_path(reader, section, "gnupghome", account->gnupghome);
+    if (err || account->gnupghome[0])
+        return err;
+    account->is_own_home = true;
+    char name[CONFIG_PATH_SIZE];
+    int count = snprintf(name, sizeof name, "keys/%s", account->address);
+    char path[CONFIG_PATH_SIZE];
+    if (count < 0 || (size_t)count >= sizeof name || !config_state_path(reader->config, name, path))
+        return config_fail(reader, config_reader_line(reader, section, NULL),
+                           "the state directory's path is too long; expected a shorter `state`");
+    count = snprintf(account->gnupghome, sizeof account->gnupghome, "%s/gnupg", path);
+    if (count < 0 || (size_t)count >= sizeof account->gnupghome)
+        return config_fail(reader, config_reader_line(reader, section, NULL),
+                           "the state directory's path is too long; expected a shorter `state`");
+    return check_home(reader, section, account);
+}
+
+static enum err read_account(struct config_reader *reader, cfg_t *section)
+{
+    struct config *config = reader->config;
+    enum err err = config_grow(&config->accounts, &config->accounts_len, sizeof *config->accounts);
+    if (err)
+        return err;
+    struct config_account *account = &config->accounts[config->accounts_len - 1];
+    err = read_addresses(reader, section, account);
+    if (!err)
+        err = read_login(reader, section, account);
+    if (!err)
+        err = read_smtp(reader, section, account);
+    if (!err)
+        err = read_home(reader, section, account);
+    return err;
+}
+
+enum err config_read_accounts(struct config_reader *reader)
+{
+    const unsigned count = cfg_size(reader->root, "account");
+    if (count == 0)
+        return config_fail(reader, reader->root->line > 1 ? reader->root->line - 1 : 1,
+                           "there is no account; expected at least one `account \"you@example.org\" { ... }`");
+    for (unsigned i = 0; i < count; i++) {
+        enum err err = read_account(reader, cfg_getnsec(reader->root, "account", i));
+        if (err)
+            return err;
+    }
+    return ERR_OK;
+}
