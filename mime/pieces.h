@@ -12,6 +12,7 @@ struct mime_pieces {
     struct mime_piece {
         struct span bytes;
         char *owned; /* freed with the pieces; NULL if borrowed */
+        size_t at;   /* where its first byte stands in the whole */
     } * items;
     size_t len, capacity;
     size_t size; /* bytes in all */

@@ -1,0 +1,44 @@
+#include "mime/utf8.h"
+
+/* RFC 3629 §4: what the second byte may be depends on the first; all later ones are 80..BF. */
+static const struct utf8_row {
+    unsigned char first_low, first_high, second_low, second_high;
+    size_t length;
+} utf8_rows[] = {
+    {0xC2, 0xDF, 0x80, 0xBF, 2}, {0xE0, 0xE0, 0xA0, 0xBF, 3}, {0xE1, 0xEC, 0x80, 0xBF, 3}, {0xED, 0xED, 0x80, 0x9F, 3},
+    {0xEE, 0xEF, 0x80, 0xBF, 3}, {0xF0, 0xF0, 0x90, 0xBF, 4}, {0xF1, 0xF3, 0x80, 0xBF, 4}, {0xF4, 0xF4, 0x80, 0x8F, 4},
+};
+
+static size_t match_row(const struct utf8_row *row, const unsigned char *bytes, size_t count)
+{
+    if (count < row->length || bytes[1] < row->second_low || bytes[1] > row->second_high)
+        return 0;
+    for (size_t i = 2; i < row->length; i++)
+        if (bytes[i] < 0x80 || bytes[i] > 0xBF)
+            return 0;
+    return row->length;
+}
+
+size_t mime_utf8_length(struct span text, size_t at)
+{
+    if (at >= text.len)
+        return 0;
+    const unsigned char *bytes = (const unsigned char *)text.ptr + at;
+    if (bytes[0] < 0x80)
+        return 1;
+    for (size_t i = 0; i < sizeof utf8_rows / sizeof utf8_rows[0]; i++)
+        if (bytes[0] >= utf8_rows[i].first_low && bytes[0] <= utf8_rows[i].first_high)
+            return match_row(&utf8_rows[i], bytes, text.len - at);
+    return 0;
+}
+
+bool mime_utf8_is_valid(struct span text)
+{
+    size_t length;
+    for (size_t at = 0; at < text.len; at += length) {
+        length = mime_utf8_length(text, at);
+        if (length == 0)
+            return false;
+    }
+    return true;
+}
