@@ -1,0 +1,49 @@
+#include "crypto/fields.h"
+
+static const struct {
+    const char *name;
+    unsigned classes;
+} fields[] = {
+    {"Privyseal-Verdict", CRYPTO_FIELD_VERDICT},
+    {"Privyseal", CRYPTO_FIELD_REQUEST},
+    {"Bcc", CRYPTO_FIELD_BLIND},
+    {"Resent-Bcc", CRYPTO_FIELD_BLIND},
+    {"Received", CRYPTO_FIELD_TRACE},
+    {"Return-Path", CRYPTO_FIELD_TRACE},
+    {"DKIM-Signature", CRYPTO_FIELD_TRACE},
+    {"DomainKey-Signature", CRYPTO_FIELD_TRACE},
+    {"Authentication-Results", CRYPTO_FIELD_TRACE},
+    {"ARC-Seal", CRYPTO_FIELD_TRACE},
+    {"ARC-Message-Signature", CRYPTO_FIELD_TRACE},
+    {"ARC-Authentication-Results", CRYPTO_FIELD_TRACE},
+    {"Received-SPF", CRYPTO_FIELD_TRACE},
+    {"X-Received", CRYPTO_FIELD_TRACE},
+    {"Delivered-To", CRYPTO_FIELD_TRACE},
+    {"X-Original-To", CRYPTO_FIELD_TRACE},
+    {"Subject", CRYPTO_FIELD_SUBJECT | CRYPTO_FIELD_FACING},
+    {"Comments", CRYPTO_FIELD_HIDDEN | CRYPTO_FIELD_FACING},
+    {"Keywords", CRYPTO_FIELD_HIDDEN | CRYPTO_FIELD_FACING},
+    /* Exchange's copy of the subject, and keys that the Autocrypt specification allows only inside */
+    {"Thread-Topic", CRYPTO_FIELD_HIDDEN},
+    {"Autocrypt-Gossip", CRYPTO_FIELD_HIDDEN},
+    {"HP-Outer", CRYPTO_FIELD_HP_OUTER},
+    {"From", CRYPTO_FIELD_FROM | CRYPTO_FIELD_FACING},
+    {"To", CRYPTO_FIELD_FACING},
+    {"Cc", CRYPTO_FIELD_FACING},
+    {"Reply-To", CRYPTO_FIELD_FACING},
+    {"Followup-To", CRYPTO_FIELD_FACING},
+    {"Mail-Followup-To", CRYPTO_FIELD_FACING},
+    {"Mail-Reply-To", CRYPTO_FIELD_FACING},
+    {"In-Reply-To", CRYPTO_FIELD_FACING},
+    {"References", CRYPTO_FIELD_FACING},
+};
+
+unsigned crypto_field_classes(const struct mime_field *field)
+{
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+        if (mime_field_is(field, fields[i].name))
+            return fields[i].classes;
+    if (mime_field_is_structural(field))
+        return CRYPTO_FIELD_STRUCTURAL;
+    return span_has_case_prefix(field->name, SPAN_LIT("List-")) ? CRYPTO_FIELD_LIST : 0;
+}

@@ -1,0 +1,318 @@
+/* Is this message already encrypted? Only what is really encrypted, and nothing but that (design 1.1.1). */
+#include "base/base64.h"
+#include "crypto/inspect.h"
+#include "crypto/packets.h"
+#include "mime/encoding.h"
+#include "mime/field.h"
+#include "mime/param.h"
+
+#include <limits.h>
+#include <openssl/asn1.h>
+#include <openssl/objects.h>
+
+#define BER_DEPTH_MAX 32
+
+/* The one Content-Type; of two a reader might take either. */
+static bool find_type(struct span header, struct span *value_out)
+{
+    struct mime_field field;
+
+    if (mime_field_count(header, "Content-Type") != 1 || !mime_field_find(header, "Content-Type", &field))
+        return false;
+    *value_out = field.value;
+    return mime_field_count(header, "Content-Transfer-Encoding") <= 1;
+}
+
+static bool is_proper(const struct mime_part *part, struct span message)
+{
+    struct span value;
+
+    return find_type(mime_part_header(part, message), &value);
+}
+
+static bool has_protocol(struct span type_value, struct span protocol)
+{
+    struct buf found;
+    bool is_same;
+
+    buf_init(&found, MIME_PARAM_MAX);
+    is_same =
+        mime_param_get(type_value, "protocol", &found) == ERR_OK && span_is_case_equal(buf_span(&found), protocol);
+    buf_fini(&found);
+    return is_same;
+}
+
+/* Strict, unlike mime_decode: what a lenient decoder skips could be text that stands beside the encryption. */
+static bool decode_base64(struct span body, struct buf *out)
+{
+    struct span line;
+    bool is_ended = false;
+
+    while (crypto_line_take(&body, &line)) {
+        line = span_trim(line);
+        if (line.len == 0)
+            continue;
+        if (is_ended || base64_decode(line, out) != ERR_OK)
+            return false;
+        is_ended = line.ptr[line.len - 1] == '=';
+    }
+    return true;
+}
+
+/* The armour in a leaf; base64 and quoted-printable around it are harmless, as what they yield is read strictly. */
+static bool has_encrypted_armour(const struct mime_part *leaf, struct span message)
+{
+    struct span body = mime_part_body(leaf, message);
+    struct buf decoded;
+    bool is_encrypted = false;
+
+    buf_init(&decoded, body.len);
+    switch (leaf->encoding) {
+    case MIME_7BIT:
+    case MIME_8BIT:
+    case MIME_BINARY:
+        is_encrypted = crypto_armour_is_encrypted(body);
+        break;
+    case MIME_BASE64:
+        is_encrypted = decode_base64(body, &decoded) && crypto_armour_is_encrypted(buf_span(&decoded));
+        break;
+    case MIME_QUOTED_PRINTABLE:
+        is_encrypted = mime_decode(MIME_QUOTED_PRINTABLE, body, &decoded) == ERR_OK &&
+                       crypto_armour_is_encrypted(buf_span(&decoded));
+        break;
+    default:
+        break;
+    }
+    buf_fini(&decoded);
+    return is_encrypted;
+}
+
+/* Before the first part only what mail programs put there by rote: Enigmail and Thunderbird write one fixed line. */
+static bool has_harmless_preamble(const struct mime_part *root, struct span message)
+{
+    static const char *const known[] = {"This is an OpenPGP/MIME encrypted message (RFC 4880 and 3156)",
+                                        "This is an OpenPGP/MIME encrypted message (RFC 2440 and 3156)"};
+    struct span gap = span_slice(message, root->body_at, root->first_child->header_at);
+    size_t delimiter = span_find(gap, 0, SPAN_LIT("--"));
+
+    if (!root->has_preamble)
+        return true;
+    gap = span_trim(span_slice(gap, 0, delimiter));
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        if (span_is_equal(gap, span_of(known[i])))
+            return true;
+    return false;
+}
+
+/* RFC 3156 §4: multipart/encrypted; first application/pgp-encrypted with "Version: 1", then the data. */
+static bool is_pgp_mime(const struct mime_part *root, struct span message)
+{
+    const struct mime_part *control = root->first_child, *data;
+    struct span type;
+
+    if (!mime_part_is(root, "multipart", "encrypted") || root->kind != MIME_MULTIPART || control == NULL)
+        return false;
+    data = control->next;
+    if (data == NULL || data->next != NULL || !root->is_closed || root->has_epilogue)
+        return false;
+    if (!find_type(mime_part_header(root, message), &type) ||
+        !has_protocol(type, SPAN_LIT("application/pgp-encrypted")))
+        return false;
+    if (!mime_part_is(control, "application", "pgp-encrypted") || !mime_part_is(data, "application", "octet-stream") ||
+        !is_proper(control, message) || !is_proper(data, message))
+        return false;
+    return span_is_case_equal(span_trim(mime_part_body(control, message)), SPAN_LIT("Version: 1")) &&
+           has_harmless_preamble(root, message) && has_encrypted_armour(data, message);
+}
+
+/* A Content-Type is not needed for inline PGP, but two are too many. */
+static bool is_inline_pgp(const struct mime_part *root, struct span message)
+{
+    struct span header = mime_part_header(root, message);
+
+    return root->kind == MIME_LEAF && mime_part_is(root, "text", "plain") &&
+           mime_field_count(header, "Content-Type") <= 1 &&
+           mime_field_count(header, "Content-Transfer-Encoding") <= 1 && has_encrypted_armour(root, message);
+}
+
+struct ber_item {
+    int tag, class;
+    bool is_constructed, is_indefinite;
+    struct span content; /* for an indefinite length: all that follows the header */
+};
+
+static bool read_item(struct span bytes, struct ber_item *item_out)
+{
+    const unsigned char *start = (const unsigned char *)bytes.ptr, *at = start;
+    long length = 0, left = bytes.len <= LONG_MAX ? (long)bytes.len : 0;
+    int flags;
+
+    if (left == 0)
+        return false;
+    flags = ASN1_get_object(&at, &length, &item_out->tag, &item_out->class, left);
+    if ((flags & 0x80) != 0 || length < 0)
+        return false;
+    item_out->is_constructed = (flags & V_ASN1_CONSTRUCTED) != 0;
+    item_out->is_indefinite = (flags & 1) != 0;
+    item_out->content = span_skip(bytes, (size_t)(at - start));
+    if (!item_out->is_indefinite)
+        item_out->content = span_slice(item_out->content, 0, (size_t)length);
+    return true;
+}
+
+/* Takes one item off the front of `*rest`, its content without the end-of-contents octets (X.690 §8.1.3.6). */
+static bool take_item(struct span *rest, unsigned depth, struct ber_item *item_out)
+{
+    struct ber_item inner;
+    struct span inside;
+
+    if (depth > BER_DEPTH_MAX || !read_item(*rest, item_out))
+        return false;
+    if (!item_out->is_indefinite) {
+        *rest = span_skip(*rest, (size_t)(item_out->content.ptr - rest->ptr) + item_out->content.len);
+        return true;
+    }
+    inside = item_out->content;
+    while (!span_has_prefix(inside, (struct span){"\0\0", 2}))
+        if (!take_item(&inside, depth + 1, &inner))
+            return false;
+    item_out->content.len = (size_t)(inside.ptr - item_out->content.ptr);
+    *rest = span_skip(inside, 2);
+    return true;
+}
+
+static bool take_expected(struct span *rest, int class, int tag, struct ber_item *item_out)
+{
+    return take_item(rest, 0, item_out) && item_out->class == class && item_out->tag == tag;
+}
+
+/* Takes `[tag]` if it comes next. */
+static bool take_optional(struct span *rest, int tag)
+{
+    struct span ahead = *rest;
+    struct ber_item item;
+
+    if (!take_expected(&ahead, V_ASN1_CONTEXT_SPECIFIC, tag, &item))
+        return false;
+    *rest = ahead;
+    return true;
+}
+
+/* The NID of an OBJECT IDENTIFIER taken off the front; NID_undef if it is unknown or something else stands there. */
+static int take_oid(struct span *rest)
+{
+    const unsigned char *start = (const unsigned char *)rest->ptr, *at = start;
+    ASN1_OBJECT *object = rest->len > 0 && rest->len <= LONG_MAX ? d2i_ASN1_OBJECT(NULL, &at, (long)rest->len) : NULL;
+    int nid;
+
+    if (object == NULL)
+        return NID_undef;
+    nid = OBJ_obj2nid(object);
+    ASN1_OBJECT_free(object);
+    *rest = span_skip(*rest, (size_t)(at - start));
+    return nid;
+}
+
+/* EncryptedContentInfo ::= SEQUENCE { contentType, contentEncryptionAlgorithm, encryptedContent [0] IMPLICIT }
+   (RFC 5652 §6.1). The content may be absent there by grammar; then nothing was encrypted. */
+static bool is_encrypted_content(struct span content)
+{
+    struct ber_item item;
+
+    if (!take_expected(&content, V_ASN1_UNIVERSAL, V_ASN1_OBJECT, &item) ||
+        !take_expected(&content, V_ASN1_UNIVERSAL, V_ASN1_SEQUENCE, &item))
+        return false;
+    return take_expected(&content, V_ASN1_CONTEXT_SPECIFIC, 0, &item) && item.content.len > 0 && content.len == 0;
+}
+
+/* EnvelopedData ::= SEQUENCE { version, originatorInfo [0]?, recipientInfos SET, encryptedContentInfo,
+   unprotectedAttrs [1]? } (RFC 5652 §6.1); AuthEnvelopedData has authAttrs [1]?, mac, unauthAttrs [2]? at its end
+   (RFC 5083 §2.1). */
+static bool is_enveloped(struct span content, bool is_authenticated)
+{
+    struct ber_item item;
+
+    if (!take_expected(&content, V_ASN1_UNIVERSAL, V_ASN1_INTEGER, &item))
+        return false;
+    take_optional(&content, 0);
+    if (!take_expected(&content, V_ASN1_UNIVERSAL, V_ASN1_SET, &item) || item.content.len == 0)
+        return false;
+    if (!take_expected(&content, V_ASN1_UNIVERSAL, V_ASN1_SEQUENCE, &item) || !is_encrypted_content(item.content))
+        return false;
+    take_optional(&content, 1);
+    if (is_authenticated) {
+        if (!take_expected(&content, V_ASN1_UNIVERSAL, V_ASN1_OCTET_STRING, &item))
+            return false;
+        take_optional(&content, 2);
+    }
+    return content.len == 0;
+}
+
+/* ContentInfo ::= SEQUENCE { contentType OBJECT IDENTIFIER, content [0] EXPLICIT ANY } (RFC 5652 §3). */
+static bool is_enveloped_cms(struct span cms)
+{
+    struct ber_item item;
+    struct span rest = cms, content;
+    int nid;
+
+    if (!take_expected(&rest, V_ASN1_UNIVERSAL, V_ASN1_SEQUENCE, &item) || rest.len > 0)
+        return false;
+    rest = item.content;
+    nid = take_oid(&rest);
+    if (nid != NID_pkcs7_enveloped && nid != NID_id_smime_ct_authEnvelopedData)
+        return false;
+    if (!take_expected(&rest, V_ASN1_CONTEXT_SPECIFIC, 0, &item) || rest.len > 0)
+        return false;
+    content = item.content;
+    return take_expected(&content, V_ASN1_UNIVERSAL, V_ASN1_SEQUENCE, &item) && content.len == 0 &&
+           is_enveloped(item.content, nid == NID_id_smime_ct_authEnvelopedData);
+}
+
+static bool is_smime(const struct mime_part *root, struct span message)
+{
+    struct span body = mime_part_body(root, message);
+    struct buf decoded;
+    bool is_sealed = false;
+
+    if (root->kind != MIME_LEAF || !is_proper(root, message) ||
+        (!mime_part_is(root, "application", "pkcs7-mime") && !mime_part_is(root, "application", "x-pkcs7-mime")))
+        return false;
+    if (root->encoding != MIME_BASE64)
+        return root->encoding == MIME_BINARY && is_enveloped_cms(body);
+    buf_init(&decoded, body.len);
+    is_sealed = decode_base64(body, &decoded) && is_enveloped_cms(buf_span(&decoded));
+    buf_fini(&decoded);
+    return is_sealed;
+}
+
+enum crypto_sealed crypto_sealed_kind(struct span message, const struct mime_tree *tree)
+{
+    if (is_pgp_mime(tree->root, message) || is_inline_pgp(tree->root, message))
+        return CRYPTO_SEALED_OPENPGP;
+    return is_smime(tree->root, message) ? CRYPTO_SEALED_SMIME : CRYPTO_NOT_SEALED;
+}
+
+bool crypto_looks_sealed(struct span message, enum crypto_sealed kind)
+{
+    char type[MIME_TYPE_MAX] = "text", subtype[MIME_TYPE_MAX] = "plain";
+    struct span value = SPAN_NONE;
+    struct mime_field field;
+    size_t at = 0;
+
+    while (mime_field_next(message, &at, &field))
+        if (value.ptr == NULL && mime_field_is(&field, "Content-Type"))
+            value = field.value;
+    if (value.ptr != NULL && !mime_type_parse(value, type, subtype, sizeof(type)))
+        return false;
+    if (kind == CRYPTO_SEALED_SMIME)
+        return span_is_equal(span_of(type), SPAN_LIT("application")) &&
+               (span_is_equal(span_of(subtype), SPAN_LIT("pkcs7-mime")) ||
+                span_is_equal(span_of(subtype), SPAN_LIT("x-pkcs7-mime")));
+    if (kind != CRYPTO_SEALED_OPENPGP)
+        return false;
+    if (span_is_equal(span_of(type), SPAN_LIT("multipart")))
+        return span_is_equal(span_of(subtype), SPAN_LIT("encrypted")) &&
+               has_protocol(value, SPAN_LIT("application/pgp-encrypted"));
+    return span_is_equal(span_of(type), SPAN_LIT("text")) && span_is_equal(span_of(subtype), SPAN_LIT("plain")) &&
+           span_has_prefix(span_trim(span_skip(message, at)), SPAN_LIT("-----BEGIN PGP MESSAGE-----"));
+}

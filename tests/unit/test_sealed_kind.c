@@ -1,0 +1,379 @@
+/* What counts as encrypted, and the many things that only look so. */
+#include "base/base64.h"
+#include "crypto/inspect.h"
+#include "crypto/packets.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define TEXT_MAX 65536
+
+/* Packets, put together by hand (RFC 9580 §4.2). */
+struct packets {
+    char bytes[4096];
+    size_t len;
+};
+
+static void add_byte(struct packets *packets, unsigned byte)
+{
+    assert_true(packets->len < sizeof(packets->bytes));
+    packets->bytes[packets->len++] = (char)byte;
+}
+
+static void add_body(struct packets *packets, unsigned version, size_t len)
+{
+    add_byte(packets, version);
+    for (size_t i = 1; i < len; i++)
+        add_byte(packets, (unsigned)(i * 7) & 0xff);
+}
+
+static void add_packet(struct packets *packets, unsigned tag, unsigned version, size_t len)
+{
+    add_byte(packets, 0xc0 | tag);
+    assert_true(len < 192);
+    add_byte(packets, (unsigned)len);
+    add_body(packets, version, len);
+}
+
+static void add_armour(struct buf *out, const struct packets *packets, const char *label)
+{
+    struct buf text;
+
+    buf_init(&text, TEXT_MAX);
+    assert_int_equal(base64_encode((struct span){packets->bytes, packets->len}, &text), ERR_OK);
+    assert_int_equal(buf_addf(out, "-----BEGIN PGP %s-----\r\nComment: test\r\n\r\n", label), ERR_OK);
+    for (size_t at = 0; at < text.len; at += 64) {
+        assert_int_equal(buf_add_span(out, span_slice(buf_span(&text), at, at + 64)), ERR_OK);
+        assert_int_equal(buf_add_string(out, "\r\n"), ERR_OK);
+    }
+    assert_int_equal(buf_addf(out, "=AAAA\r\n-----END PGP %s-----\r\n", label), ERR_OK);
+    buf_fini(&text);
+}
+
+static struct packets good_packets(void)
+{
+    struct packets packets = {.len = 0};
+
+    add_packet(&packets, 1, 3, 94);
+    add_packet(&packets, 18, 1, 120);
+    return packets;
+}
+
+static enum crypto_sealed kind_of(struct span message)
+{
+    struct mime_tree *tree = NULL;
+    enum crypto_sealed kind;
+    char *copy = malloc(message.len + 1); /* so that the sanitizer sees reads beyond the end */
+
+    assert_non_null(copy);
+    memcpy(copy, message.ptr, message.len);
+    assert_int_equal(mime_parse((struct span){copy, message.len}, MIME_LIMITS_DEFAULT, &tree), ERR_OK);
+    kind = crypto_sealed_kind((struct span){copy, message.len}, tree);
+    mime_tree_free(&tree);
+    free(copy);
+    return kind;
+}
+
+static enum crypto_sealed kind_of_text(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static enum crypto_sealed kind_of_text(const char *format, ...)
+{
+    struct buf message;
+    enum crypto_sealed kind;
+    va_list arguments;
+
+    buf_init(&message, TEXT_MAX);
+    va_start(arguments, format);
+    assert_int_equal(buf_addv(&message, format, arguments), ERR_OK);
+    va_end(arguments);
+    kind = kind_of(buf_span(&message));
+    buf_fini(&message);
+    return kind;
+}
+
+#define PGP_TYPE "Content-Type: multipart/encrypted; protocol=\"application/pgp-encrypted\"; boundary=b\r\n"
+#define CONTROL "--b\r\nContent-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n"
+#define DATA "\r\n--b\r\nContent-Type: application/octet-stream\r\n\r\n"
+
+static enum crypto_sealed kind_of_data(const char *armour)
+{
+    return kind_of_text(PGP_TYPE "\r\n" CONTROL DATA "%s\r\n--b--\r\n", armour);
+}
+
+static enum crypto_sealed kind_of_packets(const struct packets *packets, const char *label)
+{
+    struct buf armour;
+    enum crypto_sealed kind;
+
+    buf_init(&armour, TEXT_MAX);
+    add_armour(&armour, packets, label);
+    kind = kind_of_data(armour.data);
+    buf_fini(&armour);
+    return kind;
+}
+
+static void test_packets_that_are_encrypted(void **state)
+{
+    struct packets packets = good_packets();
+
+    (void)state;
+    assert_int_equal(kind_of_packets(&packets, "MESSAGE"), CRYPTO_SEALED_OPENPGP);
+    packets.len = 0; /* marker, SKESK, PKESK version 6, SEIPD version 2 with a two-octet length */
+    add_byte(&packets, 0xc0 | 10);
+    add_byte(&packets, 3);
+    add_byte(&packets, 'P'), add_byte(&packets, 'G'), add_byte(&packets, 'P');
+    add_packet(&packets, 3, 6, 60);
+    add_packet(&packets, 1, 6, 60);
+    add_byte(&packets, 0xc0 | 18);
+    add_byte(&packets, 192), add_byte(&packets, 8);
+    add_body(&packets, 2, 200);
+    assert_int_equal(kind_of_packets(&packets, "MESSAGE"), CRYPTO_SEALED_OPENPGP);
+    packets.len = 0; /* an old-format PKESK with a two-octet length; partial lengths; a four-octet end */
+    add_byte(&packets, 0x80 | 1 << 2 | 1);
+    add_byte(&packets, 0), add_byte(&packets, 90);
+    add_body(&packets, 3, 90);
+    add_byte(&packets, 0xc0 | 18);
+    add_byte(&packets, 224 | 9);
+    add_body(&packets, 1, 512);
+    add_byte(&packets, 255);
+    add_byte(&packets, 0), add_byte(&packets, 0), add_byte(&packets, 0), add_byte(&packets, 5);
+    add_body(&packets, 0, 5);
+    assert_int_equal(kind_of_packets(&packets, "MESSAGE"), CRYPTO_SEALED_OPENPGP);
+}
+
+static void test_packets_that_are_not(void **state)
+{
+    struct packets packets = good_packets(), good = packets;
+
+    (void)state;
+    add_packet(&packets, 11, 'b', 40); /* literal data after the encryption */
+    assert_int_equal(kind_of_packets(&packets, "MESSAGE"), CRYPTO_NOT_SEALED);
+    packets = good;
+    add_packet(&packets, 10, 'P', 3); /* even a marker */
+    assert_int_equal(kind_of_packets(&packets, "MESSAGE"), CRYPTO_NOT_SEALED);
+    packets = good;
+    packets.len--; /* cut */
+    assert_int_equal(kind_of_packets(&packets, "MESSAGE"), CRYPTO_NOT_SEALED);
+    packets.len = 0;
+    add_packet(&packets, 11, 'b', 40);
+    assert_int_equal(kind_of_packets(&packets, "MESSAGE"), CRYPTO_NOT_SEALED);
+    packets.len = 0;
+    add_packet(&packets, 18, 1, 100); /* no session key */
+    assert_int_equal(kind_of_packets(&packets, "MESSAGE"), CRYPTO_NOT_SEALED);
+    packets.len = 0;
+    add_packet(&packets, 1, 3, 90); /* no data */
+    assert_int_equal(kind_of_packets(&packets, "MESSAGE"), CRYPTO_NOT_SEALED);
+    add_packet(&packets, 9, 1, 100); /* without integrity protection */
+    assert_int_equal(kind_of_packets(&packets, "MESSAGE"), CRYPTO_NOT_SEALED);
+    packets.len = 0;
+    add_packet(&packets, 1, 2, 90); /* an unknown version */
+    add_packet(&packets, 18, 1, 100);
+    assert_int_equal(kind_of_packets(&packets, "MESSAGE"), CRYPTO_NOT_SEALED);
+    packets.len = 0;
+    add_packet(&packets, 1, 3, 90);
+    add_packet(&packets, 18, 'H', 100); /* text behind the right tag */
+    assert_int_equal(kind_of_packets(&packets, "MESSAGE"), CRYPTO_NOT_SEALED);
+    packets.len = 0;
+    add_packet(&packets, 1, 3, 90);
+    add_byte(&packets, 0xc0 | 18), add_byte(&packets, 224 | 3); /* first partial length too short */
+    add_body(&packets, 1, 8);
+    add_byte(&packets, 100), add_body(&packets, 1, 100);
+    assert_int_equal(kind_of_packets(&packets, "MESSAGE"), CRYPTO_NOT_SEALED);
+    packets.len = 0;
+    add_packet(&packets, 2, 4, 90);
+    assert_int_equal(kind_of_packets(&packets, "SIGNATURE"), CRYPTO_NOT_SEALED);
+    assert_int_equal(kind_of_packets(&packets, "MESSAGE"), CRYPTO_NOT_SEALED);
+    assert_int_equal(kind_of_packets(&good, "SIGNATURE"), CRYPTO_NOT_SEALED);
+}
+
+static void test_packets_byte_by_byte(void **state)
+{
+    struct packets source = good_packets();
+    struct crypto_packets packets = {0};
+
+    (void)state;
+    for (size_t i = 0; i < source.len; i++) {
+        assert_false(crypto_packets_is_encrypted(&packets));
+        assert_true(crypto_packets_feed(&packets, (struct span){source.bytes + i, 1}));
+    }
+    assert_true(crypto_packets_is_encrypted(&packets));
+    assert_false(crypto_packets_feed(&packets, SPAN_LIT("\xd2")));
+}
+
+static void test_armour_near_misses(void **state)
+{
+    struct packets packets = good_packets();
+    struct buf armour, text;
+
+    (void)state;
+    buf_init(&armour, TEXT_MAX);
+    buf_init(&text, TEXT_MAX);
+    add_armour(&armour, &packets, "MESSAGE");
+    assert_int_equal(kind_of_text(PGP_TYPE "\r\n" CONTROL DATA "%s\r\n--b--\r\n", armour.data), CRYPTO_SEALED_OPENPGP);
+    assert_int_equal(kind_of_text(PGP_TYPE "\r\n" CONTROL DATA "secret\r\n%s\r\n--b--\r\n", armour.data), 0);
+    assert_int_equal(kind_of_text(PGP_TYPE "\r\n" CONTROL DATA "%ssecret\r\n--b--\r\n", armour.data), 0);
+    assert_int_equal(kind_of_text(PGP_TYPE "\r\n" CONTROL DATA "%s%s\r\n--b--\r\n", armour.data, armour.data), 0);
+    assert_int_equal(kind_of_text("Subject: inline\r\n\r\n%s", armour.data), CRYPTO_SEALED_OPENPGP);
+    assert_int_equal(kind_of_text("Subject: inline\r\n\r\n\r\n %s\r\n", armour.data), CRYPTO_SEALED_OPENPGP);
+    assert_int_equal(kind_of_text("Subject: inline\r\n\r\nhello\r\n%s", armour.data), 0);
+    assert_int_equal(kind_of_text("Subject: inline\r\n\r\n%s-- \r\nlist footer\r\n", armour.data), 0);
+    assert_int_equal(kind_of_text("Content-Type: text/html\r\n\r\n%s", armour.data), 0);
+    assert_int_equal(kind_of_text("Content-Type: text/plain\r\nContent-Type: text/plain\r\n\r\n%s", armour.data), 0);
+    assert_int_equal(base64_encode(buf_span(&armour), &text), ERR_OK);
+    assert_int_equal(kind_of_text("Content-Transfer-Encoding: base64\r\n\r\n%s\r\n", text.data), CRYPTO_SEALED_OPENPGP);
+    assert_int_equal(kind_of_text("Content-Transfer-Encoding: base64\r\n\r\n(secret)\r\n%s\r\n", text.data), 0);
+    /* an armour header that is none, a broken line, a hole */
+    buf_clear(&text);
+    assert_int_equal(buf_add_string(&text, armour.data), ERR_OK);
+    memcpy(strstr(text.data, "Comment"), "Secrets", 7);
+    assert_int_equal(kind_of_data(text.data), 0);
+    memcpy(text.data, armour.data, armour.len);
+    memcpy(strstr(text.data, "\r\n\r\n") + 8, "\r\n\r\n", 4);
+    assert_int_equal(kind_of_data(text.data), 0);
+    memcpy(text.data, armour.data, armour.len);
+    strstr(text.data, "\r\n\r\n")[8] = '*';
+    assert_int_equal(kind_of_data(text.data), 0);
+    buf_fini(&armour);
+    buf_fini(&text);
+}
+
+static void test_mime_near_misses(void **state)
+{
+    struct packets packets = good_packets();
+    struct buf armour;
+    const char *a;
+
+    (void)state;
+    buf_init(&armour, TEXT_MAX);
+    add_armour(&armour, &packets, "MESSAGE");
+    a = armour.data;
+    assert_int_equal(kind_of_data("The plan is to meet at noon.\r\n"), CRYPTO_NOT_SEALED);
+    assert_int_equal(kind_of_text(PGP_TYPE "\r\nsecret\r\n" CONTROL DATA "%s\r\n--b--\r\n", a), 0);
+    assert_int_equal(kind_of_text(PGP_TYPE
+                                  "\r\nThis is an OpenPGP/MIME encrypted message (RFC 4880 and 3156)\r\n" CONTROL DATA
+                                  "%s\r\n--b--\r\n",
+                                  a),
+                     CRYPTO_SEALED_OPENPGP);
+    assert_int_equal(kind_of_text(PGP_TYPE "\r\n" CONTROL DATA "%s\r\n--b--\r\nsecret\r\n", a), 0);
+    assert_int_equal(kind_of_text(PGP_TYPE "\r\n" CONTROL DATA "%s\r\n--b\r\n\r\nsecret\r\n--b--\r\n", a), 0);
+    assert_int_equal(kind_of_text(PGP_TYPE "\r\n" CONTROL DATA "%s", a), 0); /* not closed */
+    assert_int_equal(kind_of_text(PGP_TYPE "\r\n" CONTROL "\r\n--b--\r\n"), 0);
+    assert_int_equal(kind_of_text(PGP_TYPE "\r\n--b\r\nContent-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n"
+                                           "secret\r\n" DATA "%s\r\n--b--\r\n",
+                                  a),
+                     0);
+    assert_int_equal(
+        kind_of_text(PGP_TYPE "\r\n--b\r\nContent-Type: text/plain\r\n\r\nVersion: 1\r\n" DATA "%s\r\n--b--\r\n", a),
+        0);
+    assert_int_equal(
+        kind_of_text(PGP_TYPE "\r\n" CONTROL "\r\n--b\r\nContent-Type: text/plain\r\n\r\n%s\r\n--b--\r\n", a), 0);
+    assert_int_equal(
+        kind_of_text("Content-Type: multipart/mixed; boundary=b\r\n\r\n" CONTROL DATA "%s\r\n--b--\r\n", a), 0);
+    assert_int_equal(
+        kind_of_text("Content-Type: multipart/encrypted; boundary=b\r\n\r\n" CONTROL DATA "%s\r\n--b--\r\n", a), 0);
+    assert_int_equal(kind_of_text("Content-Type: text/html\r\n" PGP_TYPE "\r\n" CONTROL DATA "%s\r\n--b--\r\n", a), 0);
+    assert_int_equal(kind_of_text("Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\n" PGP_TYPE
+                                  "\r\n" CONTROL DATA "%s\r\n--b--\r\n--o--\r\n",
+                                  a),
+                     0);
+    assert_int_equal(
+        kind_of_text("Content-Type: message/rfc822\r\n\r\n" PGP_TYPE "\r\n" CONTROL DATA "%s\r\n--b--\r\n", a), 0);
+    assert_int_equal(kind_of(SPAN_LIT("")), 0);
+    buf_fini(&armour);
+}
+
+/* EnvelopedData with one (meaningless) recipient, in DER and, with indefinite lengths, in BER. */
+#define OID_ENVELOPED "\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x03"
+#define OID_SIGNED "\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02"
+#define OID_AUTH_ENVELOPED "\x06\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x17"
+#define OID_DATA "\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01"
+#define VERSION "\x02\x01\x00"
+#define RECIPIENTS "\x31\x04\x30\x02\x05\x00"
+#define ALGORITHM "\x30\x02\x05\x00"
+#define CONTENT                                                                                                        \
+    "\x30\x15" OID_DATA ALGORITHM "\x80\x04"                                                                           \
+    "abcd"
+
+static enum crypto_sealed kind_of_cms(const char *bytes, size_t len)
+{
+    struct buf text;
+    enum crypto_sealed kind;
+
+    buf_init(&text, TEXT_MAX);
+    assert_int_equal(base64_encode((struct span){bytes, len}, &text), ERR_OK);
+    kind = kind_of_text("Content-Type: application/pkcs7-mime; smime-type=enveloped-data\r\n"
+                        "Content-Transfer-Encoding: base64\r\n\r\n%s\r\n",
+                        text.data);
+    buf_fini(&text);
+    return kind;
+}
+#define KIND_OF_CMS(literal) kind_of_cms((literal), sizeof(literal) - 1)
+
+#define DER "\x30\x2f" OID_ENVELOPED "\xa0\x22\x30\x20" VERSION RECIPIENTS CONTENT
+
+static void test_smime(void **state)
+{
+    (void)state;
+    assert_int_equal(KIND_OF_CMS(DER), CRYPTO_SEALED_SMIME);
+    assert_int_equal(KIND_OF_CMS("\x30\x80" OID_ENVELOPED "\xa0\x80\x30\x80" VERSION RECIPIENTS
+                                 "\x30\x80" OID_DATA ALGORITHM "\xa0\x80\x04\x02"
+                                 "ab\x04\x02"
+                                 "cd\0\0\0\0\0\0\0\0\0\0"),
+                     CRYPTO_SEALED_SMIME);
+    assert_int_equal(
+        KIND_OF_CMS("\x30\x37" OID_AUTH_ENVELOPED "\xa0\x28\x30\x26" VERSION RECIPIENTS CONTENT "\x04\x04mac."),
+        CRYPTO_SEALED_SMIME);
+    assert_int_equal(KIND_OF_CMS("\x30\x31" OID_AUTH_ENVELOPED "\xa0\x22\x30\x20" VERSION RECIPIENTS CONTENT), 0);
+    assert_int_equal(KIND_OF_CMS("\x30\x2f" OID_SIGNED "\xa0\x22\x30\x20" VERSION RECIPIENTS CONTENT), 0);
+    assert_int_equal(KIND_OF_CMS(DER "secret"), 0);
+    assert_int_equal(kind_of_cms(DER, sizeof(DER) - 2), 0);
+    /* no recipient; content left out; something after the content */
+    assert_int_equal(KIND_OF_CMS("\x30\x2b" OID_ENVELOPED "\xa0\x1e\x30\x1c" VERSION "\x31\x00" CONTENT), 0);
+    assert_int_equal(
+        KIND_OF_CMS("\x30\x29" OID_ENVELOPED "\xa0\x1c\x30\x1a" VERSION RECIPIENTS "\x30\x0f" OID_DATA ALGORITHM), 0);
+    assert_int_equal(KIND_OF_CMS("\x30\x33" OID_ENVELOPED "\xa0\x26\x30\x24" VERSION RECIPIENTS CONTENT "\x04\x02hi"),
+                     0);
+    assert_int_equal(kind_of_text("Content-Type: application/pkcs7-mime; smime-type=enveloped-data\r\n"
+                                  "Content-Transfer-Encoding: base64\r\n\r\n"),
+                     0);
+    assert_int_equal(kind_of_text("Content-Type: application/pkcs7-mime; smime-type=enveloped-data\r\n\r\nsecret\r\n"),
+                     0);
+}
+
+static void test_smime_nested_without_end(void **state)
+{
+    char bytes[4096];
+
+    (void)state;
+    for (size_t i = 0; i + 1 < sizeof(bytes); i += 2)
+        memcpy(bytes + i, "\x30\x80", 2);
+    assert_int_equal(kind_of_cms(bytes, sizeof(bytes)), CRYPTO_NOT_SEALED);
+}
+
+static void test_looks_sealed(void **state)
+{
+    (void)state;
+    assert_true(crypto_looks_sealed(SPAN_LIT(PGP_TYPE "\r\n"), CRYPTO_SEALED_OPENPGP));
+    assert_false(crypto_looks_sealed(SPAN_LIT(PGP_TYPE "\r\n"), CRYPTO_SEALED_SMIME));
+    assert_false(crypto_looks_sealed(SPAN_LIT(PGP_TYPE "\r\n"), CRYPTO_NOT_SEALED));
+    assert_false(crypto_looks_sealed(SPAN_LIT("Subject: x\r\n\r\n" PGP_TYPE), CRYPTO_SEALED_OPENPGP));
+    assert_true(
+        crypto_looks_sealed(SPAN_LIT("Subject: x\r\n\r\n-----BEGIN PGP MESSAGE-----\r\n"), CRYPTO_SEALED_OPENPGP));
+    assert_false(crypto_looks_sealed(SPAN_LIT("Subject: x\r\n\r\nhello\r\n"), CRYPTO_SEALED_OPENPGP));
+    assert_true(crypto_looks_sealed(SPAN_LIT("Content-Type: application/pkcs7-mime\r\n\r\n"), CRYPTO_SEALED_SMIME));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_packets_that_are_encrypted), cmocka_unit_test(test_packets_that_are_not),
+        cmocka_unit_test(test_packets_byte_by_byte),       cmocka_unit_test(test_armour_near_misses),
+        cmocka_unit_test(test_mime_near_misses),           cmocka_unit_test(test_smime),
+        cmocka_unit_test(test_smime_nested_without_end),   cmocka_unit_test(test_looks_sealed),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
