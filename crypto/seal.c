@@ -1,0 +1,380 @@
+#include "crypto/seal.h"
+
+#include "base/log.h"
+#include "base/memfd.h"
+#include "crypto/openpgp.h"
+#include "crypto/packets.h"
+#include "crypto/protect.h"
+#include "mime/transfer.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#define SIGNATURE_MAX 1048576 /* bytes of an armoured signature */
+
+struct sealing {
+    struct keyring_gpg *gpg;
+    const struct crypto_seal_request *request;
+    struct span message, header;
+    const struct mime_part *root;
+    size_t output_max;
+    int fd;
+};
+
+static enum err write_text(const struct sealing *sealing, const struct buf *text)
+{
+    return memfd_add(sealing->fd, buf_span(text), sealing->output_max);
+}
+
+static enum err borrow_all(struct mime_pieces *pieces, const struct mime_pieces *source)
+{
+    enum err result = ERR_OK;
+
+    for (size_t i = 0; result == ERR_OK && i < source->len; i++)
+        result = mime_pieces_borrow(pieces, source->items[i].bytes);
+    return result;
+}
+
+/* The message as it is, less what no copy carries. */
+static enum err seal_plain(const struct sealing *sealing)
+{
+    bool is_converted = sealing->request->action == CRYPTO_SEAL_PLAIN && sealing->request->wants_7bit &&
+                        (sealing->root->body_flags & MIME_HAS_8BIT) != 0;
+    enum mime_encoding encoding = sealing->root->encoding;
+    unsigned left = 0;
+    struct mime_pieces body;
+    struct buf header;
+    enum err result;
+
+    if (sealing->request->wants_7bit && (sealing->root->header_flags & MIME_HAS_8BIT) != 0)
+        return log_failure(ERR_NEEDS_8BIT, "the header holds bytes over 127");
+    mime_pieces_init(&body);
+    buf_init(&header, CRYPTO_HEADER_MAX);
+    if (is_converted)
+        result = mime_transfer_body(sealing->root, sealing->message, MIME_SAFE_7BIT, &body, &encoding, &left);
+    else
+        result = mime_pieces_borrow(&body, mime_part_body(sealing->root, sealing->message));
+    if (result == ERR_OK && (left & MIME_HAS_8BIT) != 0)
+        result = log_failure(ERR_NEEDS_8BIT, "a signed part holds bytes over 127");
+    if (result == ERR_OK)
+        result = crypto_protect_plain(sealing->header, sealing->root, encoding, sealing->request->subject_tag, &header);
+    if (result == ERR_OK)
+        result = buf_add_string(&header, "\r\n");
+    if (result == ERR_OK)
+        result = write_text(sealing, &header);
+    if (result == ERR_OK)
+        result = mime_pieces_write(&body, sealing->fd, sealing->output_max);
+    mime_pieces_fini(&body);
+    buf_fini(&header);
+    return result;
+}
+
+/* The payload: protected header, then the body, fit to be signed if it will be (RFC 3156 §3 wants that of what is
+   signed and encrypted, too). `body` keeps what `payload` borrows. */
+static enum err make_payload(const struct sealing *sealing, enum crypto_protection protection, bool is_signed,
+                             struct mime_pieces *body, struct mime_pieces *payload)
+{
+    enum mime_encoding encoding = sealing->root->encoding;
+    unsigned left = 0;
+    struct buf header;
+    enum err result;
+
+    if (is_signed)
+        result = mime_transfer_body(sealing->root, sealing->message, MIME_SAFE_SIGN, body, &encoding, &left);
+    else
+        result = mime_pieces_borrow(body, mime_part_body(sealing->root, sealing->message));
+    buf_init_secret(&header, CRYPTO_HEADER_MAX);
+    if (result == ERR_OK)
+        result = crypto_protect_inner(sealing->header, sealing->root, encoding, protection,
+                                      sealing->request->subject_tag, &header);
+    if (result == ERR_OK)
+        result = mime_pieces_take(payload, &header);
+    if (result == ERR_OK)
+        result = borrow_all(payload, body);
+    buf_fini(&header);
+    return result;
+}
+
+/* Adds armour with CRLF line ends, whatever it came with. */
+static enum err add_crlf(struct span text, struct buf *out)
+{
+    struct span line;
+    enum err result = ERR_OK;
+
+    text = span_trim(text);
+    while (result == ERR_OK && crypto_line_take(&text, &line)) {
+        result = buf_add_span(out, line);
+        if (result == ERR_OK)
+            result = buf_add_string(out, "\r\n");
+    }
+    return result;
+}
+
+static enum err write_signed(const struct sealing *sealing, const struct mime_pieces *payload, const char *micalg,
+                             struct span signature)
+{
+    char boundary[MIME_BOUNDARY_SIZE];
+    struct buf before, after;
+    enum err result = mime_boundary_make(boundary);
+
+    buf_init(&before, CRYPTO_HEADER_MAX);
+    buf_init(&after, SIGNATURE_MAX * 2);
+    if (result == ERR_OK)
+        result = crypto_protect_outer(sealing->header, CRYPTO_PROTECT_CLEAR, sealing->request->subject_tag, &before);
+    if (result == ERR_OK)
+        result = buf_addf(&before,
+                          "MIME-Version: 1.0\r\n"
+                          "Content-Type: multipart/signed; micalg=\"%s\";\r\n"
+                          " protocol=\"application/pgp-signature\"; boundary=\"%s\"\r\n"
+                          "\r\n--%s\r\n",
+                          micalg, boundary, boundary);
+    if (result == ERR_OK)
+        result = buf_addf(&after,
+                          "\r\n--%s\r\n"
+                          "Content-Type: application/pgp-signature; name=\"signature.asc\"\r\n\r\n",
+                          boundary);
+    if (result == ERR_OK)
+        result = add_crlf(signature, &after);
+    if (result == ERR_OK)
+        result = buf_addf(&after, "\r\n--%s--\r\n", boundary);
+    if (result == ERR_OK)
+        result = write_text(sealing, &before);
+    if (result == ERR_OK)
+        result = mime_pieces_write(payload, sealing->fd, sealing->output_max);
+    if (result == ERR_OK)
+        result = write_text(sealing, &after);
+    buf_fini(&before);
+    buf_fini(&after);
+    return result;
+}
+
+/* multipart/signed: the payload, then a detached signature over exactly its bytes (RFC 3156 §5). */
+static enum err seal_signed(const struct sealing *sealing)
+{
+    struct mime_pieces body, payload;
+    struct buf signature;
+    char micalg[24] = "";
+    enum err result;
+
+    mime_pieces_init(&body);
+    mime_pieces_init(&payload);
+    buf_init(&signature, SIGNATURE_MAX);
+    result = make_payload(sealing, CRYPTO_PROTECT_CLEAR, true, &body, &payload);
+    if (result == ERR_OK)
+        result = crypto_openpgp_sign(sealing->gpg, sealing->request->signer, &payload, &signature, micalg);
+    if (result == ERR_OK)
+        result = write_signed(sealing, &payload, micalg, buf_span(&signature));
+    buf_fini(&signature);
+    mime_pieces_fini(&payload);
+    mime_pieces_fini(&body);
+    return result;
+}
+
+struct key_files {
+    char **paths;
+    size_t len;
+};
+
+static void key_files_fini(struct key_files *files)
+{
+    for (size_t i = 0; i < files->len; i++)
+        free(files->paths[i]);
+    free(files->paths);
+}
+
+static enum err find_key_files(const struct sealing *sealing, struct key_files *files)
+{
+    const struct crypto_seal_request *request = sealing->request;
+    char path[PATH_MAX];
+    enum err result = ERR_OK;
+
+    files->paths = calloc(request->recipients_len, sizeof(*files->paths));
+    if (files->paths == NULL)
+        return ERR_MEMORY;
+    for (size_t i = 0; result == ERR_OK && i < request->recipients_len; i++) {
+        result = keyring_gpg_key_file(sealing->gpg, request->key_cache_dir, request->recipients[i], path, sizeof(path));
+        if (result == ERR_OK && (files->paths[i] = span_dup(span_of(path))) == NULL)
+            result = ERR_MEMORY;
+        files->len = i + (result == ERR_OK);
+    }
+    return result == ERR_NOT_FOUND ? ERR_NO_KEY : result;
+}
+
+static enum err write_encrypted(const struct sealing *sealing, const struct key_files *files, const char *signer,
+                                const struct mime_pieces *payload)
+{
+    char boundary[MIME_BOUNDARY_SIZE];
+    struct buf text;
+    enum err result = mime_boundary_make(boundary);
+
+    buf_init(&text, CRYPTO_HEADER_MAX);
+    if (result == ERR_OK)
+        result = crypto_protect_outer(sealing->header, CRYPTO_PROTECT_CIPHER, sealing->request->subject_tag, &text);
+    if (result == ERR_OK)
+        result = buf_addf(&text,
+                          "MIME-Version: 1.0\r\n"
+                          "Content-Type: multipart/encrypted;\r\n"
+                          " protocol=\"application/pgp-encrypted\"; boundary=\"%s\"\r\n"
+                          "\r\n--%s\r\n"
+                          "Content-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n"
+                          "\r\n--%s\r\n"
+                          "Content-Type: application/octet-stream; name=\"encrypted.asc\"\r\n\r\n",
+                          boundary, boundary, boundary);
+    if (result == ERR_OK)
+        result = write_text(sealing, &text);
+    if (result == ERR_OK)
+        result = crypto_openpgp_encrypt(sealing->gpg, signer, (const char *const *)files->paths, files->len, payload,
+                                        sealing->fd, sealing->output_max);
+    buf_clear(&text);
+    if (result == ERR_OK)
+        result = buf_addf(&text, "\r\n--%s--\r\n", boundary);
+    if (result == ERR_OK)
+        result = write_text(sealing, &text);
+    buf_fini(&text);
+    return result;
+}
+
+/* multipart/encrypted (RFC 3156 §4), signed in the same operation if a signature is wanted (§6.2). */
+static enum err seal_encrypted(const struct sealing *sealing)
+{
+    bool is_signed = sealing->request->action == CRYPTO_SEAL_SIGN_ENCRYPT;
+    struct key_files files = {NULL, 0};
+    struct mime_pieces body, payload;
+    enum err result = find_key_files(sealing, &files);
+
+    mime_pieces_init(&body);
+    mime_pieces_init(&payload);
+    if (result == ERR_OK)
+        result = make_payload(sealing, CRYPTO_PROTECT_CIPHER, is_signed, &body, &payload);
+    if (result == ERR_OK)
+        result = write_encrypted(sealing, &files, is_signed ? sealing->request->signer : "", &payload);
+    mime_pieces_fini(&payload);
+    mime_pieces_fini(&body);
+    key_files_fini(&files);
+    return result;
+}
+
+/* What was asked for must be complete: nothing is made up for what is missing. */
+static enum err check_request(const struct crypto_seal_request *request, bool has_gpg)
+{
+    bool is_signed = request->action == CRYPTO_SEAL_SIGN || request->action == CRYPTO_SEAL_SIGN_ENCRYPT;
+    bool is_encrypted = request->action == CRYPTO_SEAL_ENCRYPT || request->action == CRYPTO_SEAL_SIGN_ENCRYPT;
+
+    if (request->action == CRYPTO_SEAL_PLAIN || request->action == CRYPTO_SEAL_PASS)
+        return ERR_OK;
+    if ((!is_signed && !is_encrypted) || !has_gpg || request->format != KEYRING_OPENPGP)
+        return log_failure(ERR_REFUSED, "sealing in a way that is not known");
+    if (is_signed && request->signer[0] == '\0')
+        return log_failure(ERR_NO_SIGNING_KEY, "sealing");
+    if (is_encrypted && request->recipients_len == 0)
+        return log_failure(ERR_NO_RECIPIENTS, "sealing");
+    return ERR_OK;
+}
+
+/* Line ends that the next server may read otherwise go nowhere (design 1.1.9). */
+static enum err check_message(const struct sealing *sealing, const struct mime_tree *tree)
+{
+    unsigned flags = tree->root->header_flags | tree->root->body_flags;
+
+    if ((flags & (MIME_HAS_BARE_CR | MIME_HAS_BARE_LF)) != 0)
+        return log_failure(ERR_BARE_CR_LF, "sealing");
+    if ((flags & MIME_HAS_NUL) != 0)
+        return log_failure(ERR_NUL, "sealing");
+    if (sealing->request->action == CRYPTO_SEAL_PASS && crypto_sealed_kind(sealing->message, tree) == CRYPTO_NOT_SEALED)
+        return log_failure(ERR_NOT_SEALED, "passing a message on as encrypted");
+    return ERR_OK;
+}
+
+/* The result is what was asked for: read again from the file, with the same strict eyes. */
+static enum err check_sealed(const struct sealing *sealing, struct span sealed, struct crypto_seal_result *result_out)
+{
+    struct mime_tree *tree = NULL;
+    enum err result = mime_parse(sealed, MIME_LIMITS_DEFAULT, &tree);
+    bool is_fine = true;
+
+    if (result != ERR_OK)
+        return result;
+    switch (sealing->request->action) {
+    case CRYPTO_SEAL_ENCRYPT:
+    case CRYPTO_SEAL_SIGN_ENCRYPT:
+        is_fine = crypto_sealed_kind(sealed, tree) == CRYPTO_SEALED_OPENPGP &&
+                  mime_part_is(tree->root, "multipart", "encrypted");
+        break;
+    case CRYPTO_SEAL_PASS:
+        is_fine = crypto_sealed_kind(sealed, tree) != CRYPTO_NOT_SEALED;
+        break;
+    case CRYPTO_SEAL_SIGN:
+        is_fine = mime_part_is(tree->root, "multipart", "signed") && tree->root->first_child != NULL &&
+                  tree->root->first_child->next != NULL && tree->root->first_child->next->next == NULL;
+        break;
+    default:
+        break;
+    }
+    result_out->is_8bit = ((tree->root->header_flags | tree->root->body_flags) & MIME_HAS_8BIT) != 0;
+    mime_tree_free(&tree);
+    return is_fine ? ERR_OK : log_failure(ERR_NOT_SEALED, "the result is not what was asked for");
+}
+
+static enum err check_file(const struct sealing *sealing, struct crypto_seal_result *result_out)
+{
+    struct stat status;
+    void *bytes;
+    enum err result;
+
+    if (fstat(sealing->fd, &status) != 0 || status.st_size <= 0)
+        return log_failure(ERR_IO, "reading the sealed message again");
+    result_out->size = (size_t)status.st_size;
+    bytes = mmap(NULL, result_out->size, PROT_READ, MAP_PRIVATE, sealing->fd, 0);
+    if (bytes == MAP_FAILED)
+        return log_failure(ERR_MEMORY, "mapping the sealed message");
+    result = check_sealed(sealing, (struct span){bytes, result_out->size}, result_out);
+    munmap(bytes, result_out->size);
+    return result;
+}
+
+static enum err seal(const struct sealing *sealing)
+{
+    switch (sealing->request->action) {
+    case CRYPTO_SEAL_PLAIN:
+    case CRYPTO_SEAL_PASS:
+        return seal_plain(sealing);
+    case CRYPTO_SEAL_SIGN:
+        return seal_signed(sealing);
+    case CRYPTO_SEAL_ENCRYPT:
+    case CRYPTO_SEAL_SIGN_ENCRYPT:
+        return seal_encrypted(sealing);
+    default:
+        return ERR_REFUSED;
+    }
+}
+
+enum err crypto_seal(struct keyring_gpg *gpg, const struct crypto_seal_request *request, struct span message, int fd,
+                     struct crypto_seal_result *result_out)
+{
+    struct sealing sealing = {.gpg = gpg, .request = request, .message = message, .fd = fd};
+    struct mime_tree *tree = NULL;
+    enum err result = check_request(request, gpg != NULL);
+
+    memset(result_out, 0, sizeof(*result_out));
+    sealing.output_max = request->output_max > SIZE_MAX ? SIZE_MAX : (size_t)request->output_max;
+    if (result == ERR_OK)
+        result = mime_parse(message, MIME_LIMITS_DEFAULT, &tree);
+    if (result != ERR_OK)
+        return result;
+    sealing.root = tree->root;
+    sealing.header = mime_part_header(tree->root, message);
+    result = check_message(&sealing, tree);
+    if (result == ERR_OK)
+        result = seal(&sealing);
+    if (result == ERR_LIMIT)
+        result = ERR_TOO_BIG;
+    if (result == ERR_OK)
+        result = check_file(&sealing, result_out);
+    if (result == ERR_OK && (request->action == CRYPTO_SEAL_SIGN || request->action == CRYPTO_SEAL_SIGN_ENCRYPT))
+        memcpy(result_out->signed_by, request->signer, sizeof(result_out->signed_by));
+    mime_tree_free(&tree);
+    return result;
+}
