@@ -4,8 +4,9 @@
  * Runs in the net process only. The owner gets three events; after on_close (which fires at most once, and never out of
  * conn_free) no other comes, and the owner frees. Callbacks may call conn_free on their own connection: it takes effect
  * when the callback returns. Input that the owner does not consume stays; when `input_max` bytes are waiting, reading
- * stops until some are consumed, so a peer cannot make us hold more. conn_write beyond `output_max` is ERR_LIMIT: the
- * owner sends large bodies in pieces, from on_drain.
+ * stops until some are consumed, so a peer cannot make us hold more than that and one read (16 KiB, a TLS record).
+ * conn_write beyond `output_max` is ERR_LIMIT: the owner sends large bodies in pieces, from on_drain. In on_close, after
+ * ERR_END or ERR_TIMEOUT, last words may be written and the connection given to conn_finish.
  */
 #ifndef BASE_CONN_H
 #define BASE_CONN_H
@@ -41,7 +42,8 @@ struct conn_options {
     size_t output_max;
 };
 
-/* Takes over an accepted, non-blocking socket. With `context` the peer must begin with a TLS handshake. */
+/* Takes over an accepted socket (also on failure). on_ready fires from the loop, also in clear; what is written before
+   is sent. With `context` the peer must begin with a TLS handshake. */
 ERR_RETURN enum err conn_accept(const struct conn_options *options, int fd, SSL_CTX *context, struct conn **conn_out);
 /* Connects to host:port, resolving names with `dns` (NULL: only literal addresses); all addresses are tried in turn.
    With `context` TLS is spoken from the first byte. The outcome comes as on_ready or on_close, never before this
@@ -59,7 +61,8 @@ struct evbuffer *conn_input(struct conn *conn);
 ERR_RETURN enum err conn_write(struct conn *conn, struct span bytes);
 /* Bytes waiting to be sent. */
 size_t conn_output_len(const struct conn *conn);
-/* Stops or resumes reading (a session that waits for something else takes no more input). */
+/* Stops or resumes reading (a session that waits for something else takes no more input). Input that is waiting when
+   reading is resumed is told with on_input, from the loop. */
 void conn_pause(struct conn *conn);
 void conn_resume(struct conn *conn);
 /* on_close(ERR_TIMEOUT) unless the peer sends something (or takes output that is waiting) within `timeout_ms`; 0:

@@ -1,5 +1,6 @@
 #include "base/tls.h"
 
+#include "base/address.h"
 #include "base/log.h"
 #include "base/span.h"
 
@@ -141,24 +142,25 @@ enum err tls_client_new(const char *ca_file, SSL_CTX **context_out)
 }
 
 /* `host` without brackets, IPv6 scope and the root's dot; false if nothing is left or it is too long. */
-static bool bare_host(const char *host, char *name_out, size_t name_size)
+static bool bare_host(const char *host, char name_out[ADDRESS_HOST_SIZE])
 {
-    struct span name = span_of(host);
-    if (name.len > 2 && name.ptr[0] == '[' && name.ptr[name.len - 1] == ']')
-        name = span_slice(name, 1, name.len - 1);
+    char unbracketed[ADDRESS_HOST_SIZE];
+    if (address_host(host, unbracketed) != ERR_OK)
+        return false;
+    struct span name = span_of(unbracketed);
     if (span_find_byte(name, 0, ':') < name.len)
         name = span_slice(name, 0, span_find_byte(name, 0, '%'));
     else if (name.len > 1 && name.ptr[name.len - 1] == '.')
         name = span_slice(name, 0, name.len - 1);
-    return name.len > 0 && span_copy(name, name_out, name_size);
+    return name.len > 0 && span_copy(name, name_out, ADDRESS_HOST_SIZE);
 }
 
 enum err tls_client_session(SSL_CTX *context, const char *host, SSL **session_out)
 {
     *session_out = NULL;
-    char name[256];
+    char name[ADDRESS_HOST_SIZE];
     /* An empty name would switch OpenSSL's check off. */
-    if (host == NULL || !bare_host(host, name, sizeof name))
+    if (host == NULL || !bare_host(host, name))
         return ERR_CONFIG;
     SSL *session = SSL_new(context);
     if (session == NULL) {

@@ -1,0 +1,483 @@
+#include "base/conn_internal.h"
+
+#include "base/log.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define FINISH_TIMEOUT_MS 10000
+
+static void on_read(struct bufferevent *bufferevent, void *context);
+static void on_write(struct bufferevent *bufferevent, void *context);
+static void on_event(struct bufferevent *bufferevent, short what, void *context);
+static void on_output_change(struct evbuffer *buffer, const struct evbuffer_cb_info *info, void *context);
+static void on_input_change(struct evbuffer *buffer, const struct evbuffer_cb_info *info, void *context);
+
+void conn_start_timer(struct event *timer, uint32_t timeout_ms)
+{
+    const struct timeval interval = {.tv_sec = timeout_ms / 1000, .tv_usec = (suseconds_t)(timeout_ms % 1000) * 1000};
+    event_add(timer, &interval);
+}
+
+static size_t input_len(const struct conn *conn)
+{
+    return evbuffer_get_length(bufferevent_get_input(conn->bufferevent));
+}
+
+static void restart_idle_timer(struct conn *conn)
+{
+    if (conn->idle_timeout_ms != 0 && conn->state == CONN_OPEN)
+        conn_start_timer(conn->idle_timer, conn->idle_timeout_ms);
+    else
+        event_del(conn->idle_timer);
+}
+
+/* Reading is on while the owner wants input and has room. libevent's own high watermark is not used: under TLS it
+   leaves the rest of a record inside OpenSSL, where no readable socket would ever wake us for it. */
+void conn_adjust_reading(struct conn *conn)
+{
+    /* A handshake reads as OpenSSL needs it. */
+    if (conn->state == CONN_HANDSHAKE && conn->session != NULL)
+        return;
+    bool is_wanted = false;
+    if (conn->state == CONN_FINISHING)
+        is_wanted = !conn->has_ended;
+    else if (conn->state == CONN_OPEN)
+        is_wanted = !conn->is_paused && input_len(conn) < conn->options.input_max;
+    bool is_on = (bufferevent_get_enabled(conn->bufferevent) & EV_READ) != 0;
+    if (is_wanted && !is_on)
+        bufferevent_enable(conn->bufferevent, EV_READ);
+    else if (!is_wanted && is_on)
+        bufferevent_disable(conn->bufferevent, EV_READ);
+}
+
+static void mute(struct conn *conn)
+{
+    bufferevent_setcb(conn->bufferevent, NULL, NULL, NULL, NULL);
+    evbuffer_remove_cb(bufferevent_get_input(conn->bufferevent), on_input_change, conn);
+    evbuffer_remove_cb(bufferevent_get_output(conn->bufferevent), on_output_change, conn);
+}
+
+enum err conn_replace_bufferevent(struct conn *conn, struct bufferevent *bufferevent)
+{
+    if (bufferevent == NULL)
+        return ERR_MEMORY;
+    if (conn->bufferevent != NULL) {
+        mute(conn);
+        bufferevent_free(conn->bufferevent);
+    }
+    conn->bufferevent = bufferevent;
+    bufferevent_setcb(bufferevent, on_read, on_write, on_event, conn);
+    if (evbuffer_add_cb(bufferevent_get_input(bufferevent), on_input_change, conn) == NULL ||
+        evbuffer_add_cb(bufferevent_get_output(bufferevent), on_output_change, conn) == NULL)
+        return ERR_MEMORY;
+    return ERR_OK;
+}
+
+void conn_destroy(struct conn *conn)
+{
+    address_query_cancel(&conn->query);
+    if (conn->bufferevent != NULL) {
+        mute(conn);
+        /* libevent closes the descriptor only when the loop next turns. */
+        if (conn_fd(conn) >= 0)
+            shutdown(conn_fd(conn), SHUT_RDWR);
+        bufferevent_free(conn->bufferevent);
+    }
+    SSL_free(conn->next_session);
+    if (conn->phase_timer != NULL)
+        event_free(conn->phase_timer);
+    if (conn->idle_timer != NULL)
+        event_free(conn->idle_timer);
+    free(conn);
+}
+
+static void release(struct conn *conn)
+{
+    conn->is_freed = true;
+    conn->state = CONN_CLOSED;
+    event_del(conn->phase_timer);
+    event_del(conn->idle_timer);
+    if (conn->callback_depth == 0)
+        conn_destroy(conn);
+}
+
+static void enter_callback(struct conn *conn)
+{
+    conn->callback_depth++;
+}
+
+static void leave_callback(struct conn *conn)
+{
+    if (--conn->callback_depth == 0 && conn->is_freed)
+        conn_destroy(conn);
+}
+
+void conn_close_with(struct conn *conn, enum err why)
+{
+    conn->has_ended = why == ERR_END;
+    /* After an orderly end, or with a peer that was only silent, last words may still be sent. */
+    conn->is_lost = why != ERR_END && !(why == ERR_TIMEOUT && conn->state == CONN_OPEN);
+    conn->state = CONN_CLOSED;
+    address_query_cancel(&conn->query);
+    conn_adjust_reading(conn);
+    event_del(conn->phase_timer);
+    event_del(conn->idle_timer);
+    enter_callback(conn);
+    conn->options.handlers->on_close(conn, why, conn->options.owner);
+    leave_callback(conn);
+}
+
+void conn_become_ready(struct conn *conn)
+{
+    conn->state = CONN_OPEN;
+    event_del(conn->phase_timer);
+    restart_idle_timer(conn);
+    enter_callback(conn);
+    conn->options.handlers->on_ready(conn, conn->options.owner);
+    conn_adjust_reading(conn);
+    leave_callback(conn);
+}
+
+static void on_phase_timer(int fd, short what, void *context)
+{
+    (void)fd, (void)what;
+    struct conn *conn = context;
+    switch (conn->state) {
+    case CONN_ACCEPTED:
+        conn_become_ready(conn);
+        break;
+    case CONN_RESOLVING:
+        conn_close_with(conn, ERR_UPSTREAM_DOWN);
+        break;
+    case CONN_CONNECTING:
+        if (conn->address_next > 0)
+            log_info("%s: connecting: no answer", conn->peer);
+        conn_connect_next(conn);
+        break;
+    case CONN_HANDSHAKE:
+        log_info("%s: %s: no end of the TLS handshake", conn->peer, conn->doing);
+        conn_close_with(conn, ERR_TIMEOUT);
+        break;
+    case CONN_FINISHING:
+        release(conn);
+        break;
+    case CONN_OPEN:
+    case CONN_CLOSED:
+        break;
+    }
+}
+
+/* A peer is not to blame for silence while we do not read and owe it no output. */
+static void on_idle_timer(int fd, short what, void *context)
+{
+    (void)fd, (void)what;
+    struct conn *conn = context;
+    bool is_reading = (bufferevent_get_enabled(conn->bufferevent) & EV_READ) != 0;
+    if (conn->state != CONN_OPEN)
+        return;
+    if (!is_reading && conn_output_len(conn) == 0)
+        restart_idle_timer(conn);
+    else
+        conn_close_with(conn, ERR_TIMEOUT);
+}
+
+static void on_input_change(struct evbuffer *buffer, const struct evbuffer_cb_info *info, void *context)
+{
+    (void)buffer;
+    struct conn *conn = context;
+    if (info->n_added > 0)
+        restart_idle_timer(conn);
+    else if (info->n_deleted > 0)
+        conn_adjust_reading(conn);
+}
+
+static void on_output_change(struct evbuffer *buffer, const struct evbuffer_cb_info *info, void *context)
+{
+    (void)buffer;
+    if (info->n_deleted > 0)
+        restart_idle_timer(context);
+}
+
+static void on_read(struct bufferevent *bufferevent, void *context)
+{
+    struct conn *conn = context;
+    if (conn->state == CONN_FINISHING) {
+        struct evbuffer *input = bufferevent_get_input(bufferevent);
+        evbuffer_drain(input, evbuffer_get_length(input));
+    }
+    if (conn->state != CONN_OPEN || conn->is_paused)
+        return;
+    enter_callback(conn);
+    conn->options.handlers->on_input(conn, conn->options.owner);
+    conn_adjust_reading(conn);
+    leave_callback(conn);
+}
+
+/* The last word of a connection that is finishing has been handed to the kernel. What the peer still sends is read and
+   thrown away until it closes: closing with unread input would reset the connection and could take our last reply with
+   it. */
+static void end_output(struct conn *conn)
+{
+    if (conn->has_ended) {
+        release(conn);
+        return;
+    }
+    if (conn->session != NULL && SSL_is_init_finished(conn->session)) {
+        SSL_shutdown(conn->session);
+        ERR_clear_error();
+    }
+    shutdown(conn_fd(conn), SHUT_WR);
+    conn_adjust_reading(conn);
+}
+
+static void on_write(struct bufferevent *bufferevent, void *context)
+{
+    (void)bufferevent;
+    struct conn *conn = context;
+    if (conn_output_len(conn) > 0)
+        return;
+    if (conn->state == CONN_FINISHING) {
+        end_output(conn);
+    } else if (conn->state == CONN_HANDSHAKE && conn->next_session != NULL) {
+        if (conn_begin_tls(conn) != ERR_OK)
+            conn_close_with(conn, ERR_MEMORY);
+    } else if (conn->state == CONN_OPEN && conn->has_written) {
+        conn->has_written = false;
+        enter_callback(conn);
+        if (conn->options.handlers->on_drain != NULL)
+            conn->options.handlers->on_drain(conn, conn->options.owner);
+        leave_callback(conn);
+    }
+}
+
+/* Under TLS an end without close_notify may have been cut by anybody, so only a closed session is an orderly end. */
+static enum err reason_of(const struct conn *conn, short what)
+{
+    if (conn->session != NULL)
+        return (SSL_get_shutdown(conn->session) & SSL_RECEIVED_SHUTDOWN) ? ERR_END : ERR_UPSTREAM_LOST;
+    return (what & BEV_EVENT_EOF) ? ERR_END : ERR_UPSTREAM_LOST;
+}
+
+static void on_event(struct bufferevent *bufferevent, short what, void *context)
+{
+    (void)bufferevent;
+    struct conn *conn = context;
+    bool is_connected = (what & BEV_EVENT_CONNECTED) != 0;
+    switch (conn->state) {
+    case CONN_CONNECTING:
+        if (is_connected) {
+            conn_connected(conn);
+        } else {
+            log_info("%s: connecting: %s", conn->peer, evutil_socket_error_to_string(EVUTIL_SOCKET_ERROR()));
+            conn_connect_next(conn);
+        }
+        break;
+    case CONN_HANDSHAKE:
+        if (is_connected) {
+            conn_become_ready(conn);
+        } else {
+            conn_log_tls_failure(conn);
+            conn_close_with(conn, ERR_UPSTREAM_TLS);
+        }
+        break;
+    case CONN_ACCEPTED:
+    case CONN_OPEN:
+        if (is_connected)
+            break;
+        if (reason_of(conn, what) != ERR_END)
+            conn_log_tls_failure(conn);
+        conn_close_with(conn, reason_of(conn, what));
+        break;
+    case CONN_FINISHING:
+        if (is_connected)
+            break;
+        conn->has_ended = true;
+        /* A peer that has ended its side in an orderly way may still want to hear the rest. */
+        if (reason_of(conn, what) == ERR_END && conn_output_len(conn) > 0)
+            bufferevent_enable(conn->bufferevent, EV_WRITE);
+        else
+            release(conn);
+        break;
+    case CONN_RESOLVING:
+    case CONN_CLOSED:
+        break;
+    }
+}
+
+enum err conn_new(const struct conn_options *options, enum conn_state state, int fd, struct conn **conn_out)
+{
+    *conn_out = NULL;
+    /* A peer that is gone must fail one write, not end the process. */
+    signal(SIGPIPE, SIG_IGN);
+    struct conn *conn = calloc(1, sizeof *conn);
+    if (conn == NULL)
+        return ERR_MEMORY;
+    conn->options = *options;
+    conn->state = state;
+    conn->doing = "connected";
+    snprintf(conn->peer, sizeof conn->peer, "unknown");
+    conn->phase_timer = event_new(options->base, -1, 0, on_phase_timer, conn);
+    conn->idle_timer = event_new(options->base, -1, 0, on_idle_timer, conn);
+    if (conn->phase_timer == NULL || conn->idle_timer == NULL ||
+        conn_replace_bufferevent(conn, bufferevent_socket_new(options->base, fd, BUFFEREVENT_OPTIONS)) != ERR_OK) {
+        if (conn->bufferevent == NULL && fd >= 0)
+            close(fd);
+        conn_destroy(conn);
+        return ERR_MEMORY;
+    }
+    *conn_out = conn;
+    return ERR_OK;
+}
+
+void conn_set_socket_options(int fd)
+{
+    const int on = 1;
+    /* Fails, harmlessly, where the socket is not TCP. */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+}
+
+enum err conn_accept(const struct conn_options *options, int fd, SSL_CTX *context, struct conn **conn_out)
+{
+    evutil_make_socket_nonblocking(fd);
+    conn_set_socket_options(fd);
+    struct conn *conn;
+    enum err err = conn_new(options, CONN_ACCEPTED, fd, &conn);
+    *conn_out = NULL;
+    if (err != ERR_OK)
+        return err;
+    struct address peer = {.len = sizeof peer.storage};
+    if (getpeername(fd, (struct sockaddr *)&peer.storage, &peer.len) == 0)
+        address_format(&peer, conn->peer);
+    if (context == NULL)
+        conn_start_timer(conn->phase_timer, 0);
+    else
+        err = conn_start_tls_server(conn, context);
+    if (err != ERR_OK)
+        conn_destroy(conn);
+    else
+        *conn_out = conn;
+    return err;
+}
+
+struct evbuffer *conn_input(struct conn *conn)
+{
+    return bufferevent_get_input(conn->bufferevent);
+}
+
+enum err conn_write(struct conn *conn, struct span bytes)
+{
+    if (conn->is_lost)
+        return ERR_UPSTREAM_LOST;
+    /* With a session waiting to take over, more clear text would follow the promise of TLS. */
+    if (conn->next_session != NULL || conn->state == CONN_RESOLVING || conn->state == CONN_CONNECTING)
+        return ERR_INTERNAL;
+    size_t waiting = conn_output_len(conn);
+    if (waiting > conn->options.output_max || bytes.len > conn->options.output_max - waiting)
+        return ERR_LIMIT;
+    if (bytes.len == 0)
+        return ERR_OK;
+    conn->has_written = true;
+    return bufferevent_write(conn->bufferevent, bytes.ptr, bytes.len) == 0 ? ERR_OK : ERR_MEMORY;
+}
+
+size_t conn_output_len(const struct conn *conn)
+{
+    return evbuffer_get_length(bufferevent_get_output(conn->bufferevent));
+}
+
+void conn_pause(struct conn *conn)
+{
+    conn->is_paused = true;
+    conn_adjust_reading(conn);
+}
+
+void conn_resume(struct conn *conn)
+{
+    if (!conn->is_paused)
+        return;
+    conn->is_paused = false;
+    restart_idle_timer(conn);
+    conn_adjust_reading(conn);
+    /* What came just before the pause has not been told. */
+    if (conn->state == CONN_OPEN && input_len(conn) > 0)
+        bufferevent_trigger(conn->bufferevent, EV_READ, BEV_TRIG_DEFER_CALLBACKS | BEV_TRIG_IGNORE_WATERMARKS);
+}
+
+void conn_set_timeout(struct conn *conn, uint32_t timeout_ms)
+{
+    conn->idle_timeout_ms = timeout_ms;
+    restart_idle_timer(conn);
+}
+
+void conn_doing(struct conn *conn, const char *doing)
+{
+    conn->doing = doing;
+}
+
+const char *conn_get_doing(const struct conn *conn)
+{
+    return conn->doing;
+}
+
+bool conn_is_tls(const struct conn *conn)
+{
+    return conn->session != NULL && SSL_is_init_finished(conn->session);
+}
+
+int conn_fd(const struct conn *conn)
+{
+    return bufferevent_getfd(conn->bufferevent);
+}
+
+const char *conn_peer(const struct conn *conn)
+{
+    return conn->peer;
+}
+
+bool conn_is_loopback(const struct conn *conn)
+{
+    struct address own = {.len = sizeof own.storage};
+    struct address peer = {.len = sizeof peer.storage};
+    return getsockname(conn_fd(conn), (struct sockaddr *)&own.storage, &own.len) == 0 &&
+           getpeername(conn_fd(conn), (struct sockaddr *)&peer.storage, &peer.len) == 0 && address_is_loopback(&own) &&
+           address_is_loopback(&peer);
+}
+
+void conn_finish(struct conn **conn_ref)
+{
+    struct conn *conn = *conn_ref;
+    *conn_ref = NULL;
+    if (conn == NULL)
+        return;
+    bool can_send =
+        !conn->is_lost && conn->next_session == NULL && conn->state != CONN_RESOLVING && conn->state != CONN_CONNECTING;
+    bool is_waiting = conn_output_len(conn) > 0;
+    if (!can_send || (conn->state == CONN_HANDSHAKE && !is_waiting)) {
+        release(conn);
+        return;
+    }
+    bool is_handshake = conn->state == CONN_HANDSHAKE;
+    conn->state = CONN_FINISHING;
+    event_del(conn->idle_timer);
+    conn_start_timer(conn->phase_timer, FINISH_TIMEOUT_MS);
+    /* libevent sends the output by itself when a handshake under way is done. */
+    if (!is_waiting)
+        end_output(conn);
+    else if (!is_handshake)
+        conn_adjust_reading(conn);
+}
+
+void conn_free(struct conn **conn_ref)
+{
+    if (*conn_ref == NULL)
+        return;
+    release(*conn_ref);
+    *conn_ref = NULL;
+}
