@@ -1,0 +1,363 @@
+#include "proxy/master_internal.h"
+
+#include "base/clock.h"
+#include "base/sandbox.h"
+#include "base/spawn.h"
+#include "proxy/keeper.h"
+#include "proxy/net.h"
+#include "proxy/vault.h"
+#include "proxy/wire.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define KEEPERS_MAX 1024
+/* A keeper maps a message of message_max bytes and writes one about 1.5 times as large; the rest is room for gpg and
+ * ourselves. */
+#define KEEPER_MEMORY_BASE ((uint64_t)1024 << 20)
+
+/* In a child: nothing of the master's is left open but standard streams and `kept`. */
+static void close_others(const int *kept, size_t kept_len)
+{
+    int limit = (int)sysconf(_SC_OPEN_MAX);
+    for (int fd = 3; fd < limit && fd < 4096; fd++) {
+        bool is_kept = false;
+        for (size_t i = 0; i < kept_len; i++)
+            is_kept = is_kept || kept[i] == fd;
+        if (!is_kept)
+            close(fd);
+    }
+}
+
+/* In a child: default signals, end with the master. */
+static void begin_child(pid_t master_pid)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != master_pid)
+        _exit(3);
+}
+
+static enum err give_vault(struct master *master, struct master_net *net)
+{
+    int ends[2];
+    struct ipc_out out;
+    enum err err = ipc_pair(true, ends);
+    if (err != ERR_OK)
+        return err;
+    ipc_out_begin(&out, PROXY_VAULT_CLIENT);
+    ipc_put_file(&out, ends[1]);
+    err = ipc_send(master->vault_socket, &out);
+    if (err == ERR_OK) {
+        ipc_out_begin(&out, PROXY_NET_VAULT);
+        ipc_put_file(&out, ends[0]);
+        err = ipc_send(net->socket, &out);
+    }
+    close(ends[0]);
+    close(ends[1]);
+    return err;
+}
+
+enum err master_start_vault(struct master *master)
+{
+    int ends[2];
+    pid_t self = getpid();
+    if (master->vault_socket >= 0)
+        close(master->vault_socket);
+    enum err err = ipc_pair(false, ends);
+    if (err != ERR_OK)
+        return err;
+    pid_t pid = fork();
+    if (pid < 0) {
+        close(ends[0]);
+        close(ends[1]);
+        return log_failure(err_of_errno(errno), "starting the vault");
+    }
+    if (pid == 0) {
+        begin_child(self);
+        close_others(&ends[1], 1);
+        _exit(proxy_vault_main(master->config, ends[1]));
+    }
+    close(ends[1]);
+    master->vault = pid;
+    master->vault_socket = ends[0];
+    master->vault_started_ms = clock_monotonic_ms();
+    for (size_t i = 0; i < MASTER_NETS_MAX; i++)
+        if (master->nets[i].socket >= 0 && (err = give_vault(master, &master->nets[i])) != ERR_OK)
+            log_failure(err, "handing the vault to net");
+    return ERR_OK;
+}
+
+static int net_child(struct master *master, int socket)
+{
+    int *kept = calloc(master->sockets.len + 1, sizeof(*kept));
+    if (kept == NULL)
+        return 3;
+    for (size_t i = 0; i < master->sockets.len; i++)
+        kept[i] = master->sockets.items[i].fd;
+    kept[master->sockets.len] = socket;
+    close_others(kept, master->sockets.len + 1);
+    free(kept);
+    return proxy_net_main(master->config, &master->sockets, socket);
+}
+
+enum err master_start_net(struct master *master)
+{
+    int ends[2];
+    pid_t self = getpid();
+    struct master_net *net = NULL;
+    for (size_t i = 0; i < MASTER_NETS_MAX && net == NULL; i++)
+        if (master->nets[i].pid == 0)
+            net = &master->nets[i];
+    if (net == NULL)
+        return ERR_BUSY;
+    enum err err = ipc_pair(true, ends);
+    if (err != ERR_OK)
+        return err;
+    pid_t pid = fork();
+    if (pid < 0) {
+        close(ends[0]);
+        close(ends[1]);
+        return log_failure(err_of_errno(errno), "starting net");
+    }
+    if (pid == 0) {
+        begin_child(self);
+        _exit(net_child(master, ends[1]));
+    }
+    close(ends[1]);
+    *net = (struct master_net){.pid = pid, .socket = ends[0], .started_ms = clock_monotonic_ms()};
+    return give_vault(master, net);
+}
+
+static bool note_keeper(struct master *master, pid_t pid, pid_t net)
+{
+    if (master->keepers_len == master->keepers_capacity) {
+        size_t capacity = master->keepers_capacity * 2 + 8;
+        struct master_keeper *keepers = realloc(master->keepers, capacity * sizeof(*keepers));
+        if (keepers == NULL)
+            return false;
+        master->keepers = keepers;
+        master->keepers_capacity = capacity;
+    }
+    master->keepers[master->keepers_len++] = (struct master_keeper){pid, net};
+    return true;
+}
+
+static void fill_setup(const struct master *master, const struct config_account *account,
+                       struct proxy_keeper_setup *setup)
+{
+    const struct config *config = master->config;
+    memset(setup, 0, sizeof(*setup));
+    snprintf(setup->home, sizeof(setup->home), "%s", account->gnupghome);
+    snprintf(setup->wrapper, sizeof(setup->wrapper), "%s", master->wrapper);
+    snprintf(setup->user, sizeof(setup->user), "%s", config->user);
+    if (!config_key_cache(config, account, setup->key_cache))
+        setup->key_cache[0] = '\0';
+    setup->log_level = (uint32_t)config->log_level;
+    setup->is_own_home = account->is_own_home;
+    setup->output_max = config->message_max * 2;
+#if !defined(__SANITIZE_ADDRESS__)
+    setup->memory_max = KEEPER_MEMORY_BASE + config->message_max * 4;
+#endif
+    for (size_t i = 0; i < config->accounts_len && setup->hidden_len < PROXY_DIRS_MAX; i++)
+        if (strcmp(config->accounts[i].gnupghome, account->gnupghome) != 0)
+            snprintf(setup->hidden[setup->hidden_len++], sizeof(setup->hidden[0]), "%s", config->accounts[i].gnupghome);
+}
+
+/* Starts the program with its end of `ends` as descriptor 3 and puts the set-up on the way. */
+static enum err launch_keeper(struct master *master, const struct config_account *account, const int ends[2],
+                              pid_t *pid)
+{
+    struct proxy_keeper_setup setup;
+    struct ipc_out out;
+    const char *const arguments[] = {"privyseal", PROXY_KEEPER_COMMAND, NULL};
+    struct spawn_options options = {
+        .file = master->program, .arguments = arguments, .inherit_fd = ends[1], .dies_with_parent = true};
+    enum err err = spawn_start(&options, pid);
+    if (err != ERR_OK)
+        return err;
+    fill_setup(master, account, &setup);
+    proxy_put_setup(&out, &setup);
+    return ipc_send(ends[0], &out);
+}
+
+static enum err hand_keeper(struct master *master, struct master_net *net, uint32_t number,
+                            const struct config_account *account)
+{
+    int ends[2];
+    pid_t pid = 0;
+    struct ipc_out out;
+    enum err err = ipc_pair(true, ends);
+    if (err != ERR_OK)
+        return err;
+    err = launch_keeper(master, account, ends, &pid);
+    if (pid > 0 && !note_keeper(master, pid, net->pid))
+        err = ERR_MEMORY;
+    if (err == ERR_OK) {
+        ipc_out_begin(&out, PROXY_NET_KEEPER);
+        ipc_put_u32(&out, number);
+        ipc_put_u32(&out, (uint32_t)pid);
+        ipc_put_file(&out, ends[0]);
+        err = ipc_send(net->socket, &out);
+    }
+    close(ends[0]);
+    close(ends[1]);
+    return err;
+}
+
+enum err master_start_keeper(struct master *master, struct master_net *net, uint32_t number, const char *address)
+{
+    struct ipc_out out;
+    const struct config_account *account = config_account_of_address(master->config, address);
+    enum err err = account == NULL ? ERR_NOT_FOUND : ERR_OK;
+    if (err == ERR_OK && master->keepers_len >= KEEPERS_MAX)
+        err = ERR_BUSY;
+    if (err == ERR_OK)
+        err = hand_keeper(master, net, number, account);
+    if (err == ERR_OK)
+        return ERR_OK;
+    log_failure(err, "starting a keeper for %s", address);
+    ipc_out_begin(&out, PROXY_NET_NO_KEEPER);
+    ipc_put_u32(&out, number);
+    return ipc_send(net->socket, &out);
+}
+
+void master_kill_keeper(struct master *master, const struct master_net *net, pid_t pid)
+{
+    for (size_t i = 0; i < master->keepers_len; i++) {
+        if (master->keepers[i].pid == pid && master->keepers[i].net == net->pid) {
+            /* The group first: its gpg children; the process itself in case it had no time to make the group. */
+            kill(-pid, SIGKILL);
+            kill(pid, SIGKILL);
+            return;
+        }
+    }
+    log_warning("net %d asked to end %d, which is no keeper of its own", (int)net->pid, (int)pid);
+}
+
+/* The entry of `home`, made if there is none; NULL when memory is short. */
+static struct master_agent *agent_of(struct master *master, const char *home)
+{
+    for (size_t i = 0; i < master->agents_len; i++)
+        if (strcmp(master->agents[i].home, home) == 0)
+            return &master->agents[i];
+    struct master_agent *agents = realloc(master->agents, (master->agents_len + 1) * sizeof(*agents));
+    if (agents == NULL)
+        return NULL;
+    master->agents = agents;
+    struct master_agent *agent = &agents[master->agents_len++];
+    *agent = (struct master_agent){.pid = 0};
+    snprintf(agent->home, sizeof(agent->home), "%s", home);
+    return agent;
+}
+
+enum err master_start_agents(struct master *master)
+{
+    for (size_t i = 0; i < master->config->accounts_len; i++) {
+        struct master_agent *agent = agent_of(master, master->config->accounts[i].gnupghome);
+        if (agent == NULL)
+            return ERR_MEMORY;
+        if (agent->pid != 0)
+            continue;
+        agent->started_ms = clock_monotonic_ms();
+        enum err err = keyring_gpg_agent_start(agent->home, master->config->user, &agent->pid);
+        if (err != ERR_OK)
+            log_failure(err, "gpg-agent of %s", master->config->accounts[i].address);
+    }
+    return ERR_OK;
+}
+
+static void reaped_net(struct master *master, struct master_net *net, int status)
+{
+    bool is_crash = !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+    if (is_crash || !net->is_draining)
+        log_error("net %d ended with status %#x", (int)net->pid, (unsigned)status);
+    if (net->socket >= 0)
+        close(net->socket);
+    bool was_accepting = !net->is_draining;
+    *net = (struct master_net){.pid = 0, .socket = -1};
+    if (!was_accepting || master->is_ending)
+        return;
+    enum err err = master_start_net(master);
+    if (err != ERR_OK)
+        log_failure(err, "starting net again");
+}
+
+void master_reaped(struct master *master, pid_t pid, int status)
+{
+    for (size_t i = 0; i < master->keepers_len; i++) {
+        if (master->keepers[i].pid == pid) {
+            if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
+                log_warning("keeper %d ended with status %#x", (int)pid, (unsigned)status);
+            /* Whatever it had started goes with it. */
+            kill(-pid, SIGKILL);
+            master->keepers[i] = master->keepers[--master->keepers_len];
+            return;
+        }
+    }
+    for (size_t i = 0; i < MASTER_NETS_MAX; i++) {
+        if (master->nets[i].pid == pid) {
+            reaped_net(master, &master->nets[i], status);
+            return;
+        }
+    }
+    for (size_t i = 0; i < master->agents_len; i++)
+        if (master->agents[i].pid == pid)
+            master->agents[i].pid = 0;
+    if (pid == master->vault) {
+        log_error("vault %d ended with status %#x", (int)pid, (unsigned)status);
+        master->vault = 0;
+    }
+}
+
+void master_drain(struct master *master, struct master_net *net)
+{
+    struct ipc_out out;
+    (void)master;
+    if (net->pid == 0 || net->is_draining)
+        return;
+    net->is_draining = true;
+    ipc_out_begin(&out, PROXY_NET_DRAIN);
+    enum err err = net->socket < 0 ? ERR_END : ipc_send(net->socket, &out);
+    if (err != ERR_OK)
+        kill(net->pid, SIGTERM);
+}
+
+static void end_and_wait(pid_t *pid, int signal_number)
+{
+    if (*pid <= 0)
+        return;
+    kill(*pid, signal_number);
+    while (waitpid(*pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    *pid = 0;
+}
+
+void master_end_children(struct master *master)
+{
+    for (size_t i = 0; i < MASTER_NETS_MAX; i++)
+        end_and_wait(&master->nets[i].pid, SIGKILL);
+    for (size_t i = 0; i < master->keepers_len; i++) {
+        kill(-master->keepers[i].pid, SIGKILL);
+        end_and_wait(&master->keepers[i].pid, SIGKILL);
+    }
+    /* The vault ends by itself when nobody can ask it any more, with its files closed. */
+    if (master->vault_socket >= 0)
+        close(master->vault_socket);
+    master->vault_socket = -1;
+    if (master->vault > 0)
+        while (waitpid(master->vault, NULL, 0) < 0 && errno == EINTR)
+            ;
+    master->vault = 0;
+    for (size_t i = 0; i < master->agents_len; i++)
+        end_and_wait(&master->agents[i].pid, SIGTERM);
+}

@@ -1,0 +1,276 @@
+#include "proxy/net.h"
+
+#include "base/sandbox.h"
+#include "proxy/net_internal.h"
+#include "proxy/owner.h"
+#include "proxy/session.h"
+#include "proxy/state.h"
+#include "proxy/wire.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define ACCEPTS_PER_TURN 64
+#define FILES_MAX 65536
+
+struct acceptor {
+    struct proxy_net *net;
+    const struct config_listener *listener;
+    struct event *event;
+};
+
+struct net_process {
+    struct proxy_net net;
+    struct acceptor *acceptors;
+    size_t acceptors_len;
+    struct event *control;
+};
+
+struct smtp_client_options proxy_net_upstream(const struct proxy_net *net, size_t account)
+{
+    const struct config_upstream *upstream = &net->config->accounts[account].smtp;
+    return (struct smtp_client_options){.base = net->base,
+                                        .dns = net->dns,
+                                        .host = upstream->host,
+                                        .port = upstream->port,
+                                        .security = upstream->security,
+                                        .tls = net->client_tls[account],
+                                        .hello_name = net->config->host_name,
+                                        .timeout_percent = net->config->timeout_percent};
+}
+
+static bool has_room(const struct proxy_net *net)
+{
+    return net->sessions_len < net->config->sessions_max;
+}
+
+static void on_accept(evutil_socket_t fd, short what, void *context)
+{
+    struct acceptor *acceptor = context;
+    (void)what;
+    for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+        int client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (client < 0) {
+            if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+                log_warning("accepting a connection: %s", strerror(errno));
+            return;
+        }
+        if (!has_room(acceptor->net)) {
+            /* A word costs nothing and tells the client to come back; a client that does not read it loses only the
+             * word. */
+            static const char busy[] = "421 4.3.2 Too many sessions\r\n";
+            ssize_t sent = acceptor->listener->tls == CONFIG_TLS_IMPLICIT
+                               ? 0
+                               : send(client, busy, sizeof(busy) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+            log_warning("too many sessions (%zu); one turned away%s", acceptor->net->sessions_len,
+                        sent < 0 ? " without a word" : "");
+            close(client);
+            continue;
+        }
+        enum err err = proxy_session_new(acceptor->net, acceptor->listener, client);
+        if (err != ERR_OK)
+            log_failure(err, "a new session");
+    }
+}
+
+static void stop_accepting(struct net_process *process)
+{
+    for (size_t i = 0; i < process->acceptors_len; i++) {
+        if (process->acceptors[i].event == NULL)
+            continue;
+        close(event_get_fd(process->acceptors[i].event));
+        event_free(process->acceptors[i].event);
+        process->acceptors[i].event = NULL;
+    }
+}
+
+static void drain(struct net_process *process)
+{
+    struct proxy_session *session, *next;
+    stop_accepting(process);
+    process->net.is_draining = true;
+    for (session = TAILQ_FIRST(&process->net.sessions); session != NULL; session = next) {
+        next = proxy_session_next(session);
+        proxy_session_drain(session);
+    }
+}
+
+static enum err take_message(struct net_process *process, struct ipc_in *in)
+{
+    struct proxy_net *net = &process->net;
+    uint16_t type = ipc_type(in);
+    uint32_t account = type == PROXY_NET_KEEPER || type == PROXY_NET_NO_KEEPER ? ipc_get_u32(in) : 0;
+    uint32_t pid = type == PROXY_NET_KEEPER ? ipc_get_u32(in) : 0;
+    int fd = type == PROXY_NET_KEEPER || type == PROXY_NET_VAULT ? ipc_get_file(in) : -1;
+    enum err err = ipc_in_end(in);
+    if (err != ERR_OK) {
+        if (fd >= 0)
+            close(fd);
+        return err;
+    }
+    switch (type) {
+    case PROXY_NET_KEEPER:
+        proxy_pool_keeper(net->pool, account, pid, fd);
+        return ERR_OK;
+    case PROXY_NET_NO_KEEPER:
+        proxy_pool_no_keeper(net->pool, account);
+        return ERR_OK;
+    case PROXY_NET_VAULT:
+        proxy_vaultlink_connect(net->vault, fd);
+        return ERR_OK;
+    case PROXY_NET_DRAIN:
+        drain(process);
+        return ERR_OK;
+    default:
+        return ERR_PEER_PROTOCOL;
+    }
+}
+
+static void on_control(evutil_socket_t fd, short what, void *context)
+{
+    struct net_process *process = context;
+    struct ipc_in in;
+    (void)what;
+    enum err err = ipc_recv(fd, &in);
+    if (err == ERR_OK) {
+        err = take_message(process, &in);
+        ipc_in_fini(&in);
+    }
+    if (err == ERR_OK || err == ERR_AGAIN)
+        return;
+    /* Without the master nothing here can go on. */
+    log_failure(err, "the master");
+    event_base_loopbreak(process->net.base);
+}
+
+/* Everything that reads files or asks the system for more than memory: before the sandbox closes. */
+static enum err open_all(struct proxy_net *net)
+{
+    char certificate[CONFIG_PATH_SIZE], key[CONFIG_PATH_SIZE];
+    const struct config *config = net->config;
+    net->base = event_base_new();
+    if (net->base == NULL)
+        return ERR_MEMORY;
+    /* Without a name server in resolv.conf literal addresses and the hosts file still work. */
+    net->dns = evdns_base_new(net->base, 0);
+    if (net->dns == NULL)
+        return ERR_MEMORY;
+    if (evdns_base_resolv_conf_parse(net->dns, DNS_OPTIONS_ALL, "/etc/resolv.conf") != 0)
+        log_info("no name server is configured");
+    enum err err = proxy_state_certificate(config, certificate, key);
+    if (err == ERR_OK)
+        err = tls_server_new(certificate, key, &net->server_tls);
+    net->client_tls = calloc(config->accounts_len + 1, sizeof(SSL_CTX *));
+    if (net->client_tls == NULL)
+        return ERR_MEMORY;
+    for (size_t i = 0; err == ERR_OK && i < config->accounts_len; i++) {
+        const struct config_upstream *upstream = &config->accounts[i].smtp;
+        if (config->accounts[i].has_smtp && upstream->security != SMTP_CLEAR)
+            err = tls_client_new(upstream->ca_file[0] == '\0' ? NULL : upstream->ca_file, &net->client_tls[i]);
+    }
+    if (err == ERR_OK)
+        err = proxy_owner_open(&net->diag);
+    if (err == ERR_OK)
+        err = proxy_ring_new(config, &net->ring);
+    return err;
+}
+
+static enum err enter_sandbox(const struct config *config)
+{
+    struct rlimit files;
+    struct sandbox_options options = {
+        .role = SANDBOX_NET, .user = config->user, .file_size_max = config->message_max * 2};
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0)
+        options.files_max = files.rlim_max < FILES_MAX ? (uint32_t)files.rlim_max : FILES_MAX;
+    return sandbox_enter(&options);
+}
+
+static enum err start(struct net_process *process, const struct proxy_sockets *sockets)
+{
+    struct proxy_net *net = &process->net;
+    enum err err = proxy_pool_new(net->base, net->config, net->master, &net->pool);
+    if (err == ERR_OK)
+        err = proxy_vaultlink_new(net->base, &net->vault);
+    if (err == ERR_OK)
+        err = proxy_probe_new(net, &net->probe);
+    if (err != ERR_OK)
+        return err;
+    proxy_ring_set_pool(net->ring, net->pool);
+    process->acceptors = calloc(sockets->len + 1, sizeof(*process->acceptors));
+    process->control = event_new(net->base, net->master, EV_READ | EV_PERSIST, on_control, process);
+    if (process->acceptors == NULL || process->control == NULL || event_add(process->control, NULL) != 0)
+        return ERR_MEMORY;
+    for (size_t i = 0; i < sockets->len; i++) {
+        struct acceptor *acceptor = &process->acceptors[process->acceptors_len++];
+        *acceptor = (struct acceptor){.net = net, .listener = &net->config->listeners[sockets->items[i].listener]};
+        acceptor->event = event_new(net->base, sockets->items[i].fd, EV_READ | EV_PERSIST, on_accept, acceptor);
+        if (acceptor->event == NULL || event_add(acceptor->event, NULL) != 0)
+            return ERR_MEMORY;
+    }
+    return ERR_OK;
+}
+
+static enum err tell_ready(const struct proxy_net *net)
+{
+    struct ipc_out out;
+    ipc_out_begin(&out, PROXY_MASTER_READY);
+    return ipc_send(net->master, &out);
+}
+
+/* The loop ends when the last session of a draining process has ended. */
+static void run(struct proxy_net *net)
+{
+    while (!(net->is_draining && net->sessions_len == 0) && !event_base_got_break(net->base))
+        if (event_base_loop(net->base, EVLOOP_ONCE) != 0)
+            return;
+}
+
+static void close_all(struct net_process *process)
+{
+    struct proxy_net *net = &process->net;
+    proxy_vaultlink_free(&net->vault);
+    while (!TAILQ_EMPTY(&net->sessions))
+        proxy_session_free(TAILQ_FIRST(&net->sessions));
+    proxy_probe_free(&net->probe);
+    proxy_ring_free(&net->ring);
+    proxy_pool_free(&net->pool);
+    stop_accepting(process);
+    free(process->acceptors);
+    if (process->control != NULL)
+        event_free(process->control);
+    for (size_t i = 0; net->client_tls != NULL && i < net->config->accounts_len; i++)
+        SSL_CTX_free(net->client_tls[i]);
+    free(net->client_tls);
+    SSL_CTX_free(net->server_tls);
+    if (net->dns != NULL)
+        evdns_base_free(net->dns, 0);
+    if (net->base != NULL)
+        event_base_free(net->base);
+}
+
+int proxy_net_main(const struct config *config, const struct proxy_sockets *sockets, int master)
+{
+    struct net_process process = {.net = {.config = config, .master = master, .diag = -1}};
+    TAILQ_INIT(&process.net.sessions);
+    log_init("net", config->log_level);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGINT, SIG_IGN);
+    enum err err = evutil_make_socket_nonblocking(master) == 0 ? open_all(&process.net) : ERR_IO;
+    if (err == ERR_OK)
+        err = enter_sandbox(config);
+    if (err == ERR_OK)
+        err = start(&process, sockets);
+    if (err == ERR_OK)
+        err = tell_ready(&process.net);
+    if (err == ERR_OK)
+        run(&process.net);
+    else
+        log_failure(err, "starting net");
+    close_all(&process);
+    return err == ERR_OK ? 0 : 3;
+}

@@ -1,0 +1,357 @@
+#include "proxy/pool.h"
+
+#include "base/clock.h"
+#include "proxy/wire.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <unistd.h>
+
+#define JOBS_WAITING_MAX 10000
+#define IDLE_MAX_S 60
+/* After a keeper has died without finishing a single job, its account waits this long before it gets another. */
+#define PAUSE_AFTER_DEATH_MS 1000
+
+struct proxy_job {
+    TAILQ_ENTRY(proxy_job) link;
+    size_t account;
+    struct ipc_out request;
+    int files[IPC_FILES_MAX]; /* our own copies: the submitter may close its own */
+    proxy_job_fn fn;          /* NULL once cancelled */
+    void *context;
+    struct keeper *keeper; /* NULL while it waits */
+};
+
+struct keeper {
+    TAILQ_ENTRY(keeper) link;
+    struct proxy_pool *pool;
+    size_t account;
+    uint32_t pid;
+    int socket;
+    struct event *readable;
+    struct event *timer;   /* busy: the job's time; idle: its own */
+    struct proxy_job *job; /* NULL: idle */
+    bool has_finished_one;
+};
+
+struct account {
+    size_t keepers, requested;
+    uint64_t paused_until_ms;
+};
+
+struct proxy_pool {
+    struct event_base *base;
+    const struct config *config;
+    int master;
+    struct account *accounts;
+    TAILQ_HEAD(, proxy_job) waiting;
+    TAILQ_HEAD(, keeper) keepers;
+    size_t waiting_len, busy;
+    struct event *kick; /* hands out jobs from the loop, never from within a submitter */
+};
+
+static void hand_out(struct proxy_pool *pool);
+
+static void job_free(struct proxy_job *job)
+{
+    ipc_out_fini(&job->request);
+    for (size_t i = 0; i < IPC_FILES_MAX; i++)
+        if (job->files[i] >= 0)
+            close(job->files[i]);
+    free(job);
+}
+
+static void job_finish(struct proxy_job *job, enum err err, struct ipc_in *answer)
+{
+    if (job->fn != NULL)
+        job->fn(err, answer, job->context);
+    job_free(job);
+}
+
+static void kick(struct proxy_pool *pool, uint32_t after_ms)
+{
+    const struct timeval after = {after_ms / 1000, (suseconds_t)(after_ms % 1000) * 1000};
+    if (after_ms != 0 && evtimer_pending(pool->kick, NULL))
+        return;
+    evtimer_add(pool->kick, &after);
+}
+
+/* Lets a keeper go: with its job failed if it had one, and ended by the master if it may be still at it. */
+static void keeper_drop(struct keeper *keeper, bool must_kill)
+{
+    struct proxy_pool *pool = keeper->pool;
+    struct account *account = &pool->accounts[keeper->account];
+    struct proxy_job *job = keeper->job;
+    if (must_kill) {
+        struct ipc_out out;
+        ipc_out_begin(&out, PROXY_MASTER_KILL_KEEPER);
+        ipc_put_u32(&out, keeper->pid);
+        enum err err = ipc_send(pool->master, &out);
+        if (err != ERR_OK)
+            log_failure(err, "asking for the end of keeper %u", keeper->pid);
+    }
+    if (!keeper->has_finished_one)
+        account->paused_until_ms = clock_monotonic_ms() + PAUSE_AFTER_DEATH_MS;
+    TAILQ_REMOVE(&pool->keepers, keeper, link);
+    account->keepers--;
+    if (keeper->readable != NULL)
+        event_free(keeper->readable);
+    if (keeper->timer != NULL)
+        event_free(keeper->timer);
+    close(keeper->socket);
+    free(keeper);
+    if (job != NULL) {
+        pool->busy--;
+        job_finish(job, ERR_WORKER, NULL);
+    }
+    kick(pool, 0);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *context)
+{
+    struct keeper *keeper = context;
+    (void)fd;
+    (void)what;
+    if (keeper->job != NULL) {
+        log_warning("keeper %u took too long and is ended", keeper->pid);
+        keeper_drop(keeper, true);
+        return;
+    }
+    keeper->has_finished_one = true; /* idle to the end is no failure */
+    keeper_drop(keeper, false);
+}
+
+static void set_timer(struct keeper *keeper, uint32_t ms)
+{
+    const struct timeval time = {ms / 1000, (suseconds_t)(ms % 1000) * 1000};
+    evtimer_add(keeper->timer, &time);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *context)
+{
+    struct keeper *keeper = context;
+    struct proxy_pool *pool = keeper->pool;
+    struct ipc_in in;
+    (void)what;
+    enum err err = ipc_recv(fd, &in);
+    if (err == ERR_AGAIN)
+        return;
+    if (err != ERR_OK) {
+        if (keeper->job != NULL)
+            log_warning("keeper %u died in a job", keeper->pid);
+        keeper_drop(keeper, false);
+        return;
+    }
+    uint32_t code = ipc_get_u32(&in);
+    if (keeper->job == NULL || ipc_type(&in) != PROXY_JOB_DONE || code >= ERR_COUNT) {
+        log_warning("keeper %u said what nobody asked", keeper->pid);
+        ipc_in_fini(&in);
+        keeper_drop(keeper, true);
+        return;
+    }
+    struct proxy_job *job = keeper->job;
+    keeper->job = NULL;
+    keeper->has_finished_one = true;
+    pool->busy--;
+    set_timer(keeper, IDLE_MAX_S * 1000);
+    kick(pool, 0);
+    job_finish(job, (enum err)code, code == ERR_OK ? &in : NULL);
+    ipc_in_fini(&in);
+}
+
+static bool give(struct keeper *keeper, struct proxy_job *job)
+{
+    enum err err = ipc_send(keeper->socket, &job->request);
+    if (err != ERR_OK) {
+        log_failure(err, "handing a job to keeper %u", keeper->pid);
+        job_finish(job, ERR_WORKER, NULL);
+        return false;
+    }
+    keeper->job = job;
+    job->keeper = keeper;
+    keeper->pool->busy++;
+    set_timer(keeper, keeper->pool->config->job_timeout_ms);
+    return true;
+}
+
+static struct keeper *idle_keeper(struct proxy_pool *pool, size_t account)
+{
+    struct keeper *keeper;
+    TAILQ_FOREACH(keeper, &pool->keepers, link)
+    if (keeper->account == account && keeper->job == NULL)
+        return keeper;
+    return NULL;
+}
+
+/* Asks the master for a keeper if this account may have one more. */
+static void ask_for_keeper(struct proxy_pool *pool, size_t number)
+{
+    struct account *account = &pool->accounts[number];
+    uint64_t now = clock_monotonic_ms();
+    struct ipc_out out;
+    if (account->requested > 0 || account->keepers >= pool->config->keepers_max)
+        return;
+    if (account->paused_until_ms > now) {
+        kick(pool, (uint32_t)(account->paused_until_ms - now) + 1);
+        return;
+    }
+    ipc_out_begin(&out, PROXY_MASTER_NEED_KEEPER);
+    ipc_put_u32(&out, (uint32_t)number);
+    ipc_put_string(&out, pool->config->accounts[number].address);
+    enum err err = ipc_send(pool->master, &out);
+    if (err != ERR_OK)
+        log_failure(err, "asking for a keeper");
+    else
+        account->requested++;
+}
+
+static void hand_out(struct proxy_pool *pool)
+{
+    struct proxy_job *job, *next;
+    for (job = TAILQ_FIRST(&pool->waiting); job != NULL && pool->busy < pool->config->keepers_max; job = next) {
+        next = TAILQ_NEXT(job, link);
+        if (job->fn == NULL) {
+            TAILQ_REMOVE(&pool->waiting, job, link);
+            pool->waiting_len--;
+            job_free(job);
+            continue;
+        }
+        struct keeper *keeper = idle_keeper(pool, job->account);
+        if (keeper == NULL) {
+            ask_for_keeper(pool, job->account);
+            continue;
+        }
+        TAILQ_REMOVE(&pool->waiting, job, link);
+        pool->waiting_len--;
+        if (!give(keeper, job))
+            keeper_drop(keeper, true);
+    }
+}
+
+static void on_kick(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    hand_out(context);
+}
+
+enum err proxy_pool_submit(struct proxy_pool *pool, size_t account, struct ipc_out *request, proxy_job_fn fn,
+                           void *context, struct proxy_job **job_out)
+{
+    struct proxy_job *job =
+        request->err == ERR_OK && pool->waiting_len < JOBS_WAITING_MAX ? calloc(1, sizeof(*job)) : NULL;
+    if (job == NULL) {
+        enum err err = request->err != ERR_OK ? request->err : ERR_BUSY;
+        ipc_out_fini(request);
+        return err;
+    }
+    *job = (struct proxy_job){
+        .account = account, .request = *request, .files = {-1, -1, -1, -1}, .fn = fn, .context = context};
+    for (size_t i = 0; i < request->files_len; i++) {
+        job->files[i] = dup(request->files[i]);
+        job->request.files[i] = job->files[i];
+        if (job->files[i] < 0) {
+            job_free(job);
+            return ERR_IO;
+        }
+    }
+    TAILQ_INSERT_TAIL(&pool->waiting, job, link);
+    pool->waiting_len++;
+    kick(pool, 0);
+    *job_out = job;
+    return ERR_OK;
+}
+
+void proxy_pool_cancel(struct proxy_job **job)
+{
+    if (*job != NULL)
+        (*job)->fn = NULL;
+    *job = NULL;
+}
+
+void proxy_pool_keeper(struct proxy_pool *pool, size_t account, uint32_t pid, int socket)
+{
+    struct keeper *keeper = account < pool->config->accounts_len ? calloc(1, sizeof(*keeper)) : NULL;
+    if (keeper == NULL) {
+        close(socket);
+        return;
+    }
+    *keeper = (struct keeper){.pool = pool, .account = account, .pid = pid, .socket = socket};
+    if (pool->accounts[account].requested > 0)
+        pool->accounts[account].requested--;
+    pool->accounts[account].keepers++;
+    TAILQ_INSERT_TAIL(&pool->keepers, keeper, link);
+    keeper->readable = event_new(pool->base, socket, EV_READ | EV_PERSIST, on_readable, keeper);
+    keeper->timer = evtimer_new(pool->base, on_timer, keeper);
+    if (keeper->readable == NULL || keeper->timer == NULL || event_add(keeper->readable, NULL) != 0) {
+        keeper_drop(keeper, true);
+        return;
+    }
+    set_timer(keeper, IDLE_MAX_S * 1000);
+    kick(pool, 0);
+}
+
+void proxy_pool_no_keeper(struct proxy_pool *pool, size_t account)
+{
+    struct proxy_job *job, *next;
+    if (account >= pool->config->accounts_len)
+        return;
+    if (pool->accounts[account].requested > 0)
+        pool->accounts[account].requested--;
+    if (pool->accounts[account].keepers > 0)
+        return;
+    for (job = TAILQ_FIRST(&pool->waiting); job != NULL; job = next) {
+        next = TAILQ_NEXT(job, link);
+        if (job->account != account)
+            continue;
+        TAILQ_REMOVE(&pool->waiting, job, link);
+        pool->waiting_len--;
+        job_finish(job, ERR_WORKER, NULL);
+    }
+}
+
+enum err proxy_pool_new(struct event_base *base, const struct config *config, int master, struct proxy_pool **pool_out)
+{
+    struct proxy_pool *pool = calloc(1, sizeof(*pool));
+    if (pool == NULL)
+        return ERR_MEMORY;
+    *pool = (struct proxy_pool){.base = base, .config = config, .master = master};
+    TAILQ_INIT(&pool->waiting);
+    TAILQ_INIT(&pool->keepers);
+    pool->accounts = calloc(config->accounts_len + 1, sizeof(*pool->accounts));
+    pool->kick = evtimer_new(base, on_kick, pool);
+    if (pool->accounts == NULL || pool->kick == NULL) {
+        proxy_pool_free(&pool);
+        return ERR_MEMORY;
+    }
+    *pool_out = pool;
+    return ERR_OK;
+}
+
+void proxy_pool_free(struct proxy_pool **pool_pointer)
+{
+    struct proxy_pool *pool = *pool_pointer;
+    struct proxy_job *job;
+    struct keeper *keeper;
+    *pool_pointer = NULL;
+    if (pool == NULL)
+        return;
+    while ((job = TAILQ_FIRST(&pool->waiting)) != NULL) {
+        TAILQ_REMOVE(&pool->waiting, job, link);
+        job_free(job);
+    }
+    while ((keeper = TAILQ_FIRST(&pool->keepers)) != NULL) {
+        TAILQ_REMOVE(&pool->keepers, keeper, link);
+        if (keeper->job != NULL)
+            job_free(keeper->job);
+        event_free(keeper->readable);
+        event_free(keeper->timer);
+        close(keeper->socket);
+        free(keeper);
+    }
+    if (pool->kick != NULL)
+        event_free(pool->kick);
+    free(pool->accounts);
+    free(pool);
+}

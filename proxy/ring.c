@@ -1,0 +1,235 @@
+#include "proxy/ring.h"
+
+#include "base/memfd.h"
+#include "proxy/wire.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/queue.h>
+#include <unistd.h>
+
+#define INDEX_MAX ((size_t)1 << 31)
+#define RELISTS_MAX 3
+#define WATCHED (IN_MODIFY | IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_DELETE)
+
+struct proxy_ring_wait {
+    TAILQ_ENTRY(proxy_ring_wait) link;
+    proxy_ring_fn fn; /* NULL once cancelled */
+    void *context;
+};
+
+struct account {
+    struct proxy_ring *ring;
+    struct keyring *keyring; /* NULL: never listed */
+    int home_watch, secret_watch;
+    bool is_stale;             /* the ring has changed since the listing that `keyring` came from was asked for */
+    struct proxy_job *listing; /* under way */
+    unsigned relists;          /* listings in a row that the ring outran */
+    TAILQ_HEAD(, proxy_ring_wait) waits;
+};
+
+struct proxy_ring {
+    const struct config *config;
+    struct proxy_pool *pool;
+    int inotify;
+    struct account *accounts;
+};
+
+/* True if a change of this file in a home may change the index; gpg's locks and temporary files come and go with every
+ * call. */
+static bool is_ring_file(const char *name)
+{
+    return strcmp(name, "pubring.kbx") == 0 || strcmp(name, "pubring.gpg") == 0 || strcmp(name, "trustdb.gpg") == 0;
+}
+
+static void take_event(struct proxy_ring *ring, const struct inotify_event *event)
+{
+    for (size_t i = 0; i < ring->config->accounts_len; i++) {
+        struct account *account = &ring->accounts[i];
+        bool is_home = event->wd == account->home_watch && event->len > 0 && is_ring_file(event->name);
+        if (is_home || event->wd == account->secret_watch || (event->mask & IN_Q_OVERFLOW) != 0)
+            account->is_stale = true;
+    }
+}
+
+static void drain(struct proxy_ring *ring)
+{
+    char bytes[8192] __attribute__((aligned(8)));
+    ssize_t len;
+    while ((len = read(ring->inotify, bytes, sizeof(bytes))) > 0) {
+        for (ssize_t at = 0; at + (ssize_t)sizeof(struct inotify_event) <= len;) {
+            const struct inotify_event *event = (const struct inotify_event *)(const void *)(bytes + at);
+            take_event(ring, event);
+            at += (ssize_t)(sizeof(*event) + event->len);
+        }
+    }
+}
+
+static enum err load(struct account *account, struct ipc_in *answer)
+{
+    struct span saved = SPAN_NONE;
+    struct keyring *keyring = NULL;
+    int fd = ipc_get_file(answer);
+    enum err err = ipc_in_end(answer);
+    if (err == ERR_OK)
+        err = memfd_map(fd, INDEX_MAX, &saved);
+    if (err == ERR_OK)
+        err = keyring_load(saved, &keyring);
+    memfd_unmap(&saved);
+    if (fd >= 0)
+        close(fd);
+    if (err != ERR_OK)
+        return err;
+    keyring_free(&account->keyring);
+    account->keyring = keyring;
+    return ERR_OK;
+}
+
+static void fire(struct account *account, enum err err)
+{
+    struct proxy_ring_wait *wait;
+    /* Whoever asks again from within its callback stands behind those who waited already. */
+    TAILQ_HEAD(, proxy_ring_wait) waits = TAILQ_HEAD_INITIALIZER(waits);
+    TAILQ_CONCAT(&waits, &account->waits, link);
+    while ((wait = TAILQ_FIRST(&waits)) != NULL) {
+        TAILQ_REMOVE(&waits, wait, link);
+        if (wait->fn != NULL)
+            wait->fn(err, account->keyring, wait->context);
+        free(wait);
+    }
+}
+
+static void on_listed(enum err err, struct ipc_in *answer, void *context);
+
+static enum err list(struct account *account, size_t number)
+{
+    struct ipc_out out;
+    ipc_out_begin(&out, PROXY_JOB_LIST);
+    account->is_stale = false;
+    enum err err = proxy_pool_submit(account->ring->pool, number, &out, on_listed, account, &account->listing);
+    if (err != ERR_OK)
+        account->is_stale = true;
+    return err;
+}
+
+static void on_listed(enum err err, struct ipc_in *answer, void *context)
+{
+    struct account *account = context;
+    struct proxy_ring *ring = account->ring;
+    size_t number = (size_t)(account - ring->accounts);
+    account->listing = NULL;
+    if (err == ERR_OK)
+        err = load(account, answer);
+    if (err != ERR_OK) {
+        account->is_stale = true;
+        log_failure(err, "listing the keys of %s", ring->config->accounts[number].address);
+    }
+    drain(ring);
+    /* The ring changed while it was listed (its own upkeep of the trust database counts too): whoever waits may have
+       asked after that change. A ring that changes all the time is answered for as of a moment ago. */
+    if (err == ERR_OK && account->is_stale && !TAILQ_EMPTY(&account->waits) && account->relists < RELISTS_MAX) {
+        account->relists++;
+        err = list(account, number);
+        if (err == ERR_OK)
+            return;
+    }
+    account->relists = 0;
+    fire(account, err);
+}
+
+const struct keyring *proxy_ring_current(struct proxy_ring *ring, size_t number)
+{
+    struct account *account = &ring->accounts[number];
+    drain(ring);
+    return account->is_stale || account->listing != NULL ? NULL : account->keyring;
+}
+
+enum err proxy_ring_ask(struct proxy_ring *ring, size_t number, proxy_ring_fn fn, void *context,
+                        struct proxy_ring_wait **wait_out)
+{
+    struct account *account = &ring->accounts[number];
+    if (account->listing == NULL) {
+        enum err err = list(account, number);
+        if (err != ERR_OK)
+            return err;
+    }
+    struct proxy_ring_wait *wait = calloc(1, sizeof(*wait));
+    if (wait == NULL)
+        return ERR_MEMORY;
+    wait->fn = fn;
+    wait->context = context;
+    TAILQ_INSERT_TAIL(&account->waits, wait, link);
+    *wait_out = wait;
+    return ERR_OK;
+}
+
+void proxy_ring_cancel(struct proxy_ring_wait **wait)
+{
+    if (*wait != NULL)
+        (*wait)->fn = NULL;
+    *wait = NULL;
+}
+
+static enum err watch(struct proxy_ring *ring, struct account *account, const char *home)
+{
+    char secrets[CONFIG_PATH_SIZE + 32];
+    snprintf(secrets, sizeof(secrets), "%s/private-keys-v1.d", home);
+    account->home_watch = inotify_add_watch(ring->inotify, home, WATCHED);
+    account->secret_watch = inotify_add_watch(ring->inotify, secrets, WATCHED);
+    if (account->home_watch < 0) {
+        log_error("cannot watch %s: %s", home, strerror(errno));
+        return ERR_IO;
+    }
+    return ERR_OK;
+}
+
+enum err proxy_ring_new(const struct config *config, struct proxy_ring **ring_out)
+{
+    struct proxy_ring *ring = calloc(1, sizeof(*ring));
+    if (ring == NULL)
+        return ERR_MEMORY;
+    ring->config = config;
+    ring->accounts = calloc(config->accounts_len + 1, sizeof(*ring->accounts));
+    ring->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    enum err err = ring->accounts == NULL || ring->inotify < 0 ? ERR_IO : ERR_OK;
+    for (size_t i = 0; ring->accounts != NULL && i < config->accounts_len; i++) {
+        TAILQ_INIT(&ring->accounts[i].waits);
+        ring->accounts[i].ring = ring;
+        ring->accounts[i].is_stale = true;
+        if (err == ERR_OK)
+            err = watch(ring, &ring->accounts[i], config->accounts[i].gnupghome);
+    }
+    if (err != ERR_OK)
+        proxy_ring_free(&ring);
+    else
+        *ring_out = ring;
+    return err;
+}
+
+void proxy_ring_set_pool(struct proxy_ring *ring, struct proxy_pool *pool)
+{
+    ring->pool = pool;
+}
+
+void proxy_ring_free(struct proxy_ring **ring_pointer)
+{
+    struct proxy_ring *ring = *ring_pointer;
+    struct proxy_ring_wait *wait;
+    *ring_pointer = NULL;
+    if (ring == NULL)
+        return;
+    for (size_t i = 0; ring->accounts != NULL && i < ring->config->accounts_len; i++) {
+        while ((wait = TAILQ_FIRST(&ring->accounts[i].waits)) != NULL) {
+            TAILQ_REMOVE(&ring->accounts[i].waits, wait, link);
+            free(wait);
+        }
+        keyring_free(&ring->accounts[i].keyring);
+    }
+    free(ring->accounts);
+    if (ring->inotify >= 0)
+        close(ring->inotify);
+    free(ring);
+}

@@ -1,0 +1,32 @@
+/*
+ * The current key index of each account, in net: asked of a keeper once, and again when the ring has changed.
+ *
+ * Whether it has changed is told by inotify, whose descriptor is made before the sandbox closes. A look drains it
+ * first, so that a key imported before a RCPT is seen by that RCPT.
+ */
+#ifndef PROXY_RING_H
+#define PROXY_RING_H
+
+#include "keyring/index.h"
+#include "proxy/pool.h"
+
+struct proxy_ring;
+struct proxy_ring_wait;
+
+/* Fires once: with ERR_OK and the current index (valid until control returns to the loop), or with what went wrong. */
+typedef void (*proxy_ring_fn)(enum err err, const struct keyring *keyring, void *context);
+
+/* Watches the homes of all accounts. Before the sandbox; the pool comes later (proxy_ring_set_pool). */
+ERR_RETURN enum err proxy_ring_new(const struct config *config, struct proxy_ring **ring_out);
+void proxy_ring_free(struct proxy_ring **ring);
+void proxy_ring_set_pool(struct proxy_ring *ring, struct proxy_pool *pool);
+
+/* The index of `account` if it is current: borrowed, valid until control returns to the loop. NULL: ask with
+ * proxy_ring_wait. */
+const struct keyring *proxy_ring_current(struct proxy_ring *ring, size_t account);
+/* Fires `fn` from the loop when the index is there, unless cancelled. */
+ERR_RETURN enum err proxy_ring_ask(struct proxy_ring *ring, size_t account, proxy_ring_fn fn, void *context,
+                                   struct proxy_ring_wait **wait_out);
+void proxy_ring_cancel(struct proxy_ring_wait **wait);
+
+#endif

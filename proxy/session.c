@@ -1,0 +1,205 @@
+#include "proxy/session_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* What sealing may add to a message: base64 armour around everything (4/3 and line ends), and headers. */
+#define SEALED_HEADERS 65536u
+#define SEALED_PERCENT 73u
+
+const struct config_account *session_account(const struct proxy_session *session)
+{
+    return &session->net->config->accounts[session->account];
+}
+
+static void session_destroy(struct proxy_session *session)
+{
+    proxy_probe_cancel(&session->probe_wait);
+    proxy_ring_cancel(&session->ring_wait);
+    smtp_server_free(&session->server);
+    smtp_client_free(&session->upstream);
+    secret_fini(&session->response);
+    free(session->recipients);
+    TAILQ_REMOVE(&session->net->sessions, session, link);
+    session->net->sessions_len--;
+    free(session);
+}
+
+/* The client is gone and nothing is under way: says goodbye upstream and goes. */
+static void session_end(struct proxy_session *session)
+{
+    if (session->upstream != NULL)
+        smtp_client_quit(&session->upstream);
+    session_destroy(session);
+}
+
+void proxy_session_free(struct proxy_session *session)
+{
+    proxy_submit_free(&session->submit);
+    session_destroy(session);
+}
+
+void session_submit_ended(struct proxy_session *session)
+{
+    if (session->server == NULL)
+        session_end(session);
+    else if (session->upstream == NULL)
+        smtp_server_shutdown(session->server, ERR_UPSTREAM_LOST, NULL);
+    else if (session->net->is_draining)
+        smtp_server_shutdown(session->server, ERR_BUSY, NULL);
+}
+
+void session_was_told(struct proxy_session *session)
+{
+    if (!session->has_told)
+        return;
+    session->has_told = false;
+    enum err err = proxy_vault_forget(session->net->vault, &session->told);
+    if (err != ERR_OK)
+        log_failure(err, "dropping a delivery record");
+}
+
+void session_lose_upstream(struct proxy_session *session, enum err why)
+{
+    bool is_in_doubt = session->upstream != NULL && smtp_client_is_in_doubt(session->upstream);
+    smtp_client_free(&session->upstream);
+    session->is_open = false;
+    if (session->submit != NULL) {
+        proxy_submit_lost(session->submit, why, is_in_doubt);
+        return;
+    }
+    proxy_ring_cancel(&session->ring_wait);
+    if (session->server == NULL)
+        session_end(session);
+    else if (session->auth != SESSION_AUTH_NONE) {
+        session->auth = SESSION_AUTH_NONE;
+        secret_fini(&session->response);
+        smtp_server_fail(session->server, why, NULL);
+    } else {
+        if (smtp_server_is_waiting(session->server))
+            smtp_server_fail(session->server, why, NULL);
+        smtp_server_shutdown(session->server, why, NULL);
+    }
+}
+
+static void on_upstream_close(struct smtp_client *client, enum err why, void *owner)
+{
+    struct proxy_session *session = owner;
+    (void)client;
+    log_info("%s: upstream of %s: %s", session->peer, session_account(session)->address, err_sentence(why));
+    session_lose_upstream(session, why);
+}
+
+/* on_ready belongs to login alone: session_auth.c. */
+void session_on_upstream_ready(struct smtp_client *client, void *owner);
+const struct smtp_client_handlers session_upstream_handlers = {.on_ready = session_on_upstream_ready,
+                                                               .on_close = on_upstream_close};
+
+static void on_shared_features(const struct smtp_features *shared, void *context)
+{
+    struct proxy_session *session = context;
+    const struct config *config = session->net->config;
+    struct smtp_features features = {.flags = SMTP_HAS_PIPELINING | SMTP_HAS_SIZE | SMTP_HAS_8BITMIME |
+                                              SMTP_HAS_ENHANCED | SMTP_HAS_CHUNKING | SMTP_HAS_STARTTLS | SMTP_HAS_AUTH,
+                                     .size_max = config->message_max,
+                                     .mechanisms = shared->mechanisms};
+    session->probe_wait = NULL;
+    if (session->server == NULL)
+        return;
+    features.flags |= shared->flags & (SMTP_HAS_DSN | SMTP_HAS_SMTPUTF8);
+    if (shared->size_max != 0) {
+        uint64_t room =
+            shared->size_max > SEALED_HEADERS ? (shared->size_max - SEALED_HEADERS) / 100 * SEALED_PERCENT : 1;
+        if (room < features.size_max)
+            features.size_max = room;
+    }
+    smtp_server_hello(session->server, &features);
+}
+
+static void on_hello(struct smtp_server *server, void *owner)
+{
+    struct proxy_session *session = owner;
+    session_was_told(session);
+    enum err err =
+        proxy_probe_ask(session->net->probe, session->listener, on_shared_features, session, &session->probe_wait);
+    if (err != ERR_OK)
+        smtp_server_fail(server, err, NULL);
+}
+
+static void on_close(struct smtp_server *server, enum err why, void *owner)
+{
+    struct proxy_session *session = owner;
+    if (why == ERR_END && conn_output_len(smtp_server_conn(server)) == 0)
+        session_was_told(session);
+    log_debug("%s: client: %s", session->peer, err_sentence(why));
+    smtp_server_free(&session->server);
+    session->auth = SESSION_AUTH_NONE;
+    if (session->submit == NULL)
+        session_end(session);
+    else
+        proxy_submit_client_gone(session->submit);
+}
+
+static const struct smtp_server_handlers SERVER_HANDLERS = {.on_hello = on_hello,
+                                                            .on_auth = session_on_auth,
+                                                            .on_auth_response = session_on_auth_response,
+                                                            .on_auth_cancel = session_on_auth_cancel,
+                                                            .on_mail = session_on_mail,
+                                                            .on_rcpt = session_on_rcpt,
+                                                            .on_message = session_on_message,
+                                                            .on_reset = session_on_reset,
+                                                            .on_close = on_close};
+
+static uint32_t scaled(const struct config *config, uint32_t ms)
+{
+    return (uint32_t)((uint64_t)ms * config->timeout_percent / 100);
+}
+
+enum err proxy_session_new(struct proxy_net *net, const struct config_listener *listener, int fd)
+{
+    const struct config *config = net->config;
+    struct proxy_session *session = calloc(1, sizeof(*session));
+    if (session == NULL) {
+        close(fd);
+        return ERR_MEMORY;
+    }
+    session->net = net;
+    session->listener = listener;
+    struct smtp_server_options options = {.base = net->base,
+                                          .handlers = &SERVER_HANDLERS,
+                                          .owner = session,
+                                          .host_name = config->host_name,
+                                          .tls = listener->tls == CONFIG_TLS_NONE ? NULL : net->server_tls,
+                                          .is_tls_implicit = listener->tls == CONFIG_TLS_IMPLICIT,
+                                          .may_auth_in_clear = true,
+                                          .is_repairing = config->is_repairing,
+                                          .recipients_max = config->recipients_max,
+                                          .message_max = config->message_max,
+                                          .command_timeout_ms = scaled(config, 300000),
+                                          .data_timeout_ms = scaled(config, 180000)};
+    for (size_t i = 0; i < listener->at_len; i++)
+        options.may_auth_in_clear = options.may_auth_in_clear && listener->at[i].is_loopback;
+    TAILQ_INSERT_TAIL(&net->sessions, session, link);
+    net->sessions_len++;
+    enum err err = smtp_server_new(&options, fd, &session->server);
+    if (err != ERR_OK) {
+        session->server = NULL;
+        session_destroy(session);
+        return err;
+    }
+    snprintf(session->peer, sizeof(session->peer), "%s", conn_peer(smtp_server_conn(session->server)));
+    return ERR_OK;
+}
+
+void proxy_session_drain(struct proxy_session *session)
+{
+    if (session->submit == NULL && session->server != NULL && session->recipients_len == 0 && !session->is_open)
+        smtp_server_shutdown(session->server, ERR_BUSY, NULL);
+}
+
+struct proxy_session *proxy_session_next(struct proxy_session *session)
+{
+    return TAILQ_NEXT(session, link);
+}

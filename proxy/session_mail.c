@@ -1,0 +1,188 @@
+/*
+ * The envelope: every recipient is answered by the policy and by the upstream, in a transaction that is opened as the
+ * client speaks.
+ */
+#include "proxy/session_internal.h"
+
+#include "base/clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* What the transaction announces by SIZE when a sealed copy may be this much larger than what the client said. */
+static uint64_t sealed_estimate(uint64_t size)
+{
+    return size > UINT64_MAX / 2 ? size : size + size / 2 + 65536;
+}
+
+void session_clear_envelope(struct proxy_session *session)
+{
+    memset(&session->mail, 0, sizeof(session->mail));
+    session->recipients_len = 0;
+    proxy_ring_cancel(&session->ring_wait);
+}
+
+static void on_reset_reply(struct smtp_client *client, const struct smtp_reply *reply, void *context)
+{
+    (void)client;
+    (void)context;
+    if (!smtp_reply_is_ok(reply))
+        log_warning("upstream refused RSET: %d", reply->code);
+}
+
+enum err session_reset_upstream(struct proxy_session *session)
+{
+    if (!session->is_open || session->upstream == NULL)
+        return ERR_OK;
+    session->is_open = false;
+    return smtp_client_reset(session->upstream, on_reset_reply, session);
+}
+
+void session_on_reset(struct smtp_server *server, void *owner)
+{
+    struct proxy_session *session = owner;
+    (void)server;
+    session_was_told(session);
+    session_clear_envelope(session);
+    enum err err = session_reset_upstream(session);
+    if (err != ERR_OK)
+        log_failure(err, "resetting the upstream");
+}
+
+static void on_mail_reply(struct smtp_client *client, const struct smtp_reply *reply, void *context)
+{
+    struct proxy_session *session = context;
+    (void)client;
+    if (session->server == NULL)
+        return;
+    session->is_open = smtp_reply_is_ok(reply);
+    smtp_server_reply(session->server, reply);
+}
+
+void session_on_mail(struct smtp_server *server, const struct smtp_mail *mail, void *owner)
+{
+    struct proxy_session *session = owner;
+    session_was_told(session);
+    session_clear_envelope(session);
+    session->mail = *mail;
+    if (!session->is_authenticated || session->upstream == NULL) {
+        smtp_server_fail(server, session->is_authenticated ? ERR_UPSTREAM_LOST : ERR_AUTH_REQUIRED, NULL);
+        return;
+    }
+    /* Whether the copy that leaves is 7bit is known only when it is sealed: BODY is said then, in a transaction of its
+     * own. */
+    struct smtp_mail opened = *mail;
+    opened.body = SMTP_BODY_NONE;
+    session->announced_size = mail->has_size ? sealed_estimate(mail->size) : 0;
+    opened.size = session->announced_size;
+    enum err err = session_reset_upstream(session);
+    if (err == ERR_OK)
+        err = smtp_client_mail(session->upstream, &opened, on_mail_reply, session);
+    if (err != ERR_OK)
+        smtp_server_fail(server, err, NULL);
+}
+
+static enum err keep_recipient(struct proxy_session *session)
+{
+    /* Named twice is still one recipient. */
+    for (size_t i = 0; i < session->recipients_len; i++)
+        if (strcmp(session->recipients[i].rcpt.to.path, session->pending.to.path) == 0)
+            return ERR_OK;
+    if (session->recipients_len == session->recipients_capacity) {
+        size_t capacity = session->recipients_capacity * 2 + 8;
+        struct session_recipient *recipients = realloc(session->recipients, capacity * sizeof(*recipients));
+        if (recipients == NULL)
+            return ERR_MEMORY;
+        session->recipients = recipients;
+        session->recipients_capacity = capacity;
+    }
+    session->recipients[session->recipients_len++].rcpt = session->pending;
+    return ERR_OK;
+}
+
+static void on_rcpt_reply(struct smtp_client *client, const struct smtp_reply *reply, void *context)
+{
+    struct proxy_session *session = context;
+    (void)client;
+    if (session->server == NULL)
+        return;
+    enum err err = smtp_reply_is_ok(reply) ? keep_recipient(session) : ERR_OK;
+    if (err == ERR_OK)
+        smtp_server_reply(session->server, reply);
+    else
+        smtp_server_fail(session->server, err, NULL);
+}
+
+/* ERR_TOO_MANY_GROUPS if the policy alone shows that this recipient makes too many copies. */
+static enum err check_groups(const struct proxy_session *session, const struct keyring *keyring, int64_t now)
+{
+    const struct config *config = session->net->config;
+    const char **addresses = calloc(session->recipients_len + 1, sizeof(*addresses));
+    if (addresses == NULL)
+        return ERR_MEMORY;
+    for (size_t i = 0; i < session->recipients_len; i++)
+        addresses[i] = session->recipients[i].rcpt.to.address;
+    addresses[session->recipients_len] = session->pending.to.address;
+    size_t least = policy_groups_least(&config->policy, keyring, addresses, session->recipients_len + 1, now);
+    free(addresses);
+    return least > config->groups_max ? ERR_TOO_MANY_GROUPS : ERR_OK;
+}
+
+static void judge_recipient(struct proxy_session *session, const struct keyring *keyring)
+{
+    char detail[POLICY_DETAIL_SIZE] = "";
+    int64_t now = clock_now();
+    const struct policy *policy = &session->net->config->policy;
+    enum err err = policy_at_rcpt(policy, keyring, session->pending.to.address, now, detail);
+    if (err == ERR_OK)
+        err = check_groups(session, keyring, now);
+    if (err == ERR_OK)
+        err = smtp_client_rcpt(session->upstream, &session->pending, on_rcpt_reply, session);
+    if (err != ERR_OK) {
+        log_info("%s: %s: recipient %s refused: %s", session->peer, session_account(session)->address,
+                 session->pending.to.address, err_name(err));
+        smtp_server_fail(session->server, err, detail[0] == '\0' ? NULL : detail);
+    }
+}
+
+static void on_ring(enum err err, const struct keyring *keyring, void *context)
+{
+    struct proxy_session *session = context;
+    session->ring_wait = NULL;
+    if (session->server == NULL || session->upstream == NULL)
+        return;
+    if (err == ERR_OK)
+        judge_recipient(session, keyring);
+    else
+        smtp_server_fail(session->server, err, NULL);
+}
+
+void session_on_rcpt(struct smtp_server *server, const struct smtp_rcpt *rcpt, void *owner)
+{
+    struct proxy_session *session = owner;
+    session->pending = *rcpt;
+    if (session->upstream == NULL || !session->is_open) {
+        smtp_server_fail(server, ERR_UPSTREAM_LOST, NULL);
+        return;
+    }
+    const struct keyring *keyring = proxy_ring_current(session->net->ring, session->account);
+    if (keyring != NULL) {
+        judge_recipient(session, keyring);
+        return;
+    }
+    enum err err = proxy_ring_ask(session->net->ring, session->account, on_ring, session, &session->ring_wait);
+    if (err != ERR_OK)
+        smtp_server_fail(server, err, NULL);
+}
+
+void session_on_message(struct smtp_server *server, int fd, size_t size, void *owner)
+{
+    struct proxy_session *session = owner;
+    if (session->upstream == NULL || session->recipients_len == 0) {
+        close(fd);
+        smtp_server_fail(server, session->recipients_len == 0 ? ERR_NO_RECIPIENTS : ERR_UPSTREAM_LOST, NULL);
+        return;
+    }
+    proxy_submit_begin(session, fd, size);
+}

@@ -1,0 +1,159 @@
+#include "proxy/submit_internal.h"
+
+#include "base/memfd.h"
+#include "proxy/wire.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+void submit_groups_free(struct proxy_submit *submit)
+{
+    memfd_unmap(&submit->content);
+    for (size_t i = 0; i < submit->groups_len; i++) {
+        proxy_pool_cancel(&submit->groups[i].job);
+        if (submit->groups[i].fd >= 0)
+            close(submit->groups[i].fd);
+        free(submit->groups[i].recipients);
+    }
+    free(submit->groups);
+    submit->groups = NULL;
+    submit->groups_len = 0;
+}
+
+static enum crypto_seal_action action_of(enum plan_action action)
+{
+    switch (action) {
+    case PLAN_PLAIN:
+        return CRYPTO_SEAL_PLAIN;
+    case PLAN_SIGN:
+        return CRYPTO_SEAL_SIGN;
+    case PLAN_ENCRYPT:
+        return CRYPTO_SEAL_ENCRYPT;
+    case PLAN_SIGN_ENCRYPT:
+        return CRYPTO_SEAL_SIGN_ENCRYPT;
+    case PLAN_PASS:
+        return CRYPTO_SEAL_PASS;
+    case PLAN_REFUSE:
+        break;
+    }
+    return CRYPTO_SEAL_REFUSE;
+}
+
+/* The last look before anything is sent: what the plan calls sealed must be so by its outermost type (design, section
+ * 3). */
+static enum err check_copy(const struct proxy_submit *submit, const struct submit_group *group)
+{
+    struct span content;
+    bool is_sealed = true;
+    enum plan_action action = group->planned->action;
+    uint64_t upstream_max = smtp_client_features(submit->session->upstream)->size_max;
+    if (action == PLAN_REFUSE)
+        return ERR_REFUSED;
+    if (upstream_max != 0 && group->size > upstream_max)
+        return ERR_TOO_BIG;
+    enum err err = memfd_map(group->fd, submit->session->net->config->message_max * 2, &content);
+    if (err != ERR_OK)
+        return err;
+    if (action == PLAN_ENCRYPT || action == PLAN_SIGN_ENCRYPT)
+        is_sealed = crypto_looks_sealed(content, group->planned->format == KEYRING_SMIME ? CRYPTO_SEALED_SMIME
+                                                                                         : CRYPTO_SEALED_OPENPGP);
+    else if (action == PLAN_PASS)
+        is_sealed = crypto_looks_sealed(content, submit->facts.sealed);
+    memfd_unmap(&content);
+    return is_sealed ? ERR_OK : ERR_NOT_SEALED;
+}
+
+static void on_sealed(enum err err, struct ipc_in *answer, void *context)
+{
+    const struct submit_ready *ready = context;
+    struct proxy_submit *submit = ready->submit;
+    struct submit_group *group = &submit->groups[ready->number];
+    group->job = NULL;
+    if (err == ERR_OK) {
+        uint64_t size = ipc_get_u64(answer);
+        group->is_8bit = ipc_get_u32(answer) != 0;
+        group->fd = ipc_get_file(answer);
+        err = ipc_in_end(answer);
+        if (err == ERR_OK)
+            err = memfd_check(group->fd, submit->session->net->config->message_max * 2, &group->size);
+        if (err == ERR_OK && group->size != size)
+            err = ERR_PEER_PROTOCOL;
+    }
+    if (err == ERR_OK)
+        err = submit->session->upstream == NULL ? ERR_UPSTREAM_LOST : check_copy(submit, group);
+    if (err != ERR_OK) {
+        submit_fail(submit, err, NULL);
+        return;
+    }
+    if (--submit->unsealed_len > 0)
+        return;
+    /* All copies stand; the message as it came is not needed any more. */
+    close(submit->fd);
+    submit->fd = -1;
+    submit_send(submit);
+}
+
+static enum err seal_one(struct proxy_submit *submit, size_t number)
+{
+    struct submit_group *group = &submit->groups[number];
+    const struct policy_group *planned = group->planned;
+    struct proxy_session *session = submit->session;
+    bool has_8bitmime = (smtp_client_features(session->upstream)->flags & SMTP_HAS_8BITMIME) != 0;
+    struct crypto_seal_request request = {.action = action_of(planned->action),
+                                          .format = planned->format,
+                                          .recipients = (const char(*)[KEYRING_FPR_SIZE])planned->keys,
+                                          .recipients_len = planned->keys_len,
+                                          .wants_7bit = !has_8bitmime,
+                                          .subject_tag = session->net->config->subject_tag};
+    struct ipc_out out;
+    memcpy(request.signer, planned->signer, sizeof(request.signer));
+    ipc_out_begin(&out, PROXY_JOB_SEAL);
+    proxy_put_seal(&out, &request);
+    ipc_put_file(&out, submit->fd);
+    return proxy_pool_submit(session->net->pool, session->account, &out, on_sealed, &group->ready, &group->job);
+}
+
+/* The groups of the plan, less the recipients who have the message already, less groups nobody is left of. */
+static enum err make_groups(struct proxy_submit *submit)
+{
+    submit->groups = calloc(submit->plan.groups_len + 1, sizeof(*submit->groups));
+    if (submit->groups == NULL)
+        return ERR_MEMORY;
+    for (size_t i = 0; i < submit->plan.groups_len; i++) {
+        const struct policy_group *planned = &submit->plan.groups[i];
+        struct submit_group *group = &submit->groups[submit->groups_len];
+        *group = (struct submit_group){.planned = planned, .fd = -1, .ready = {submit, submit->groups_len}};
+        group->recipients = calloc(planned->recipients_len + 1, sizeof(*group->recipients));
+        if (group->recipients == NULL)
+            return ERR_MEMORY;
+        for (size_t j = 0; j < planned->recipients_len; j++)
+            if (!submit->is_delivered[planned->recipients[j]])
+                group->recipients[group->recipients_len++] = planned->recipients[j];
+        if (group->recipients_len > 0)
+            submit->groups_len++;
+        else
+            free(group->recipients);
+    }
+    return ERR_OK;
+}
+
+void submit_seal(struct proxy_submit *submit)
+{
+    struct proxy_session *session = submit->session;
+    enum err err = session->upstream == NULL ? ERR_UPSTREAM_LOST : make_groups(submit);
+    if (err == ERR_OK && submit->groups_len == 0) {
+        submit_send(submit);
+        return;
+    }
+    submit->unsealed_len = submit->groups_len;
+    for (size_t i = 0; err == ERR_OK && i < submit->groups_len; i++) {
+        log_info("%s: %s: message %s: copy %zu of %zu: %s, %zu recipients, %zu keys", session->peer,
+                 session_account(session)->address, submit->facts.message_id, i + 1, submit->groups_len,
+                 plan_action_name(submit->groups[i].planned->action), submit->groups[i].recipients_len,
+                 submit->groups[i].planned->keys_len);
+        err = seal_one(submit, i);
+    }
+    if (err != ERR_OK)
+        submit_fail(submit, err, NULL);
+}

@@ -1,0 +1,148 @@
+#include "proxy/wire.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void proxy_put_setup(struct ipc_out *out, const struct proxy_keeper_setup *setup)
+{
+    ipc_out_begin(out, PROXY_KEEPER_SETUP);
+    ipc_put_string(out, setup->home);
+    ipc_put_string(out, setup->wrapper);
+    ipc_put_string(out, setup->key_cache);
+    ipc_put_string(out, setup->user);
+    ipc_put_u32(out, setup->log_level);
+    ipc_put_u32(out, setup->is_own_home);
+    ipc_put_u64(out, setup->output_max);
+    ipc_put_u64(out, setup->memory_max);
+    ipc_put_u32(out, setup->hidden_len);
+    for (uint32_t i = 0; i < setup->hidden_len; i++)
+        ipc_put_string(out, setup->hidden[i]);
+}
+
+enum err proxy_get_setup(struct ipc_in *in, struct proxy_keeper_setup *setup)
+{
+    memset(setup, 0, sizeof(*setup));
+    if (ipc_type(in) != PROXY_KEEPER_SETUP)
+        return ERR_PEER_PROTOCOL;
+    ipc_get_string(in, setup->home, sizeof(setup->home));
+    ipc_get_string(in, setup->wrapper, sizeof(setup->wrapper));
+    ipc_get_string(in, setup->key_cache, sizeof(setup->key_cache));
+    ipc_get_string(in, setup->user, sizeof(setup->user));
+    setup->log_level = ipc_get_u32(in);
+    setup->is_own_home = ipc_get_u32(in);
+    setup->output_max = ipc_get_u64(in);
+    setup->memory_max = ipc_get_u64(in);
+    setup->hidden_len = ipc_get_u32(in);
+    if (setup->hidden_len > PROXY_DIRS_MAX)
+        return ERR_PEER_PROTOCOL;
+    for (uint32_t i = 0; i < setup->hidden_len; i++)
+        ipc_get_string(in, setup->hidden[i], sizeof(setup->hidden[i]));
+    return ipc_in_end(in);
+}
+
+/* The bits of a crypto_facts that are yes or no. */
+enum { FACT_WANTS_ENCRYPTION = 1, FACT_WANTS_PLAIN = 2, FACT_8BIT = 4, FACT_8BIT_HEADER = 8 };
+
+void proxy_put_facts(struct ipc_out *out, const struct crypto_facts *facts, const bool *is_visible,
+                     size_t recipients_len)
+{
+    char visible[CRYPTO_RECIPIENTS_MAX];
+    uint32_t bits = (facts->wants_encryption ? FACT_WANTS_ENCRYPTION : 0u) |
+                    (facts->wants_plain ? FACT_WANTS_PLAIN : 0u) | (facts->is_8bit ? FACT_8BIT : 0u) |
+                    (facts->has_8bit_header ? FACT_8BIT_HEADER : 0u);
+    ipc_put_u64(out, facts->from_len);
+    ipc_put_string(out, facts->from);
+    ipc_put_string(out, facts->message_id);
+    ipc_put_span(out, (struct span){(const char *)facts->digest, sizeof(facts->digest)});
+    ipc_put_u32(out, (uint32_t)facts->sealed);
+    ipc_put_u32(out, bits);
+    for (size_t i = 0; i < recipients_len && i < sizeof(visible); i++)
+        visible[i] = is_visible[i] ? 'y' : 'n';
+    ipc_put_span(out, (struct span){visible, recipients_len});
+}
+
+void proxy_get_facts(struct ipc_in *in, struct crypto_facts *facts, bool *is_visible, size_t recipients_len)
+{
+    memset(facts, 0, sizeof(*facts));
+    facts->from_len = ipc_get_u64(in);
+    ipc_get_string(in, facts->from, sizeof(facts->from));
+    ipc_get_string(in, facts->message_id, sizeof(facts->message_id));
+    struct span digest = ipc_get_span(in);
+    uint32_t sealed = ipc_get_u32(in);
+    uint32_t bits = ipc_get_u32(in);
+    struct span visible = ipc_get_span(in);
+    if (digest.len != sizeof(facts->digest) || sealed > CRYPTO_SEALED_SMIME || visible.len != recipients_len) {
+        in->err = ERR_PEER_PROTOCOL;
+        return;
+    }
+    memcpy(facts->digest, digest.ptr, digest.len);
+    facts->sealed = (enum crypto_sealed)sealed;
+    facts->wants_encryption = (bits & FACT_WANTS_ENCRYPTION) != 0;
+    facts->wants_plain = (bits & FACT_WANTS_PLAIN) != 0;
+    facts->is_8bit = (bits & FACT_8BIT) != 0;
+    facts->has_8bit_header = (bits & FACT_8BIT_HEADER) != 0;
+    for (size_t i = 0; i < recipients_len; i++)
+        is_visible[i] = visible.ptr[i] == 'y';
+}
+
+void proxy_put_seal(struct ipc_out *out, const struct crypto_seal_request *request)
+{
+    ipc_put_u32(out, (uint32_t)request->action);
+    ipc_put_u32(out, (uint32_t)request->format);
+    ipc_put_string(out, request->signer);
+    ipc_put_u32(out, request->wants_7bit);
+    ipc_put_string(out, request->subject_tag);
+    ipc_put_u32(out, (uint32_t)request->recipients_len);
+    for (size_t i = 0; i < request->recipients_len; i++)
+        ipc_put_string(out, request->recipients[i]);
+}
+
+enum err proxy_get_seal(struct ipc_in *in, struct crypto_seal_request *request, char *subject_tag,
+                        size_t subject_tag_size, char (**recipients_out)[KEYRING_FPR_SIZE])
+{
+    memset(request, 0, sizeof(*request));
+    *recipients_out = NULL;
+    uint32_t action = ipc_get_u32(in);
+    uint32_t format = ipc_get_u32(in);
+    ipc_get_string(in, request->signer, sizeof(request->signer));
+    request->wants_7bit = ipc_get_u32(in) != 0;
+    ipc_get_string(in, subject_tag, subject_tag_size);
+    uint32_t len = ipc_get_u32(in);
+    if (action > CRYPTO_SEAL_PASS || (format != 0 && format != KEYRING_OPENPGP && format != KEYRING_SMIME) ||
+        len > CRYPTO_RECIPIENTS_MAX + 1)
+        return ERR_PEER_PROTOCOL;
+    char(*recipients)[KEYRING_FPR_SIZE] = calloc(len + 1u, sizeof(*recipients));
+    if (recipients == NULL)
+        return ERR_MEMORY;
+    *recipients_out = recipients;
+    for (uint32_t i = 0; i < len; i++)
+        ipc_get_string(in, recipients[i], sizeof(recipients[i]));
+    request->action = (enum crypto_seal_action)action;
+    request->format = (enum keyring_format)format;
+    request->subject_tag = subject_tag;
+    request->recipients = (const char(*)[KEYRING_FPR_SIZE])recipients;
+    request->recipients_len = len;
+    return ERR_OK;
+}
+
+void proxy_put_delivery(struct ipc_out *out, const struct store_delivery_key *key)
+{
+    ipc_put_string(out, key->account);
+    ipc_put_string(out, key->message_id);
+    ipc_put_span(out, (struct span){(const char *)key->digest, sizeof(key->digest)});
+}
+
+void proxy_get_delivery(struct ipc_in *in, char account[MIME_ADDR_SIZE], char message_id[CRYPTO_MESSAGE_ID_SIZE],
+                        struct store_delivery_key *key)
+{
+    ipc_get_string(in, account, MIME_ADDR_SIZE);
+    ipc_get_string(in, message_id, CRYPTO_MESSAGE_ID_SIZE);
+    struct span digest = ipc_get_span(in);
+    memset(key, 0, sizeof(*key));
+    key->account = account;
+    key->message_id = message_id;
+    if (digest.len == sizeof(key->digest))
+        memcpy(key->digest, digest.ptr, digest.len);
+    else
+        in->err = ERR_PEER_PROTOCOL;
+}

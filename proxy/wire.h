@@ -1,0 +1,74 @@
+/*
+ * What privyseal's processes say to each other: the types of messages on base/ipc.h and the fields of each.
+ *
+ * Fields stand in the order of the comment beside each type. A reply to a job always begins with its error. Writing and
+ * reading of the larger ones stands in wire.c, so that both sides share one description.
+ */
+#ifndef PROXY_WIRE_H
+#define PROXY_WIRE_H
+
+#include "base/ipc.h"
+#include "crypto/inspect.h"
+#include "crypto/seal.h"
+#include "store/delivery.h"
+
+enum proxy_message {
+    /* master to net */
+    PROXY_NET_KEEPER = 1, /* account u32, pid u32, socket */
+    PROXY_NET_NO_KEEPER,  /* account u32: it could not be started */
+    PROXY_NET_DRAIN,      /* accept no more, end when the last session has ended */
+    PROXY_NET_VAULT,      /* socket to a new vault */
+    /* net to master */
+    PROXY_MASTER_READY,
+    PROXY_MASTER_NEED_KEEPER, /* account u32, its address */
+    PROXY_MASTER_KILL_KEEPER, /* pid u32 */
+    /* master to vault */
+    PROXY_VAULT_CLIENT, /* socket */
+    /* master to keeper: the first message on the socket that net gets the other end of */
+    PROXY_KEEPER_SETUP, /* see struct proxy_keeper_setup */
+    /* net to keeper, and back */
+    PROXY_JOB_LIST,    /* - */
+    PROXY_JOB_INSPECT, /* subject tag, recipients u32, each; message file */
+    PROXY_JOB_SEAL,    /* see proxy_put_seal; message file */
+    PROXY_JOB_DONE,    /* err u32, then by job: index file | facts | size u64, is_8bit u32, file */
+    /* net to vault, and back */
+    PROXY_DELIVERY_GET,    /* key */
+    PROXY_DELIVERY_ADD,    /* key, now u64, recipients u32, each */
+    PROXY_DELIVERY_FORGET, /* key */
+    PROXY_VAULT_DONE       /* err u32, recipients u32, each */
+};
+
+#define PROXY_DIRS_MAX 28
+
+struct proxy_keeper_setup {
+    char home[512];
+    char wrapper[512];
+    char key_cache[512];
+    char user[64];
+    uint32_t log_level;
+    uint32_t is_own_home;
+    uint64_t output_max;
+    uint64_t memory_max;
+    char hidden[PROXY_DIRS_MAX][512]; /* homes of other accounts */
+    uint32_t hidden_len;
+};
+void proxy_put_setup(struct ipc_out *out, const struct proxy_keeper_setup *setup);
+ERR_RETURN enum err proxy_get_setup(struct ipc_in *in, struct proxy_keeper_setup *setup_out);
+
+/* Facts and, for each of `recipients_len` recipients, its visibility. */
+void proxy_put_facts(struct ipc_out *out, const struct crypto_facts *facts, const bool *is_visible,
+                     size_t recipients_len);
+void proxy_get_facts(struct ipc_in *in, struct crypto_facts *facts_out, bool *is_visible_out, size_t recipients_len);
+
+/* A seal request without its output bound and key cache, which the keeper knows. */
+void proxy_put_seal(struct ipc_out *out, const struct crypto_seal_request *request);
+/* `*recipients_out` is allocated and belongs to the caller, also after an error. */
+ERR_RETURN enum err proxy_get_seal(struct ipc_in *in, struct crypto_seal_request *request_out, char *subject_tag_out,
+                                   size_t subject_tag_size, char (**recipients_out)[KEYRING_FPR_SIZE]);
+
+/* The key of a delivery record; the strings of `key_out` point into the two buffers. */
+void proxy_put_delivery(struct ipc_out *out, const struct store_delivery_key *key);
+void proxy_get_delivery(struct ipc_in *in, char account_out[MIME_ADDR_SIZE],
+                        char message_id_out[CRYPTO_MESSAGE_ID_SIZE], struct store_delivery_key *key_out);
+
+#endif
