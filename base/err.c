@@ -44,7 +44,7 @@ static const struct err_entry rows[] = {
     ROW(ERR_BARE_CR_LF, "bare-cr-lf", 550, "5.6.0", "CANNOT", "SYS/PERM", "Message holds a bare CR or LF"),
     ROW(ERR_NUL, "nul", 550, "5.6.0", "CANNOT", "SYS/PERM", "Message holds a NUL byte"),
     ROW(ERR_MALFORMED, "malformed", 550, "5.6.0", "CANNOT", "SYS/PERM", "Message is malformed"),
-    ROW(ERR_LIMIT, "limit", 554, "5.6.0", "LIMIT", "SYS/PERM", "Message exceeds a limit (parts, nesting or header)"),
+    ROW(ERR_LIMIT, "limit", 554, "5.6.0", "LIMIT", "SYS/PERM", "Beyond a limit (size, parts, nesting or header)"),
     ROW(ERR_NEEDS_8BIT, "needs-8bit", 554, "5.6.3", "CANNOT", NULL,
         "Message has 8-bit content that the next server does not take"),
     ROW(ERR_NEEDS_SMTPUTF8, "needs-smtputf8", 553, "5.6.7", "CANNOT", NULL,
