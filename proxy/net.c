@@ -8,6 +8,7 @@
 #include "proxy/wire.h"
 
 #include <errno.h>
+#include <netdb.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,9 +45,34 @@ struct smtp_client_options proxy_net_upstream(const struct proxy_net *net, size_
                                         .timeout_percent = net->config->timeout_percent};
 }
 
-static bool has_room(const struct proxy_net *net)
+/* Under both limits: of all sessions, and of those from the client's address. */
+static bool has_room(const struct proxy_net *net, const char *host)
 {
-    return net->sessions_len < net->config->sessions_max;
+    size_t same = 0;
+    struct proxy_session *session;
+    if (net->sessions_len >= net->config->sessions_max)
+        return false;
+    for (session = TAILQ_FIRST(&net->sessions); session != NULL; session = proxy_session_next(session))
+        same += strcmp(proxy_session_host(session), host) == 0;
+    return same < net->config->sessions_per_address;
+}
+
+/* The client's address without its port, in a form to compare and print. */
+static void host_of(const struct sockaddr_storage *address, socklen_t len, char host[PROXY_HOST_SIZE])
+{
+    if (getnameinfo((const struct sockaddr *)address, len, host, PROXY_HOST_SIZE, NULL, 0, NI_NUMERICHOST) != 0)
+        host[0] = '\0';
+}
+
+/* A word costs nothing and tells the client to come back; a client that does not read it loses only the word. */
+static void turn_away(const struct acceptor *acceptor, int client, const char *host)
+{
+    static const char busy[] = "421 4.3.2 Too many sessions\r\n";
+    ssize_t sent = acceptor->listener->tls == CONFIG_TLS_IMPLICIT
+                       ? 0
+                       : send(client, busy, sizeof(busy) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    log_warning("too many sessions; one from %s turned away%s", host, sent < 0 ? " without a word" : "");
+    close(client);
 }
 
 static void on_accept(evutil_socket_t fd, short what, void *context)
@@ -54,25 +80,21 @@ static void on_accept(evutil_socket_t fd, short what, void *context)
     struct acceptor *acceptor = context;
     (void)what;
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-        int client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        struct sockaddr_storage address;
+        socklen_t len = sizeof(address);
+        char host[PROXY_HOST_SIZE];
+        int client = accept4(fd, (struct sockaddr *)&address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (client < 0) {
             if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
                 log_warning("accepting a connection: %s", strerror(errno));
             return;
         }
-        if (!has_room(acceptor->net)) {
-            /* A word costs nothing and tells the client to come back; a client that does not read it loses only the
-             * word. */
-            static const char busy[] = "421 4.3.2 Too many sessions\r\n";
-            ssize_t sent = acceptor->listener->tls == CONFIG_TLS_IMPLICIT
-                               ? 0
-                               : send(client, busy, sizeof(busy) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-            log_warning("too many sessions (%zu); one turned away%s", acceptor->net->sessions_len,
-                        sent < 0 ? " without a word" : "");
-            close(client);
+        host_of(&address, len, host);
+        if (!has_room(acceptor->net, host)) {
+            turn_away(acceptor, client, host);
             continue;
         }
-        enum err err = proxy_session_new(acceptor->net, acceptor->listener, client);
+        enum err err = proxy_session_new(acceptor->net, acceptor->listener, client, host);
         if (err != ERR_OK)
             log_failure(err, "a new session");
     }

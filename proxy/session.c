@@ -157,7 +157,7 @@ static uint32_t scaled(const struct config *config, uint32_t ms)
     return (uint32_t)((uint64_t)ms * config->timeout_percent / 100);
 }
 
-enum err proxy_session_new(struct proxy_net *net, const struct config_listener *listener, int fd)
+enum err proxy_session_new(struct proxy_net *net, const struct config_listener *listener, int fd, const char *host)
 {
     const struct config *config = net->config;
     struct proxy_session *session = calloc(1, sizeof(*session));
@@ -167,6 +167,7 @@ enum err proxy_session_new(struct proxy_net *net, const struct config_listener *
     }
     session->net = net;
     session->listener = listener;
+    snprintf(session->host, sizeof(session->host), "%s", host);
     struct smtp_server_options options = {.base = net->base,
                                           .handlers = &SERVER_HANDLERS,
                                           .owner = session,
@@ -202,4 +203,9 @@ void proxy_session_drain(struct proxy_session *session)
 struct proxy_session *proxy_session_next(struct proxy_session *session)
 {
     return TAILQ_NEXT(session, link);
+}
+
+const char *proxy_session_host(const struct proxy_session *session)
+{
+    return session->host;
 }

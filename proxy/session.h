@@ -13,8 +13,12 @@
 struct proxy_net;
 struct proxy_session;
 
-/* Takes the accepted socket over (also on failure). */
-ERR_RETURN enum err proxy_session_new(struct proxy_net *net, const struct config_listener *listener, int fd);
+#define PROXY_HOST_SIZE 64
+
+/* Takes the accepted socket over (also on failure); `host` is the client's address as text. */
+ERR_RETURN enum err proxy_session_new(struct proxy_net *net, const struct config_listener *listener, int fd,
+                                      const char *host);
+const char *proxy_session_host(const struct proxy_session *session);
 /* The net process drains: a session without a transaction ends now, others when theirs is done. */
 void proxy_session_drain(struct proxy_session *session);
 /* The session after this one in the net process's list, or NULL. */

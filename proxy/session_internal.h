@@ -33,6 +33,7 @@ struct proxy_session {
     size_t account;               /* meaningful from SESSION_AUTH_CONNECT on */
     bool is_authenticated;
     char peer[80];
+    char host[PROXY_HOST_SIZE];
 
     enum session_auth auth;
     enum sasl_mechanism mechanism;
