@@ -1,0 +1,315 @@
+#include "policy/plan.h"
+
+#include "policy/plan_internal.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+const char *plan_action_name(enum plan_action action)
+{
+    static const char *const names[] = {"refuse", "plain", "sign", "encrypt", "sign-encrypt", "pass"};
+    const size_t index = (size_t)action;
+    return index < sizeof names / sizeof *names ? names[index] : names[PLAN_REFUSE];
+}
+
+static void explain(char detail[POLICY_DETAIL_SIZE], const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void explain(char detail[POLICY_DETAIL_SIZE], const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(detail, POLICY_DETAIL_SIZE, format, arguments);
+    va_end(arguments);
+}
+
+void policy_choose(const struct policy *policy, const struct keyring *keyring, const char *address, int64_t now,
+                   struct policy_choice *choice_out)
+{
+    *choice_out = (struct policy_choice){.rule = policy_match(policy, address)};
+    const struct policy_rule *rule = choice_out->rule;
+    for (size_t i = 0; i < rule->formats_len && !choice_out->key; i++) {
+        const struct keyring_want want = {.purpose = KEYRING_ENCRYPT,
+                                          .formats = (unsigned)rule->formats[i],
+                                          .least = policy_least_trust(rule),
+                                          .now = now};
+        enum keyring_reason reason = KEYRING_TAKEN;
+        choice_out->key = keyring_choose(keyring, address, &want, &reason);
+        if (!choice_out->key && reason != KEYRING_TAKEN && !choice_out->has_candidate) {
+            choice_out->has_candidate = true;
+            choice_out->reason = reason;
+        }
+    }
+    if (choice_out->key) {
+        choice_out->has_candidate = true;
+        choice_out->reason = KEYRING_TAKEN;
+    }
+}
+
+/* Why there is no key, and what the person can do about it. */
+static void explain_no_key(const struct policy_choice *choice, const char *address, const char *why,
+                           char detail[POLICY_DETAIL_SIZE])
+{
+    const char *rule = choice->rule->name ? choice->rule->name : "";
+    const char *trust = keyring_trust_name(policy_least_trust(choice->rule));
+    if (!choice->has_candidate)
+        explain(detail,
+                "%s: %s (rule \"%s\"), and the key ring has no key for this address; import one with "
+                "`privyseal key import`",
+                address, why, rule);
+    else if (choice->reason == KEYRING_TOO_LITTLE_TRUST)
+        explain(detail,
+                "%s: %s (rule \"%s\"), and its key is trusted less than \"%s\"; compare the fingerprint and "
+                "confirm it with `privyseal key import --certify`",
+                address, why, rule, trust);
+    else
+        explain(detail,
+                "%s: %s (rule \"%s\"), but its key cannot be used: %s; ask for a new key and import it with "
+                "`privyseal key import`",
+                address, why, rule, keyring_reason_text(choice->reason));
+}
+
+enum err policy_at_rcpt(const struct policy *policy, const struct keyring *keyring, const char *address, int64_t now,
+                        char detail_out[POLICY_DETAIL_SIZE])
+{
+    detail_out[0] = '\0';
+    struct policy_choice choice;
+    policy_choose(policy, keyring, address, now, &choice);
+    const bool may_be_plain =
+        choice.rule->encrypt == POLICY_ENCRYPT_WHEN_POSSIBLE || choice.rule->encrypt == POLICY_ENCRYPT_NEVER;
+    /* Where the message may ask for less, only the message can tell. */
+    if (choice.key || may_be_plain || choice.rule->may_ask_less)
+        return ERR_OK;
+    explain_no_key(&choice, address, "encryption is required", detail_out);
+    return ERR_NO_KEY;
+}
+
+const struct keyring_entry *plan_sender_key(const struct plan_sender *sender, enum keyring_purpose purpose,
+                                            enum keyring_format format)
+{
+    if (!sender->is_own)
+        return NULL;
+    const struct keyring_want want = {
+        .purpose = purpose, .formats = (unsigned)format, .least = KEYRING_OWN, .now = sender->message->now};
+    enum keyring_reason reason;
+    return keyring_choose(sender->keyring, sender->message->from, &want, &reason);
+}
+
+static bool is_own_from(const struct policy_message *message)
+{
+    if (!message->from || !message->from[0])
+        return false;
+    for (size_t i = 0; i < message->own_len; i++)
+        if (mime_addr_is_same(message->own[i], message->from))
+            return true;
+    return false;
+}
+
+/* The rule's word, after what the message asks for. Values that no rule can have count as required. */
+static enum policy_encrypt effective_encrypt(const struct policy_rule *rule, const struct policy_message *message)
+{
+    if (message->wants_encryption)
+        return POLICY_ENCRYPT_REQUIRED;
+    if (message->wants_plain && rule->may_ask_less)
+        return POLICY_ENCRYPT_NEVER;
+    if (rule->encrypt == POLICY_ENCRYPT_WHEN_POSSIBLE || rule->encrypt == POLICY_ENCRYPT_NEVER)
+        return rule->encrypt;
+    return POLICY_ENCRYPT_REQUIRED;
+}
+
+static int compare_recipients(const void *left, const void *right)
+{
+    const struct plan_recipient *a = left, *b = right;
+    int order = strcasecmp(a->address, b->address);
+    if (!order)
+        order = strcmp(a->address, b->address);
+    if (!order && a->is_visible != b->is_visible)
+        order = a->is_visible ? -1 : 1;
+    if (!order && a->index != b->index)
+        order = a->index < b->index ? -1 : 1;
+    return order;
+}
+
+/* One required recipient makes all copies sealed (design 1.1.1): a plain copy to somebody else tells as much. */
+static enum err decide_sealing(const struct policy_message *message, struct plan_recipient *all, size_t len,
+                               char detail[POLICY_DETAIL_SIZE])
+{
+    const struct plan_recipient *required = NULL, *refuser = NULL, *plain = NULL, *sealed = NULL;
+    for (size_t i = 0; i < len; i++) {
+        if (all[i].encrypt != POLICY_ENCRYPT_REQUIRED)
+            continue;
+        if (!all[i].choice.key) {
+            explain_no_key(&all[i].choice, all[i].address,
+                           message->wants_encryption ? "the message asks for encryption" : "encryption is required",
+                           detail);
+            return ERR_NO_KEY;
+        }
+        if (!required)
+            required = &all[i];
+    }
+    for (size_t i = 0; i < len; i++) {
+        all[i].is_sealing = all[i].choice.key && (required || all[i].encrypt == POLICY_ENCRYPT_WHEN_POSSIBLE);
+        if (all[i].is_sealing)
+            sealed = sealed ? sealed : &all[i];
+        else
+            plain = plain ? plain : &all[i];
+        if (all[i].encrypt == POLICY_ENCRYPT_WHEN_POSSIBLE && all[i].choice.rule->is_mixed_refused)
+            refuser = refuser ? refuser : &all[i];
+    }
+    if (!plain || !(required || (sealed && refuser)))
+        return ERR_OK;
+    if (required)
+        explain(detail,
+                "%s cannot be sealed to, and %s requires that no copy leaves in clear; import a key for %s, "
+                "or send to them separately",
+                plain->address, required->address, plain->address);
+    else
+        explain(detail,
+                "the copy for %s would be encrypted and that for %s not, which the rule \"%s\" refuses; "
+                "import a key for %s, or send to them separately",
+                sealed->address, plain->address, refuser->choice.rule->name ? refuser->choice.rule->name : "",
+                plain->address);
+    return ERR_MIXED;
+}
+
+/* An encrypted copy is signed in its own format; a plain one in the first format of the rule that has a key. */
+static const struct keyring_entry *find_signer(const struct plan_sender *sender, const struct plan_recipient *recipient)
+{
+    if (recipient->is_sealing)
+        return plan_sender_key(sender, KEYRING_SIGN, recipient->choice.key->format);
+    const struct policy_rule *rule = recipient->choice.rule;
+    const struct keyring_entry *signer = NULL;
+    for (size_t i = 0; i < rule->formats_len && !signer; i++)
+        signer = plan_sender_key(sender, KEYRING_SIGN, rule->formats[i]);
+    return signer;
+}
+
+static enum err decide_signing(const struct plan_sender *sender, struct plan_recipient *all, size_t len,
+                               char detail[POLICY_DETAIL_SIZE])
+{
+    for (size_t i = 0; i < len; i++) {
+        const struct policy_rule *rule = all[i].choice.rule;
+        if (rule->sign == POLICY_SIGN_NEVER)
+            continue;
+        all[i].signer = find_signer(sender, &all[i]);
+        if (all[i].signer || rule->sign == POLICY_SIGN_WHEN_POSSIBLE)
+            continue;
+        const char *from = sender->message->from ? sender->message->from : "";
+        if (!sender->is_own) {
+            explain(detail,
+                    "the rule \"%s\" signs mail to %s, and From (%s) is not exactly one address of this "
+                    "account; add it with `also`, or send from your own address",
+                    rule->name ? rule->name : "", all[i].address, from[0] ? from : "none, or several");
+            return ERR_NOT_OWN_FROM;
+        }
+        explain(detail,
+                "the rule \"%s\" signs mail to %s, and there is no own key for %s; make one with "
+                "`privyseal key make`",
+                rule->name ? rule->name : "", all[i].address, from);
+        return ERR_NO_SIGNING_KEY;
+    }
+    return ERR_OK;
+}
+
+/* Already encrypted: one group for all, as it is. */
+static enum err plan_pass(const struct policy_message *message, struct policy_plan *plan)
+{
+    plan->groups = calloc(1, sizeof *plan->groups);
+    if (!plan->groups)
+        return ERR_MEMORY;
+    plan->groups_len = 1;
+    struct policy_group *group = plan->groups;
+    group->recipients = calloc(message->recipients_len, sizeof *group->recipients);
+    if (!group->recipients)
+        return ERR_MEMORY;
+    for (size_t i = 0; i < message->recipients_len; i++)
+        group->recipients[group->recipients_len++] = i;
+    group->action = PLAN_PASS;
+    return ERR_OK;
+}
+
+static enum err plan_seal(const struct policy *policy, const struct keyring *keyring,
+                          const struct policy_message *message, struct policy_plan *plan,
+                          char detail[POLICY_DETAIL_SIZE])
+{
+    const size_t len = message->recipients_len;
+    const struct plan_sender sender = {.is_own = is_own_from(message), .message = message, .keyring = keyring};
+    struct plan_recipient *all = calloc(len, sizeof *all);
+    if (!all)
+        return ERR_MEMORY;
+    for (size_t i = 0; i < len; i++) {
+        all[i].index = i;
+        all[i].address = message->recipients[i].address;
+        all[i].is_visible = message->recipients[i].is_visible;
+        policy_choose(policy, keyring, all[i].address, message->now, &all[i].choice);
+        all[i].encrypt = effective_encrypt(all[i].choice.rule, message);
+    }
+    qsort(all, len, sizeof *all, compare_recipients);
+    enum err err = decide_sealing(message, all, len, detail);
+    if (!err)
+        err = decide_signing(&sender, all, len, detail);
+    if (!err)
+        err = plan_group_all(&sender, all, len, plan);
+    if (!err && plan->groups_len > message->groups_max) {
+        explain(detail,
+                "the message needs %zu different copies, and at most %zu are allowed; send to fewer "
+                "recipients at once, above all to fewer in Bcc",
+                plan->groups_len, message->groups_max);
+        err = ERR_TOO_MANY_GROUPS_FINAL;
+    }
+    free(all);
+    return err;
+}
+
+enum err policy_plan_make(const struct policy *policy, const struct keyring *keyring,
+                          const struct policy_message *message, struct policy_plan *plan_out,
+                          char detail_out[POLICY_DETAIL_SIZE])
+{
+    *plan_out = (struct policy_plan){0};
+    detail_out[0] = '\0';
+    if (message->recipients_len == 0) {
+        explain(detail_out, "the message has no recipients; name at least one");
+        return ERR_NO_RECIPIENTS;
+    }
+    enum err err =
+        message->is_sealed ? plan_pass(message, plan_out) : plan_seal(policy, keyring, message, plan_out, detail_out);
+    if (err)
+        policy_plan_fini(plan_out);
+    return err;
+}
+
+void policy_plan_fini(struct policy_plan *plan)
+{
+    for (size_t i = 0; i < plan->groups_len; i++) {
+        free(plan->groups[i].keys);
+        free(plan->groups[i].recipients);
+    }
+    free(plan->groups);
+    *plan = (struct policy_plan){0};
+}
+
+size_t policy_groups_least(const struct policy *policy, const struct keyring *keyring, const char *const *addresses,
+                           size_t addresses_len, int64_t now)
+{
+    /* Bits of what must differ: for each format and for plain, copies that are signed and copies that never are.
+       "When possible" joins whichever is there. */
+    enum { SIGNED = 1, UNSIGNED = 2, EITHER = 4 };
+    unsigned seen[KEYRING_SMIME + 1] = {0};
+    bool has_required = false;
+    for (size_t i = 0; i < addresses_len; i++) {
+        struct policy_choice choice;
+        policy_choose(policy, keyring, addresses[i], now, &choice);
+        const struct policy_rule *rule = choice.rule;
+        const bool is_sealing = choice.key && rule->encrypt != POLICY_ENCRYPT_NEVER;
+        has_required = has_required || (rule->encrypt == POLICY_ENCRYPT_REQUIRED && !rule->may_ask_less);
+        seen[is_sealing ? choice.key->format : 0] |= rule->sign == POLICY_SIGN_ALWAYS  ? SIGNED
+                                                     : rule->sign == POLICY_SIGN_NEVER ? UNSIGNED
+                                                                                       : EITHER;
+    }
+    size_t least = 0;
+    for (size_t format = has_required ? 1 : 0; format <= KEYRING_SMIME; format++)
+        least += (seen[format] & SIGNED && seen[format] & UNSIGNED) ? 2 : seen[format] != 0;
+    return least ? least : addresses_len > 0;
+}

@@ -1,0 +1,467 @@
+/* Plans: the named cases one by one, and the safety properties over many random worlds. */
+#include "policy/plan.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define NOW INT64_C(1800000000)
+#define PEOPLE 8
+#define ROUNDS 60000
+
+/* Addresses and their patterns; person 0 is the sender. */
+static char *const people[PEOPLE] = {"alice@example.org",   "bob@example.org",    "carol@one.example",
+                                     "dave@two.example",    "erin@two.example",   "frank@one.example",
+                                     "grace@x.two.example", "heidi@three.example"};
+
+struct world {
+    struct policy_rule rules[3];
+    char *patterns[3][1];
+    struct policy policy;
+    struct keyring *keyring;
+    char fingerprints[PEOPLE][KEYRING_FPR_SIZE]; /* "" without any */
+    struct policy_recipient recipients[PEOPLE];
+    size_t recipients_len;
+    const char *own[1];
+    struct policy_message message;
+};
+
+static uint64_t seed;
+
+static unsigned random_below(unsigned limit)
+{
+    seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (unsigned)(seed >> 33) % limit;
+}
+
+static void add_key(struct world *world, size_t person, enum keyring_trust trust, bool has_secret)
+{
+    struct keyring_entry entry = {.format = KEYRING_OPENPGP, .trust = trust, .created = 1000, .has_secret = has_secret};
+    snprintf(entry.address, sizeof entry.address, "%s", people[person]);
+    snprintf(entry.fingerprint, sizeof entry.fingerprint, "%040zX", (person * 7 + 3) % PEOPLE + 1);
+    snprintf(world->fingerprints[person], KEYRING_FPR_SIZE, "%s", entry.fingerprint);
+    assert_int_equal(keyring_add(world->keyring, &entry), ERR_OK);
+}
+
+static void begin(struct world *world)
+{
+    *world = (struct world){0};
+    assert_int_equal(keyring_new(&world->keyring), ERR_OK);
+    world->policy.rules = world->rules;
+    world->own[0] = people[0];
+    world->message = (struct policy_message){.recipients = world->recipients,
+                                             .from = people[0],
+                                             .own = world->own,
+                                             .own_len = 1,
+                                             .now = NOW,
+                                             .groups_max = 50};
+}
+
+static void add_rule(struct world *world, char *pattern, enum policy_encrypt encrypt, enum policy_sign sign)
+{
+    const size_t index = world->policy.rules_len++;
+    world->patterns[index][0] = pattern;
+    world->rules[index] = (struct policy_rule){.name = "rule",
+                                               .to = pattern ? world->patterns[index] : NULL,
+                                               .to_len = pattern ? 1 : 0,
+                                               .encrypt = encrypt,
+                                               .sign = sign,
+                                               .formats = {KEYRING_OPENPGP},
+                                               .formats_len = 1};
+}
+
+static void add_recipient(struct world *world, size_t person, bool is_visible)
+{
+    world->recipients[world->recipients_len++] = (struct policy_recipient){people[person], is_visible};
+    world->message.recipients_len = world->recipients_len;
+}
+
+static enum err make(struct world *world, struct policy_plan *plan)
+{
+    char detail[POLICY_DETAIL_SIZE];
+    enum err err = policy_plan_make(&world->policy, world->keyring, &world->message, plan, detail);
+    if (err) {
+        assert_int_equal(plan->groups_len, 0);
+        assert_true(detail[0] != '\0');
+    }
+    return err;
+}
+
+static void expect_error(struct world *world, enum err expected)
+{
+    struct policy_plan plan;
+    assert_int_equal(make(world, &plan), expected);
+    keyring_free(&world->keyring);
+}
+
+static void test_zeroed_structs_refuse(void **state)
+{
+    (void)state;
+    struct world world;
+    begin(&world);
+    struct policy_plan plan = {0};
+    assert_int_equal(plan.groups_len, 0);
+    struct policy_group group = {0};
+    assert_int_equal(group.action, PLAN_REFUSE);
+    assert_string_equal(plan_action_name(group.action), "refuse");
+    assert_string_equal(plan_action_name((enum plan_action)99), "refuse");
+    struct policy_message message = {0};
+    char detail[POLICY_DETAIL_SIZE];
+    assert_int_equal(policy_plan_make(&world.policy, world.keyring, &message, &plan, detail), ERR_NO_RECIPIENTS);
+    /* A message of which only the recipients are known is not its owner's. */
+    add_recipient(&world, 1, true);
+    message.recipients = world.recipients;
+    message.recipients_len = 1;
+    assert_int_equal(policy_plan_make(&world.policy, world.keyring, &message, &plan, detail), ERR_NOT_OWN_FROM);
+    /* A zeroed rule requires everything and takes no key. */
+    add_key(&world, 1, KEYRING_FULL, false);
+    world.policy.rules_len = 1;
+    assert_int_equal(make(&world, &plan), ERR_NO_KEY);
+    keyring_free(&world.keyring);
+}
+
+static void test_no_groups_allowed(void **state)
+{
+    (void)state;
+    struct world world;
+    begin(&world);
+    add_key(&world, 0, KEYRING_OWN, true);
+    add_recipient(&world, 1, true);
+    world.message.groups_max = 0;
+    expect_error(&world, ERR_TOO_MANY_GROUPS_FINAL);
+}
+
+static void test_each_refusal(void **state)
+{
+    (void)state;
+    struct world world;
+    begin(&world);
+    add_recipient(&world, 1, true);
+    expect_error(&world, ERR_NO_SIGNING_KEY);
+
+    begin(&world);
+    add_key(&world, 0, KEYRING_OWN, true);
+    add_recipient(&world, 1, true);
+    world.message.from = people[2];
+    expect_error(&world, ERR_NOT_OWN_FROM);
+
+    begin(&world);
+    add_key(&world, 0, KEYRING_OWN, true);
+    add_recipient(&world, 1, true);
+    world.message.wants_encryption = true;
+    world.message.wants_plain = true;
+    expect_error(&world, ERR_NO_KEY);
+
+    begin(&world);
+    add_key(&world, 0, KEYRING_OWN, true);
+    add_key(&world, 1, KEYRING_FULL, false);
+    add_rule(&world, NULL, POLICY_ENCRYPT_WHEN_POSSIBLE, POLICY_SIGN_ALWAYS);
+    world.rules[0].is_mixed_refused = true;
+    add_recipient(&world, 1, true);
+    add_recipient(&world, 2, true);
+    expect_error(&world, ERR_MIXED);
+
+    begin(&world);
+    add_key(&world, 0, KEYRING_OWN, true);
+    add_key(&world, 1, KEYRING_FULL, false);
+    add_rule(&world, "bob@example.org", POLICY_ENCRYPT_REQUIRED, POLICY_SIGN_ALWAYS);
+    add_recipient(&world, 1, true);
+    add_recipient(&world, 2, true);
+    expect_error(&world, ERR_MIXED);
+}
+
+/* A key that is here with its secret, but is not marked as one's own, signs nothing. */
+static void test_only_own_keys_sign(void **state)
+{
+    (void)state;
+    struct world world;
+    begin(&world);
+    add_key(&world, 0, KEYRING_FULL, true);
+    add_recipient(&world, 1, true);
+    expect_error(&world, ERR_NO_SIGNING_KEY);
+}
+
+static void test_never_is_sealed_beside_required(void **state)
+{
+    (void)state;
+    struct world world;
+    begin(&world);
+    add_key(&world, 0, KEYRING_OWN, true);
+    add_key(&world, 1, KEYRING_FULL, false);
+    add_key(&world, 2, KEYRING_FULL, false);
+    add_rule(&world, "bob@example.org", POLICY_ENCRYPT_REQUIRED, POLICY_SIGN_ALWAYS);
+    add_rule(&world, NULL, POLICY_ENCRYPT_NEVER, POLICY_SIGN_ALWAYS);
+    add_recipient(&world, 1, true);
+    add_recipient(&world, 2, true);
+    struct policy_plan plan;
+    assert_int_equal(make(&world, &plan), ERR_OK);
+    assert_int_equal(plan.groups_len, 1);
+    assert_int_equal(plan.groups[0].action, PLAN_SIGN_ENCRYPT);
+    assert_int_equal(plan.groups[0].keys_len, 3);
+    policy_plan_fini(&plan);
+    keyring_free(&world.keyring);
+}
+
+static void test_asking_less(void **state)
+{
+    (void)state;
+    struct world world;
+    begin(&world);
+    add_key(&world, 0, KEYRING_OWN, true);
+    add_key(&world, 1, KEYRING_FULL, false);
+    add_rule(&world, NULL, POLICY_ENCRYPT_REQUIRED, POLICY_SIGN_ALWAYS);
+    add_recipient(&world, 1, true);
+    world.message.wants_plain = true;
+    struct policy_plan plan;
+    assert_int_equal(make(&world, &plan), ERR_OK);
+    assert_int_equal(plan.groups[0].action, PLAN_SIGN_ENCRYPT);
+    policy_plan_fini(&plan);
+    world.rules[0].may_ask_less = true;
+    assert_int_equal(make(&world, &plan), ERR_OK);
+    assert_int_equal(plan.groups[0].action, PLAN_SIGN);
+    policy_plan_fini(&plan);
+    keyring_free(&world.keyring);
+}
+
+static void test_sealed_mail_passes_as_one(void **state)
+{
+    (void)state;
+    struct world world;
+    begin(&world);
+    add_recipient(&world, 1, true);
+    add_recipient(&world, 2, false);
+    world.message.is_sealed = true;
+    struct policy_plan plan;
+    assert_int_equal(make(&world, &plan), ERR_OK);
+    assert_int_equal(plan.groups_len, 1);
+    assert_int_equal(plan.groups[0].action, PLAN_PASS);
+    assert_int_equal(plan.groups[0].recipients_len, 2);
+    assert_string_equal(plan.groups[0].signer, "");
+    policy_plan_fini(&plan);
+    keyring_free(&world.keyring);
+}
+
+static void make_random(struct world *world)
+{
+    begin(world);
+    static char *const patterns[] = {"*@two.example", "*@*.example", "bob@example.org", "*@one.example", NULL};
+    for (unsigned rules = random_below(4); rules > 0; rules--) {
+        add_rule(world, patterns[random_below(5)], (enum policy_encrypt)random_below(3),
+                 (enum policy_sign)random_below(3));
+        struct policy_rule *rule = &world->rules[world->policy.rules_len - 1];
+        rule->trust = (enum keyring_trust)random_below(KEYRING_TRUST_COUNT);
+        rule->is_mixed_refused = random_below(4) == 0;
+        rule->may_ask_less = random_below(3) == 0;
+        rule->formats_len = random_below(10) > 0;
+    }
+    if (random_below(5) > 0)
+        add_key(world, 0, KEYRING_OWN, random_below(5) > 0);
+    for (size_t i = 1; i < PEOPLE; i++)
+        if (random_below(4) > 0)
+            add_key(world, i, random_below(2) ? KEYRING_FULL : (enum keyring_trust)random_below(KEYRING_TRUST_COUNT),
+                    random_below(8) == 0);
+    for (size_t i = 0; i < PEOPLE; i++)
+        if (random_below(2))
+            add_recipient(world, i, random_below(3) > 0);
+    world->message.is_sealed = random_below(12) == 0;
+    world->message.wants_encryption = random_below(6) == 0;
+    world->message.wants_plain = random_below(5) == 0;
+    world->message.groups_max = 1 + random_below(PEOPLE);
+    if (random_below(8) == 0)
+        world->message.from = random_below(2) ? "" : people[1];
+}
+
+static bool is_sealing(const struct policy_group *group)
+{
+    return group->action == PLAN_ENCRYPT || group->action == PLAN_SIGN_ENCRYPT;
+}
+
+static bool has_key(const struct policy_group *group, const char *fingerprint)
+{
+    for (size_t i = 0; i < group->keys_len; i++)
+        if (strcmp(group->keys[i], fingerprint) == 0)
+            return true;
+    return false;
+}
+
+static const char *fingerprint_of(const struct world *world, const char *address)
+{
+    for (size_t i = 0; i < PEOPLE; i++)
+        if (strcmp(people[i], address) == 0)
+            return world->fingerprints[i];
+    fail();
+    return NULL;
+}
+
+static bool is_required(const struct world *world, const char *address)
+{
+    const struct policy_rule *rule = policy_match(&world->policy, address);
+    if (world->message.wants_encryption)
+        return true;
+    return rule->encrypt == POLICY_ENCRYPT_REQUIRED && !(world->message.wants_plain && rule->may_ask_less);
+}
+
+static void check_each_recipient_once(const struct world *world, const struct policy_plan *plan)
+{
+    size_t seen[PEOPLE] = {0};
+    for (size_t i = 0; i < plan->groups_len; i++)
+        for (size_t j = 0; j < plan->groups[i].recipients_len; j++) {
+            assert_true(plan->groups[i].recipients[j] < world->recipients_len);
+            seen[plan->groups[i].recipients[j]]++;
+        }
+    for (size_t i = 0; i < world->recipients_len; i++)
+        assert_int_equal(seen[i], 1);
+}
+
+static void check_required_is_never_plain(const struct world *world, const struct policy_plan *plan)
+{
+    bool has_required = false;
+    for (size_t i = 0; i < world->recipients_len; i++)
+        has_required = has_required || is_required(world, world->recipients[i].address);
+    for (size_t i = 0; i < plan->groups_len; i++) {
+        const enum plan_action action = plan->groups[i].action;
+        assert_int_not_equal(action, PLAN_REFUSE);
+        assert_int_equal(action == PLAN_PASS, world->message.is_sealed);
+        if (has_required)
+            assert_true(action == PLAN_PASS || is_sealing(&plan->groups[i]));
+    }
+}
+
+static void check_keys(const struct world *world, const struct policy_plan *plan)
+{
+    for (size_t i = 0; i < plan->groups_len; i++) {
+        const struct policy_group *group = &plan->groups[i];
+        if (!is_sealing(group)) {
+            assert_int_equal(group->keys_len, 0);
+            continue;
+        }
+        const char *own = world->fingerprints[0];
+        const bool is_own = strcmp(world->message.from, people[0]) == 0 && own[0];
+        size_t expected = 0;
+        bool has_sender = false;
+        for (size_t j = 0; j < group->recipients_len; j++) {
+            const char *fingerprint = fingerprint_of(world, world->recipients[group->recipients[j]].address);
+            assert_true(has_key(group, fingerprint));
+            has_sender = has_sender || strcmp(fingerprint, own) == 0;
+            expected++;
+        }
+        assert_int_equal(group->keys_len, expected + (is_own && !has_sender));
+        assert_true(!is_own || has_key(group, own));
+        for (size_t j = 1; j < group->keys_len; j++)
+            assert_true(strcmp(group->keys[j - 1], group->keys[j]) < 0);
+    }
+}
+
+static void check_bcc_is_blind(const struct world *world, const struct policy_plan *plan)
+{
+    for (size_t i = 0; i < plan->groups_len; i++)
+        for (size_t j = 0; is_sealing(&plan->groups[i]) && j < plan->groups[i].recipients_len; j++) {
+            const struct policy_recipient *recipient = &world->recipients[plan->groups[i].recipients[j]];
+            if (recipient->is_visible)
+                continue;
+            assert_int_equal(plan->groups[i].recipients_len, 1);
+            if (strcmp(recipient->address, people[0]) == 0)
+                continue; /* the sender's own key is in every copy */
+            for (size_t other = 0; other < plan->groups_len; other++)
+                assert_true(other == i || !has_key(&plan->groups[other], fingerprint_of(world, recipient->address)));
+        }
+}
+
+static void check_signatures(const struct world *world, const struct policy_plan *plan)
+{
+    for (size_t i = 0; i < plan->groups_len; i++) {
+        const struct policy_group *group = &plan->groups[i];
+        const bool is_signing = group->action == PLAN_SIGN || group->action == PLAN_SIGN_ENCRYPT;
+        if (is_signing)
+            assert_string_equal(group->signer, world->fingerprints[0]);
+        else
+            assert_string_equal(group->signer, "");
+        for (size_t j = 0; j < group->recipients_len; j++) {
+            const struct policy_rule *rule =
+                policy_match(&world->policy, world->recipients[group->recipients[j]].address);
+            if (group->action == PLAN_PASS)
+                continue;
+            assert_false(rule->sign == POLICY_SIGN_ALWAYS && !is_signing);
+            assert_false(rule->sign == POLICY_SIGN_NEVER && is_signing);
+        }
+        if (i > 0)
+            assert_false(is_sealing(group) && !is_sealing(&plan->groups[i - 1]));
+    }
+}
+
+/* Turns recipients and keyring around: the same groups must come out, in the same order. */
+static void check_order_is_nothing(struct world *world, enum err err, const struct policy_plan *plan)
+{
+    struct world other = *world;
+    assert_int_equal(keyring_new(&other.keyring), ERR_OK);
+    for (size_t i = keyring_len(world->keyring); i > 0; i--)
+        assert_int_equal(keyring_add(other.keyring, keyring_at(world->keyring, i - 1)), ERR_OK);
+    other.message.recipients = other.recipients;
+    const size_t len = world->recipients_len;
+    for (size_t i = 0; i < len; i++)
+        other.recipients[i] = world->recipients[len - 1 - i];
+    struct policy_plan again;
+    assert_int_equal(make(&other, &again), err);
+    assert_int_equal(again.groups_len, plan->groups_len);
+    for (size_t i = 0; i < plan->groups_len; i++) {
+        const struct policy_group *a = &plan->groups[i], *b = &again.groups[i];
+        assert_int_equal(a->action, b->action);
+        assert_string_equal(a->signer, b->signer);
+        assert_int_equal(a->keys_len, b->keys_len);
+        if (a->keys_len)
+            assert_memory_equal(a->keys, b->keys, a->keys_len * sizeof *a->keys);
+        assert_int_equal(a->recipients_len, b->recipients_len);
+        for (size_t j = 0; j < a->recipients_len; j++)
+            assert_int_equal(a->recipients[j], len - 1 - b->recipients[a->recipients_len - 1 - j]);
+    }
+    policy_plan_fini(&again);
+    keyring_free(&other.keyring);
+}
+
+static void test_properties(void **state)
+{
+    (void)state;
+    seed = 20261120;
+    size_t made = 0, with_bcc = 0;
+    for (size_t round = 0; round < ROUNDS; round++) {
+        struct world world;
+        make_random(&world);
+        struct policy_plan plan;
+        enum err err = make(&world, &plan);
+        check_order_is_nothing(&world, err, &plan);
+        if (!err) {
+            assert_true(plan.groups_len > 0 && plan.groups_len <= world.message.groups_max);
+            check_each_recipient_once(&world, &plan);
+            check_required_is_never_plain(&world, &plan);
+            check_keys(&world, &plan);
+            check_bcc_is_blind(&world, &plan);
+            check_signatures(&world, &plan);
+            made++;
+            with_bcc += plan.groups_len > 2;
+        }
+        policy_plan_fini(&plan);
+        keyring_free(&world.keyring);
+    }
+    /* The worlds must be of all kinds, or the properties were never tried. */
+    assert_in_range(made, ROUNDS / 5, ROUNDS - ROUNDS / 5);
+    assert_true(with_bcc > ROUNDS / 50);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_zeroed_structs_refuse),
+        cmocka_unit_test(test_no_groups_allowed),
+        cmocka_unit_test(test_each_refusal),
+        cmocka_unit_test(test_only_own_keys_sign),
+        cmocka_unit_test(test_never_is_sealed_beside_required),
+        cmocka_unit_test(test_asking_less),
+        cmocka_unit_test(test_sealed_mail_passes_as_one),
+        cmocka_unit_test(test_properties),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
