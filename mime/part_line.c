@@ -98,14 +98,14 @@ bool mime_line_is_boundary(const struct mime_line *line, const char *boundary, b
     if (line->head[0] != '-' || line->head[1] != '-')
         return false;
     len = line->text_len - 2;
-    if (len <= MIME_BOUNDARY_MAX && memcmp(text, boundary, len) == 0 && boundary[len] == '\0') {
+    if (len <= MIME_BOUNDARY_MAX && boundary[len] == '\0' && memcmp(text, boundary, len) == 0) {
         *is_closing_out = false;
         return true;
     }
     if (len < 3 || text[len - 1] != '-' || text[len - 2] != '-')
         return false;
     len -= 2;
-    if (memcmp(text, boundary, len) != 0 || boundary[len] != '\0')
+    if (boundary[len] != '\0' || memcmp(text, boundary, len) != 0)
         return false;
     *is_closing_out = true;
     return true;

@@ -2,8 +2,8 @@
 """Random messages, many of them broken, read by mime_dump and by Python's email package.
 
 Usage: mime_python.py MIME_DUMP [messages [seed]]
-Both must find the same parts at the same depths, with the same types and the same bytes in them. Prints each difference,
-then "N passed, N failed". Left out, since Python reads them in its own way: bare CRs (Python ends lines there), two
+Both must find the same parts at the same depths, with the same types and the same bytes in them. Prints each
+difference, then "N passed, N failed". Left out, since Python reads them in its own way: bare CRs (Python ends lines there), two
 boundary lines in a row (Python sees no part between them), lines in a header that are no fields (Python's body begins
 there), comments in types, lines that are boundaries of two nested multiparts (Python takes the outer).
 """
@@ -16,7 +16,8 @@ import sys
 
 WORDS = [b"word", b"From ", b"--", b"--b1.", b"-- b1", b".", b"=", b"a\tb", b"caf\xc3\xa9", b" ", b"x" * 90, b"\xff"]
 TYPES = [b"text/plain; charset=utf-8", b"TEXT/Html;charset=\"x;y\"", b"application/octet-stream;\n name=\"a;b\"",
-         b"image/png", b"nonsense", b"text/x-odd; boundary=b1", b"multipart/mixed", b"multipart/x; boundary=never"]
+         b"image/png", b"nonsense", b"text/x-odd; boundary=b1", b"multipart/mixed",
+         b"multipart/x; boundary=never"]
 
 
 class Maker:
@@ -58,7 +59,8 @@ class Maker:
         for _ in range(self.rng.randrange(5)):
             out += b"--" + boundary + self.maybe(b" \t", 4) + b"\n" + self.entity(depth + 1, boundary) + b"\n"
         if self.rng.randrange(6):
-            out += b"--" + boundary + b"--" + self.maybe(b"  ", 4) + self.maybe(b"\n") + self.maybe(b"\n" + self.text(), 3)
+            out += b"--" + boundary + b"--" + self.maybe(b"  ", 4)
+            out += self.maybe(b"\n") + self.maybe(b"\n" + self.text(), 3)
         return out
 
     def entity(self, depth, outer):
