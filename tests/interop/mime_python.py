@@ -3,9 +3,9 @@
 
 Usage: mime_python.py MIME_DUMP [messages [seed]]
 Both must find the same parts at the same depths, with the same types and the same bytes in them. Prints each
-difference, then "N passed, N failed". Left out, since Python reads them in its own way: bare CRs (Python ends lines there), two
-boundary lines in a row (Python sees no part between them), lines in a header that are no fields (Python's body begins
-there), comments in types, lines that are boundaries of two nested multiparts (Python takes the outer).
+difference, then "N passed, N failed". Left out, since Python reads them in its own way: bare CRs (Python ends lines
+there), two boundary lines in a row (Python sees no part between them), lines in a header that are no fields (Python's
+body begins there), comments in types, lines that are boundaries of two nested multiparts (Python takes the outer).
 """
 import email
 import email.policy
@@ -53,7 +53,8 @@ class Maker:
         if outer and self.rng.randrange(3) == 0:
             boundary = outer + self.rng.choice([b"x", b"'", b"-x"])
         subtype = self.rng.choice([b"mixed", b"alternative", b"digest", b"Signed"])
-        parameter = self.rng.choice([b"; boundary=\"%s\"", b";\n\tboundary=\"%s\"", b"; a=b;\n boundary = \"%s\" ; c=d"])
+        parameter = self.rng.choice([b"; boundary=\"%s\"", b";\n\tboundary=\"%s\"",
+                                     b"; a=b;\n boundary = \"%s\" ; c=d"])
         out = self.fields() + b"Content-Type: multipart/" + subtype + parameter % boundary + b"\n\n"
         out += self.maybe(self.text() + b"\n", 3)
         for _ in range(self.rng.randrange(5)):

@@ -272,6 +272,7 @@ static void flags_what_bytes_hold(void **state)
         {SPAN_LIT("a\rb\r\n"), MIME_HAS_BARE_CR},
         {SPAN_LIT("a\r\r\n"), MIME_HAS_BARE_CR},
         {SPAN_LIT("a\r"), MIME_HAS_BARE_CR | MIME_HAS_NO_FINAL_CRLF},
+        {SPAN_LIT("a\r\n\r"), MIME_HAS_BARE_CR | MIME_HAS_NO_FINAL_CRLF},
         {SPAN_LIT("a\nb\r\n"), MIME_HAS_BARE_LF},
         {SPAN_LIT("a \r\n"), MIME_HAS_TRAILING_BLANK},
         {SPAN_LIT("a\t\n"), MIME_HAS_TRAILING_BLANK | MIME_HAS_BARE_LF},
