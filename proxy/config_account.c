@@ -150,7 +150,7 @@ enum err config_read_accounts(struct config_reader *reader)
 {
     const unsigned count = cfg_size(reader->root, "account");
     if (count == 0)
-        return config_fail(reader, reader->root->line > 1 ? reader->root->line - 1 : 1,
+        return config_fail(reader, 1,
                            "there is no account; expected at least one `account \"you@example.org\" { ... }`");
     for (unsigned i = 0; i < count; i++) {
         enum err err = read_account(reader, cfg_getnsec(reader->root, "account", i));

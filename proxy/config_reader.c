@@ -199,13 +199,31 @@ static cfg_t *make_grammar(void)
     return root;
 }
 
+/* `to = {}` would mean everybody and `accounts = {}` all of them: the opposite of what they say. libconfuse calls no
+   validator for a list without elements, it only marks the option as changed. */
+static enum err refuse_empty_lists(struct config_reader *reader, cfg_t *section)
+{
+    enum err err = ERR_OK;
+    for (cfg_opt_t *option = section->opts; !err && option->name; option++) {
+        if (option->type == CFGT_SEC)
+            for (unsigned i = 0; !err && i < cfg_opt_size(option); i++)
+                err = refuse_empty_lists(reader, cfg_opt_getnsec(option, i));
+        else if (option->flags & CFGF_LIST && option->flags & CFGF_MODIFIED && cfg_opt_size(option) == 0)
+            err = config_fail(reader, section->line, "%s is an empty list; expected at least one element, or no %s",
+                              option->name, option->name);
+    }
+    return err;
+}
+
 enum err config_reader_parse(struct config_reader *reader, struct span text)
 {
     struct buf whole;
     buf_init(&whole, text.len + 64);
     enum err err = buf_add_span(&whole, text);
+    if (!err && text.len && text.ptr[text.len - 1] != '\n')
+        err = buf_add_byte(&whole, '\n');
     if (!err)
-        err = buf_add_string(&whole, "\n" CONFIG_END " = here\n");
+        err = buf_add_string(&whole, CONFIG_END " = here\n");
     if (!err && !(reader->root = make_grammar()))
         err = ERR_MEMORY;
     if (!err) {
@@ -217,6 +235,8 @@ enum err config_reader_parse(struct config_reader *reader, struct span text)
         else if (!config_reader_has(reader, reader->root, CONFIG_END))
             err =
                 config_fail(reader, reader->root->line, "the file ends in the middle; expected a closing '\"' or '}'");
+        else
+            err = refuse_empty_lists(reader, reader->root);
     }
     buf_fini(&whole);
     return err;

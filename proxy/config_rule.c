@@ -28,9 +28,6 @@ static enum err normal_pattern(const char *text, char pattern_out[MIME_ADDR_SIZE
 static enum err read_to(struct config_reader *reader, cfg_t *section, struct policy_rule *rule)
 {
     const int line = config_reader_line(reader, section, "to");
-    /* An empty list would match everybody, which is the opposite of what it says. */
-    if (config_reader_has(reader, section, "to") && cfg_size(section, "to") == 0)
-        return config_fail(reader, line, "to is empty; expected a pattern, or no `to` for every recipient");
     for (unsigned i = 0; i < cfg_size(section, "to"); i++) {
         const char *text = cfg_getnstr(section, "to", i);
         char pattern[MIME_ADDR_SIZE];
@@ -71,8 +68,6 @@ static enum err read_formats(struct config_reader *reader, cfg_t *section, struc
             return config_fail(reader, config_reader_line(reader, section, "format"),
                                "format = \"%s\"; expected openpgp", text);
     }
-    if (config_reader_has(reader, section, "format") && cfg_size(section, "format") == 0)
-        return config_fail(reader, config_reader_line(reader, section, "format"), "format is empty; expected openpgp");
     return ERR_OK;
 }
 
