@@ -70,10 +70,14 @@ enum err sasl_format_set(sasl_set set, struct buf *out)
 }
 
 /* A name that chooses an account: not empty, and nothing that could end a line in a protocol or in the log. */
+static bool is_login(struct span name)
+{
+    return name.len > 0 && span_find_byte(name, 0, '\r') == name.len && span_find_byte(name, 0, '\n') == name.len;
+}
+
 static bool take_login(struct span name, char *login_out, size_t login_size)
 {
-    bool is_line = span_find_byte(name, 0, '\r') == name.len && span_find_byte(name, 0, '\n') == name.len;
-    return name.len > 0 && is_line && span_copy(name, login_out, login_size);
+    return is_login(name) && span_copy(name, login_out, login_size);
 }
 
 /* RFC 4616 §2: message = [authzid] UTF8NUL authcid UTF8NUL passwd; each of them is without NUL, the last two not empty.
@@ -164,7 +168,7 @@ static bool login_of_oauthbearer(struct span response, char *login_out, size_t l
     if (!take_gs2_header(&pairs, &authzid) || pairs.len == 0 || pairs.ptr[0] != KVSEP)
         return false;
     return has_bearer(span_skip(pairs, 1)) && decode_saslname(authzid, login_out, login_size) &&
-           take_login(span_of(login_out), login_out, login_size);
+           is_login(span_of(login_out));
 }
 
 /* RFC 2195 §2: the user name, a space, and the digest in 32 lower-case hexadecimal digits; the name may hold spaces. */
@@ -192,7 +196,7 @@ static bool login_of_scram(struct span response, char *login_out, size_t login_s
     struct span encoded = span_skip(name, 2);
     return span_has_prefix(name, SPAN_LIT("n=")) && span_has_prefix(nonce, SPAN_LIT("r=")) && nonce.len > 2 &&
            (authzid.len == 0 || span_is_equal(authzid, encoded)) && decode_saslname(encoded, login_out, login_size) &&
-           take_login(span_of(login_out), login_out, login_size);
+           is_login(span_of(login_out));
 }
 
 enum err sasl_login(enum sasl_mechanism mechanism, unsigned step, struct span response, char *login_out,
