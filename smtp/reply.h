@@ -17,7 +17,8 @@ struct smtp_reply {
 
 void smtp_reply_init(struct smtp_reply *reply);
 void smtp_reply_fini(struct smtp_reply *reply);
-/* Sets code, enhanced code (NULL: none) and text; control bytes in the text become blanks. */
+/* Sets code, enhanced code (NULL: none) and text. LF in the text separates lines, other control
+   bytes become blanks. ERR_INTERNAL if code and enhanced code do not go together. */
 ERR_RETURN enum err smtp_reply_set(struct smtp_reply *reply, int code, const char *enhanced, const char *text);
 /* The reply that the table of base/err.h gives for `err`, with ": detail" appended if `detail` is not NULL. */
 ERR_RETURN enum err smtp_reply_of_err(struct smtp_reply *reply, enum err err, const char *detail);
@@ -28,7 +29,7 @@ ERR_RETURN enum err smtp_reply_copy(const struct smtp_reply *from, struct smtp_r
    reply must have been initialised (or cleared) before its first line. */
 ERR_RETURN enum err smtp_reply_feed(struct smtp_reply *reply, struct span line);
 void smtp_reply_clear(struct smtp_reply *reply);
-/* Adds the reply as it goes over the wire, CRLF and all. */
+/* Adds the reply as it goes over the wire, CRLF and all; lines beyond 512 octets are folded, but for 334 challenges. */
 ERR_RETURN enum err smtp_reply_format(const struct smtp_reply *reply, struct buf *out);
 
 static inline bool smtp_reply_is_ok(const struct smtp_reply *reply)
