@@ -1,0 +1,382 @@
+"""What end-to-end tests share: temporary worlds with keys, a reference server and privyseal in them.
+
+Everything lives below one short temporary directory (gpg's sockets have a limit of 107 bytes), listens on loopback at ports that the
+kernel chooses, and is gone when the world is closed, processes included.
+"""
+import json
+import os
+import re
+import shutil
+import signal
+import smtplib
+import ssl
+import subprocess
+import tempfile
+import time
+import unittest
+
+PRIVYSEAL = os.environ.get("PRIVYSEAL", "build/privyseal")
+SMTPD = os.environ.get("SMTPD", "build/tests/smtpd")
+ALICE = "alice@example.org"
+BOB = "bob@example.net"
+CAROL = "carol@example.com"
+DAVE = "dave@example.edu"
+START_S = 60
+
+
+def wait_for(condition, what, seconds=30):
+    """Polls until `condition` gives something true, and gives that back."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        result = condition()
+        if result:
+            return result
+        time.sleep(0.02)
+    raise AssertionError("waited %d s for %s" % (seconds, what))
+
+
+def parent_of(pid):
+    with open("/proc/%s/stat" % pid, encoding="ascii", errors="replace") as file:
+        return int(file.read().rsplit(")", 1)[1].split()[1])
+
+
+def descendants(pid):
+    """Process ids of all that `pid` has started, and theirs."""
+    parents = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                parents.setdefault(parent_of(name), []).append(int(name))
+            except (OSError, IndexError):
+                continue
+    found, todo = [], [pid]
+    while todo:
+        for child in parents.get(todo.pop(), []):
+            found.append(child)
+            todo.append(child)
+    return found
+
+
+def command_of(pid):
+    try:
+        with open("/proc/%d/cmdline" % pid, "rb") as file:
+            return file.read().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+class Gpg:
+    """A throw-away GnuPG home, used with plain gpg."""
+
+    def __init__(self, home):
+        self.home = home
+        os.makedirs(home, 0o700, exist_ok=True)
+
+    def run(self, *arguments, data=None, check=True):
+        done = subprocess.run(["gpg", "--homedir", self.home, "--batch", "--no-tty", "--quiet", "--status-fd", "2",
+                               *arguments], input=data, capture_output=True, check=False)
+        if check and done.returncode != 0:
+            raise AssertionError("gpg %s: %s" % (arguments, done.stderr.decode(errors="replace")))
+        return done
+
+    def make(self, address, algorithm="ed25519"):
+        self.run("--passphrase", "", "--pinentry-mode", "loopback", "--quick-gen-key", "<%s>" % address, algorithm,
+                 "default", "0")
+        fingerprint = self.fingerprint(address)
+        self.run("--passphrase", "", "--pinentry-mode", "loopback", "--quick-add-key", fingerprint,
+                 "cv25519" if algorithm == "ed25519" else algorithm, "encr", "0")
+        return fingerprint
+
+    def fingerprint(self, address):
+        listing = self.run("--with-colons", "--list-keys", "<%s>" % address).stdout.decode()
+        return re.search(r"^fpr:+([0-9A-F]+):", listing, re.M).group(1)
+
+    def encryption_key_ids(self, address):
+        listing = self.run("--with-colons", "--list-keys", "<%s>" % address).stdout.decode()
+        return {row.split(":")[4] for row in listing.splitlines() if row.startswith(("sub:", "pub:"))}
+
+    def export(self, address):
+        return self.run("--armor", "--export", address).stdout
+
+    def export_secret(self, address):
+        return self.run("--passphrase", "", "--pinentry-mode", "loopback", "--armor", "--export-secret-keys", address).stdout
+
+    def take(self, data, own=False):
+        self.run("--import", data=data)
+        if own:
+            for row in self.run("--with-colons", "--list-secret-keys").stdout.decode().splitlines():
+                if row.startswith("fpr:"):
+                    self.run("--import-ownertrust", data=(row.split(":")[9] + ":6:\n").encode())
+                    break
+
+    def decrypt(self, data):
+        """The plain text, and the status lines."""
+        done = self.run("--decrypt", data=data)
+        return done.stdout, done.stderr.decode(errors="replace")
+
+    def key_ids_of(self, data):
+        """Key IDs a message is encrypted to, without decrypting it."""
+        done = self.run("--list-only", "--decrypt", data=data, check=False)
+        return set(re.findall(r"ENC_TO ([0-9A-F]+)", done.stderr.decode(errors="replace")))
+
+    def verify(self, signature, content, folder):
+        path = os.path.join(folder, "signature.asc")
+        with open(path, "wb") as file:
+            file.write(signature)
+        return self.run("--verify", path, "-", data=content).stderr.decode(errors="replace")
+
+    def close(self):
+        subprocess.run(["gpgconf", "--homedir", self.home, "--kill", "all"], capture_output=True, check=False)
+
+
+_KEYS = {}
+
+
+def keys():
+    """One home with the secret keys of all persons, made once for a test program."""
+    if not _KEYS:
+        folder = tempfile.mkdtemp(prefix="pv", dir="/tmp")
+        gpg = Gpg(os.path.join(folder, "k"))
+        for address in (ALICE, BOB, CAROL, DAVE):
+            gpg.make(address)
+        _KEYS["folder"], _KEYS["gpg"] = folder, gpg
+        unittest.addModuleCleanup(close_keys)
+    return _KEYS["gpg"]
+
+
+def close_keys():
+    if _KEYS:
+        _KEYS["gpg"].close()
+        shutil.rmtree(_KEYS["folder"], ignore_errors=True)
+        _KEYS.clear()
+
+
+class RefServer:
+    """The reference SMTP server, with the mail that it holds and the bytes that it received."""
+
+    def __init__(self, world, name="s", tls="none", features=None, auth="PLAIN LOGIN", lenient=False, store=True, wire=True):
+        self.folder = os.path.join(world.folder, name)
+        os.makedirs(self.folder)
+        self.store, self.wire_file = os.path.join(self.folder, "mail"), os.path.join(self.folder, "wire")
+        self.fault_file = os.path.join(self.folder, "faults")
+        os.makedirs(self.store)
+        command = [SMTPD, "--tls", tls, "--faults", self.fault_file]
+        if store:
+            command += ["--store", self.store]
+        if wire:
+            command += ["--wire", self.wire_file]
+        if features is not None:
+            command += ["--features", features]
+        if auth:
+            command += ["--auth", auth, "--user", "alice", "--password", "secret"]
+        if tls != "none":
+            self.certificate, key = world.certificate()
+            command += ["--cert", self.certificate, "--key", key]
+        if lenient:
+            command.append("--lenient")
+        self.tls = tls
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        self.port = int(self.process.stdout.readline().split()[1])
+        world.add(self.close)
+
+    def url(self):
+        scheme = {"none": "smtp+clear", "starttls": "smtp", "implicit": "smtps"}[self.tls]
+        return "%s://%s:%d" % (scheme, "127.0.0.1" if self.tls == "none" else "localhost", self.port)
+
+    def faults(self, *lines):
+        """Orders faults; counts begin anew. No line: none."""
+        path = self.fault_file + ".new"
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("".join(line + "\n" for line in lines))
+        os.rename(path, self.fault_file)
+
+    def wire(self):
+        with open(self.wire_file, "rb") as file:
+            return file.read()
+
+    def mail(self):
+        """(envelope, bytes) of every message accepted, in order."""
+        numbers = sorted(int(name[:-4]) for name in os.listdir(self.store) if re.fullmatch(r"\d+\.eml", name))
+        result = []
+        for number in numbers:
+            with open(os.path.join(self.store, "%d.json" % number), encoding="utf-8") as file:
+                envelope = json.load(file)
+            with open(os.path.join(self.store, "%d.eml" % number), "rb") as file:
+                result.append((envelope, file.read()))
+        return result
+
+    def recipients(self):
+        """Every delivery as an address, with repetitions."""
+        return sorted(re.search(r"<([^>]*)>", word).group(1) for envelope, _ in self.mail() for word in envelope["rcpt"])
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+class Proxy:
+    """privyseal serve, with a configuration made of the pieces that a test cares about."""
+
+    def __init__(self, world, upstream, rules="", options="", account="", listen='listen smtp { at = "127.0.0.1:0" }',
+                 timeout_percent=100, start=True, ca_file=None):
+        self.world, self.process = world, None
+        self.folder = os.path.join(world.folder, "p%d" % world.count())
+        os.makedirs(self.folder)
+        self.config = os.path.join(self.folder, "c.conf")
+        self.state = os.path.join(self.folder, "st")
+        self.log_file = os.path.join(self.folder, "log")
+        ca_file = ca_file or getattr(upstream, "certificate", None)
+        ca_line = '    ca_file = "%s"\n' % ca_file if ca_file else ""
+        self.text = "\n".join([
+            'state = "%s"' % self.state, 'log = debug', "timeout_percent = %d" % timeout_percent, options, listen,
+            'account "%s" {\n    login = "alice"\n    smtp = "%s"\n%s    gnupghome = "%s"\n%s\n}' % (
+                ALICE, upstream.url(), ca_line, world.alice().home, account),
+            rules, ""])
+        with open(self.config, "w", encoding="utf-8") as file:
+            file.write(self.text)
+        world.add(self.close)
+        if start:
+            self.start()
+
+    def start(self):
+        log = open(self.log_file, "ab")
+        self.process = subprocess.Popen([PRIVYSEAL, "serve", "--config", self.config], stdout=subprocess.PIPE, stderr=log,
+                                        start_new_session=True)
+        log.close()
+        self.ports = []
+        end = time.monotonic() + START_S
+        while time.monotonic() < end:
+            line = self.process.stdout.readline().decode()
+            if line == "ready\n":
+                self.port = self.ports[0]
+                return
+            if line == "":
+                raise AssertionError("privyseal did not start:\n" + self.log())
+            self.ports.append(int(line.rsplit(":", 1)[1]))
+        raise AssertionError("privyseal did not get ready:\n" + self.log())
+
+    def log(self):
+        with open(self.log_file, encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+    def children(self, word):
+        """Process ids of descendants whose log name or command holds `word`."""
+        return [pid for pid in descendants(self.process.pid) if word in command_of(pid)]
+
+    def stop(self):
+        """Ends it in order; nothing may be left behind."""
+        if self.process is None:
+            return
+        family = descendants(self.process.pid)
+        self.process.terminate()
+        code = self.process.wait(60)
+        self.process.stdout.close()
+        self.process = None
+        if code != 0:
+            raise AssertionError("privyseal ended with %d:\n%s" % (code, self.log()))
+        for pid in family:
+            wait_for(lambda pid=pid: not os.path.exists("/proc/%d" % pid) or "zombie" in state_of(pid),
+                     "the end of %s" % command_of(pid))
+        for word in ("AddressSanitizer", "runtime error:", "LeakSanitizer"):
+            if word in self.log():
+                raise AssertionError("a sanitizer spoke:\n" + self.log())
+
+    def kill(self):
+        """Ends it as a power cut would: every process at once."""
+        family = [self.process.pid] + descendants(self.process.pid)
+        for pid in family:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        self.process.wait()
+        self.process.stdout.close()
+        self.process = None
+
+    def close(self):
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            self.stop()
+        else:
+            code = self.process.returncode
+            self.process.stdout.close()
+            self.process = None
+            raise AssertionError("privyseal had ended with %d:\n%s" % (code, self.log()))
+
+    def tls_context(self):
+        return ssl.create_default_context(cafile=os.path.join(self.state, "tls", "certificate.pem"))
+
+    def client(self, login=True, tls=False, timeout=60):
+        """An smtplib session."""
+        client = smtplib.SMTP("127.0.0.1", self.port, local_hostname="client.example", timeout=timeout)
+        if tls:
+            client.starttls(context=self.tls_context())
+        client.ehlo()
+        if login:
+            client.login("alice", "secret")
+        return client
+
+    def send(self, message, recipients, sender=ALICE, options=()):
+        """Sends; raises what smtplib raises."""
+        with self.client() as client:
+            return client.sendmail(sender, recipients, message, mail_options=list(options))
+
+
+def state_of(pid):
+    try:
+        with open("/proc/%d/status" % pid, encoding="ascii", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return "zombie"
+
+
+class World(unittest.TestCase):
+    """A test case with a temporary world; subclasses make servers and proxies in it."""
+
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="pv", dir="/tmp")
+        self._closers, self._count, self._alice = [], 0, None
+        self.addCleanup(shutil.rmtree, self.folder, True)
+        self.addCleanup(self._close)
+
+    def _close(self):
+        errors = []
+        for closer in reversed(self._closers):
+            try:
+                closer()
+            except AssertionError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+    def add(self, closer):
+        self._closers.append(closer)
+
+    def count(self):
+        self._count += 1
+        return self._count
+
+    def alice(self):
+        """Alice's home: her own key, and the public keys of Bob and Carol (Dave has none)."""
+        if self._alice is None:
+            self._alice = Gpg(os.path.join(self.folder, "a"))
+            self.add(self._alice.close)
+            self._alice.take(keys().export_secret(ALICE), own=True)
+            for address in (BOB, CAROL):
+                self._alice.take(keys().export(address))
+        return self._alice
+
+    def certificate(self):
+        """Certificate and key files for a server at localhost and 127.0.0.1."""
+        certificate, key = os.path.join(self.folder, "server.pem"), os.path.join(self.folder, "server.key")
+        if not os.path.exists(certificate):
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                            "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-days", "30",
+                            "-out", certificate, "-keyout", key], check=True, capture_output=True)
+        return certificate, key
+
+
+TRUSTING = 'rule "all" { encrypt = when-possible  sign = always  trust = unverified }'
+REQUIRED = 'rule "all" { encrypt = required  sign = always  trust = unverified }'
