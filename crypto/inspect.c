@@ -1,6 +1,7 @@
 #include "crypto/inspect.h"
 
 #include "base/log.h"
+#include "crypto/author.h"
 #include "crypto/digest.h"
 #include "crypto/fields.h"
 #include "crypto/subject.h"
@@ -14,15 +15,6 @@ struct walk {
     bool *is_visible;
 };
 
-static enum err take_author(const struct mime_addr *addr, void *context)
-{
-    struct crypto_facts *facts = context;
-
-    facts->from_len++;
-    memcpy(facts->from, addr->address, sizeof(facts->from));
-    return ERR_OK;
-}
-
 static enum err take_visible(const struct mime_addr *addr, void *context)
 {
     struct walk *walk = context;
@@ -31,24 +23,6 @@ static enum err take_visible(const struct mime_addr *addr, void *context)
         if (mime_addr_is_same(addr->address, walk->options->recipients[i]))
             walk->is_visible[i] = true;
     return ERR_OK;
-}
-
-/* The one mailbox of the one From field: of several, or of a list that cannot be read to its end, none is the author.
- */
-static void read_author(struct span header, struct crypto_facts *facts)
-{
-    struct mime_field field;
-    size_t fields_len = 0;
-    bool is_readable = true;
-
-    for (size_t at = 0; mime_field_next(header, &at, &field);) {
-        if (!mime_field_is(&field, "From"))
-            continue;
-        fields_len++;
-        is_readable = mime_addr_walk(field.value, take_author, facts) == ERR_OK && is_readable;
-    }
-    if (fields_len != 1 || facts->from_len != 1 || !is_readable)
-        facts->from[0] = '\0';
 }
 
 /* A list that cannot be read to its end leaves the rest of the recipients invisible: they travel alone. */
@@ -123,7 +97,7 @@ enum err crypto_inspect(struct span message, const struct crypto_inspect_options
         return result;
     header = mime_part_header(tree->root, message);
     if (has_field(header)) {
-        read_author(header, facts_out);
+        facts_out->from_len = crypto_author(header, facts_out->from);
         read_fields(header, &walk);
         facts_out->sealed = crypto_sealed_kind(message, tree);
         facts_out->has_8bit_header = (tree->root->header_flags & MIME_HAS_8BIT) != 0;

@@ -1,10 +1,24 @@
 #include "crypto/subject.h"
 
+#include "mime/field.h"
 #include "mime/word.h"
 
 static bool is_blank(char byte)
 {
     return byte == ' ' || byte == '\t';
+}
+
+static enum err decode(struct span value, struct buf *out)
+{
+    struct buf unfolded;
+    enum err result;
+
+    buf_init(&unfolded, CRYPTO_SUBJECT_MAX);
+    result = mime_field_unfold(value, &unfolded);
+    if (result == ERR_OK)
+        result = mime_word_decode(buf_span(&unfolded), out);
+    buf_fini(&unfolded);
+    return result;
 }
 
 bool crypto_subject_has_tag(struct span value, const char *tag)
@@ -15,8 +29,7 @@ bool crypto_subject_has_tag(struct span value, const char *tag)
     if (tag == NULL || tag[0] == '\0')
         return false;
     buf_init(&decoded, CRYPTO_SUBJECT_MAX);
-    has_tag =
-        mime_word_decode(value, &decoded) != ERR_OK || span_find_case(buf_span(&decoded), 0, span_of(tag)) != SIZE_MAX;
+    has_tag = decode(value, &decoded) != ERR_OK || span_find_case(buf_span(&decoded), 0, span_of(tag)) != SIZE_MAX;
     buf_fini(&decoded);
     return has_tag;
 }
@@ -80,7 +93,7 @@ static enum err encode_anew(struct span raw, struct span tag, struct buf *out)
 
     buf_init(&decoded, CRYPTO_SUBJECT_MAX);
     buf_init(&cleaned, CRYPTO_SUBJECT_MAX);
-    result = mime_word_decode(raw, &decoded);
+    result = decode(raw, &decoded);
     if (result == ERR_OK)
         result = cut_all(buf_span(&decoded), tag, NULL, &cleaned);
     if (result == ERR_OK)
