@@ -1,0 +1,225 @@
+#include "crypto/open_header.h"
+
+#include "crypto/fields.h"
+#include "crypto/open.h"
+#include "mime/param.h"
+
+#define VALUE_MAX 1048576
+#define TRANSPORT (CRYPTO_FIELD_TRACE | CRYPTO_FIELD_LIST)
+/* What the inside has no say in: how the message came here, and what privyseal says of it. */
+#define NOT_FROM_INSIDE (TRANSPORT | CRYPTO_FIELD_VERDICT | CRYPTO_FIELD_STRUCTURAL | CRYPTO_FIELD_HP_OUTER)
+
+enum crypto_header_protection crypto_header_protection(struct span payload_header)
+{
+    enum crypto_header_protection protection = CRYPTO_HEADER_UNPROTECTED;
+    struct mime_field type;
+    struct buf value;
+
+    if (!mime_field_find(payload_header, "Content-Type", &type))
+        return protection;
+    buf_init(&value, MIME_PARAM_MAX);
+    if (mime_param_get(type.value, "hp", &value) == ERR_OK) {
+        if (span_is_case_equal(buf_span(&value), SPAN_LIT("cipher")) ||
+            span_is_case_equal(buf_span(&value), SPAN_LIT("clear")))
+            protection = CRYPTO_HEADER_RFC9788;
+    } else {
+        buf_clear(&value);
+        if (mime_param_get(type.value, "protected-headers", &value) == ERR_OK)
+            protection = CRYPTO_HEADER_LEGACY;
+    }
+    buf_fini(&value);
+    return protection;
+}
+
+/* authserv-id = value = token / quoted-string, with CFWS before it (RFC 8601 §2.2). */
+static bool is_from_server(struct span value, const char *authserv_id)
+{
+    struct span text = span_trim(value), id = span_of(authserv_id);
+    size_t depth = 0, at = 0;
+
+    while (at < text.len && (depth > 0 || text.ptr[at] == '(' || text.ptr[at] <= ' ')) {
+        depth += text.ptr[at] == '(';
+        depth -= text.ptr[at] == ')' && depth > 0;
+        at++;
+    }
+    text = span_skip(text, at);
+    if (text.len > 0 && text.ptr[0] == '"')
+        text = span_skip(text, 1);
+    if (!span_has_case_prefix(text, id))
+        return false;
+    text = span_skip(text, id.len);
+    return text.len == 0 || text.ptr[0] <= ' ' || span_find_byte(SPAN_LIT(";\"("), 0, text.ptr[0]) < 3;
+}
+
+static bool is_verdict(const struct mime_field *field, const char *authserv_id)
+{
+    if ((crypto_field_classes(field) & CRYPTO_FIELD_VERDICT) != 0)
+        return true;
+    return authserv_id != NULL && mime_field_is(field, "Authentication-Results") &&
+           is_from_server(field->value, authserv_id);
+}
+
+enum err crypto_remove_verdicts(struct span header, const char *authserv_id, struct buf *out)
+{
+    struct mime_field field;
+    size_t at = 0;
+    enum err result = ERR_OK;
+
+    while (result == ERR_OK && mime_field_next(header, &at, &field))
+        if (!is_verdict(&field, authserv_id))
+            result = buf_add_span(out, field.whole);
+    return result == ERR_OK ? buf_add_span(out, span_skip(header, at)) : result; /* the empty line */
+}
+
+static enum err add_whole(const struct mime_field *field, struct buf *out)
+{
+    enum err result = buf_add_span(out, field->whole);
+
+    if (result == ERR_OK && field->whole.ptr[field->whole.len - 1] != '\n')
+        result = buf_add_string(out, "\r\n");
+    return result;
+}
+
+/* True if `header` has a field of this name. */
+static bool has_name(struct span header, struct span name)
+{
+    struct mime_field field;
+
+    for (size_t at = 0; mime_field_next(header, &at, &field);)
+        if (field.name.len > 0 && span_is_case_equal(field.name, name))
+            return true;
+    return false;
+}
+
+static bool is_outer_kept(const struct crypto_header_merge *merge, const struct mime_field *field)
+{
+    unsigned classes = crypto_field_classes(field);
+
+    if (field->name.len == 0 || (classes & (CRYPTO_FIELD_STRUCTURAL | CRYPTO_FIELD_HP_OUTER)) != 0 ||
+        is_verdict(field, merge->authserv_id))
+        return false;
+    if (merge->protection == CRYPTO_HEADER_UNPROTECTED || (classes & TRANSPORT) != 0)
+        return true;
+    if ((classes & CRYPTO_FIELD_FROM) != 0 && merge->keeps_outer_from)
+        return true;
+    if (has_name(merge->inner, field->name))
+        return false;
+    /* A field for people that the sender did not protect was put there by somebody else; a missing From would leave
+       the message without any. */
+    return merge->protection == CRYPTO_HEADER_LEGACY || (classes & CRYPTO_FIELD_FACING) == 0 ||
+           (classes & CRYPTO_FIELD_FROM) != 0;
+}
+
+static bool is_inner_taken(const struct crypto_header_merge *merge, const struct mime_field *field)
+{
+    unsigned classes = crypto_field_classes(field);
+
+    if (merge->protection == CRYPTO_HEADER_UNPROTECTED || field->name.len == 0 || (classes & NOT_FROM_INSIDE) != 0)
+        return false;
+    return (classes & CRYPTO_FIELD_FROM) == 0 || !merge->keeps_outer_from;
+}
+
+enum err crypto_header_merge(const struct crypto_header_merge *merge, struct buf *out)
+{
+    struct mime_field field;
+    enum err result = ERR_OK;
+
+    for (size_t at = 0; result == ERR_OK && mime_field_next(merge->outer, &at, &field);)
+        if (is_outer_kept(merge, &field))
+            result = add_whole(&field, out);
+    for (size_t at = 0; result == ERR_OK && mime_field_next(merge->inner, &at, &field);)
+        if (is_inner_taken(merge, &field))
+            result = add_whole(&field, out);
+    return result;
+}
+
+/* Adds the value as it means: one blank for each run of blanks and folds. */
+static enum err add_meaning(struct span value, struct buf *out)
+{
+    struct span text = span_trim(value);
+    enum err result = ERR_OK;
+
+    for (size_t i = 0; result == ERR_OK && i < text.len; i++) {
+        bool is_blank = span_find_byte(SPAN_LIT(" \t\r\n"), 0, text.ptr[i]) < 4;
+
+        if (!is_blank)
+            result = buf_add_byte(out, text.ptr[i]);
+        else if (out->data[out->len - 1] != ' ')
+            result = buf_add_byte(out, ' ');
+    }
+    return result;
+}
+
+static bool is_same_meaning(struct span a, struct span b)
+{
+    struct buf first, second;
+    bool is_same;
+
+    if (span_is_equal(a, b))
+        return true;
+    buf_init(&first, VALUE_MAX);
+    buf_init(&second, VALUE_MAX);
+    is_same = add_meaning(a, &first) == ERR_OK && add_meaning(b, &second) == ERR_OK &&
+              span_is_equal(buf_span(&first), buf_span(&second));
+    buf_fini(&first);
+    buf_fini(&second);
+    return is_same;
+}
+
+/* True if the outer header has as many fields of this name as the inner one, and one of them says the same. */
+static bool stands_outside(const struct crypto_header_merge *merge, const struct mime_field *inner)
+{
+    struct mime_field field;
+    size_t outer_len = 0, inner_len = 0;
+    bool is_found = false;
+
+    for (size_t at = 0; mime_field_next(merge->outer, &at, &field);) {
+        if (!span_is_case_equal(field.name, inner->name))
+            continue;
+        outer_len++;
+        is_found = is_found || is_same_meaning(field.value, inner->value);
+    }
+    for (size_t at = 0; mime_field_next(merge->inner, &at, &field);)
+        inner_len += span_is_case_equal(field.name, inner->name);
+    return is_found && outer_len == inner_len;
+}
+
+bool crypto_header_is_same(const struct crypto_header_merge *merge)
+{
+    struct mime_field field;
+
+    for (size_t at = 0; mime_field_next(merge->inner, &at, &field);)
+        if (is_inner_taken(merge, &field) && !stands_outside(merge, &field))
+            return false;
+    for (size_t at = 0; mime_field_next(merge->outer, &at, &field);)
+        if ((crypto_field_classes(&field) & (CRYPTO_FIELD_FACING | CRYPTO_FIELD_HP_OUTER)) != 0 &&
+            !is_outer_kept(merge, &field) && !has_name(merge->inner, field.name))
+            return false;
+    return true;
+}
+
+enum err crypto_header_add_structural(struct span header, bool without_marks, struct buf *out)
+{
+    static const char *const marks[] = {"hp", "protected-headers", "hp-legacy-display", NULL};
+    bool has_version = false;
+    struct mime_field field;
+    enum err result = ERR_OK;
+
+    for (size_t at = 0; result == ERR_OK && mime_field_next(header, &at, &field);) {
+        size_t value_at = (size_t)(field.value.ptr - field.whole.ptr);
+
+        if (!mime_field_is_structural(&field))
+            continue;
+        has_version = has_version || mime_field_is(&field, "MIME-Version");
+        if (!without_marks || !mime_field_is(&field, "Content-Type")) {
+            result = add_whole(&field, out);
+            continue;
+        }
+        result = buf_add_span(out, span_slice(field.whole, 0, value_at));
+        if (result == ERR_OK)
+            result = mime_param_remove(field.value, marks, out);
+        if (result == ERR_OK)
+            result = buf_add_string(out, "\r\n");
+    }
+    return result == ERR_OK && !has_version ? buf_add_string(out, "MIME-Version: 1.0\r\n") : result;
+}

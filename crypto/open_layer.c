@@ -1,0 +1,208 @@
+#include "crypto/open_layer.h"
+
+#include "crypto/packets.h"
+#include "mime/encoding.h"
+#include "mime/field.h"
+#include "mime/param.h"
+
+static bool is_param(const struct mime_part *part, struct span bytes, const char *name, struct span wanted)
+{
+    struct mime_field field;
+    struct buf found;
+    bool is_same = false;
+
+    buf_init(&found, MIME_PARAM_MAX);
+    if (mime_field_find(mime_part_header(part, bytes), "Content-Type", &field))
+        is_same = mime_param_get(field.value, name, &found) == ERR_OK && span_is_case_equal(buf_span(&found), wanted);
+    buf_fini(&found);
+    return is_same;
+}
+
+/* The decoded body of a leaf: borrowed if it is not encoded, else in `text`. */
+static enum err decode_body(const struct mime_part *leaf, struct span bytes, struct buf *text, struct span *body_out)
+{
+    enum err result;
+
+    *body_out = mime_part_body(leaf, bytes);
+    if (leaf->encoding != MIME_BASE64 && leaf->encoding != MIME_QUOTED_PRINTABLE)
+        return ERR_OK;
+    buf_fini(text);
+    buf_init_secret(text, body_out->len + 16);
+    result = mime_decode(leaf->encoding, *body_out, text);
+    *body_out = buf_span(text);
+    return result;
+}
+
+/* multipart/encrypted of two parts; or what Exchange makes of it: multipart/mixed, with an empty text before the two.
+ */
+static enum err find_encrypted(const struct mime_part *part, struct span bytes, struct crypto_layer *layer)
+{
+    const struct mime_part *control = part->first_child, *data;
+    bool is_mangled = mime_part_is(part, "multipart", "mixed");
+
+    if (control == NULL || (!is_mangled && !mime_part_is(part, "multipart", "encrypted")))
+        return ERR_OK;
+    if (is_mangled) {
+        if (!mime_part_is(control, "text", "plain") || span_trim(mime_part_body(control, bytes)).len > 0)
+            return ERR_OK;
+        control = control->next;
+    }
+    data = control != NULL ? control->next : NULL;
+    if (data == NULL || data->next != NULL || !mime_part_is(control, "application", "pgp-encrypted") ||
+        !mime_part_is(data, "application", "octet-stream") || data->kind != MIME_LEAF)
+        return ERR_OK;
+    layer->kind = CRYPTO_LAYER_ENCRYPTED;
+    return decode_body(data, bytes, &layer->texts[0], &layer->cipher);
+}
+
+/* multipart/signed of two parts (RFC 1847 §2.1). */
+static enum err find_signed(const struct mime_part *part, struct span bytes, struct crypto_layer *layer)
+{
+    const struct mime_part *content = part->first_child, *signature = content != NULL ? content->next : NULL;
+
+    if (!mime_part_is(part, "multipart", "signed") || signature == NULL || signature->next != NULL)
+        return ERR_OK;
+    layer->content = mime_part_whole(content, bytes);
+    layer->signed_part = content;
+    if (mime_part_is(signature, "application", "pgp-signature") &&
+        is_param(part, bytes, "protocol", SPAN_LIT("application/pgp-signature")))
+        layer->kind = CRYPTO_LAYER_SIGNED;
+    else if (mime_part_is(signature, "application", "pkcs7-signature") ||
+             mime_part_is(signature, "application", "x-pkcs7-signature"))
+        layer->kind = CRYPTO_LAYER_SMIME_SIGNED;
+    return layer->kind == CRYPTO_LAYER_NONE ? ERR_OK
+                                            : decode_body(signature, bytes, &layer->texts[0], &layer->signature);
+}
+
+static void find_smime(const struct mime_part *part, struct span bytes, struct crypto_layer *layer)
+{
+    if (!mime_part_is(part, "application", "pkcs7-mime") && !mime_part_is(part, "application", "x-pkcs7-mime"))
+        return;
+    layer->kind = is_param(part, bytes, "smime-type", SPAN_LIT("signed-data")) ? CRYPTO_LAYER_SMIME_SIGNED
+                                                                               : CRYPTO_LAYER_SMIME_ENCRYPTED;
+}
+
+/* Adds one line of clear-signed text as it was signed: without its dash escape, without blanks at its end, with CRLF
+   between lines but not after the last (RFC 9580 §7.2). */
+static enum err add_signed_line(struct span line, bool is_first, struct buf *out)
+{
+    enum err result = is_first ? ERR_OK : buf_add_string(out, "\r\n");
+
+    if (span_has_prefix(line, SPAN_LIT("- ")))
+        line = span_skip(line, 2);
+    while (line.len > 0 && (line.ptr[line.len - 1] == ' ' || line.ptr[line.len - 1] == '\t'))
+        line.len--;
+    return result == ERR_OK ? buf_add_span(out, line) : result;
+}
+
+/* Clear-signed text: BEGIN line, "Hash:" lines alone (anything else there would be shown and not signed), an empty
+   line, dash-escaped lines, and one signature that ends the body (RFC 9580 §7). */
+static enum err find_clearsigned(struct span body, struct crypto_layer *layer)
+{
+    static const struct span mark = {"-----BEGIN PGP SIGNATURE-----", 29};
+    struct span rest = span_trim(body), line, ahead;
+    bool is_first = true;
+    enum err result = ERR_OK;
+
+    if (!crypto_line_take(&rest, &line) ||
+        !span_is_equal(span_trim(line), SPAN_LIT("-----BEGIN PGP SIGNED MESSAGE-----")))
+        return ERR_OK;
+    while (crypto_line_take(&rest, &line) && span_trim(line).len > 0)
+        if (!span_has_case_prefix(line, SPAN_LIT("Hash:")))
+            return ERR_OK;
+    buf_fini(&layer->texts[1]);
+    buf_init_secret(&layer->texts[1], body.len + 16);
+    for (ahead = rest; result == ERR_OK && crypto_line_take(&ahead, &line); rest = ahead) {
+        if (span_is_equal(span_trim(line), mark))
+            break;
+        if (span_has_prefix(line, SPAN_LIT("-")) && !span_has_prefix(line, SPAN_LIT("- ")))
+            return ERR_OK;
+        result = add_signed_line(line, is_first, &layer->texts[1]);
+        is_first = false;
+    }
+    if (result != ERR_OK || !crypto_armour_find(rest, "SIGNATURE", NULL))
+        return result;
+    layer->kind = CRYPTO_LAYER_CLEARSIGNED;
+    layer->content = buf_span(&layer->texts[1]);
+    layer->signature = rest;
+    return ERR_OK;
+}
+
+static enum err find_inline(const struct mime_part *part, struct span bytes, struct crypto_layer *layer)
+{
+    struct span body;
+    enum err result;
+
+    if (part->kind != MIME_LEAF || !mime_part_is(part, "text", "plain"))
+        return ERR_OK;
+    result = decode_body(part, bytes, &layer->texts[0], &body);
+    if (result != ERR_OK || !crypto_armour_find(body, "MESSAGE", NULL))
+        return result == ERR_OK ? find_clearsigned(body, layer) : result;
+    layer->kind = CRYPTO_LAYER_INLINE;
+    layer->cipher = body;
+    return ERR_OK;
+}
+
+enum err crypto_layer_find(const struct mime_part *part, struct span bytes, struct crypto_layer *layer_out)
+{
+    enum err result;
+
+    *layer_out = (struct crypto_layer){0};
+    buf_init(&layer_out->texts[0], 0);
+    buf_init(&layer_out->texts[1], 0);
+    result = find_encrypted(part, bytes, layer_out);
+    if (result == ERR_OK && layer_out->kind == CRYPTO_LAYER_NONE)
+        result = find_signed(part, bytes, layer_out);
+    if (result == ERR_OK && layer_out->kind == CRYPTO_LAYER_NONE)
+        result = find_inline(part, bytes, layer_out);
+    if (result == ERR_OK && layer_out->kind == CRYPTO_LAYER_NONE)
+        find_smime(part, bytes, layer_out);
+    if (result != ERR_OK)
+        crypto_layer_fini(layer_out);
+    return result;
+}
+
+void crypto_layer_fini(struct crypto_layer *layer)
+{
+    buf_fini(&layer->texts[0]);
+    buf_fini(&layer->texts[1]);
+}
+
+/* True if a line of `text` begins with `mark`. */
+static bool has_line(struct span text, struct span mark)
+{
+    for (size_t at = 0; (at = span_find(text, at, mark)) != SIZE_MAX; at++)
+        if (at == 0 || text.ptr[at - 1] == '\n')
+            return true;
+    return false;
+}
+
+static void scan_text(const struct mime_part *part, struct span bytes, bool *has_encrypted, bool *has_signed)
+{
+    struct span body;
+    struct buf text;
+
+    buf_init(&text, 0);
+    if (decode_body(part, bytes, &text, &body) == ERR_OK) {
+        *has_encrypted |= has_line(body, SPAN_LIT("-----BEGIN PGP MESSAGE-----"));
+        *has_signed |= has_line(body, SPAN_LIT("-----BEGIN PGP SIGNED MESSAGE-----"));
+    }
+    buf_fini(&text);
+}
+
+void crypto_layer_scan(const struct mime_part *part, struct span bytes, bool *has_encrypted_out, bool *has_signed_out)
+{
+    size_t end = part->body_end;
+
+    *has_encrypted_out = *has_signed_out = false;
+    for (; part != NULL && part->header_at < end; part = mime_part_after(part)) {
+        if (mime_part_is(part, "multipart", "encrypted") || mime_part_is(part, "application", "pgp-encrypted"))
+            *has_encrypted_out = true;
+        else if (mime_part_is(part, "multipart", "signed") || mime_part_is(part, "application", "pkcs7-signature"))
+            *has_signed_out = true;
+        else if (mime_part_is(part, "application", "pkcs7-mime") || mime_part_is(part, "application", "x-pkcs7-mime"))
+            *(is_param(part, bytes, "smime-type", SPAN_LIT("signed-data")) ? has_signed_out : has_encrypted_out) = true;
+        else if (part->kind == MIME_LEAF && mime_part_is(part, "text", NULL))
+            scan_text(part, bytes, has_encrypted_out, has_signed_out);
+    }
+}

@@ -1,0 +1,185 @@
+#include "crypto/open_view.h"
+
+#include "mime/field.h"
+#include "mime/param.h"
+#include "mime/utf8.h"
+
+#define FIELD_MAX 4096
+
+/* Adds `text` as a quoted-string. */
+static enum err add_quoted(struct span text, struct buf *out)
+{
+    enum err result = buf_add_byte(out, '"');
+
+    for (size_t i = 0; result == ERR_OK && i < text.len; i++) {
+        if (text.ptr[i] == '"' || text.ptr[i] == '\\')
+            result = buf_add_byte(out, '\\');
+        if (result == ERR_OK)
+            result = buf_add_byte(out, text.ptr[i]);
+    }
+    return result == ERR_OK ? buf_add_byte(out, '"') : result;
+}
+
+/* resinfo = method "=" result reasonspec; the method is no registered one, hence x- (RFC 8601 §2.7.7). */
+static enum err add_results(const struct crypto_verdict *verdict, const char *authserv_id, struct span value,
+                            struct buf *out)
+{
+    static const char *const results[] = {
+        [CRYPTO_SIG_NONE] = "none",       [CRYPTO_SIG_GOOD] = "pass",   [CRYPTO_SIG_UNTRUSTED] = "policy",
+        [CRYPTO_SIG_MISMATCH] = "fail",   [CRYPTO_SIG_BAD] = "fail",    [CRYPTO_SIG_EXPIRED] = "fail",
+        [CRYPTO_SIG_REVOKED] = "fail",    [CRYPTO_SIG_WEAK] = "policy", [CRYPTO_SIG_UNKNOWN_KEY] = "temperror",
+        [CRYPTO_SIG_PARTIAL] = "neutral",
+    };
+    struct buf text;
+    enum err result;
+
+    buf_init(&text, FIELD_MAX);
+    result = buf_addf(&text, "%s; x-privyseal=%s reason=", authserv_id, results[verdict->signature]);
+    if (result == ERR_OK)
+        result = add_quoted(value, &text);
+    if (result == ERR_OK)
+        result = mime_field_add(out, "Authentication-Results", buf_span(&text));
+    buf_fini(&text);
+    return result;
+}
+
+enum err crypto_view_add_verdict(const struct crypto_verdict *verdict, const char *authserv_id, struct buf *out)
+{
+    struct buf value;
+    enum err result;
+
+    buf_init(&value, FIELD_MAX);
+    result = crypto_verdict_format(verdict, &value);
+    if (result == ERR_OK)
+        result = mime_field_add(out, CRYPTO_VERDICT_FIELD, buf_span(&value));
+    if (result == ERR_OK && authserv_id != NULL)
+        result = add_results(verdict, authserv_id, buf_span(&value), out);
+    buf_fini(&value);
+    return result;
+}
+
+enum err crypto_view_add_clean(struct span text, struct buf *out)
+{
+    size_t from = 0;
+    enum err result = ERR_OK;
+
+    for (size_t i = 0; result == ERR_OK && i < text.len; i++) {
+        bool is_cr = text.ptr[i] == '\r', is_lf = text.ptr[i] == '\n';
+
+        if (!is_cr && !is_lf && text.ptr[i] != '\0')
+            continue;
+        result = buf_add_span(out, span_slice(text, from, i));
+        if (result == ERR_OK)
+            result = buf_add_string(out, is_cr || is_lf ? "\r\n" : "?");
+        if (is_cr && i + 1 < text.len && text.ptr[i + 1] == '\n')
+            i++;
+        from = i + 1;
+    }
+    return result == ERR_OK ? buf_add_span(out, span_skip(text, from)) : result;
+}
+
+static bool has_param(const struct mime_part *part, struct span bytes, const char *name, const char *wanted)
+{
+    struct mime_field type;
+    struct buf value;
+    bool is_there = false;
+
+    buf_init(&value, MIME_PARAM_MAX);
+    if (mime_field_find(mime_part_header(part, bytes), "Content-Type", &type))
+        is_there =
+            mime_param_get(type.value, name, &value) == ERR_OK && span_is_case_equal(buf_span(&value), span_of(wanted));
+    buf_fini(&value);
+    return is_there;
+}
+
+/* Legacy display lines end at the first empty line (RFC 9788 §4.5.3.1). Encoded bodies whose lines are not those of
+   the text keep them. */
+static bool find_legacy_lines(const struct mime_part *part, struct span bytes, size_t *from_out, size_t *to_out)
+{
+    struct span body = mime_part_body(part, bytes);
+    size_t end = span_find(body, 0, SPAN_LIT("\r\n\r\n"));
+
+    if (!mime_part_is(part, "text", "plain") || part->encoding == MIME_BASE64 || end == SIZE_MAX ||
+        !has_param(part, bytes, "hp-legacy-display", "1"))
+        return false;
+    *from_out = part->body_at;
+    *to_out = part->body_at + end + 4;
+    return true;
+}
+
+/* The same in HTML: the first <div class="header-protection-legacy-display"> of the body (§4.5.3.2). */
+static bool find_legacy_html(const struct mime_part *part, struct span bytes, size_t *from_out, size_t *to_out)
+{
+    struct span body = mime_part_body(part, bytes);
+    size_t from, end;
+
+    if (!mime_part_is(part, "text", "html") || part->encoding == MIME_BASE64 ||
+        part->encoding == MIME_QUOTED_PRINTABLE || !has_param(part, bytes, "hp-legacy-display", "1"))
+        return false;
+    from = span_find_case(body, 0, SPAN_LIT("<div class=\"header-protection-legacy-display\">"));
+    end = from == SIZE_MAX ? SIZE_MAX : span_find_case(body, from, SPAN_LIT("</div>"));
+    if (end == SIZE_MAX || span_find_case(span_slice(body, from + 4, end), 0, SPAN_LIT("<div")) != SIZE_MAX)
+        return false;
+    *from_out = part->body_at + from;
+    *to_out = part->body_at + end + 6;
+    return true;
+}
+
+/* The older form: multipart/mixed whose first part holds nothing but the header fields for display. */
+static bool find_legacy_part(const struct mime_part *part, struct span bytes, size_t *from_out, size_t *to_out)
+{
+    const struct mime_part *first = part->first_child;
+
+    if (!mime_part_is(part, "multipart", "mixed") || first == NULL || first->next == NULL || first->kind != MIME_LEAF ||
+        !mime_part_is(first, "text", NULL) || !has_param(first, bytes, "protected-headers", "v1"))
+        return false;
+    if (!mime_part_is(first, "text", "rfc822-headers") && !mime_part_is(first, "text", "plain"))
+        return false;
+    *from_out = first->header_at;
+    *to_out = first->next->header_at;
+    return true;
+}
+
+/* The next piece to leave out, in `part` or in the text parts of it that are alternatives or come first. */
+static bool find_legacy(const struct mime_part *part, struct span bytes, size_t *from_out, size_t *to_out)
+{
+    return find_legacy_part(part, bytes, from_out, to_out) || find_legacy_lines(part, bytes, from_out, to_out) ||
+           find_legacy_html(part, bytes, from_out, to_out);
+}
+
+enum err crypto_view_add_body(const struct mime_part *part, struct span bytes, bool is_payload, struct buf *out)
+{
+    size_t at = part->body_at, from, to;
+    enum err result = ERR_OK;
+
+    /* Signed parts and enclosed messages inside keep every byte: only multiparts that are neither are entered. */
+    for (const struct mime_part *inner = part; is_payload && result == ERR_OK && inner != NULL;) {
+        bool is_opaque = mime_part_is(inner, "multipart", "signed") || inner->kind == MIME_MESSAGE;
+
+        if (!is_opaque && inner->header_at >= (inner == part ? 0 : at) && find_legacy(inner, bytes, &from, &to)) {
+            result = crypto_view_add_clean(span_slice(bytes, at, from), out);
+            at = to;
+        }
+        if (is_opaque)
+            break;
+        inner = mime_part_after(inner);
+    }
+    return result == ERR_OK ? crypto_view_add_clean(span_slice(bytes, at, part->body_end), out) : result;
+}
+
+enum err crypto_view_add_inline(struct span outer_header, struct span text, struct buf *out)
+{
+    struct mime_field type;
+    bool is_utf8 = mime_utf8_is_valid(text);
+    enum err result = buf_add_string(out, "MIME-Version: 1.0\r\n");
+
+    /* Armour yields UTF-8 unless it says otherwise (RFC 9580 §6.2.2); what is none is as the message says. */
+    if (result == ERR_OK && !is_utf8 && mime_field_find(outer_header, "Content-Type", &type))
+        result = buf_add_span(out, type.whole);
+    else if (result == ERR_OK)
+        result = buf_add_string(out, is_utf8 ? "Content-Type: text/plain; charset=utf-8\r\n"
+                                             : "Content-Type: text/plain; charset=unknown-8bit\r\n");
+    if (result == ERR_OK)
+        result = buf_add_string(out, "Content-Transfer-Encoding: 8bit\r\n\r\n");
+    return result == ERR_OK ? crypto_view_add_clean(text, out) : result;
+}
