@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/netlink.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <string.h>
@@ -71,8 +70,7 @@ static const struct call common_calls[] = {
     CALL_END,
 };
 
-/* No AF_UNIX: a gpg-agent listens there. Netlink (in add_allowed) tells who owns the other end of a loopback connection,
-   and no more. */
+/* No AF_UNIX: a gpg-agent listens there. Sockets of other families are opened before. */
 static const struct call net_calls[] = {
     CALL_IF(socket, 0, INT_BITS, AF_INET), CALL_IF(socket, 0, INT_BITS, AF_INET6),
     CALL(bind), CALL(listen), CALL(connect),
@@ -142,11 +140,6 @@ static int add_allowed(scmp_filter_ctx filter, enum sandbox_role role)
         result = add_calls(filter, SCMP_ACT_ALLOW, role == SANDBOX_NET ? net_calls : vault_calls);
     if (result == 0 && SANDBOX_IS_SANITIZED)
         result = add_calls(filter, SCMP_ACT_ALLOW, sanitizer_calls);
-    /* Two conditions, which a row cannot say. */
-    if (result == 0 && role == SANDBOX_NET)
-        result = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
-                                  SCMP_A0(SCMP_CMP_MASKED_EQ, INT_BITS, AF_NETLINK),
-                                  SCMP_A2(SCMP_CMP_MASKED_EQ, INT_BITS, NETLINK_SOCK_DIAG));
     /* abort() sends its signal so. */
     if (result == 0 && !SANDBOX_IS_SANITIZED)
         result = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
