@@ -188,7 +188,7 @@ static void test_encode(void **state)
     expect_encoded("Jürgen Liddell", "=?utf-8?Q?J=C3=BCrgen_Liddell?=");
     expect_encoded("日本", "=?utf-8?B?5pel5pys?=");
     expect_encoded("a\r\nBcc: x", "=?utf-8?B?YQ0KQmNjOiB4?=");
-    expect_encoded("\xFFggg", "=?utf-8?B?77+9Z2dn?=");
+    expect_encoded("\xFFggg", "=?utf-8?Q?=EF=BF=BDggg?=");
     expect_encoded("=?utf-8?Q?x?=", "=?utf-8?B?PT91dGYtOD9RP3g/PQ==?=");
 }
 
