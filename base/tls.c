@@ -216,13 +216,14 @@ static bool set_serial(X509 *certificate)
     return is_set;
 }
 
-/* Not a CA: whoever imports it trusts this one certificate, and a stolen key can vouch for no other name. */
+/* Not a CA: whoever imports it trusts this one certificate, and a stolen key can vouch for no other name. Without key
+   usage: one that lacks keyCertSign keeps OpenSSL 1.1 and its kin from seeing that the certificate is its own anchor.
+ */
 static const struct {
     int nid;
     const char *value;
 } extensions[] = {
     {NID_basic_constraints, "critical,CA:FALSE"},
-    {NID_key_usage, "critical,digitalSignature"},
     {NID_ext_key_usage, "serverAuth"},
     {NID_subject_alt_name, "DNS:localhost,IP:127.0.0.1,IP:::1"},
     {NID_subject_key_identifier, "hash"},

@@ -30,8 +30,9 @@ ERR_RETURN enum err smtp_data_end(struct smtp_data_decoder *decoder, struct buf 
 ERR_RETURN enum err smtp_data_judge(const struct smtp_data_decoder *decoder);
 
 /* Adds at most about `piece_max` bytes of `message` from `*at` on, dot-stuffed, and moves `*at`. When `*at` has reached
-   the end, adds CRLF if the last line lacks it, and ".CRLF"; then ERR_END. The message must hold no bare CR or LF
-   (ERR_BARE_CR_LF: nothing that could be read in two ways is ever sent). */
+   the end, adds CRLF if the last line lacks it, and ".CRLF"; then ERR_END. The message must hold no bare CR, bare LF
+   or NUL (ERR_BARE_CR_LF, ERR_NUL: nothing that could be read in two ways is ever sent). After ERR_END it must not be
+   called again for this message. */
 ERR_RETURN enum err smtp_data_encode(struct span message, size_t *at, size_t piece_max, struct buf *out);
 
 #endif
