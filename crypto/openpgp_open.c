@@ -1,0 +1,295 @@
+/*
+ * Decrypting and verifying. Nothing is taken for good but what gpg says in so many words: the return code, its status
+ * lines DECRYPTION_INFO and VALIDSIG, and each signature's own status.
+ */
+#include "crypto/openpgp_internal.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <string.h>
+
+#define SIGNATURES_MAX (sizeof((struct crypto_openpgp_opened *)0)->signatures / sizeof(struct crypto_signature))
+/* Clocks of senders are not exact. */
+#define CLOCK_SKEW_S 86400
+
+/* What the status lines of one operation said. */
+struct heard {
+    unsigned decryptions;       /* DECRYPTION_INFO lines */
+    unsigned sound_decryptions; /* those with a modification detection code (mdc_method 2) and no AEAD */
+    bool is_locked;             /* a key was there and could not be used */
+    bool has_plaintext;
+    struct valid {
+        char fingerprint[KEYRING_FPR_SIZE], primary[KEYRING_FPR_SIZE];
+        bool is_document; /* class 0x00 or 0x01 */
+    } valid[SIGNATURES_MAX];
+    size_t valid_len;
+};
+
+static bool take_word(struct span *rest, struct span *word_out)
+{
+    return span_take_until(rest, ' ', word_out) && word_out->len > 0;
+}
+
+/* DECRYPTION_INFO <mdc_method> <sym_algo> [<aead_algo>] */
+static void hear_decryption(struct span arguments, struct heard *heard)
+{
+    struct span mdc, cipher, aead;
+    heard->decryptions++;
+    bool has_mdc = take_word(&arguments, &mdc) && span_is_equal(mdc, SPAN_LIT("2")) && take_word(&arguments, &cipher);
+    bool has_aead = take_word(&arguments, &aead) && !span_is_equal(aead, SPAN_LIT("0"));
+    if (has_aead)
+        log_warning("gpg: a message with AEAD is refused: gpg 2.2 does not check it");
+    if (has_mdc && !has_aead)
+        heard->sound_decryptions++;
+}
+
+/* VALIDSIG <fpr> <date> <time> <expire> <version> <reserved> <pubkey-algo> <hash-algo> <class> <primary-fpr> */
+static void hear_valid(struct span arguments, struct heard *heard)
+{
+    struct span words[10];
+    size_t len = 0;
+    while (len < 10 && take_word(&arguments, &words[len]))
+        len++;
+    if (len != 10 || heard->valid_len == SIGNATURES_MAX)
+        return;
+    struct valid *valid = &heard->valid[heard->valid_len];
+    valid->is_document = span_is_equal(words[8], SPAN_LIT("00")) || span_is_equal(words[8], SPAN_LIT("01"));
+    if (span_copy(words[0], valid->fingerprint, KEYRING_FPR_SIZE) &&
+        span_copy(words[9], valid->primary, KEYRING_FPR_SIZE))
+        heard->valid_len++;
+}
+
+/* ERROR <where> <code>: why the secret key could not be used. */
+static void hear_error(struct span arguments, struct heard *heard)
+{
+    struct span where, code;
+    uint64_t number;
+    if (!take_word(&arguments, &where) || !take_word(&arguments, &code) || !span_to_u64(code, UINT32_MAX, &number))
+        return;
+    switch (gpgme_err_code((gpgme_error_t)number)) {
+    case GPG_ERR_CANCELED:
+    case GPG_ERR_FULLY_CANCELED:
+    case GPG_ERR_NO_PIN_ENTRY:
+    case GPG_ERR_NO_AGENT:
+    case GPG_ERR_NO_PASSPHRASE:
+    case GPG_ERR_BAD_PASSPHRASE:
+    case GPG_ERR_TIMEOUT:
+    case GPG_ERR_CARD_NOT_PRESENT:
+        heard->is_locked = true;
+        break;
+    default:
+        break;
+    }
+}
+
+static gpgme_error_t hear(void *hook, const char *keyword, const char *arguments)
+{
+    struct heard *heard = hook;
+    struct span rest = span_of(arguments == NULL ? "" : arguments);
+    if (strcmp(keyword, "DECRYPTION_INFO") == 0)
+        hear_decryption(rest, heard);
+    else if (strcmp(keyword, "VALIDSIG") == 0)
+        hear_valid(rest, heard);
+    else if (strcmp(keyword, "ERROR") == 0)
+        hear_error(rest, heard);
+    else if (strcmp(keyword, "PLAINTEXT") == 0)
+        heard->has_plaintext = true;
+    return 0;
+}
+
+static bool is_weak_hash(gpgme_hash_algo_t hash)
+{
+    switch (hash) {
+    case GPGME_MD_SHA224:
+    case GPGME_MD_SHA256:
+    case GPGME_MD_SHA384:
+    case GPGME_MD_SHA512:
+        return false;
+    default:
+        return true;
+    }
+}
+
+/* A look-up that fails is no pass. */
+static bool is_weak_key(struct keyring_gpg *gpg, gpgme_pubkey_algo_t algorithm, const char *fingerprint)
+{
+    unsigned bits;
+    switch (algorithm) {
+    case GPGME_PK_ECDSA:
+    case GPGME_PK_EDDSA:
+        return false;
+    case GPGME_PK_RSA:
+    case GPGME_PK_RSA_S:
+    case GPGME_PK_DSA:
+        return keyring_gpg_key_bits(gpg, fingerprint, &bits) != ERR_OK || bits < 2048;
+    default:
+        return true;
+    }
+}
+
+static enum crypto_signature_state judge_status(gpgme_signature_t signature)
+{
+    switch (gpgme_err_code(signature->status)) {
+    case GPG_ERR_NO_ERROR:
+        break;
+    case GPG_ERR_SIG_EXPIRED:
+    case GPG_ERR_KEY_EXPIRED:
+        return CRYPTO_SIG_EXPIRED;
+    case GPG_ERR_CERT_REVOKED:
+        return CRYPTO_SIG_REVOKED;
+    case GPG_ERR_NO_PUBKEY:
+        return CRYPTO_SIG_UNKNOWN_KEY;
+    case GPG_ERR_DIGEST_ALGO:
+        return CRYPTO_SIG_WEAK;
+    default:
+        return CRYPTO_SIG_BAD;
+    }
+    /* The summary never makes a signature good; what it holds against one counts. */
+    if ((signature->summary & GPGME_SIGSUM_KEY_REVOKED) != 0)
+        return CRYPTO_SIG_REVOKED;
+    if ((signature->summary & (GPGME_SIGSUM_KEY_EXPIRED | GPGME_SIGSUM_SIG_EXPIRED)) != 0)
+        return CRYPTO_SIG_EXPIRED;
+    if ((signature->summary & (GPGME_SIGSUM_RED | GPGME_SIGSUM_SYS_ERROR | GPGME_SIGSUM_BAD_POLICY)) != 0 ||
+        signature->wrong_key_usage)
+        return CRYPTO_SIG_BAD;
+    return CRYPTO_SIG_GOOD;
+}
+
+static const struct valid *find_valid(const struct heard *heard, const char *fingerprint)
+{
+    for (size_t i = 0; fingerprint != NULL && i < heard->valid_len; i++)
+        if (strcasecmp(heard->valid[i].fingerprint, fingerprint) == 0)
+            return &heard->valid[i];
+    return NULL;
+}
+
+static void judge_signature(struct keyring_gpg *gpg, gpgme_signature_t signature, const struct heard *heard,
+                            struct crypto_signature *judged)
+{
+    const struct valid *valid = find_valid(heard, signature->fpr);
+    *judged = (struct crypto_signature){.state = judge_status(signature), .made = (int64_t)signature->timestamp};
+    if (valid != NULL)
+        (void)span_copy(span_of(valid->primary), judged->fingerprint, KEYRING_FPR_SIZE);
+    bool is_sound =
+        judged->state == CRYPTO_SIG_GOOD || judged->state == CRYPTO_SIG_EXPIRED || judged->state == CRYPTO_SIG_REVOKED;
+    if (!is_sound)
+        return;
+    /* Also expired and revoked ones are said to be so only if they verify. */
+    if (valid == NULL || !valid->is_document)
+        judged->state = CRYPTO_SIG_BAD;
+    else if (judged->state == CRYPTO_SIG_GOOD && judged->made > clock_now() + CLOCK_SKEW_S)
+        judged->state = CRYPTO_SIG_EXPIRED;
+    else if (judged->state == CRYPTO_SIG_GOOD &&
+             (is_weak_hash(signature->hash_algo) || is_weak_key(gpg, signature->pubkey_algo, signature->fpr)))
+        judged->state = CRYPTO_SIG_WEAK;
+}
+
+static void judge_all(struct keyring_gpg *gpg, gpgme_ctx_t context, const struct heard *heard,
+                      struct crypto_openpgp_opened *opened)
+{
+    gpgme_verify_result_t result = gpgme_op_verify_result(context);
+    if (result == NULL)
+        return;
+    for (gpgme_signature_t signature = result->signatures; signature != NULL && opened->signatures_len < SIGNATURES_MAX;
+         signature = signature->next)
+        judge_signature(gpg, signature, heard, &opened->signatures[opened->signatures_len++]);
+}
+
+void crypto_openpgp_opened_fini(struct crypto_openpgp_opened *opened)
+{
+    buf_fini(&opened->text);
+    *opened = (struct crypto_openpgp_opened){.text = opened->text};
+}
+
+/* Success of the operation, one decryption, and that with a modification detection code. */
+static enum err judge_decryption(gpgme_error_t error, gpgme_ctx_t context, const struct heard *heard)
+{
+    gpgme_decrypt_result_t result = gpgme_op_decrypt_result(context);
+    if (error != 0) {
+        log_info("gpg: decrypting: %s", gpgme_strerror(error));
+        if (gpgme_err_code(error) == GPG_ERR_ENOMEM)
+            return ERR_MEMORY;
+        return heard->is_locked || keyring_gpg_error(error, "decrypting") == ERR_KEY_LOCKED ? ERR_KEY_LOCKED
+                                                                                            : ERR_DECRYPT;
+    }
+    bool is_sound = heard->decryptions == 1 && heard->sound_decryptions == 1 && result != NULL &&
+                    !result->legacy_cipher_nomdc && result->unsupported_algorithm == NULL;
+    return is_sound ? ERR_OK : ERR_DECRYPT;
+}
+
+enum err crypto_openpgp_decrypt(struct keyring_gpg *gpg, struct span cipher, size_t text_max,
+                                struct crypto_openpgp_opened *opened_out)
+{
+    struct heard heard = {0};
+    gpgme_ctx_t context = keyring_gpg_context(gpg);
+    gpgme_data_t in = NULL, out = NULL;
+    *opened_out = (struct crypto_openpgp_opened){.is_encrypted = true};
+    buf_init_secret(&opened_out->text, text_max);
+    struct openpgp_sink sink = {.buf = &opened_out->text};
+    gpgme_set_status_cb(context, hear, &heard);
+    enum err err =
+        keyring_gpg_error(gpgme_data_new_from_mem(&in, cipher.len == 0 ? "" : cipher.ptr, cipher.len, 0), "data");
+    if (err == ERR_OK)
+        err = openpgp_sink_data(&sink, &out);
+    if (err == ERR_OK)
+        err = judge_decryption(gpgme_op_decrypt_verify(context, in, out), context, &heard);
+    if (sink.err != ERR_OK)
+        err = sink.err == ERR_MEMORY ? ERR_MEMORY : ERR_DECRYPT;
+    if (err == ERR_OK)
+        judge_all(gpg, context, &heard, opened_out);
+    gpgme_set_status_cb(context, NULL, NULL);
+    gpgme_data_release(in);
+    gpgme_data_release(out);
+    /* GPGME hands plain text out before it knows that the message is whole. */
+    if (err != ERR_OK)
+        crypto_openpgp_opened_fini(opened_out);
+    return err;
+}
+
+static enum err judge_verification(gpgme_error_t error, struct keyring_gpg *gpg, gpgme_ctx_t context,
+                                   const struct heard *heard, struct crypto_openpgp_opened *opened)
+{
+    switch (gpgme_err_code(error)) {
+    case GPG_ERR_NO_ERROR:
+        judge_all(gpg, context, heard, opened);
+        break;
+    case GPG_ERR_NO_DATA:
+    case GPG_ERR_BAD_DATA:
+    case GPG_ERR_INV_ARMOR:
+    case GPG_ERR_INV_PACKET:
+        break;
+    default:
+        return keyring_gpg_error(error, "verifying");
+    }
+    /* No signature at all where one was said to be, or one that brings a text of its own. */
+    if (opened->signatures_len == 0 || heard->has_plaintext) {
+        opened->signatures[0] = (struct crypto_signature){.state = CRYPTO_SIG_BAD};
+        opened->signatures_len = 1;
+    }
+    return ERR_OK;
+}
+
+enum err crypto_openpgp_verify(struct keyring_gpg *gpg, struct span signature, struct span content,
+                               struct crypto_openpgp_opened *opened_out)
+{
+    struct heard heard = {0};
+    gpgme_ctx_t context = keyring_gpg_context(gpg);
+    gpgme_data_t sig = NULL, text = NULL;
+    *opened_out = (struct crypto_openpgp_opened){.is_encrypted = false};
+    buf_init(&opened_out->text, 0);
+    gpgme_set_status_cb(context, hear, &heard);
+    enum err err = keyring_gpg_error(
+        gpgme_data_new_from_mem(&sig, signature.len == 0 ? "" : signature.ptr, signature.len, 0), "data");
+    if (err == ERR_OK)
+        err = keyring_gpg_error(gpgme_data_new_from_mem(&text, content.len == 0 ? "" : content.ptr, content.len, 0),
+                                "data");
+    if (err == ERR_OK)
+        err = judge_verification(gpgme_op_verify(context, sig, text, NULL), gpg, context, &heard, opened_out);
+    gpgme_set_status_cb(context, NULL, NULL);
+    gpgme_data_release(sig);
+    gpgme_data_release(text);
+    if (err != ERR_OK)
+        crypto_openpgp_opened_fini(opened_out);
+    return err;
+}

@@ -1,0 +1,49 @@
+/*
+ * What the files that make up keyring/gpg.h share. Nobody else includes this.
+ */
+#ifndef KEYRING_GPG_INTERNAL_H
+#define KEYRING_GPG_INTERNAL_H
+
+#include "keyring/gpg.h"
+
+#define GPG_SIGNERS_MAX 16
+#define GPG_BITS_MAX 256
+#define GPG_PATH_SIZE 4096
+
+struct keyring_gpg {
+    gpgme_ctx_t context; /* lent out by keyring_gpg_context */
+    gpgme_ctx_t lister;  /* looks keys up without disturbing what the other one is set to */
+    gpgme_ctx_t runner;  /* runs the wrapper for what GPGME has no call for */
+    char *home, *wrapper;
+    uint64_t stamp; /* of the ring that the two caches speak of */
+    gpgme_key_t signers[GPG_SIGNERS_MAX];
+    size_t signers_len, signers_next;
+    struct gpg_bits {
+        char fingerprint[KEYRING_FPR_SIZE];
+        unsigned bits;
+    } bits[GPG_BITS_MAX];
+    size_t bits_len, bits_next;
+    const struct secret *passphrase; /* while a key is being made */
+};
+
+/* Runs the wrapper with `arguments` (without its name and the home; ends with NULL), `input` on its standard input, and
+   adds its standard output to `output`. Its success must be read from there: its exit code is not known. */
+ERR_RETURN enum err gpg_run(struct keyring_gpg *gpg, const char *const *arguments, struct span input,
+                            struct buf *output);
+/* True if `fingerprint` is 16 to 64 hexadecimal digits and so cannot be taken for an option or a pattern. */
+bool gpg_is_fingerprint(const char *fingerprint);
+/* A public (or secret) key by its fingerprint; ERR_NOT_FOUND. The caller unrefs it. */
+ERR_RETURN enum err gpg_find(struct keyring_gpg *gpg, const char *fingerprint, bool is_secret, gpgme_key_t *key_out);
+/* The next line that begins with "[GNUPG:] " and `keyword`; `*arguments_out` is what follows the keyword. */
+bool gpg_next_status(struct span *rest, const char *keyword, struct span *arguments_out);
+/* Empties the caches if the ring has changed since they were filled. */
+ERR_RETURN enum err gpg_refresh(struct keyring_gpg *gpg);
+void gpg_forget(struct keyring_gpg *gpg);
+/* Adds the key in binary form with nothing but its newest self-signatures; ERR_NOT_FOUND. */
+ERR_RETURN enum err gpg_export_minimal(struct keyring_gpg *gpg, const char *fingerprint, struct buf *out);
+/* A gpgme_data_t over borrowed bytes. */
+ERR_RETURN enum err gpg_data_of(struct span bytes, gpgme_data_t *data_out);
+/* Adds all that was written to `data` to `out`. */
+ERR_RETURN enum err gpg_data_read(gpgme_data_t data, struct buf *out);
+
+#endif

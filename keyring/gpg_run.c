@@ -1,0 +1,162 @@
+/*
+ * Running the wrapper, and finding keys: what the other files of keyring/gpg.h stand on.
+ */
+#include "keyring/gpg_internal.h"
+
+#include "base/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ARGUMENTS_MAX 24
+
+enum err gpg_data_of(struct span bytes, gpgme_data_t *data_out)
+{
+    return keyring_gpg_error(gpgme_data_new_from_mem(data_out, bytes.len == 0 ? "" : bytes.ptr, bytes.len, 0), "data");
+}
+
+enum err gpg_data_read(gpgme_data_t data, struct buf *out)
+{
+    char piece[4096];
+    enum err err = ERR_OK;
+    if (gpgme_data_seek(data, 0, SEEK_SET) != 0)
+        return ERR_ENGINE;
+    while (err == ERR_OK) {
+        ssize_t count = gpgme_data_read(data, piece, sizeof piece);
+        if (count <= 0) {
+            err = count == 0 ? ERR_OK : ERR_ENGINE;
+            break;
+        }
+        err = buf_add(out, piece, (size_t)count);
+    }
+    /* May have been a secret key. */
+    secret_wipe(piece, sizeof piece);
+    return err;
+}
+
+enum err gpg_run(struct keyring_gpg *gpg, const char *const *arguments, struct span input, struct buf *output)
+{
+    const char *all[ARGUMENTS_MAX] = {gpg->wrapper, "--homedir", gpg->home,     "--batch",
+                                      "--yes",      "--no-tty",  "--status-fd", "1"};
+    size_t len = 8;
+    for (; *arguments != NULL; arguments++) {
+        if (len + 1 >= ARGUMENTS_MAX)
+            return ERR_INTERNAL;
+        all[len++] = *arguments;
+    }
+    gpgme_data_t in = NULL, out = NULL;
+    enum err err = gpg_data_of(input, &in);
+    if (err == ERR_OK)
+        err = keyring_gpg_error(gpgme_data_new(&out), "data");
+    if (err == ERR_OK)
+        err = keyring_gpg_error(gpgme_op_spawn(gpg->runner, gpg->wrapper, all, in, out, NULL, 0), "running gpg");
+    if (err == ERR_OK)
+        err = gpg_data_read(out, output);
+    gpgme_data_release(in);
+    gpgme_data_release(out);
+    return err;
+}
+
+bool gpg_next_status(struct span *rest, const char *keyword, struct span *arguments_out)
+{
+    struct span line;
+    while (span_take_until(rest, '\n', &line)) {
+        struct span prefix = SPAN_LIT("[GNUPG:] "), word = span_of(keyword);
+        if (!span_has_prefix(line, prefix))
+            continue;
+        line = span_skip(line, prefix.len);
+        if (!span_has_prefix(line, word) || (line.len > word.len && line.ptr[word.len] != ' '))
+            continue;
+        *arguments_out = span_trim(span_skip(line, word.len));
+        return true;
+    }
+    return false;
+}
+
+bool gpg_is_fingerprint(const char *fingerprint)
+{
+    size_t len = strspn(fingerprint, "0123456789ABCDEFabcdef");
+    return fingerprint[len] == '\0' && len >= 16 && len < KEYRING_FPR_SIZE;
+}
+
+enum err gpg_find(struct keyring_gpg *gpg, const char *fingerprint, bool is_secret, gpgme_key_t *key_out)
+{
+    *key_out = NULL;
+    if (!gpg_is_fingerprint(fingerprint))
+        return ERR_NOT_FOUND;
+    (void)gpgme_set_keylist_mode(gpg->lister, GPGME_KEYLIST_MODE_LOCAL | GPGME_KEYLIST_MODE_WITH_SECRET);
+    gpgme_error_t error = gpgme_get_key(gpg->lister, fingerprint, key_out, is_secret);
+    if (gpgme_err_code(error) == GPG_ERR_EOF || gpgme_err_code(error) == GPG_ERR_NO_SECKEY)
+        return ERR_NOT_FOUND;
+    return keyring_gpg_error(error, "looking a key up");
+}
+
+void gpg_forget(struct keyring_gpg *gpg)
+{
+    for (size_t i = 0; i < gpg->signers_len; i++)
+        gpgme_key_unref(gpg->signers[i]);
+    gpg->signers_len = gpg->signers_next = 0;
+    gpg->bits_len = gpg->bits_next = 0;
+}
+
+enum err gpg_refresh(struct keyring_gpg *gpg)
+{
+    uint64_t stamp;
+    enum err err = keyring_gpg_stamp(gpg->home, &stamp);
+    if (err != ERR_OK)
+        return err;
+    if (stamp != gpg->stamp)
+        gpg_forget(gpg);
+    gpg->stamp = stamp;
+    return ERR_OK;
+}
+
+enum err keyring_gpg_signer(struct keyring_gpg *gpg, const char *fingerprint, gpgme_key_t *key_out)
+{
+    gpgme_key_t key;
+    enum err err = gpg_refresh(gpg);
+    if (err != ERR_OK)
+        return err;
+    for (size_t i = 0; i < gpg->signers_len; i++)
+        if (strcasecmp(gpg->signers[i]->fpr, fingerprint) == 0) {
+            *key_out = gpg->signers[i];
+            return ERR_OK;
+        }
+    err = gpg_find(gpg, fingerprint, true, &key);
+    if (err != ERR_OK)
+        return err == ERR_NOT_FOUND ? ERR_NO_SIGNING_KEY : err;
+    size_t slot = gpg->signers_len < GPG_SIGNERS_MAX ? gpg->signers_len++ : gpg->signers_next++ % GPG_SIGNERS_MAX;
+    gpgme_key_unref(gpg->signers[slot]);
+    gpg->signers[slot] = key;
+    *key_out = key;
+    return ERR_OK;
+}
+
+static unsigned bits_of(gpgme_key_t key, const char *fingerprint)
+{
+    for (gpgme_subkey_t subkey = key->subkeys; subkey != NULL; subkey = subkey->next)
+        if (subkey->fpr != NULL && strcasecmp(subkey->fpr, fingerprint) == 0)
+            return subkey->length;
+    return 0;
+}
+
+enum err keyring_gpg_key_bits(struct keyring_gpg *gpg, const char *fingerprint, unsigned *bits_out)
+{
+    gpgme_key_t key;
+    enum err err = gpg_refresh(gpg);
+    if (err != ERR_OK)
+        return err;
+    for (size_t i = 0; i < gpg->bits_len; i++)
+        if (strcasecmp(gpg->bits[i].fingerprint, fingerprint) == 0) {
+            *bits_out = gpg->bits[i].bits;
+            return ERR_OK;
+        }
+    err = gpg_find(gpg, fingerprint, false, &key);
+    if (err != ERR_OK)
+        return err;
+    size_t slot = gpg->bits_len < GPG_BITS_MAX ? gpg->bits_len++ : gpg->bits_next++ % GPG_BITS_MAX;
+    *bits_out = gpg->bits[slot].bits = bits_of(key, fingerprint);
+    (void)span_copy(span_of(fingerprint), gpg->bits[slot].fingerprint, KEYRING_FPR_SIZE);
+    gpgme_key_unref(key);
+    return ERR_OK;
+}

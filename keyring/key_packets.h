@@ -1,0 +1,20 @@
+/*
+ * What a transferable public key (RFC 4880 §11.1, binary) says of itself that gpg's listing does not: whether it asks
+ * others for AEAD encryption, which is refused on opening (design 1.1.2). Reads, never judges: no signature is checked.
+ */
+#ifndef KEYRING_KEY_PACKETS_H
+#define KEYRING_KEY_PACKETS_H
+
+#include "keyring/index.h"
+
+struct key_packets_key {
+    char fingerprint[KEYRING_FPR_SIZE];
+    bool has_aead; /* of any of its self-signatures; exported minimally a key has only the newest ones */
+};
+typedef enum err (*key_packets_fn)(const struct key_packets_key *key, void *context);
+
+/* Calls `fn` for each version 4 key in `packets`; anything but ERR_OK from it ends the walk with that value.
+   ERR_MALFORMED for what is no sequence of whole packets (what came before has been reported). */
+ERR_RETURN enum err key_packets_walk(struct span packets, key_packets_fn fn, void *context);
+
+#endif
