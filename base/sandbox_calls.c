@@ -79,7 +79,8 @@ static const struct call net_calls[] = {
 
 /* Files by name, for SQLite; which ones is for Landlock to say. */
 static const struct call vault_calls[] = {
-    CALL(open), CALL(openat), CALL(stat), CALL(lstat), CALL(newfstatat), CALL(statx), CALL(access), CALL(faccessat), CALL(faccessat2),
+    CALL(open), CALL(openat), CALL(stat), CALL(lstat), CALL(newfstatat), CALL(statx), CALL(access), CALL(faccessat),
+    CALL(faccessat2),
     CALL(readlink), CALL(readlinkat), CALL(getcwd), CALL(getdents64), CALL(unlink), CALL(unlinkat), CALL(rename),
     CALL(renameat), CALL(renameat2), CALL(mkdir), CALL(mkdirat), CALL(rmdir), CALL(truncate), CALL(fallocate),
     CALL(fadvise64), CALL(fsync), CALL(fdatasync), CALL(sync_file_range), CALL(msync), CALL(flock), CALL(fchmod),
