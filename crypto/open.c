@@ -59,8 +59,9 @@ static enum err verify_layer(struct opening *opening, const struct crypto_layer 
 
     if (result == ERR_OK && opened.signatures_len > 0) {
         keep_signatures(opening, &opened);
-    } else if (result == ERR_OK || is_about_data(result)) {
-        /* A signature that cannot even be read is no better than a wrong one. */
+    } else if (result == ERR_OK || is_about_data(result) || result == ERR_ENGINE) {
+        /* A signature that the engine chokes on is no better than a wrong one; an error here would keep the message
+           from ever being shown. */
         if (opening->signatures_len < SIGNATURES_MAX)
             opening->signatures[opening->signatures_len++] = (struct crypto_signature){.state = CRYPTO_SIG_BAD};
         give_reason(opening, "the signature cannot be read");
@@ -201,6 +202,8 @@ static void judge_author(struct opening *opening, struct crypto_header_merge *me
     merge->keeps_outer_from = true;
     if (verdict->signature == CRYPTO_SIG_UNTRUSTED)
         verdict->signature = CRYPTO_SIG_MISMATCH;
+    verdict->signer[0] = '\0';
+    verdict->trust = KEYRING_NEVER;
     give_reason(opening, "the author inside is another than outside");
 }
 

@@ -9,8 +9,11 @@
 #include <limits.h>
 #include <openssl/asn1.h>
 #include <openssl/objects.h>
+#include <stdio.h>
+#include <string.h>
 
 #define BER_DEPTH_MAX 32
+#define LOOK_MAX 4096 /* bytes that are looked at of a body */
 
 /* The one Content-Type; of two a reader might take either. */
 static bool find_type(struct span header, struct span *value_out)
@@ -292,27 +295,41 @@ enum crypto_sealed crypto_sealed_kind(struct span message, const struct mime_tre
     return is_smime(tree->root, message) ? CRYPTO_SEALED_SMIME : CRYPTO_NOT_SEALED;
 }
 
+/* The first bytes of the body, decoded, are those of armour. */
+static bool begins_with_armour(struct span body, struct span encoding)
+{
+    struct buf decoded;
+    bool is_armour;
+
+    buf_init(&decoded, LOOK_MAX);
+    is_armour = mime_decode(encoding.ptr != NULL ? mime_encoding_parse(encoding) : MIME_7BIT,
+                            span_slice(body, 0, LOOK_MAX / 4), &decoded) == ERR_OK &&
+                span_has_prefix(span_trim(buf_span(&decoded)), SPAN_LIT("-----BEGIN PGP MESSAGE-----"));
+    buf_fini(&decoded);
+    return is_armour;
+}
+
 bool crypto_looks_sealed(struct span message, enum crypto_sealed kind)
 {
-    char type[MIME_TYPE_MAX] = "text", subtype[MIME_TYPE_MAX] = "plain";
-    struct span value = SPAN_NONE;
+    char text[2 * MIME_TYPE_MAX], type[MIME_TYPE_MAX] = "text", subtype[MIME_TYPE_MAX] = "plain";
+    struct span value = SPAN_NONE, encoding = SPAN_NONE;
     struct mime_field field;
     size_t at = 0;
 
-    while (mime_field_next(message, &at, &field))
+    while (mime_field_next(message, &at, &field)) {
         if (value.ptr == NULL && mime_field_is(&field, "Content-Type"))
             value = field.value;
+        if (encoding.ptr == NULL && mime_field_is(&field, "Content-Transfer-Encoding"))
+            encoding = field.value;
+    }
     if (value.ptr != NULL && !mime_type_parse(value, type, subtype, sizeof(type)))
         return false;
+    snprintf(text, sizeof(text), "%s/%s", type, subtype);
     if (kind == CRYPTO_SEALED_SMIME)
-        return span_is_equal(span_of(type), SPAN_LIT("application")) &&
-               (span_is_equal(span_of(subtype), SPAN_LIT("pkcs7-mime")) ||
-                span_is_equal(span_of(subtype), SPAN_LIT("x-pkcs7-mime")));
+        return strcmp(text, "application/pkcs7-mime") == 0 || strcmp(text, "application/x-pkcs7-mime") == 0;
     if (kind != CRYPTO_SEALED_OPENPGP)
         return false;
-    if (span_is_equal(span_of(type), SPAN_LIT("multipart")))
-        return span_is_equal(span_of(subtype), SPAN_LIT("encrypted")) &&
-               has_protocol(value, SPAN_LIT("application/pgp-encrypted"));
-    return span_is_equal(span_of(type), SPAN_LIT("text")) && span_is_equal(span_of(subtype), SPAN_LIT("plain")) &&
-           span_has_prefix(span_trim(span_skip(message, at)), SPAN_LIT("-----BEGIN PGP MESSAGE-----"));
+    if (strcmp(text, "multipart/encrypted") == 0)
+        return has_protocol(value, SPAN_LIT("application/pgp-encrypted"));
+    return strcmp(text, "text/plain") == 0 && begins_with_armour(span_skip(message, at), encoding);
 }

@@ -24,8 +24,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (mime_parse(message, MIME_LIMITS_DEFAULT, &tree) == ERR_OK) {
         enum crypto_sealed kind = crypto_sealed_kind(message, tree);
 
-        /* What net would refuse must not be taken for sealed here, as long as nothing is encoded. */
-        if (kind != CRYPTO_NOT_SEALED && tree->root->encoding == MIME_7BIT && !crypto_looks_sealed(message, kind))
+        /* What net would refuse must not be taken for sealed here. */
+        if (kind != CRYPTO_NOT_SEALED && !crypto_looks_sealed(message, kind))
             abort();
         mime_tree_free(&tree);
     }

@@ -1,7 +1,7 @@
 /* What leaves: structure, header protection, and nothing outside that belongs inside. Plain gpg has the second word. */
 #include "crypto/protect.h"
 #include "crypto/seal.h"
-#include "tests/unit/gpg_home.h"
+#include "tests/unit/plain_gpg.h"
 
 #define SIZE_OF_ALL 1048576
 #define CANARY "xyzzy-canary"
@@ -12,16 +12,16 @@ static char alice[KEYRING_FPR_SIZE], bob[KEYRING_FPR_SIZE];
 static int begin(void **state)
 {
     (void)state;
-    gpg_home_begin(&home);
-    gpg_home_add_key(&home, "Alice <alice@example.org>", alice);
-    gpg_home_add_key(&home, "Bob <bob@example.org>", bob);
+    assert_int_equal(gpg_home_open(&home), ERR_OK);
+    assert_int_equal(gpg_home_make_key(&home, "Alice <alice@example.org>", alice), ERR_OK);
+    assert_int_equal(gpg_home_make_key(&home, "Bob <bob@example.org>", bob), ERR_OK);
     return 0;
 }
 
 static int end(void **state)
 {
     (void)state;
-    gpg_home_end(&home);
+    gpg_home_close(&home);
     return 0;
 }
 
@@ -91,7 +91,7 @@ static void decrypt(const struct buf *sealed, struct buf *text)
 
     assert_true(from != NULL && to != NULL);
     buf_init(text, SIZE_OF_ALL);
-    assert_int_equal(gpg_home_run(&home, arguments, (struct span){from, (size_t)(to - from) + 27}, text), 0);
+    assert_int_equal(plain_gpg(&home, arguments, (struct span){from, (size_t)(to - from) + 27}, text), 0);
 }
 
 static bool has(const struct buf *text, const char *needle)
@@ -183,7 +183,7 @@ static void test_signed_and_encrypted(void **state)
     assert_cipher_payload(&text);
     buf_init(&status, SIZE_OF_ALL);
     const char *from = strstr(sealed.data, "-----BEGIN PGP MESSAGE-----");
-    assert_int_equal(gpg_home_run(&home, arguments, span_of(from), &status), 0);
+    assert_int_equal(plain_gpg(&home, arguments, span_of(from), &status), 0);
     assert_true(has(&status, "GOODSIG") && has(&status, alice));
     buf_fini(&status);
     buf_fini(&sealed);
@@ -209,7 +209,7 @@ static void assert_verifies(const struct buf *sealed, struct span *content_out)
     assert_non_null(file);
     assert_int_equal(fwrite(signature.ptr, 1, signature.len, file), signature.len);
     fclose(file);
-    assert_int_equal(gpg_home_run(&home, arguments, *content_out, NULL), 0);
+    assert_int_equal(plain_gpg(&home, arguments, *content_out, NULL), 0);
     mime_tree_free(&tree);
 }
 

@@ -363,6 +363,9 @@ static void test_looks_sealed(void **state)
     assert_true(
         crypto_looks_sealed(SPAN_LIT("Subject: x\r\n\r\n-----BEGIN PGP MESSAGE-----\r\n"), CRYPTO_SEALED_OPENPGP));
     assert_false(crypto_looks_sealed(SPAN_LIT("Subject: x\r\n\r\nhello\r\n"), CRYPTO_SEALED_OPENPGP));
+    assert_true(crypto_looks_sealed(SPAN_LIT("Content-Transfer-Encoding: base64\r\n\r\n"
+                                             "LS0tLS1CRUdJTiBQR1AgTUVTU0FHRS0tLS0tDQo=\r\n"),
+                                    CRYPTO_SEALED_OPENPGP));
     assert_true(crypto_looks_sealed(SPAN_LIT("Content-Type: application/pkcs7-mime\r\n\r\n"), CRYPTO_SEALED_SMIME));
 }
 
