@@ -329,6 +329,7 @@ static void starttls_throws_injected_clear_text_away(void **state)
     WAIT_FOR(&pair, pair.server.input_count > 0);
     write_all(&pair.server, "220 go\r\n250 injected\r\n");
     assert_int_equal(conn_start_tls_server(pair.server.conn, pair.server_tls), ERR_OK); /* before the 220 has gone */
+    assert_int_equal(evbuffer_get_length(conn_input(pair.server.conn)), 0);
     assert_int_equal(conn_write(pair.server.conn, SPAN_LIT("more in clear")), ERR_INTERNAL);
     assert_int_equal(conn_start_tls_server(pair.server.conn, pair.server_tls), ERR_INTERNAL);
     WAIT_FOR(&pair, pair.client.input_count > 0);
