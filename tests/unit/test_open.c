@@ -1,125 +1,5 @@
 /* What comes in: opened as a whole or shown as it came, with a verdict that nobody else can write. */
-#include "crypto/open.h"
-#include "crypto/seal.h"
-#include "mime/field.h"
-#include "tests/unit/plain_gpg.h"
-
-#define SIZE_OF_ALL 1048576
-
-static struct gpg_home home;
-static char alice[KEYRING_FPR_SIZE], mallory[KEYRING_FPR_SIZE];
-static struct keyring *keyring;
-
-static int begin(void **state)
-{
-    (void)state;
-    assert_int_equal(gpg_home_open(&home), ERR_OK);
-    assert_int_equal(gpg_home_make_key(&home, "Alice <alice@example.org>", alice), ERR_OK);
-    assert_int_equal(gpg_home_make_key(&home, "Mallory <mallory@example.org>", mallory), ERR_OK);
-    assert_int_equal(keyring_new(&keyring), ERR_OK);
-    assert_int_equal(keyring_gpg_list(home.gpg, keyring), ERR_OK);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    keyring_free(&keyring);
-    gpg_home_close(&home);
-    return 0;
-}
-
-/* A message and what became of it. */
-struct mail {
-    struct buf sealed, view;
-    struct crypto_opened opened;
-};
-
-static void mail_fini(struct mail *mail)
-{
-    buf_fini(&mail->sealed);
-    buf_fini(&mail->view);
-}
-
-static void open_with(struct mail *mail, const char *authserv_id)
-{
-    struct crypto_open_options options = {.keyring = keyring,
-                                          .least = KEYRING_FOUND,
-                                          .output_max = SIZE_OF_ALL,
-                                          .layers_max = 8,
-                                          .authserv_id = authserv_id};
-
-    buf_init_secret(&mail->view, SIZE_OF_ALL);
-    assert_int_equal(crypto_open(home.gpg, &options, buf_span(&mail->sealed), &mail->view, &mail->opened), ERR_OK);
-}
-
-static void open_text(const char *message, struct mail *mail)
-{
-    buf_init(&mail->sealed, SIZE_OF_ALL);
-    assert_int_equal(buf_add_string(&mail->sealed, message), ERR_OK);
-    open_with(mail, NULL);
-}
-
-static void seal(enum crypto_seal_action action, const char *signer, const char *message, struct buf *out)
-{
-    struct crypto_seal_request request = {
-        .action = action, .format = KEYRING_OPENPGP, .key_cache_dir = home.cache, .output_max = SIZE_OF_ALL};
-    char recipients[1][KEYRING_FPR_SIZE];
-    struct crypto_seal_result result;
-    int fd = memfd_create("sealed", MFD_CLOEXEC);
-    char piece[4096];
-    ssize_t count;
-
-    memcpy(recipients[0], alice, sizeof(alice));
-    request.recipients = (const char(*)[KEYRING_FPR_SIZE])recipients;
-    request.recipients_len = 1;
-    assert_true(span_copy(span_of(signer), request.signer, sizeof(request.signer)));
-    assert_int_equal(crypto_seal(home.gpg, &request, span_of(message), fd, &result), ERR_OK);
-    lseek(fd, 0, SEEK_SET);
-    buf_init(out, SIZE_OF_ALL);
-    while ((count = read(fd, piece, sizeof(piece))) > 0)
-        assert_int_equal(buf_add(out, piece, (size_t)count), ERR_OK);
-    close(fd);
-}
-
-static void round_trip(enum crypto_seal_action action, const char *signer, const char *message, struct mail *mail)
-{
-    seal(action, signer, message, &mail->sealed);
-    open_with(mail, NULL);
-}
-
-static void assert_verdict(const struct mail *mail, enum crypto_signature_state signature,
-                           enum crypto_encryption_state encryption)
-{
-    assert_string_equal(crypto_signature_name(mail->opened.verdict.signature), crypto_signature_name(signature));
-    assert_string_equal(crypto_encryption_name(mail->opened.verdict.encryption), crypto_encryption_name(encryption));
-    if (signature != CRYPTO_SIG_NONE || encryption != CRYPTO_ENC_NONE)
-        assert_memory_equal(mail->view.data, "Privyseal-Verdict: signature=", 29);
-}
-
-/* The view without its verdict field. */
-static const char *after_verdict(const struct mail *mail)
-{
-    struct mime_field field;
-    size_t at = 0;
-
-    assert_true(mime_field_next(buf_span(&mail->view), &at, &field));
-    assert_true(mime_field_is(&field, CRYPTO_VERDICT_FIELD));
-    return mail->view.data + at;
-}
-
-static bool has(const struct mail *mail, const char *needle)
-{
-    return strstr(mail->view.data, needle) != NULL;
-}
-
-#define FROM "From: Alice <alice@example.org>\r\nTo: bob@example.org\r\n"
-#define TAIL "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nthe body\r\n.\r\n\r\n"
-#define MESSAGE FROM "Subject: plans\r\nDate: Fri, 20 Nov 2026 12:00:00 +0000\r\nMessage-ID: <1@example.org>\r\n" TAIL
-/* MIME-Version comes after the structural fields of the payload */
-#define VIEW                                                                                                           \
-    FROM "Subject: plans\r\nDate: Fri, 20 Nov 2026 12:00:00 +0000\r\nMessage-ID: <1@example.org>\r\n"                  \
-         "Content-Type: text/plain; charset=utf-8\r\nMIME-Version: 1.0\r\n\r\nthe body\r\n.\r\n\r\n"
+#include "tests/unit/open_mail.h"
 
 static void test_round_trip_encrypted(void **state)
 {
@@ -371,146 +251,79 @@ static void test_beside_other_parts(void **state)
     }
 }
 
-static void make_armour(const char *const *arguments, const char *text, struct buf *out)
+static void test_round_trip_8bit(void **state)
 {
-    buf_init(out, SIZE_OF_ALL);
-    assert_int_equal(plain_gpg(&home, arguments, span_of(text), out), 0);
-}
-
-static void test_inline_encrypted(void **state)
-{
-    const char *arguments[] = {"--armor", "--sign", "--encrypt", "-u", alice, "-r", alice, NULL};
-    struct buf armour, message;
     struct mail mail;
 
     (void)state;
-    make_armour(arguments, "Subject: not a header\n\ncaf\xc3\xa9\n", &armour);
-    buf_init(&message, SIZE_OF_ALL);
-    assert_int_equal(buf_addf(&message, FROM "Subject: outer\r\nContent-Type: text/plain\r\n\r\n%s", armour.data),
-                     ERR_OK);
-    open_text(message.data, &mail);
-    assert_verdict(&mail, CRYPTO_SIG_GOOD, CRYPTO_ENC_OPENPGP);
-    assert_string_equal(after_verdict(&mail),
-                        FROM "Subject: outer\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
-                             "Content-Transfer-Encoding: 8bit\r\n\r\nSubject: not a header\r\n\r\ncaf\xc3\xa9\r\n");
+    round_trip(CRYPTO_SEAL_ENCRYPT, "",
+               FROM "Subject: caf\xc3\xa9\r\nContent-Type: text/plain; charset=utf-8\r\n"
+                    "Content-Transfer-Encoding: 8bit\r\n\r\ncaf\xc3\xa9 \r\n-- \r\nFrom me\r\n",
+               &mail);
+    assert_string_equal(after_verdict(&mail), FROM "Subject: caf\xc3\xa9\r\nContent-Type: text/plain; charset=utf-8\r\n"
+                                                   "Content-Transfer-Encoding: 8bit\r\nMIME-Version: 1.0\r\n\r\n"
+                                                   "caf\xc3\xa9 \r\n-- \r\nFrom me\r\n");
     mail_fini(&mail);
-    assert_int_equal(buf_add_string(&message, "-- \r\nlist footer\r\n"), ERR_OK);
-    open_text(message.data, &mail);
-    assert_verdict(&mail, CRYPTO_SIG_NONE, CRYPTO_ENC_PARTIAL);
-    assert_string_equal(after_verdict(&mail), message.data);
+}
+
+static void test_smime_is_shown_as_it_came(void **state)
+{
+    static const char message[] = FROM "Content-Type: application/pkcs7-mime; smime-type=enveloped-data\r\n"
+                                       "Content-Transfer-Encoding: base64\r\n\r\nMAA=\r\n";
+    struct mail mail;
+
+    (void)state;
+    open_text(message, &mail);
+    assert_verdict(&mail, CRYPTO_SIG_NONE, CRYPTO_ENC_FAILED);
+    assert_string_equal(after_verdict(&mail), message);
+    mail_fini(&mail);
+}
+
+static void test_more_parts_than_anybody_sends(void **state)
+{
+    struct buf message;
+    struct mail mail;
+
+    (void)state;
+    buf_init(&message, SIZE_OF_ALL);
+    assert_int_equal(buf_add_string(&message, "Content-Type: multipart/mixed; boundary=b\r\n\r\n"), ERR_OK);
+    for (int i = 0; i < 10100; i++)
+        assert_int_equal(buf_add_string(&message, "--b\r\n\r\nx\r\n"), ERR_OK);
+    buf_init(&mail.sealed, SIZE_OF_ALL);
+    assert_int_equal(buf_addf(&mail.sealed, "Privyseal-Verdict: forged\r\n%s", message.data), ERR_OK);
+    open_with(&mail, NULL);
+    assert_string_equal(mail.view.data, message.data);
+    assert_string_not_equal(mail.opened.reason, "");
     mail_fini(&mail);
     buf_fini(&message);
-    buf_fini(&armour);
 }
 
-static void test_clearsigned(void **state)
+static void test_layers_and_size_are_bounded(void **state)
 {
-    const char *arguments[] = {"--clearsign", "-u", alice, NULL};
-    struct buf armour, message;
+    struct crypto_open_options options = {
+        .keyring = keyring, .least = KEYRING_FOUND, .output_max = SIZE_OF_ALL, .layers_max = 1};
+    struct buf inner;
     struct mail mail;
 
     (void)state;
-    make_armour(arguments, "- dash\r\nFrom me\r\nblanks  \r\n\r\nlast\r\n", &armour);
-    buf_init(&message, SIZE_OF_ALL);
-    assert_int_equal(buf_add_string(&message, FROM "\r\n"), ERR_OK);
-    assert_int_equal(buf_add_span(&message, buf_span(&armour)), ERR_OK);
-    open_text(message.data, &mail);
-    assert_verdict(&mail, CRYPTO_SIG_GOOD, CRYPTO_ENC_NONE);
-    assert_string_equal(after_verdict(&mail), message.data);
-    mail_fini(&mail);
-    memcpy(strstr(message.data, "last"), "lost", 4);
-    open_text(message.data, &mail);
-    assert_verdict(&mail, CRYPTO_SIG_BAD, CRYPTO_ENC_NONE);
-    mail_fini(&mail);
-    memcpy(strstr(message.data, "lost"), "last", 4);
-    assert_int_equal(buf_add_string(&message, "unsigned\r\n"), ERR_OK);
-    open_text(message.data, &mail);
-    assert_verdict(&mail, CRYPTO_SIG_PARTIAL, CRYPTO_ENC_NONE);
-    mail_fini(&mail);
-    buf_fini(&message);
-    buf_fini(&armour);
-}
-
-/* Wraps a payload as other programs do: plain gpg, then MIME by hand. */
-static void open_payload(const char *payload, bool is_mangled, struct mail *mail)
-{
-    const char *arguments[] = {"--armor", "--encrypt", "-r", alice, NULL};
-    struct buf armour;
-
-    make_armour(arguments, payload, &armour);
-    buf_init(&mail->sealed, SIZE_OF_ALL);
-    assert_int_equal(buf_addf(&mail->sealed,
-                              FROM "Subject: outer\r\nContent-Type: multipart/%s; boundary=b\r\n\r\n%s"
-                                   "--b\r\nContent-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n\r\n"
-                                   "--b\r\nContent-Type: application/octet-stream\r\n\r\n%s\r\n--b--\r\n",
-                              is_mangled ? "mixed" : "encrypted; protocol=\"application/pgp-encrypted\"",
-                              is_mangled ? "--b\r\nContent-Type: text/plain\r\n\r\n\r\n" : "", armour.data),
-                     ERR_OK);
-    open_with(mail, NULL);
-    buf_fini(&armour);
-}
-
-static void test_mangled_by_exchange(void **state)
-{
-    struct mail mail;
-
-    (void)state;
-    open_payload("Subject: ignored\r\nContent-Type: text/plain\r\n\r\nthe body\r\n", true, &mail);
+    seal(CRYPTO_SEAL_ENCRYPT, "", MESSAGE, &inner);
+    seal(CRYPTO_SEAL_ENCRYPT, "", inner.data, &mail.sealed);
+    buf_init_secret(&mail.view, SIZE_OF_ALL);
+    assert_int_equal(crypto_open(home.gpg, &options, buf_span(&mail.sealed), &mail.view, &mail.opened), ERR_OK);
     assert_verdict(&mail, CRYPTO_SIG_NONE, CRYPTO_ENC_OPENPGP);
-    assert_string_equal(after_verdict(&mail),
-                        FROM "Subject: outer\r\nContent-Type: text/plain\r\nMIME-Version: 1.0\r\n\r\nthe body\r\n");
+    assert_true(has(&mail, "multipart/encrypted"));
+    options.output_max = 200; /* less than the payload */
+    buf_clear(&mail.view);
+    assert_int_equal(crypto_open(home.gpg, &options, buf_span(&mail.sealed), &mail.view, &mail.opened), ERR_OK);
+    assert_verdict(&mail, CRYPTO_SIG_NONE, CRYPTO_ENC_FAILED);
+    assert_string_equal(after_verdict(&mail), mail.sealed.data);
+    buf_fini(&mail.view);
+    buf_init_secret(&mail.view, 300); /* no room for the view: an error, and nothing of it */
+    options.output_max = SIZE_OF_ALL;
+    assert_int_equal(crypto_open(home.gpg, &options, buf_span(&mail.sealed), &mail.view, &mail.opened), ERR_LIMIT);
+    assert_int_equal(mail.view.len, 0);
     mail_fini(&mail);
-}
-
-static void test_legacy_protected_header(void **state)
-{
-    struct mail mail;
-
-    (void)state;
-    open_payload("Subject: inner\r\nContent-Type: multipart/mixed; protected-headers=\"v1\"; boundary=l\r\n\r\n"
-                 "--l\r\nContent-Type: text/rfc822-headers; protected-headers=\"v1\"\r\n\r\nSubject: inner\r\n\r\n"
-                 "--l\r\nContent-Type: text/plain\r\n\r\nthe body\r\n--l--\r\n",
-                 false, &mail);
-    assert_string_equal(after_verdict(&mail),
-                        FROM "Subject: inner\r\nContent-Type: multipart/mixed; boundary=l\r\nMIME-Version: 1.0\r\n\r\n"
-                             "--l\r\nContent-Type: text/plain\r\n\r\nthe body\r\n--l--\r\n");
-    mail_fini(&mail);
-}
-
-static void test_legacy_display_lines(void **state)
-{
-    struct mail mail;
-
-    (void)state;
-    open_payload("Subject: inner\r\nHP-Outer: Subject: [...]\r\n"
-                 "Content-Type: text/plain; hp=\"cipher\"; hp-legacy-display=\"1\"\r\n\r\n"
-                 "Subject: inner\r\n\r\nthe body\r\n",
-                 false, &mail);
-    assert_string_equal(strstr(mail.view.data, "Subject: inner"),
-                        "Subject: inner\r\nContent-Type: text/plain\r\nMIME-Version: 1.0\r\n\r\nthe body\r\n");
-    mail_fini(&mail);
-}
-
-static void test_bare_line_ends_inside(void **state)
-{
-    struct mail mail;
-
-    (void)state;
-    open_payload("Content-Type: text/plain\n\nthe body\n.\nend\n", false, &mail);
-    assert_non_null(strstr(mail.view.data, "text/plain\r\nMIME-Version: 1.0\r\n\r\nthe body\r\n.\r\nend\r\n"));
-    mail_fini(&mail);
-}
-
-static void test_verdict_inside_is_not_believed(void **state)
-{
-    struct mail mail;
-
-    (void)state;
-    open_payload("Subject: inner\r\nprivyseal-VERDICT: forged\r\nReceived: forged\r\nAuthentication-Results: forged\r\n"
-                 "Content-Type: text/plain; hp=\"cipher\"\r\n\r\nthe body\r\n",
-                 false, &mail);
-    assert_false(has(&mail, "forged"));
-    mail_fini(&mail);
+    buf_fini(&inner);
 }
 
 int main(void)
@@ -530,13 +343,10 @@ int main(void)
         cmocka_unit_test(test_inner_author_signed_by_another),
         cmocka_unit_test(test_inner_author_signed_well),
         cmocka_unit_test(test_beside_other_parts),
-        cmocka_unit_test(test_inline_encrypted),
-        cmocka_unit_test(test_clearsigned),
-        cmocka_unit_test(test_mangled_by_exchange),
-        cmocka_unit_test(test_legacy_protected_header),
-        cmocka_unit_test(test_legacy_display_lines),
-        cmocka_unit_test(test_bare_line_ends_inside),
-        cmocka_unit_test(test_verdict_inside_is_not_believed),
+        cmocka_unit_test(test_round_trip_8bit),
+        cmocka_unit_test(test_smime_is_shown_as_it_came),
+        cmocka_unit_test(test_more_parts_than_anybody_sends),
+        cmocka_unit_test(test_layers_and_size_are_bounded),
     };
 
     return cmocka_run_group_tests(tests, begin, end);

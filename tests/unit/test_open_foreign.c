@@ -1,0 +1,159 @@
+/* What other programs send: inline PGP, clear-signed text, older header protection, and what Exchange leaves of it. */
+#include "tests/unit/open_mail.h"
+
+static void make_armour(const char *const *arguments, const char *text, struct buf *out)
+{
+    buf_init(out, SIZE_OF_ALL);
+    assert_int_equal(plain_gpg(&home, arguments, span_of(text), out), 0);
+}
+
+static void test_inline_encrypted(void **state)
+{
+    const char *arguments[] = {"--armor", "--sign", "--encrypt", "-u", alice, "-r", alice, NULL};
+    struct buf armour, message;
+    struct mail mail;
+
+    (void)state;
+    make_armour(arguments, "Subject: not a header\n\ncaf\xc3\xa9\n", &armour);
+    buf_init(&message, SIZE_OF_ALL);
+    assert_int_equal(buf_addf(&message, FROM "Subject: outer\r\nContent-Type: text/plain\r\n\r\n%s", armour.data),
+                     ERR_OK);
+    open_text(message.data, &mail);
+    assert_verdict(&mail, CRYPTO_SIG_GOOD, CRYPTO_ENC_OPENPGP);
+    assert_string_equal(after_verdict(&mail),
+                        FROM "Subject: outer\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
+                             "Content-Transfer-Encoding: 8bit\r\n\r\nSubject: not a header\r\n\r\ncaf\xc3\xa9\r\n");
+    mail_fini(&mail);
+    assert_int_equal(buf_add_string(&message, "-- \r\nlist footer\r\n"), ERR_OK);
+    open_text(message.data, &mail);
+    assert_verdict(&mail, CRYPTO_SIG_NONE, CRYPTO_ENC_PARTIAL);
+    assert_string_equal(after_verdict(&mail), message.data);
+    mail_fini(&mail);
+    buf_fini(&message);
+    buf_fini(&armour);
+}
+
+static void test_clearsigned(void **state)
+{
+    const char *arguments[] = {"--clearsign", "-u", alice, NULL};
+    struct buf armour, message;
+    struct mail mail;
+
+    (void)state;
+    make_armour(arguments, "- dash\r\nFrom me\r\nblanks  \r\n\r\nlast\r\n", &armour);
+    buf_init(&message, SIZE_OF_ALL);
+    assert_int_equal(buf_add_string(&message, FROM "\r\n"), ERR_OK);
+    assert_int_equal(buf_add_span(&message, buf_span(&armour)), ERR_OK);
+    open_text(message.data, &mail);
+    assert_verdict(&mail, CRYPTO_SIG_GOOD, CRYPTO_ENC_NONE);
+    assert_string_equal(after_verdict(&mail), message.data);
+    mail_fini(&mail);
+    memcpy(strstr(message.data, "last"), "lost", 4);
+    open_text(message.data, &mail);
+    assert_verdict(&mail, CRYPTO_SIG_BAD, CRYPTO_ENC_NONE);
+    mail_fini(&mail);
+    memcpy(strstr(message.data, "lost"), "last", 4);
+    assert_int_equal(buf_add_string(&message, "unsigned\r\n"), ERR_OK);
+    open_text(message.data, &mail);
+    assert_verdict(&mail, CRYPTO_SIG_PARTIAL, CRYPTO_ENC_NONE);
+    mail_fini(&mail);
+    buf_fini(&message);
+    buf_fini(&armour);
+}
+
+/* Wraps a payload as other programs do: plain gpg, then MIME by hand. */
+static void open_payload(const char *payload, bool is_mangled, struct mail *mail)
+{
+    const char *arguments[] = {"--armor", "--encrypt", "-r", alice, NULL};
+    struct buf armour;
+
+    make_armour(arguments, payload, &armour);
+    buf_init(&mail->sealed, SIZE_OF_ALL);
+    assert_int_equal(buf_addf(&mail->sealed,
+                              FROM "Subject: outer\r\nContent-Type: multipart/%s; boundary=b\r\n\r\n%s"
+                                   "--b\r\nContent-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n\r\n"
+                                   "--b\r\nContent-Type: application/octet-stream\r\n\r\n%s\r\n--b--\r\n",
+                              is_mangled ? "mixed" : "encrypted; protocol=\"application/pgp-encrypted\"",
+                              is_mangled ? "--b\r\nContent-Type: text/plain\r\n\r\n\r\n" : "", armour.data),
+                     ERR_OK);
+    open_with(mail, NULL);
+    buf_fini(&armour);
+}
+
+static void test_mangled_by_exchange(void **state)
+{
+    struct mail mail;
+
+    (void)state;
+    open_payload("Subject: ignored\r\nContent-Type: text/plain\r\n\r\nthe body\r\n", true, &mail);
+    assert_verdict(&mail, CRYPTO_SIG_NONE, CRYPTO_ENC_OPENPGP);
+    assert_string_equal(after_verdict(&mail),
+                        FROM "Subject: outer\r\nContent-Type: text/plain\r\nMIME-Version: 1.0\r\n\r\nthe body\r\n");
+    mail_fini(&mail);
+}
+
+static void test_legacy_protected_header(void **state)
+{
+    struct mail mail;
+
+    (void)state;
+    open_payload("Subject: inner\r\nContent-Type: multipart/mixed; protected-headers=\"v1\"; boundary=l\r\n\r\n"
+                 "--l\r\nContent-Type: text/rfc822-headers; protected-headers=\"v1\"\r\n\r\nSubject: inner\r\n\r\n"
+                 "--l\r\nContent-Type: text/plain\r\n\r\nthe body\r\n--l--\r\n",
+                 false, &mail);
+    assert_string_equal(after_verdict(&mail),
+                        FROM "Subject: inner\r\nContent-Type: multipart/mixed; boundary=l\r\nMIME-Version: 1.0\r\n\r\n"
+                             "--l\r\nContent-Type: text/plain\r\n\r\nthe body\r\n--l--\r\n");
+    mail_fini(&mail);
+}
+
+static void test_legacy_display_lines(void **state)
+{
+    struct mail mail;
+
+    (void)state;
+    open_payload("Subject: inner\r\nHP-Outer: Subject: [...]\r\n"
+                 "Content-Type: text/plain; hp=\"cipher\"; hp-legacy-display=\"1\"\r\n\r\n"
+                 "Subject: inner\r\n\r\nthe body\r\n",
+                 false, &mail);
+    assert_string_equal(strstr(mail.view.data, "Subject: inner"),
+                        "Subject: inner\r\nContent-Type: text/plain\r\nMIME-Version: 1.0\r\n\r\nthe body\r\n");
+    mail_fini(&mail);
+}
+
+static void test_bare_line_ends_inside(void **state)
+{
+    struct mail mail;
+
+    (void)state;
+    open_payload("Content-Type: text/plain\n\nthe body\n.\nend\n", false, &mail);
+    assert_non_null(strstr(mail.view.data, "text/plain\r\nMIME-Version: 1.0\r\n\r\nthe body\r\n.\r\nend\r\n"));
+    mail_fini(&mail);
+}
+
+static void test_verdict_inside_is_not_believed(void **state)
+{
+    struct mail mail;
+
+    (void)state;
+    open_payload("Subject: inner\r\nprivyseal-VERDICT: forged\r\nReceived: forged\r\nAuthentication-Results: forged\r\n"
+                 "Content-Type: text/plain; hp=\"cipher\"\r\n\r\nthe body\r\n",
+                 false, &mail);
+    assert_false(has(&mail, "forged"));
+    mail_fini(&mail);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_inline_encrypted),
+        cmocka_unit_test(test_clearsigned),
+        cmocka_unit_test(test_mangled_by_exchange),
+        cmocka_unit_test(test_legacy_protected_header),
+        cmocka_unit_test(test_legacy_display_lines),
+        cmocka_unit_test(test_bare_line_ends_inside),
+        cmocka_unit_test(test_verdict_inside_is_not_believed),
+    };
+
+    return cmocka_run_group_tests(tests, begin, end);
+}
