@@ -5,8 +5,8 @@
  * conn_free) no other comes, and the owner frees. Callbacks may call conn_free on their own connection: it takes effect
  * when the callback returns. Input that the owner does not consume stays; when `input_max` bytes are waiting, reading
  * stops until some are consumed, so a peer cannot make us hold more than that and one read (16 KiB, a TLS record).
- * conn_write beyond `output_max` is ERR_LIMIT: the owner sends large bodies in pieces, from on_drain. In on_close, after
- * ERR_END or ERR_TIMEOUT, last words may be written and the connection given to conn_finish.
+ * conn_write beyond `output_max` is ERR_LIMIT: the owner sends large bodies in pieces, from on_drain. In on_close,
+ * after ERR_END or ERR_TIMEOUT, last words may be written and the connection given to conn_finish.
  */
 #ifndef BASE_CONN_H
 #define BASE_CONN_H
