@@ -162,6 +162,10 @@ static void test_domains(void **state)
         {"a@例え.テスト", "a@xn--r8jz45g.xn--zckzah\n"},
         {"a@[127.0.0.1]", "a@[127.0.0.1]\n"},
         {"<a@[IPv6:2001:DB8::1]>", "a@[ipv6:2001:db8::1]\n"},
+        {"a@[IPv6:2001:DB8::1], c@d", "a@[ipv6:2001:db8::1]\nc@d\n"},
+        {"a@[IPv6:::1] <c@d>", "a@[IPv6:::1]|c@d\n"},
+        {"g [1]: a@b;", "a@b\n"},
+        {"g [1: a@b;", "a@b\n"},
     };
     EXPECT_ALL(cases, ERR_OK);
 }
