@@ -1,0 +1,117 @@
+#include "cli/check.h"
+
+#include "base/clock.h"
+#include "proxy/state.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SOON_S (30 * 86400)
+#define AGENT_CONF_MAX 1048576
+
+static void check_expiry(struct check *check, const struct keyring_entry *key)
+{
+    int64_t end = key->expires;
+    char date[CLI_DATE_SIZE];
+    if (key->sign_until > 0 && (!end || key->sign_until < end))
+        end = key->sign_until;
+    if (key->encrypt_until > 0 && (!end || key->encrypt_until < end))
+        end = key->encrypt_until;
+    cli_date(end, date);
+    if (end && end <= clock_now() + SOON_S)
+        check_note(check, CHECK_WARNING, key->address,
+                   "the own key %s expires %s; extend it with gpg --quick-set-expire", key->fingerprint, date);
+    else
+        check_note(check, CHECK_OK, key->address, "own key %s, %s, expires %s", key->fingerprint, key->algorithm, date);
+    if (key->encrypt_until < 0)
+        check_note(check, CHECK_WARNING, key->address,
+                   "the own key cannot encrypt, so you will not be able to read your own sealed mail; make a key with "
+                   "`privyseal key make --another`");
+    if (key->has_aead)
+        check_note(
+            check, CHECK_BAD, key->address,
+            "the own key asks others for AEAD, and such mail is refused; do `privyseal key export %s | privyseal "
+            "key import --re-issue`",
+            key->fingerprint);
+}
+
+static void check_addresses(struct check *check, const struct config_account *account)
+{
+    for (size_t i = 0; i < account->addresses_len; i++) {
+        const char *address = account->addresses[i];
+        const struct keyring_entry *key = cli_own_key(check->cli, address);
+        if (key)
+            check_expiry(check, key);
+        else
+            check_note(check, i == 0 ? CHECK_BAD : CHECK_WARNING, address,
+                       "has no own key that can sign; do `privyseal key make --address %s`, or import yours with "
+                       "`privyseal key import --own`",
+                       address);
+    }
+}
+
+static bool has_line(struct span text, const char *option)
+{
+    struct span line;
+    while (span_take_until(&text, '\n', &line)) {
+        const struct span trimmed = span_trim(line);
+        const size_t len = strlen(option);
+        if (span_has_prefix(trimmed, span_of(option)) &&
+            (trimmed.len == len || trimmed.ptr[len] == ' ' || trimmed.ptr[len] == '\t'))
+            return true;
+    }
+    return false;
+}
+
+/* privyseal writes the agent's options into its own homes; a person's are the person's, and only looked at. */
+static void check_agent_options(struct check *check, const struct config_account *account)
+{
+    char path[CONFIG_PATH_SIZE + 32];
+    struct buf text;
+    buf_init(&text, AGENT_CONF_MAX);
+    snprintf(path, sizeof path, "%s/gpg-agent.conf", account->gnupghome);
+    enum err err = access(path, F_OK) ? ERR_OK : cli_read_file(path, &text);
+    if (err)
+        check_note(check, CHECK_WARNING, account->address, "%s cannot be read", path);
+    if (!err && !has_line(buf_span(&text), "auto-expand-secmem"))
+        check_note(check, CHECK_WARNING, account->address,
+                   "%s has no `auto-expand-secmem`: with many messages at once RSA keys fail for want of memory", path);
+    if (!err && !has_line(buf_span(&text), "s2k-count"))
+        check_note(check, CHECK_WARNING, account->address,
+                   "%s has no `s2k-count`: each use of a protected key takes half a second; set `s2k-count 65536` and "
+                   "change the key's passphrase once",
+                   path);
+    buf_fini(&text);
+}
+
+static void check_home(struct check *check, const struct config_account *account)
+{
+    struct stat status;
+    if (stat(account->gnupghome, &status))
+        check_note(check, CHECK_BAD, account->address,
+                   "%s is not there; make it with mode 700, or leave `gnupghome` out", account->gnupghome);
+    else if (status.st_mode & 077)
+        check_note(check, CHECK_BAD, account->address, "%s can be read by others; do chmod go= %s", account->gnupghome,
+                   account->gnupghome);
+    else
+        check_note(check, CHECK_OK, account->address, "keys in %s", account->gnupghome);
+}
+
+void check_keys(struct check *check, const struct config_account *account)
+{
+    struct cli *cli = check->cli;
+    cli->account = account;
+    enum err err = cli_open_ring(cli, false);
+    check_home(check, account);
+    if (err) {
+        check_note(check, CHECK_BAD, account->address, "the key ring cannot be opened: %s", err_sentence(err));
+    } else {
+        check_note(check, CHECK_OK, account->address, cli->agent ? "gpg-agent starts" : "gpg-agent is running");
+        check_addresses(check, account);
+        if (!account->is_own_home)
+            check_agent_options(check, account);
+    }
+    cli_close_ring(cli);
+}

@@ -1,0 +1,57 @@
+#include "cli/key.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#define KEY_EXPORT_MAX 16777216
+
+static bool is_secret;
+static const char *output;
+
+static const struct cli_option options[] = {
+    {"secret", NULL, "export the secret key; gpg-agent asks for its passphrase", &is_secret, NULL, NULL},
+    {"output", "FILE", "write a new file, readable by you alone, instead of standard output", NULL, &output, NULL},
+    {NULL, NULL, NULL, NULL, NULL, NULL}};
+
+static enum err write_out(struct span armour)
+{
+    if (!output)
+        return cli_write(STDOUT_FILENO, armour);
+    int fd = open(output, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, is_secret ? 0600 : 0644);
+    if (fd < 0)
+        return errno == EEXIST ? ERR_EXISTS : err_of_errno(errno);
+    enum err err = cli_write(fd, armour);
+    if (close(fd) && !err)
+        err = err_of_errno(errno);
+    return err;
+}
+
+static int run(struct cli *cli, int argc, char **argv)
+{
+    if (argc != 1)
+        return cli_usage(cli, "expected one fingerprint or address");
+    const struct keyring_entry *key;
+    enum err err = key_open(cli, argv[0], &key);
+    if (err)
+        return cli_exit_of(err);
+    struct buf armour;
+    buf_init_secret(&armour, KEY_EXPORT_MAX);
+    err = is_secret && !key->has_secret ? ERR_NOT_FOUND
+                                        : keyring_gpg_export(cli->gpg, key->fingerprint, is_secret, &armour);
+    if (!err)
+        err = write_out(buf_span(&armour));
+    buf_fini(&armour);
+    return err ? cli_fail(cli, err, "exporting %s", key->fingerprint) : CLI_DONE;
+}
+
+const struct cli_command cli_key_export = {
+    .name = "key export",
+    .operands = "KEY",
+    .summary = "writes a key in ASCII armour",
+    .text =
+        "Writes the public key (or, with --secret, the secret key) in ASCII armour. KEY is a fingerprint, its last\n"
+        "16 or more digits, or an address that one key alone carries.",
+    .example = "privyseal key export alice@example.org > alice.asc",
+    .options = options,
+    .run = run};

@@ -1,0 +1,196 @@
+#include "cli/key.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define KEY_FILE_MAX 67108864
+
+static bool is_certifying, is_own, is_dropping_aead, is_keeping;
+static struct cli_list fingerprints;
+/* Where words go: with --json standard output is for JSON alone. */
+static FILE *words;
+
+static const struct cli_option options[] = {
+    {"certify", NULL, "sign the keys locally: you compared the fingerprint with their owner", &is_certifying, NULL,
+     NULL},
+    {"fingerprint", "FPR", "the fingerprint that you compared; nothing is asked for it", NULL, NULL, &fingerprints},
+    {"own", NULL, "keys whose secret part is here are yours; nothing is asked", &is_own, NULL, NULL},
+    {"re-issue", NULL, "re-issue own keys that ask for AEAD; nothing is asked", &is_dropping_aead, NULL, NULL},
+    {"keep-signatures", NULL, "keep what others signed (for the web of trust)", &is_keeping, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL, NULL}};
+
+/* The fingerprint that a person typed, without the blanks and in capitals. */
+static bool is_compared(const char *fingerprint)
+{
+    for (size_t i = 0; i < fingerprints.len; i++) {
+        const char *text = fingerprints.items[i];
+        size_t at = 0;
+        for (; *text; text++) {
+            if (*text == ' ')
+                continue;
+            if (!fingerprint[at] || span_lower(*text) != span_lower(fingerprint[at]))
+                break;
+            at++;
+        }
+        if (!*text && at > 0 && !fingerprint[at])
+            return true;
+    }
+    return false;
+}
+
+static bool ask(const struct keyring_entry *key, const char *question)
+{
+    char grouped[KEY_GROUPED_SIZE], whole[800];
+    key_group(key->fingerprint, grouped);
+    snprintf(whole, sizeof whole, "%s\n  %s\n  %s\n", key->user_id, grouped, question);
+    return cli_confirm(whole);
+}
+
+static enum err claim(struct cli *cli, const struct keyring_entry *key)
+{
+    if (!is_own && !ask(key, "The secret key is here. Is it your own?")) {
+        fprintf(words, "%s: not marked as yours, so nothing is signed with it; import it again with --own\n",
+                key->fingerprint);
+        return ERR_OK;
+    }
+    enum err err = keyring_gpg_own(cli->gpg, key->fingerprint);
+    if (!err)
+        fprintf(words, "%s: yours\n", key->fingerprint);
+    return err;
+}
+
+static enum err re_issue(struct cli *cli, const struct keyring_entry *key)
+{
+    if (!is_dropping_aead &&
+        !ask(key, "This key asks others for AEAD (OCB), and such mail cannot be checked and is refused.\n"
+                  "  Re-issue its preferences without AEAD?")) {
+        fprintf(words,
+                "%s: asks for AEAD, and mail that is sealed so will be refused; import it again with --re-issue\n",
+                key->fingerprint);
+        return ERR_OK;
+    }
+    enum err err = keyring_gpg_drop_aead(cli->gpg, key->fingerprint);
+    if (!err)
+        fprintf(words, "%s: re-issued without AEAD; give others the new public part\n", key->fingerprint);
+    return err;
+}
+
+static enum err certify(struct cli *cli, const struct keyring_entry *key, bool *is_refused)
+{
+    const struct keyring_entry *signer = cli_own_key(cli, cli->account->address);
+    if (!signer) {
+        (void)cli_fail(cli, ERR_NO_SIGNING_KEY, "%s has no own key to certify with; see `privyseal key make`",
+                       cli->account->address);
+        return ERR_NO_SIGNING_KEY;
+    }
+    if (!is_compared(key->fingerprint) && !ask(key, "Did its owner tell you this very fingerprint?")) {
+        fprintf(stderr,
+                "privyseal key import: %s is not certified; expected \"yes\" on the terminal, or --fingerprint\n",
+                key->fingerprint);
+        *is_refused = true;
+        return ERR_OK;
+    }
+    enum err err = keyring_gpg_certify(cli->gpg, key->fingerprint, signer->fingerprint);
+    if (!err)
+        fprintf(words, "%s: certified\n", key->fingerprint);
+    return err;
+}
+
+/* Each step changes the ring, so the entry is looked up anew. */
+static enum err follow_up(struct cli *cli, const char *fingerprint, bool *is_refused)
+{
+    const struct keyring_entry *key = key_of_fingerprint(cli->keyring, fingerprint);
+    enum err err = ERR_OK;
+    if (key && key->has_secret && key->trust < KEYRING_OWN) {
+        err = claim(cli, key);
+        if (!err)
+            err = cli_list_ring(cli);
+        key = err ? NULL : key_of_fingerprint(cli->keyring, fingerprint);
+    }
+    if (key && key->has_secret && key->has_aead)
+        err = re_issue(cli, key);
+    else if (key && !key->has_secret && is_certifying)
+        err = certify(cli, key, is_refused);
+    if (err)
+        (void)cli_fail(cli, err, "%s", fingerprint);
+    return err;
+}
+
+static enum err import_file(struct cli *cli, const char *path, struct keyring_import *result)
+{
+    struct buf data;
+    buf_init_secret(&data, KEY_FILE_MAX);
+    enum err err = cli_read_file(path, &data);
+    if (!err)
+        err = keyring_gpg_import(cli->gpg, buf_span(&data), !is_keeping, result);
+    buf_fini(&data);
+    if (err)
+        (void)cli_fail(cli, err, "importing %s", path && strcmp(path, "-") != 0 ? path : "standard input");
+    return err;
+}
+
+static int report_json(const struct cli *cli, const struct keyring_import *result)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < result->fingerprints_len; i++) {
+        const struct keyring_entry *key = key_of_fingerprint(cli->keyring, result->fingerprints[i]);
+        if (key)
+            (void)json_array_append_new(list, key_json(key));
+    }
+    return cli_print_json(json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:o}", "considered", (int)result->considered,
+                                    "imported", (int)result->imported, "changed", (int)result->changed, "unchanged",
+                                    (int)result->unchanged, "secret", (int)result->secret_imported, "rejected",
+                                    (int)result->rejected, "keys", list));
+}
+
+static int import_one(struct cli *cli, const char *path)
+{
+    struct keyring_import result = {0};
+    enum err err = import_file(cli, path, &result);
+    if (!err)
+        err = cli_list_ring(cli);
+    bool is_refused = false;
+    words = cli->is_json ? stderr : stdout;
+    for (size_t i = 0; !err && i < result.fingerprints_len; i++) {
+        const struct keyring_entry *key = key_of_fingerprint(cli->keyring, result.fingerprints[i]);
+        fprintf(words, "%s: %s\n", result.fingerprints[i], key ? key->user_id : "no usable user ID");
+        err = follow_up(cli, result.fingerprints[i], &is_refused);
+        if (!err)
+            err = cli_list_ring(cli);
+    }
+    if (err)
+        return cli_exit_of(err);
+    int status = CLI_DONE;
+    if (cli->is_json)
+        status = report_json(cli, &result);
+    else
+        printf("%u read: %u new, %u changed, %u unchanged, %u rejected\n", result.considered, result.imported,
+               result.changed, result.unchanged, result.rejected);
+    return status ? status : is_refused || result.rejected ? CLI_REFUSED : CLI_DONE;
+}
+
+static int run(struct cli *cli, int argc, char **argv)
+{
+    enum err err = cli_open_account(cli, NULL);
+    if (!err)
+        err = cli_open_ring(cli, false);
+    if (err)
+        return cli_exit_of(err);
+    int status = argc == 0 ? import_one(cli, NULL) : CLI_DONE;
+    for (int i = 0; i < argc; i++) {
+        const int one = import_one(cli, argv[i]);
+        status = one > status ? one : status;
+    }
+    return status;
+}
+
+const struct cli_command cli_key_import = {
+    .name = "key import",
+    .operands = "[FILE...]",
+    .summary = "takes keys into the key ring; --certify confirms whose they are",
+    .text = "Imports keys (binary or ASCII armour) from files or standard input. A key of somebody else is unverified\n"
+            "until you have compared its fingerprint with its owner and say so with --certify: then it is signed with\n"
+            "your own key, for this machine alone. The secret key that you bring along is yours only if you say so.",
+    .example = "privyseal key import --certify bob.asc",
+    .options = options,
+    .run = run};

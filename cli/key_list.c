@@ -1,0 +1,71 @@
+#include "cli/key.h"
+#include "cli/table.h"
+
+#include <string.h>
+
+static bool is_wanted(const struct keyring_entry *entry, int argc, char **argv)
+{
+    for (int i = 0; i < argc; i++)
+        if (span_find_case(span_of(entry->user_id), 0, span_of(argv[i])) != SIZE_MAX ||
+            span_find_case(span_of(entry->address), 0, span_of(argv[i])) != SIZE_MAX ||
+            span_find_case(span_of(entry->fingerprint), 0, span_of(argv[i])) != SIZE_MAX)
+            return true;
+    return argc == 0;
+}
+
+static int print_json(const struct cli *cli, int argc, char **argv)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < keyring_len(cli->keyring); i++) {
+        const struct keyring_entry *entry = keyring_at(cli->keyring, i);
+        if (is_wanted(entry, argc, argv) && json_array_append_new(list, key_json(entry))) {
+            json_decref(list);
+            return cli_fail(cli, ERR_MEMORY, "listing");
+        }
+    }
+    return cli_print_json(list);
+}
+
+static int print_table(const struct cli *cli, int argc, char **argv)
+{
+    static const char *const heads[] = {"ADDRESS", "TRUST", "STATE", "ALGORITHM", "EXPIRES", "FINGERPRINT", NULL};
+    struct table *table;
+    enum err err = table_new(heads, 6, &table);
+    for (size_t i = 0; !err && i < keyring_len(cli->keyring); i++) {
+        const struct keyring_entry *entry = keyring_at(cli->keyring, i);
+        char expires[CLI_DATE_SIZE];
+        cli_date(entry->expires, expires);
+        const char *const cells[] = {entry->address[0] ? entry->address : entry->user_id,
+                                     keyring_trust_name(entry->trust),
+                                     key_state(entry),
+                                     entry->algorithm,
+                                     expires,
+                                     entry->fingerprint};
+        if (is_wanted(entry, argc, argv))
+            err = table_add(table, cells);
+    }
+    if (!err)
+        table_print(table);
+    table_free(&table);
+    return err ? cli_fail(cli, err, "listing") : CLI_DONE;
+}
+
+static int run(struct cli *cli, int argc, char **argv)
+{
+    enum err err = cli_open_account(cli, NULL);
+    if (!err)
+        err = cli_open_ring(cli, false);
+    if (err)
+        return cli_exit_of(err);
+    return cli->is_json ? print_json(cli, argc, argv) : print_table(cli, argc, argv);
+}
+
+const struct cli_command cli_key_list = {
+    .name = "key list",
+    .operands = "[TEXT...]",
+    .summary = "lists the keys: address, trust, state, expiry",
+    .text = "Lists the keys of the account's key ring, one line for each address that a key carries; with TEXT, those\n"
+            "whose address, name or fingerprint holds it. TRUST says how far the key is trusted for that address:\n"
+            "own, pinned, full, marginal, found, seen, unverified or never.",
+    .example = "privyseal key list example.org",
+    .run = run};

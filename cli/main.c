@@ -1,0 +1,110 @@
+/*
+ * privyseal COMMAND: finds the command by its words, reads its options, runs it.
+ */
+#include "cli/cli.h"
+
+#include "base/sandbox.h"
+#include "proxy/keeper.h"
+
+#include <locale.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct cli_command *const commands[] = {&cli_serve,    &cli_check,    &cli_key_make,   &cli_key_import,
+                                                     &cli_key_list, &cli_key_show, &cli_key_export, &cli_key_delete,
+                                                     &cli_why,      &cli_seal,     &cli_open,       &cli_certificate};
+#define COMMANDS_LEN (sizeof commands / sizeof *commands)
+
+static void print_overview(FILE *out)
+{
+    fprintf(out, "privyseal signs and encrypts the mail that passes through it.\n\n"
+                 "Usage: privyseal COMMAND [OPTION]...\n\nCommands:\n");
+    for (size_t i = 0; i < COMMANDS_LEN; i++)
+        fprintf(out, "  %-13s %s\n", commands[i]->name, commands[i]->summary);
+    fprintf(out, "\n`privyseal COMMAND --help` explains a command.\n");
+}
+
+/* How many words of the command line name the command; 0 if they do not. */
+static int words_matching(const struct cli_command *command, int argc, char **argv)
+{
+    struct span rest = span_of(command->name), word;
+    int count = 0;
+    while (span_take_until(&rest, ' ', &word)) {
+        if (count >= argc || !span_is_equal(span_of(argv[count]), word))
+            return 0;
+        count++;
+    }
+    return count;
+}
+
+static const struct cli_command *find_command(int argc, char **argv, int *words_out)
+{
+    for (size_t i = 0; i < COMMANDS_LEN; i++)
+        if ((*words_out = words_matching(commands[i], argc, argv)) > 0)
+            return commands[i];
+    return NULL;
+}
+
+static int unknown_command(int argc, char **argv)
+{
+    static const char prefix[] = "key ";
+    if (argc > 0 && strcmp(argv[0], "key") == 0) {
+        fprintf(stderr, "privyseal key: expected one of");
+        for (size_t i = 0; i < COMMANDS_LEN; i++)
+            if (strncmp(commands[i]->name, prefix, sizeof prefix - 1) == 0)
+                fprintf(stderr, " %s", commands[i]->name + sizeof prefix - 1);
+        fprintf(stderr, "; see `privyseal --help`\n");
+    } else if (argc > 0) {
+        fprintf(stderr, "privyseal: there is no command \"%s\"; see `privyseal --help`\n", argv[0]);
+    } else {
+        print_overview(stderr);
+    }
+    return CLI_USAGE;
+}
+
+static int run(const struct cli_command *command, int argc, char **argv)
+{
+    struct cli cli = {.command = command};
+    bool is_over;
+    int status = cli_options_read(&cli, &argc, &argv, &is_over);
+    if (status == CLI_DONE && !is_over)
+        status = command->run(&cli, argc, argv);
+    cli_close(&cli);
+    if (fflush(stdout) && status == CLI_DONE)
+        status = CLI_FAILED;
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    argc--;
+    argv++;
+    if (argc == 1 && strcmp(argv[0], PROXY_KEEPER_COMMAND) == 0)
+        return proxy_keeper_main();
+    sandbox_no_dumps();
+    setlocale(LC_CTYPE, "");
+    signal(SIGPIPE, SIG_IGN);
+    log_init("privyseal", LOG_LEVEL_WARNING);
+    const bool wants_help = argc > 0 && strcmp(argv[0], "help") == 0;
+    if (wants_help) {
+        argc--;
+        argv++;
+    }
+    if ((wants_help && argc == 0) || (argc > 0 && strcmp(argv[0], "--help") == 0)) {
+        print_overview(stdout);
+        return CLI_DONE;
+    }
+    int words = 0;
+    const bool wants_version = argc > 0 && strcmp(argv[0], "--version") == 0;
+    const struct cli_command *command = wants_version ? &cli_serve : find_command(argc, argv, &words);
+    if (!command)
+        return unknown_command(argc, argv);
+    if (wants_help) {
+        cli_help(command);
+        return CLI_DONE;
+    }
+    /* getopt takes the word before the first option for the program's name. */
+    const int skip = wants_version ? -1 : words - 1;
+    return run(command, argc - skip, argv + skip);
+}

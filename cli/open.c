@@ -1,0 +1,102 @@
+/*
+ * privyseal open: a message from standard input, as a mail program would see it.
+ */
+#include "cli/cli.h"
+
+#include "base/clock.h"
+#include "crypto/open.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#define OPEN_LAYERS_MAX 8
+
+static bool is_report;
+
+static const struct cli_option options[] = {{"report", NULL, "print only the verdict", &is_report, NULL, NULL},
+                                            {NULL, NULL, NULL, NULL, NULL, NULL}};
+
+static json_t *verdict_json(const struct crypto_opened *opened)
+{
+    const struct crypto_verdict *verdict = &opened->verdict;
+    char at[CLOCK_TEXT_SIZE];
+    clock_format(verdict->at, at);
+    const bool is_signed = verdict->signature != CRYPTO_SIG_NONE;
+    return json_pack("{s:s, s:s, s:s, s:s*, s:s*, s:s*, s:s, s:s*}", "signature",
+                     crypto_signature_name(verdict->signature), "encryption",
+                     crypto_encryption_name(verdict->encryption), "integrity", verdict->has_integrity ? "ok" : "none",
+                     "signer", verdict->signer[0] ? verdict->signer : NULL, "fingerprint",
+                     verdict->fingerprint[0] ? verdict->fingerprint : NULL, "trust",
+                     is_signed ? keyring_trust_name(verdict->trust) : NULL, "at", at, "reason",
+                     opened->reason[0] ? opened->reason : NULL);
+}
+
+/* The verdict goes to standard output if that is all that was asked for, else beside the view to standard error. */
+static int print_verdict(const struct cli *cli, const struct crypto_opened *opened)
+{
+    FILE *out = is_report ? stdout : stderr;
+    if (cli->is_json) {
+        json_t *json = verdict_json(opened);
+        const bool is_done = json && !json_dumpf(json, out, JSON_INDENT(2) | JSON_SORT_KEYS) && fputc('\n', out) != EOF;
+        json_decref(json);
+        return is_done ? CLI_DONE : CLI_FAILED;
+    }
+    struct buf text;
+    buf_init(&text, 4096);
+    enum err err = crypto_verdict_format(&opened->verdict, &text);
+    if (!err)
+        fprintf(out, "%s%s%s\n", text.data, opened->reason[0] ? "\n" : "", opened->reason);
+    buf_fini(&text);
+    return err ? cli_fail(cli, err, "writing the verdict") : CLI_DONE;
+}
+
+static int open_message(struct cli *cli, struct span message)
+{
+    const struct crypto_open_options how = {.keyring = cli->keyring,
+                                            .least = KEYRING_FOUND,
+                                            .output_max = cli->config->message_max * 2,
+                                            .layers_max = OPEN_LAYERS_MAX,
+                                            .authserv_id = cli->config->host_name};
+    struct crypto_opened opened = {.is_changed = false};
+    struct buf view;
+    buf_init_secret(&view, cli->config->message_max * 2 + 65536);
+    enum err err = crypto_open(cli->gpg, &how, message, &view, &opened);
+    int status = err ? cli_fail(cli, err, "opening the message") : CLI_DONE;
+    if (!err && !is_report && (err = cli_write(STDOUT_FILENO, buf_span(&view))))
+        status = cli_fail(cli, err, "writing the message");
+    buf_fini(&view);
+    if (status == CLI_DONE)
+        status = print_verdict(cli, &opened);
+    if (status == CLI_DONE && opened.verdict.signature != CRYPTO_SIG_GOOD)
+        status = CLI_REFUSED;
+    return status;
+}
+
+static int run(struct cli *cli, int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    enum err err = cli_open_account(cli, NULL);
+    if (err)
+        return cli_exit_of(err);
+    struct buf message;
+    buf_init_secret(&message, cli->config->message_max);
+    err = cli_read_message(cli, &message);
+    int status = err ? cli_fail(cli, err, "reading the message") : CLI_DONE;
+    if (!err) {
+        err = cli_open_ring(cli, true);
+        status = err ? cli_exit_of(err) : open_message(cli, buf_span(&message));
+    }
+    buf_fini(&message);
+    return status;
+}
+
+const struct cli_command cli_open = {
+    .name = "open",
+    .summary = "decrypts and verifies a message from standard input",
+    .text = "Reads a message from standard input and writes it to standard output as a mail program behind the proxy\n"
+            "would see it, with its verdict in the header. Exits 1 unless the signature is good. With --report only\n"
+            "the verdict is printed. With --at, keys and signatures are judged as of that time.",
+    .example = "privyseal open --report < message.eml",
+    .options = options,
+    .run = run};

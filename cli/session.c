@@ -1,0 +1,127 @@
+/*
+ * Configuration, account and key ring of a command, opened in this order and closed together.
+ */
+#include "cli/cli.h"
+
+#include "base/clock.h"
+#include "proxy/state.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum err cli_open_config(struct cli *cli)
+{
+    if (cli->config)
+        return ERR_OK;
+    enum err err = config_read(cli->config_file, &cli->config);
+    if (err == ERR_NOT_FOUND) {
+        fprintf(stderr,
+                "privyseal %s: there is no configuration %s; expected ~/.config/privyseal/privyseal.conf or "
+                "/etc/privyseal/privyseal.conf, or --config FILE\n",
+                cli->command->name, cli->config_file ? cli->config_file : "yet");
+        return ERR_CONFIG;
+    }
+    /* What is wrong in the file has been said by config_read. */
+    return err == ERR_CONFIG ? ERR_CONFIG : err ? (cli_fail(cli, err, "reading the configuration"), err) : ERR_OK;
+}
+
+static void say_accounts(const struct cli *cli, const char *what, const char *name)
+{
+    fprintf(stderr, "privyseal %s: %s%s; expected --account with one of", cli->command->name, what, name);
+    for (size_t i = 0; i < cli->config->accounts_len; i++)
+        fprintf(stderr, " %s", cli->config->accounts[i].address);
+    fputc('\n', stderr);
+}
+
+enum err cli_open_account(struct cli *cli, const char *address)
+{
+    enum err err = cli_open_config(cli);
+    if (err)
+        return err;
+    char normal[MIME_ADDR_SIZE];
+    if (cli->account_name) {
+        if (!mime_addr_normalise(span_of(cli->account_name), normal))
+            cli->account = config_account_of_address(cli->config, normal);
+        if (!cli->account)
+            say_accounts(cli, "there is no account ", cli->account_name);
+    } else {
+        if (address && !mime_addr_normalise(span_of(address), normal))
+            cli->account = config_account_of_address(cli->config, normal);
+        if (!cli->account && cli->config->accounts_len == 1)
+            cli->account = &cli->config->accounts[0];
+        if (!cli->account)
+            say_accounts(cli, "there are several accounts", "");
+    }
+    return cli->account ? ERR_OK : ERR_USAGE;
+}
+
+enum err cli_list_ring(struct cli *cli)
+{
+    keyring_free(&cli->keyring);
+    /* A person's own home is brought up to date by the person's own gpg. */
+    enum err err = cli->account->is_own_home || cli->copy[0] ? keyring_gpg_check_trust(cli->gpg) : ERR_OK;
+    if (!err)
+        err = keyring_new(&cli->keyring);
+    if (!err)
+        err = keyring_gpg_list(cli->gpg, cli->keyring);
+    if (err)
+        (void)cli_fail(cli, err, "listing the keys in %s", cli->account->gnupghome);
+    return err;
+}
+
+enum err cli_open_ring(struct cli *cli, bool is_as_of)
+{
+    char wrapper[CONFIG_PATH_SIZE], faked[CONFIG_PATH_SIZE];
+    const char *home = cli->account->gnupghome, *engine = wrapper;
+    enum err err = keyring_gpg_wrapper(wrapper, sizeof wrapper);
+    if (err) {
+        (void)cli_fail(cli, err, "looking for privyseal-gpg");
+        return err;
+    }
+    err = proxy_state_prepare_account(cli->config, cli->account);
+    if (!err && is_as_of && clock_is_fixed()) {
+        err = cli_copy_home(home, wrapper, clock_now(), cli->copy, faked);
+        home = cli->copy;
+        engine = faked;
+    }
+    if (!err)
+        err = keyring_gpg_agent_start(home, NULL, &cli->agent);
+    if (!err)
+        err = keyring_gpg_open(home, engine, &cli->gpg);
+    if (err) {
+        (void)cli_fail(cli, err, "opening the key ring in %s", home);
+        return err;
+    }
+    return cli_list_ring(cli);
+}
+
+void cli_close_ring(struct cli *cli)
+{
+    keyring_free(&cli->keyring);
+    keyring_gpg_close(&cli->gpg);
+    if (cli->agent > 0) {
+        kill(cli->agent, SIGTERM);
+        (void)waitpid(cli->agent, NULL, 0);
+        cli->agent = 0;
+    }
+    if (cli->copy[0])
+        cli_remove_home(cli->copy);
+    cli->copy[0] = '\0';
+}
+
+void cli_close(struct cli *cli)
+{
+    cli_close_ring(cli);
+    config_free(&cli->config);
+}
+
+const struct keyring_entry *cli_own_key(const struct cli *cli, const char *address)
+{
+    const struct keyring_want want = {
+        .purpose = KEYRING_SIGN, .formats = KEYRING_OPENPGP, .least = KEYRING_OWN, .now = clock_now()};
+    enum keyring_reason reason;
+    return keyring_choose(cli->keyring, address, &want, &reason);
+}

@@ -1,0 +1,162 @@
+#include "cli/cli.h"
+#include "cli/key.h"
+#include "cli/table.h"
+
+#include "base/clock.h"
+#include "policy/plan.h"
+
+#include <string.h>
+
+static const char *from;
+
+static const struct cli_option options[] = {
+    {"from", "ADDRESS", "as if sent from this address; default: the account's", NULL, &from, NULL},
+    {NULL, NULL, NULL, NULL, NULL, NULL}};
+
+struct answer {
+    const char *address;
+    struct policy_choice choice;
+    enum err err; /* of the plan */
+    enum plan_action action;
+    char signer[KEYRING_FPR_SIZE];
+    char detail[POLICY_DETAIL_SIZE];
+};
+
+static void find_answer(const struct cli *cli, const char *sender, struct answer *answer)
+{
+    const struct policy_recipient recipient = {answer->address, true};
+    const struct policy_message message = {.recipients = &recipient,
+                                           .recipients_len = 1,
+                                           .from = sender,
+                                           .own = (const char *const *)cli->account->addresses,
+                                           .own_len = cli->account->addresses_len,
+                                           .now = clock_now(),
+                                           .groups_max = cli->config->groups_max};
+    struct policy_plan plan;
+    policy_choose(&cli->config->policy, cli->keyring, answer->address, message.now, &answer->choice);
+    answer->err = policy_plan_make(&cli->config->policy, cli->keyring, &message, &plan, answer->detail);
+    if (!answer->err) {
+        answer->action = plan.groups[0].action;
+        memcpy(answer->signer, plan.groups[0].signer, sizeof answer->signer);
+    }
+    policy_plan_fini(&plan);
+}
+
+static const char *outcome(const struct answer *answer)
+{
+    switch (answer->action) {
+    case PLAN_PLAIN:
+        return "leaves in clear, unsigned";
+    case PLAN_SIGN:
+        return "leaves signed, not encrypted";
+    case PLAN_ENCRYPT:
+        return "leaves encrypted, unsigned";
+    case PLAN_SIGN_ENCRYPT:
+        return "leaves signed and encrypted";
+    case PLAN_PASS:
+        return "leaves as it is";
+    case PLAN_REFUSE:
+        break;
+    }
+    return "is refused";
+}
+
+/* Why a copy that could have been encrypted is not. */
+static const char *missing_key(const struct answer *answer)
+{
+    if (!answer->choice.has_candidate)
+        return "none; import one with `privyseal key import`";
+    return keyring_reason_text(answer->choice.reason);
+}
+
+static int print_json(const struct answer *answer)
+{
+    const struct policy_choice *choice = &answer->choice;
+    json_t *key = choice->key ? key_json(choice->key) : json_null();
+    return cli_print_json(json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s*, s:s*, s:s}", "address", answer->address, "rule",
+        choice->rule->name ? choice->rule->name : "", "encrypt", policy_encrypt_name(choice->rule->encrypt), "sign",
+        policy_sign_name(choice->rule->sign), "trust", keyring_trust_name(policy_least_trust(choice->rule)), "action",
+        plan_action_name(answer->action), "result", answer->err ? err_name(answer->err) : "ok", "key", key, "reason",
+        choice->key ? NULL : missing_key(answer), "detail", answer->detail[0] ? answer->detail : NULL, "signer",
+        answer->signer));
+}
+
+static enum err add_line(struct table *table, const char *name, const char *value)
+{
+    const char *const cells[] = {name, value};
+    return table_add(table, cells);
+}
+
+static enum err add_key(struct table *table, const struct answer *answer)
+{
+    const struct keyring_entry *key = answer->choice.key;
+    if (!key)
+        return add_line(table, "key", missing_key(answer));
+    char grouped[KEY_GROUPED_SIZE];
+    key_group(key->fingerprint, grouped);
+    enum err err = add_line(table, "key", grouped);
+    if (!err)
+        err = add_line(table, "user ID", key->user_id);
+    if (!err)
+        err = add_line(table, "source", "the account's GnuPG key ring");
+    return err ? err : add_line(table, "trust", keyring_trust_name(key->trust));
+}
+
+static int print_table(const struct cli *cli, const struct answer *answer)
+{
+    const struct policy_rule *rule = answer->choice.rule;
+    struct table *table;
+    enum err err = table_new(NULL, 2, &table);
+    if (!err)
+        err = add_line(table, "mail for", answer->address);
+    if (!err)
+        err = add_line(table, "rule", rule->name ? rule->name : "");
+    if (!err)
+        err = add_line(table, "encrypt", policy_encrypt_name(rule->encrypt));
+    if (!err)
+        err = add_line(table, "sign", policy_sign_name(rule->sign));
+    if (!err)
+        err = add_line(table, "least trust", keyring_trust_name(policy_least_trust(rule)));
+    if (!err)
+        err = add_key(table, answer);
+    if (!err && answer->signer[0])
+        err = add_line(table, "signed by", answer->signer);
+    if (!err)
+        err = add_line(table, "result", outcome(answer));
+    if (!err && answer->detail[0])
+        err = add_line(table, "because", answer->detail);
+    if (!err)
+        table_print(table);
+    table_free(&table);
+    return err ? cli_fail(cli, err, "explaining") : CLI_DONE;
+}
+
+static int run(struct cli *cli, int argc, char **argv)
+{
+    char address[MIME_ADDR_SIZE], sender[MIME_ADDR_SIZE];
+    if (argc != 1 || mime_addr_normalise(span_of(argv[0]), address))
+        return cli_usage(cli, "expected one address");
+    if (from && mime_addr_normalise(span_of(from), sender))
+        return cli_usage(cli, "--from %s is no address", from);
+    enum err err = cli_open_account(cli, from);
+    if (!err)
+        err = cli_open_ring(cli, false);
+    if (err)
+        return cli_exit_of(err);
+    struct answer answer = {.address = address};
+    find_answer(cli, from ? sender : cli->account->address, &answer);
+    const int status = cli->is_json ? print_json(&answer) : print_table(cli, &answer);
+    return status ? status : answer.err ? CLI_REFUSED : CLI_DONE;
+}
+
+const struct cli_command cli_why = {
+    .name = "why",
+    .operands = "ADDRESS",
+    .summary = "tells what would happen to mail for an address, and why",
+    .text =
+        "Tells what would happen to mail for ADDRESS: which rule decides, which key would be used and how far it is\n"
+        "trusted, or why the mail would be refused and what to do. Exits 1 if it would be refused.",
+    .example = "privyseal why bob@example.org",
+    .options = options,
+    .run = run};
