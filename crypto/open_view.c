@@ -152,17 +152,17 @@ enum err crypto_view_add_body(const struct mime_part *part, struct span bytes, b
     size_t at = part->body_at, from, to;
     enum err result = ERR_OK;
 
-    /* Signed parts and enclosed messages inside keep every byte: only multiparts that are neither are entered. */
-    for (const struct mime_part *inner = part; is_payload && result == ERR_OK && inner != NULL;) {
-        bool is_opaque = mime_part_is(inner, "multipart", "signed") || inner->kind == MIME_MESSAGE;
+    for (const struct mime_part *inner = part; is_payload && result == ERR_OK && inner != NULL;
+         inner = mime_part_after(inner)) {
+        bool is_left_out = inner != part && inner->header_at < at;
 
-        if (!is_opaque && inner->header_at >= (inner == part ? 0 : at) && find_legacy(inner, bytes, &from, &to)) {
+        /* Signed parts and enclosed messages keep every byte, and so does what comes after one. */
+        if (mime_part_is(inner, "multipart", "signed") || inner->kind == MIME_MESSAGE)
+            break;
+        if (!is_left_out && find_legacy(inner, bytes, &from, &to)) {
             result = crypto_view_add_clean(span_slice(bytes, at, from), out);
             at = to;
         }
-        if (is_opaque)
-            break;
-        inner = mime_part_after(inner);
     }
     return result == ERR_OK ? crypto_view_add_clean(span_slice(bytes, at, part->body_end), out) : result;
 }
