@@ -118,7 +118,7 @@ static void plan_part(struct transfer *transfer, const struct mime_part *part, s
         plan.must_encode = true;
         flags = 0;
     }
-    plan.needs_label = (flags & FLAGS_7BIT) != 0 || (plan.is_opaque && !plan.must_encode && is_label(part->encoding));
+    plan.needs_label = (flags & FLAGS_7BIT) != 0 || (is_untouchable(part) && is_label(part->encoding));
     transfer->flags |= flags;
     transfer->plans[transfer->len++] = plan;
 }
@@ -280,8 +280,8 @@ static enum err write_part(struct transfer *transfer, const struct plan *plan, b
     buf_init(&encoded, body.len > SIZE_MAX / 8 ? SIZE_MAX : body.len * 4 + 16);
     if (plan->must_encode)
         err = encode_leaf(part, body, &encoded, &encoding);
-    else if (!plan->is_opaque && is_label(encoding) && !plan->needs_label)
-        encoding = MIME_7BIT;
+    else if (is_label(encoding) && !plan->needs_label)
+        encoding = MIME_7BIT; /* a relay that converts what is called 8bit would break the signature over it */
     if (err == ERR_OK && has_header) {
         err = mime_pieces_borrow(transfer->pieces, span_slice(transfer->message, *at, part->header_at));
         if (err == ERR_OK)

@@ -2,8 +2,8 @@
  * Making an entity fit to be signed or sent: 7bit-safe where it must be (RFC 3156 §3 and §5, RFC 6152).
  *
  * Only leaves that need it are encoded anew (text as quoted-printable, all else as base64) with their
- * Content-Transfer-Encoding field replaced; every other byte is borrowed from the source. Containers lose a
- * Content-Transfer-Encoding of 8bit or binary when nothing in them needs it any more. multipart/signed,
+ * Content-Transfer-Encoding field replaced; every other byte is borrowed from the source. Leaves and containers
+ * lose a Content-Transfer-Encoding of 8bit or binary when nothing in them needs it any more. multipart/signed,
  * multipart/encrypted and leaves that are already encoded are never touched; what remains 8bit because of them is
  * reported.
  */

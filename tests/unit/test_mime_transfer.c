@@ -126,7 +126,6 @@ static void test_clean_messages_are_untouched(void **state)
         "",
         "Subject: x\r\n\r\n",
         "Subject: x\r\n\r\nhello\r\n",
-        "Content-Transfer-Encoding: 8bit\r\n\r\nhello\r\n",
         "Content-Transfer-Encoding: x-odd\r\n\r\nhello\r\n",
         MIXED "\r\npreamble\r\n--b\r\n\r\none\r\n--b\r\nContent-Type: text/html\r\n\r\ntwo\r\n--b--\r\nepilogue\r\n",
         MIXED "\r\n--b\r\n\r\nunclosed",
@@ -286,15 +285,15 @@ static void test_enclosed_messages(void **state)
 {
     (void)state;
     expect(MIXED "\r\n" FORWARD "Subject: y\r\nMIME-Version: 1.0\r\nContent-Transfer-Encoding: 8bit\r\n\r\nlondon "
-                                "oxford z\xC3\xBC\r\n--b--\r\n",
+                 "oxford z\xC3\xBC\r\n--b--\r\n",
            MIME_SAFE_7BIT,
            MIXED "\r\n" FORWARDED "Subject: y\r\nMIME-Version: 1.0\r\nContent-Transfer-Encoding: "
-                                  "quoted-printable\r\n\r\nlondon oxford z=C3=BC\r\n--b--\r\n",
+                 "quoted-printable\r\n\r\nlondon oxford z=C3=BC\r\n--b--\r\n",
            MIME_7BIT, 0);
     /* No MIME yet: its label would count for nothing. */
     expect(MIXED "\r\n" FORWARD "Subject: y\r\n\r\nlondon oxford z\xC3\xBC\r\n--b--\r\n", MIME_SAFE_7BIT,
            MIXED "\r\n" FORWARDED "Subject: y\r\nMIME-Version: 1.0\r\nContent-Transfer-Encoding: "
-                                  "quoted-printable\r\n\r\nlondon oxford z=C3=BC\r\n--b--\r\n",
+                 "quoted-printable\r\n\r\nlondon oxford z=C3=BC\r\n--b--\r\n",
            MIME_7BIT, 0);
 }
 
@@ -345,9 +344,21 @@ static void test_headers_and_what_is_between_parts_are_reported(void **state)
 static void test_containers_keep_a_label_that_is_needed(void **state)
 {
     (void)state;
-    expect_untouched(
-        MIXED "Content-Transfer-Encoding: 8bit\r\n\r\n--b\r\nContent-Transfer-Encoding: 8bit\r\n\r\nx\r\n--b--\r\n",
-        MIME_SAFE_7BIT, 0);
+    expect_untouched(MIXED
+                     "Content-Transfer-Encoding: 8bit\r\n\r\n--b\r\nContent-Type: multipart/signed; boundary=c\r\n"
+                     "Content-Transfer-Encoding: 8bit\r\n\r\n--c\r\n\r\nx\r\n--c--\r\n--b--\r\n",
+                     MIME_SAFE_7BIT, 0);
+}
+
+/* A relay that goes by the label would encode such a leaf and break the signature over it. */
+static void test_a_label_that_claims_too_much_goes(void **state)
+{
+    (void)state;
+    expect("Content-Transfer-Encoding: 8bit\r\n\r\nhello\r\n", MIME_SAFE_SIGN,
+           "Content-Transfer-Encoding: 7bit\r\n\r\nhello\r\n", MIME_7BIT, 0);
+    expect(MIXED
+           "Content-Transfer-Encoding: 8bit\r\n\r\n--b\r\nContent-Transfer-Encoding: binary\r\n\r\nx\r\n--b--\r\n",
+           MIME_SAFE_7BIT, MIXED "Content-Transfer-Encoding: 7bit\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n", MIME_7BIT, 0);
 }
 
 /* Soft line breaks must not move text to where it is a delimiter. */
@@ -424,6 +435,7 @@ int main(void)
         cmocka_unit_test(test_composite_types_are_not_encoded),
         cmocka_unit_test(test_headers_and_what_is_between_parts_are_reported),
         cmocka_unit_test(test_containers_keep_a_label_that_is_needed),
+        cmocka_unit_test(test_a_label_that_claims_too_much_goes),
         cmocka_unit_test(test_no_boundary_is_made),
         cmocka_unit_test(test_part_of_a_message),
         cmocka_unit_test(test_boundaries),
