@@ -305,8 +305,11 @@ class Proxy:
             self.process = None
             raise AssertionError("privyseal had ended with %d:\n%s" % (code, self.log()))
 
+    def certificate(self):
+        return os.path.join(self.state, "tls", "certificate.pem")
+
     def tls_context(self):
-        return ssl.create_default_context(cafile=os.path.join(self.state, "tls", "certificate.pem"))
+        return ssl.create_default_context(cafile=self.certificate())
 
     def client(self, login=True, tls=False, timeout=60):
         """An smtplib session."""
