@@ -1,16 +1,11 @@
 /*
  * One SMTP server session over a socket pair, with an owner that answers by script and writes down what it was told.
- * For test_smtp_server*.c. Everything runs in one thread: session_run turns the loop until nothing moves any more.
+ * For test_smtp_server*.c.
  */
 #ifndef TESTS_SMTP_SESSION_H
 #define TESTS_SMTP_SESSION_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "peer.h"
 
 #include "base/memfd.h"
 #include "smtp/server.h"
@@ -24,17 +19,15 @@
 struct session {
     struct event_base *base;
     struct smtp_server *server;
-    int fd;                /* the client's end; -1 when closed */
+    struct peer peer;      /* the client's end */
     bool is_deferring;     /* the owner does not answer; the test does */
     bool frees_in_handler; /* smtp_server_free from within on_mail */
     int mail_code, rcpt_code, message_code;
     struct smtp_features features;
     struct smtp_server_options options;
-    struct buf told;     /* what the owner was told: "hello;mail a@b;" */
-    struct buf received; /* what the client has read and not yet been compared */
+    struct buf told; /* what the owner was told: "hello;mail a@b;" */
     struct buf message;
     struct smtp_mail mail;
-    bool is_eof;
 };
 
 static inline void session_note(struct session *session, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -150,8 +143,9 @@ static const struct smtp_server_handlers session_handlers = {.on_hello = session
 /* Everything offered, in clear, small limits; a test changes what it wants before session_start. */
 static inline void session_init(struct session *session)
 {
-    *session = (struct session){.fd = -1, .mail_code = 250, .rcpt_code = 250, .message_code = 250};
+    *session = (struct session){.mail_code = 250, .rcpt_code = 250, .message_code = 250};
     session->base = event_base_new();
+    peer_init(&session->peer, session->base);
     session->features = (struct smtp_features){.flags = SMTP_HAS_PIPELINING | SMTP_HAS_8BITMIME | SMTP_HAS_ENHANCED |
                                                         SMTP_HAS_CHUNKING | SMTP_HAS_STARTTLS | SMTP_HAS_AUTH |
                                                         SMTP_HAS_DSN | SMTP_HAS_SMTPUTF8 | SMTP_HAS_SIZE,
@@ -165,60 +159,26 @@ static inline void session_init(struct session *session)
                                                     .recipients_max = 3,
                                                     .message_max = 2000};
     buf_init(&session->told, 1 << 20);
-    buf_init(&session->received, 1 << 20);
     buf_init(&session->message, 1 << 20);
-}
-
-/* Turns the loop until neither side has anything to do. */
-static inline void session_run(struct session *session)
-{
-    char bytes[4096];
-    for (int quiet = 0; quiet < 4; quiet++) {
-        event_base_loop(session->base, EVLOOP_NONBLOCK);
-        ssize_t got = session->fd < 0 || session->is_eof ? -1 : recv(session->fd, bytes, sizeof bytes, MSG_DONTWAIT);
-        session->is_eof = session->is_eof || got == 0;
-        if (got > 0) {
-            assert_int_equal(buf_add(&session->received, bytes, (size_t)got), ERR_OK);
-            quiet = 0;
-        }
-    }
-}
-
-static inline void session_send(struct session *session, struct span bytes)
-{
-    while (bytes.len > 0) {
-        ssize_t sent = send(session->fd, bytes.ptr, bytes.len, MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (sent > 0)
-            bytes = span_skip(bytes, (size_t)sent);
-        session_run(session);
-    }
-}
-
-/* All that was received since the last time is `replies`. */
-static inline void session_expect(struct session *session, const char *replies)
-{
-    session_run(session);
-    assert_string_equal(session->received.data, replies);
-    buf_clear(&session->received);
 }
 
 static inline void session_talk(struct session *session, const char *commands, const char *replies)
 {
-    session_send(session, span_of(commands));
-    session_expect(session, replies);
+    peer_send(&session->peer, span_of(commands));
+    peer_expect(&session->peer, replies);
 }
 
 /* The replies begin with this code, and are one reply. */
 static inline void session_talk_code(struct session *session, const char *commands, int code)
 {
     char expected[8];
-    session_send(session, span_of(commands));
-    session_run(session);
+    peer_send(&session->peer, span_of(commands));
+    peer_run(&session->peer);
     snprintf(expected, sizeof expected, "%d", code);
-    if (strncmp(session->received.data, expected, 3) != 0)
-        print_error("after %s: %s", commands, session->received.data);
-    assert_memory_equal(session->received.data, expected, 3);
-    buf_clear(&session->received);
+    if (strncmp(session->peer.received.data, expected, 3) != 0)
+        print_error("after %s: %s", commands, session->peer.received.data);
+    assert_memory_equal(session->peer.received.data, expected, 3);
+    buf_clear(&session->peer.received);
 }
 
 static inline void session_expect_told(struct session *session, const char *told)
@@ -232,14 +192,14 @@ static inline void session_connect(struct session *session)
 {
     int ends[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), 0);
-    session->fd = ends[1];
+    session->peer.fd = ends[1];
     assert_int_equal(smtp_server_new(&session->options, ends[0], &session->server), ERR_OK);
 }
 
 static inline void session_start(struct session *session)
 {
     session_connect(session);
-    session_expect(session, "220 here ESMTP privyseal\r\n");
+    peer_expect(&session->peer, "220 here ESMTP privyseal\r\n");
 }
 
 static inline void session_login(struct session *session)
@@ -253,11 +213,10 @@ static inline void session_login(struct session *session)
 static inline void session_fini(struct session *session)
 {
     smtp_server_free(&session->server);
-    if (session->fd >= 0)
-        close(session->fd);
-    session_run(session);
+    peer_close(&session->peer);
+    peer_run(&session->peer);
+    peer_fini(&session->peer);
     buf_fini(&session->told);
-    buf_fini(&session->received);
     buf_fini(&session->message);
     event_base_free(session->base);
 }

@@ -13,7 +13,7 @@ static void test_greets_and_offers(void **state)
     session_talk(&session, "HELO me\r\n", "250 here\r\n");
     session_talk(&session, "quit\r\n", "221 2.0.0 Goodbye\r\n");
     session_expect_told(&session, "hello;hello;close end;");
-    assert_true(session.is_eof);
+    assert_true(session.peer.is_eof);
     session_fini(&session);
 }
 
@@ -114,8 +114,8 @@ static void test_auth(void **state)
     assert_true(smtp_server_is_authenticated(session.server));
     session_talk_code(&session, "AUTH PLAIN Z29vZA==\r\n", 503);
     /* Not offered any more either. */
-    session_send(&session, SPAN_LIT("EHLO me\r\n"));
-    assert_null(strstr(session.received.data, "AUTH"));
+    peer_send(&session.peer, SPAN_LIT("EHLO me\r\n"));
+    assert_null(strstr(session.peer.received.data, "AUTH"));
     session_fini(&session);
 }
 
@@ -126,9 +126,9 @@ static void test_auth_needs_tls(void **state)
     session_init(&session);
     session.options.may_auth_in_clear = false;
     session_start(&session);
-    session_send(&session, SPAN_LIT("EHLO me\r\n"));
-    assert_null(strstr(session.received.data, "AUTH"));
-    buf_clear(&session.received);
+    peer_send(&session.peer, SPAN_LIT("EHLO me\r\n"));
+    assert_null(strstr(session.peer.received.data, "AUTH"));
+    buf_clear(&session.peer.received);
     session_talk_code(&session, "AUTH PLAIN Z29vZA==\r\n", 530);
     session_talk_code(&session, "MAIL FROM:<a@b.c>\r\n", 530);
     session_expect_told(&session, "hello;");
@@ -144,7 +144,7 @@ static void send_long(struct session *session, const char *head, size_t len)
     while (line.len < len - 2)
         assert_int_equal(buf_add_byte(&line, 'A'), ERR_OK);
     assert_int_equal(buf_add_string(&line, "\r\n"), ERR_OK);
-    session_send(session, buf_span(&line));
+    peer_send(&session->peer, buf_span(&line));
     buf_fini(&line);
 }
 
@@ -156,16 +156,16 @@ static void test_line_lengths(void **state)
     session_start(&session);
     session_talk_code(&session, "EHLO me\r\n", 250);
     send_long(&session, "NOOP ", SMTP_LINE_MAX);
-    session_expect(&session, "250 2.0.0 Done\r\n");
+    peer_expect(&session.peer, "250 2.0.0 Done\r\n");
     send_long(&session, "NOOP ", SMTP_LINE_MAX + 1);
     session_talk(&session, "NOOP\r\n", "500 5.5.6 Line too long\r\n250 2.0.0 Done\r\n");
     send_long(&session, "NOOP ", 100000);
     session_talk(&session, "NOOP\r\n", "500 5.5.6 Line too long\r\n250 2.0.0 Done\r\n");
     /* "AUTH PLAIN " and CRLF are 13 bytes; the rest is whole groups of base64, once its length is so. */
     send_long(&session, "AUTH PLAIN ", 12 * 1024 - 3);
-    session_expect(&session, "535 said\r\n");
+    peer_expect(&session.peer, "535 said\r\n");
     send_long(&session, "AUTH PLAIN ", SMTP_AUTH_LINE_MAX + 1);
-    session_expect(&session, "500 5.5.6 Line too long\r\n");
+    peer_expect(&session.peer, "500 5.5.6 Line too long\r\n");
     session_talk_code(&session, "AUTH LOGIN\r\n", 334);
     buf_clear(&session.told);
     send_long(&session, "", SMTP_AUTH_LINE_MAX + 1);
@@ -183,8 +183,8 @@ static void test_line_ends(void **state)
     session_login(&session);
     session_talk(&session, "NOOP\rMAIL FROM:<a@b.c>\r\n", bad);
     session_talk(&session, "NOOP\r\r\n", bad);
-    session_send(&session, SPAN_LIT("NOOP\0\r\n"));
-    session_expect(&session, bad);
+    peer_send(&session.peer, SPAN_LIT("NOOP\0\r\n"));
+    peer_expect(&session.peer, bad);
     /* Answered at once; but what follows belongs to the same line and is not obeyed. */
     session_talk(&session, "NOOP\n", bad);
     session_talk(&session, "MAIL FROM:<a@b.c>\r\n", bad);
@@ -192,7 +192,7 @@ static void test_line_ends(void **state)
     session_talk(&session, "NOOP\r\n", "250 2.0.0 Done\r\n");
     /* The CR of the line end comes in another packet than what was too long. */
     send_long(&session, "NOOP ", SMTP_LINE_MAX + 10);
-    session_expect(&session, "500 5.5.6 Line too long\r\n");
+    peer_expect(&session.peer, "500 5.5.6 Line too long\r\n");
     session_talk(&session, "NOOP\r\n", "250 2.0.0 Done\r\n");
     session_fini(&session);
 }
@@ -211,12 +211,12 @@ static void run_dialogue(size_t step, struct buf *replies)
     session_init(&session);
     session_start(&session);
     while (rest.len > 0) {
-        session_send(&session, span_slice(rest, 0, step));
+        peer_send(&session.peer, span_slice(rest, 0, step));
         rest = span_skip(rest, step);
     }
-    session_run(&session);
+    peer_run(&session.peer);
     session_expect_told(&session, dialogue_told);
-    assert_int_equal(buf_add_span(replies, buf_span(&session.received)), ERR_OK);
+    assert_int_equal(buf_add_span(replies, buf_span(&session.peer.received)), ERR_OK);
     session_fini(&session);
 }
 
@@ -252,17 +252,17 @@ static void test_commands_wait_for_the_owner(void **state)
     smtp_server_reply_text(session.server, 250, "2.1.0", "Sender ok");
     /* Nothing happens from within the owner's call. */
     session_expect_told(&session, "");
-    session_expect(&session, "250 2.1.0 Sender ok\r\n");
+    peer_expect(&session.peer, "250 2.1.0 Sender ok\r\n");
     session_expect_told(&session, "rcpt d@e.f;");
     smtp_server_fail(session.server, ERR_NO_KEY, "alice");
-    session_run(&session);
-    assert_non_null(strstr(session.received.data, "no usable key was found: alice\r\n554 5.5.1 No valid"));
-    buf_clear(&session.received);
+    peer_run(&session.peer);
+    assert_non_null(strstr(session.peer.received.data, "no usable key was found: alice\r\n554 5.5.1 No valid"));
+    buf_clear(&session.peer.received);
     session_talk(&session, "RCPT TO:<d@e.f>\r\n", "");
     smtp_server_reply_text(session.server, 250, NULL, "ok");
     session_talk(&session, "DATA\r\nx\r\n.\r\nNOOP\r\n", "250 ok\r\n354 End data with <CR><LF>.<CR><LF>\r\n");
     smtp_server_reply_text(session.server, 451, "4.3.0", "Later");
-    session_expect(&session, "451 4.3.0 Later\r\n250 2.0.0 Done\r\n");
+    peer_expect(&session.peer, "451 4.3.0 Later\r\n250 2.0.0 Done\r\n");
     session_fini(&session);
 }
 
@@ -275,9 +275,8 @@ static void test_vanished_client_is_noticed(void **state)
     session.is_deferring = true;
     session_talk(&session, "MAIL FROM:<a@b.c>\r\nRCPT TO:<d@e.f>\r\n", "");
     buf_clear(&session.told);
-    close(session.fd);
-    session.fd = -1;
-    session_run(&session);
+    peer_close(&session.peer);
+    peer_run(&session.peer);
     session_expect_told(&session, "close end;");
     assert_null(session.server);
     session_fini(&session);
@@ -337,7 +336,7 @@ static void test_twenty_bad_commands(void **state)
         session_talk_code(&session, "WORD\r\n", 500);
     session_talk(&session, "WORD\r\nNOOP\r\n", "421 4.7.0 here closing: Too many errors\r\n");
     session_expect_told(&session, "close busy;");
-    assert_true(session.is_eof);
+    assert_true(session.peer.is_eof);
     session_fini(&session);
 }
 
@@ -376,10 +375,10 @@ static void test_timeout(void **state)
     session.options.command_timeout_ms = 40;
     session_start(&session);
     usleep(100000);
-    session_run(&session);
-    assert_memory_equal(session.received.data, "421 4.4.2 ", 10);
+    peer_run(&session.peer);
+    assert_memory_equal(session.peer.received.data, "421 4.4.2 ", 10);
     session_expect_told(&session, "close timeout;");
-    assert_true(session.is_eof);
+    assert_true(session.peer.is_eof);
     session_fini(&session);
 }
 
@@ -394,10 +393,10 @@ static void test_owner_has_time(void **state)
     session_start(&session);
     session_talk(&session, "EHLO me\r\n", "");
     usleep(100000);
-    session_expect(&session, "");
+    peer_expect(&session.peer, "");
     smtp_server_hello(session.server, &session.features);
-    session_run(&session);
-    assert_memory_equal(session.received.data, "250-here", 8);
+    peer_run(&session.peer);
+    assert_memory_equal(session.peer.received.data, "250-here", 8);
     session_fini(&session);
 }
 
@@ -410,11 +409,11 @@ static void test_shutdown(void **state)
     session.is_deferring = true;
     session_talk(&session, "MAIL FROM:<a@b.c>\r\nNOOP\r\n", "");
     smtp_server_shutdown(session.server, ERR_UPSTREAM_LOST, NULL);
-    session_expect(&session, "");
+    peer_expect(&session.peer, "");
     smtp_server_reply_text(session.server, 250, NULL, "ok");
     smtp_server_shutdown(session.server, ERR_BUSY, "twice");
-    session_run(&session);
-    assert_memory_equal(session.received.data, "250 ok\r\n421 4.4.2 here closing: ", 31);
+    peer_run(&session.peer);
+    assert_memory_equal(session.peer.received.data, "250 ok\r\n421 4.4.2 here closing: ", 31);
     session_expect_told(&session, "mail a@b.c;close upstream-lost;");
     session_fini(&session);
 }
@@ -440,7 +439,7 @@ static void test_free_in_handler(void **state)
     session.frees_in_handler = true;
     session_talk(&session, "MAIL FROM:<a@b.c>\r\nNOOP\r\n", "");
     session_expect_told(&session, "mail a@b.c;");
-    assert_true(session.is_eof);
+    assert_true(session.peer.is_eof);
     session_fini(&session);
 }
 
@@ -453,7 +452,7 @@ static void test_client_that_does_not_read(void **state)
     session_init(&session);
     session_start(&session);
     for (int i = 0; i < 100000; i++) {
-        ssize_t done = send(session.fd, "NOOP\r\n", 6, MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t done = send(session.peer.fd, "NOOP\r\n", 6, MSG_DONTWAIT | MSG_NOSIGNAL);
         sent += done > 0 ? (size_t)done : 0;
         if (i % 100 == 0)
             event_base_loop(session.base, EVLOOP_NONBLOCK);
