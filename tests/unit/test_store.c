@@ -34,7 +34,7 @@ static struct store *open_store(void)
 
 static const char *in_directory(const char *name)
 {
-    static char path[128];
+    static char path[512];
     snprintf(path, sizeof path, "%s/%s", directory, name);
     return path;
 }
