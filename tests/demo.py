@@ -1,0 +1,102 @@
+#!/usr/bin/python3
+"""make demo: real mail through privyseal to the reference server, with what the mail program saw beside what the server held."""
+import email
+import email.message
+import email.policy
+import os
+import subprocess
+import sys
+import textwrap
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "e2e"))
+import harness  # noqa: E402
+from harness import ALICE, BOB, DAVE  # noqa: E402
+
+WIDTH = 76
+
+
+def say(text=""):
+    print(text, flush=True)
+
+
+def side_by_side(left_title, left, right_title, right, lines=22):
+    """Two texts in two columns, long ones cut with a mark."""
+    def column(title, text):
+        rows = [title, "-" * WIDTH]
+        for row in text.decode(errors="replace").splitlines():
+            rows += textwrap.wrap(row, WIDTH, drop_whitespace=False) or [""]
+        return rows[:lines] + (["  ... %d more lines" % (len(rows) - lines)] if len(rows) > lines else [])
+    first, second = column(left_title, left), column(right_title, right)
+    for i in range(max(len(first), len(second))):
+        say("%-*s | %s" % (WIDTH, first[i] if i < len(first) else "", second[i] if i < len(second) else ""))
+    say()
+
+
+def letter(subject, recipients, text):
+    message = email.message.EmailMessage(policy=email.policy.SMTP)
+    message["From"] = "Alice Liddell <%s>" % ALICE
+    message["To"] = ", ".join(recipients)
+    message["Subject"] = subject
+    message["Date"] = "Fri, 20 Nov 2026 12:00:00 +0000"
+    message["Message-ID"] = "<%s@example.org>" % subject.replace(" ", "-").replace("'", "")
+    message.set_content(text)
+    return message
+
+
+def show_sealed(server, proxy):
+    say("1. Alice writes to Bob. Her mail program speaks plain SMTP to privyseal; there is a key for Bob.\n")
+    message = letter("The queen's move", [BOB], "Dear Bob,\n\nmeet me at the rabbit hole at four. Nobody else must know.\n\nAlice\n")
+    message.add_attachment(b"a map, in ink\n", maintype="text", subtype="x-map", filename="rabbit-hole.map")
+    proxy.send(message.as_bytes(), [BOB])
+    held = server.mail()[-1][1]
+    side_by_side("What Alice's mail program sent", message.as_bytes(), "What the server holds", held)
+    outer = email.message_from_bytes(held, policy=email.policy.default)
+    plain, status = harness.keys().decrypt(outer.get_payload(1).get_payload(decode=True))
+    good = [row for row in status.splitlines() if "GOODSIG" in row]
+    say("Bob opens it with plain gpg (%s):\n" % (good[0] if good else "NO GOOD SIGNATURE"))
+    say(textwrap.indent(plain.decode(), "    "))
+    view = subprocess.run([harness.PRIVYSEAL, "open", "--config", proxy.config, "--report"], input=held, capture_output=True,
+                          check=False)
+    say("privyseal open --report says: %s\n" % view.stdout.decode().strip())
+
+
+def show_refused(proxy):
+    say("2. Alice writes to Dave at a partner's, where the rule requires encryption. There is no key for Dave.\n")
+    try:
+        proxy.send(letter("Secret", [DAVE], "for your eyes only\n").as_bytes(), [DAVE])
+        say("    it was accepted, which must not be")
+        sys.exit(1)
+    except harness.smtplib.SMTPRecipientsRefused as refused:
+        for address, (code, text) in refused.recipients.items():
+            say("    %s: %d %s\n" % (address, code, text.decode()))
+
+
+def show_plain(server, proxy):
+    say("3. Alice writes to a mailing list, where the rule says: never encrypt, but sign.\n")
+    proxy.send(letter("Opening hours", ["all@lists.example.org"], "Dear all,\n\nthe tea party is at six.\n\nAlice\n").as_bytes(),
+               ["all@lists.example.org"])
+    say(textwrap.indent(server.mail()[-1][1].decode(), "    "))
+
+
+class Demo(harness.World):
+    def runTest(self):
+        server = harness.RefServer(self, tls="starttls")
+        proxy = harness.Proxy(self, server, rules='\n'.join([
+            'rule "lists" { to = "*@lists.example.org"  encrypt = never  sign = always }',
+            'rule "partners" { to = "*@example.edu"  encrypt = required }',
+            'rule "everyone" { encrypt = when-possible  sign = always  trust = unverified }']))
+        say("privyseal listens at 127.0.0.1:%d and speaks to %s (STARTTLS, certificate checked).\n" % (proxy.port, server.url()))
+        show_sealed(server, proxy)
+        show_refused(proxy)
+        show_plain(server, proxy)
+        leaks = server.wire().count(b"rabbit hole")
+        say("Bytes of the sealed letter's text that the server ever received: %s" % ("none" if leaks == 0 else "SOME"))
+        self.assertEqual(leaks, 0)
+
+
+if __name__ == "__main__":
+    result = unittest.TextTestRunner(stream=open(os.devnull, "w", encoding="utf-8")).run(unittest.TestSuite([Demo()]))
+    for _, trace in result.failures + result.errors:
+        say(trace)
+    sys.exit(0 if result.wasSuccessful() else 1)
