@@ -21,6 +21,7 @@
 
 #define GPGCONF_PATH "/usr/bin/gpgconf"
 #define AGENT_PATH "/usr/bin/gpg-agent"
+#define ENV_PATH "/usr/bin/env"
 #define GPGCONF_TIMEOUT_MS 10000
 #define ANSWER_TIMEOUT_MS 10000
 
@@ -100,8 +101,11 @@ static enum err listen_at(const struct sockaddr_un *address, const char *user, i
 
 static enum err start_agent(const char *home, const char *user, int listen_fd, pid_t *pid_out)
 {
-    const char *const arguments[] = {"gpg-agent", "--homedir", home, "--supervised", NULL};
-    const struct spawn_options options = {.file = AGENT_PATH,
+    /* In supervised mode the agent leaves SIGPIPE as it was, so a client that goes early (a worker that was killed)
+       would end it; spawn_start leaves no signal ignored. env execs it in the same process. */
+    const char *const arguments[] = {"env", "--ignore-signal=PIPE", AGENT_PATH, "--homedir",
+                                     home,  "--supervised",         NULL};
+    const struct spawn_options options = {.file = ENV_PATH,
                                           .arguments = arguments,
                                           .inherit_fd = listen_fd,
                                           .is_quiet = true,

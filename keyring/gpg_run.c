@@ -93,8 +93,10 @@ enum err gpg_find(struct keyring_gpg *gpg, const char *fingerprint, bool is_secr
 
 void gpg_forget(struct keyring_gpg *gpg)
 {
-    for (size_t i = 0; i < gpg->signers_len; i++)
+    for (size_t i = 0; i < gpg->signers_len; i++) {
         gpgme_key_unref(gpg->signers[i]);
+        gpg->signers[i] = NULL;
+    }
     gpg->signers_len = gpg->signers_next = 0;
     gpg->bits_len = gpg->bits_next = 0;
 }

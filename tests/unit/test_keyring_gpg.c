@@ -1,0 +1,295 @@
+#include "tests/unit/gpg_home.h"
+
+#include "base/clock.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+static struct gpg_home home;
+static char alice[KEYRING_FPR_SIZE];
+
+static int set_up(void **state)
+{
+    (void)state;
+    if (gpg_home_open(&home) != ERR_OK || home.agent == 0)
+        return -1;
+    return gpg_home_make_key(&home, "Alice <alice@example.org>", alice) == ERR_OK ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    gpg_home_close(&home);
+    return 0;
+}
+
+static struct keyring *list(void)
+{
+    struct keyring *keyring;
+    assert_int_equal(keyring_new(&keyring), ERR_OK);
+    assert_int_equal(keyring_gpg_list(home.gpg, keyring), ERR_OK);
+    return keyring;
+}
+
+/* A copy of the one entry of `address`. */
+static struct keyring_entry entry_of(const char *address)
+{
+    struct keyring *keyring = list();
+    size_t first;
+    assert_int_equal(keyring_find(keyring, address, &first), 1);
+    struct keyring_entry entry = *keyring_at(keyring, first);
+    keyring_free(&keyring);
+    return entry;
+}
+
+static void add_key_of_another_home(const char *user_id, const char *more, char fingerprint[KEYRING_FPR_SIZE])
+{
+    struct gpg_home other;
+    struct keyring_import result;
+    struct buf key;
+    char command[512];
+    keyring_gpg_close(&home.gpg);
+    assert_int_equal(gpg_home_open(&other), ERR_OK);
+    assert_int_equal(gpg_home_make_key(&other, user_id, fingerprint), ERR_OK);
+    (void)snprintf(command, sizeof command, more, fingerprint);
+    if (*more != '\0')
+        assert_int_equal(gpg_home_shell(&other, command), 0);
+    buf_init(&key, 1 << 20);
+    assert_int_equal(keyring_gpg_export(other.gpg, fingerprint, false, &key), ERR_OK);
+    gpg_home_close(&other);
+    assert_int_equal(keyring_gpg_open(home.path, home.wrapper, &home.gpg), ERR_OK);
+    assert_int_equal(keyring_gpg_import(home.gpg, buf_span(&key), true, &result), ERR_OK);
+    assert_int_equal(result.imported, 1);
+    assert_int_equal(result.fingerprints_len, 1);
+    assert_string_equal(result.fingerprints[0], fingerprint);
+    buf_fini(&key);
+}
+
+static void own_key_is_listed_whole(void **state)
+{
+    (void)state;
+    struct keyring_entry entry = entry_of("ALICE@example.org");
+    assert_string_equal(entry.fingerprint, alice);
+    assert_string_equal(entry.user_id, "Alice <alice@example.org>");
+    assert_string_equal(entry.algorithm, "ed25519/cv25519");
+    assert_int_equal(entry.trust, KEYRING_OWN);
+    assert_true(entry.has_secret && entry.is_primary_uid);
+    assert_false(entry.has_aead || entry.is_revoked || entry.is_disabled);
+    assert_int_equal(entry.encrypt_until, 0);
+    assert_int_equal(entry.sign_until, 0);
+    assert_int_equal(entry.expires, 0);
+    assert_true(entry.created > clock_now() - 600 && entry.created <= clock_now());
+}
+
+static void agent_that_runs_is_not_started_again(void **state)
+{
+    (void)state;
+    pid_t pid = 1;
+    assert_int_equal(keyring_gpg_agent_start(home.path, NULL, &pid), ERR_OK);
+    assert_int_equal(pid, 0);
+}
+
+static void agent_of_too_long_a_path_is_an_error(void **state)
+{
+    (void)state;
+    char path[160] = "/tmp/";
+    pid_t pid;
+    memset(path + 5, 'x', 130);
+    assert_int_equal(keyring_gpg_agent_start(path, NULL, &pid), ERR_CONFIG);
+    assert_int_equal(pid, 0);
+}
+
+static void export_and_import_again_change_nothing(void **state)
+{
+    (void)state;
+    struct buf key;
+    struct keyring_import result;
+    buf_init(&key, 1 << 20);
+    assert_int_equal(keyring_gpg_export(home.gpg, alice, false, &key), ERR_OK);
+    assert_true(span_has_prefix(buf_span(&key), SPAN_LIT("-----BEGIN PGP PUBLIC KEY BLOCK-----")));
+    assert_int_equal(keyring_gpg_import(home.gpg, buf_span(&key), false, &result), ERR_OK);
+    assert_int_equal(result.unchanged, 1);
+    assert_int_equal(result.imported, 0);
+    buf_clear(&key);
+    assert_int_equal(keyring_gpg_export(home.gpg, alice, true, &key), ERR_OK);
+    assert_true(span_has_prefix(buf_span(&key), SPAN_LIT("-----BEGIN PGP PRIVATE KEY BLOCK-----")));
+    assert_int_equal(keyring_gpg_import(home.gpg, buf_span(&key), true, &result), ERR_MALFORMED);
+    buf_fini(&key);
+}
+
+static void import_of_what_is_no_key_is_malformed(void **state)
+{
+    (void)state;
+    struct keyring_import result;
+    assert_int_equal(keyring_gpg_import(home.gpg, SPAN_LIT("no key\n"), false, &result), ERR_MALFORMED);
+    assert_int_equal(keyring_gpg_import(home.gpg, SPAN_NONE, true, &result), ERR_MALFORMED);
+}
+
+static void what_is_not_there_is_not_found(void **state)
+{
+    (void)state;
+    const char *nobody = "0123456789ABCDEF0123456789ABCDEF01234567";
+    char path[4096];
+    gpgme_key_t key;
+    struct buf out;
+    buf_init(&out, 1 << 20);
+    assert_int_equal(keyring_gpg_export(home.gpg, nobody, false, &out), ERR_NOT_FOUND);
+    assert_int_equal(keyring_gpg_export(home.gpg, "alice", false, &out), ERR_NOT_FOUND);
+    assert_int_equal(keyring_gpg_delete(home.gpg, nobody, true), ERR_NOT_FOUND);
+    assert_int_equal(keyring_gpg_signer(home.gpg, nobody, &key), ERR_NO_SIGNING_KEY);
+    assert_int_equal(keyring_gpg_key_file(home.gpg, home.cache, nobody, path, sizeof path), ERR_NO_KEY);
+    assert_int_equal(keyring_gpg_key_file(home.gpg, home.cache, "../../x", path, sizeof path), ERR_NO_KEY);
+    buf_fini(&out);
+}
+
+static void strangers_key_is_unverified_until_certified(void **state)
+{
+    (void)state;
+    char bob[KEYRING_FPR_SIZE];
+    add_key_of_another_home("Bob <bob@example.org>", "", bob);
+    struct keyring_entry entry = entry_of("bob@example.org");
+    assert_int_equal(entry.trust, KEYRING_UNVERIFIED);
+    assert_false(entry.has_secret);
+    assert_int_equal(keyring_gpg_certify(home.gpg, bob, alice), ERR_OK);
+    entry = entry_of("bob@example.org");
+    assert_int_equal(entry.trust, KEYRING_FULL);
+    /* Once more is no error. */
+    assert_int_equal(keyring_gpg_certify(home.gpg, bob, alice), ERR_OK);
+    assert_int_equal(keyring_gpg_certify(home.gpg, bob, bob), ERR_NO_SIGNING_KEY);
+    assert_int_equal(keyring_gpg_delete(home.gpg, bob, false), ERR_OK);
+    struct keyring *keyring = list();
+    size_t first;
+    assert_int_equal(keyring_find(keyring, "bob@example.org", &first), 0);
+    keyring_free(&keyring);
+}
+
+static void only_the_certified_user_id_is_trusted(void **state)
+{
+    (void)state;
+    char carol[KEYRING_FPR_SIZE], command[512];
+    add_key_of_another_home("Carol <carol@example.org>", "--quick-add-uid %s 'Boss <boss@example.org>'", carol);
+    (void)snprintf(command, sizeof command,
+                   "--quick-lsign-key %s carol@example.org && gpg --homedir %s --batch -q "
+                   "--check-trustdb",
+                   carol, home.path);
+    assert_int_equal(gpg_home_shell(&home, command), 0);
+    assert_int_equal(entry_of("carol@example.org").trust, KEYRING_FULL);
+    assert_int_equal(entry_of("boss@example.org").trust, KEYRING_UNVERIFIED);
+}
+
+static void revoked_user_id_and_key_are_seen(void **state)
+{
+    (void)state;
+    char dave[KEYRING_FPR_SIZE], command[512];
+    assert_int_equal(gpg_home_make_key(&home, "Dave <dave@example.org>", dave), ERR_OK);
+    (void)snprintf(command, sizeof command, "--quick-add-uid %s 'D <old@example.org>'", dave);
+    assert_int_equal(gpg_home_shell(&home, command), 0);
+    (void)snprintf(command, sizeof command, "--quick-revoke-uid %s 'D <old@example.org>'", dave);
+    assert_int_equal(gpg_home_shell(&home, command), 0);
+    assert_true(entry_of("old@example.org").is_revoked);
+    assert_false(entry_of("dave@example.org").is_revoked);
+    (void)snprintf(command, sizeof command,
+                   "--version >/dev/null; sed 's/^:-/-/' %s/openpgp-revocs.d/%s.rev | "
+                   "gpg --homedir %s --batch -q --import",
+                   home.path, dave, home.path);
+    assert_int_equal(gpg_home_shell(&home, command), 0);
+    assert_true(entry_of("dave@example.org").is_revoked);
+    assert_int_equal(keyring_gpg_delete(home.gpg, dave, false), ERR_REFUSED);
+    assert_int_equal(keyring_gpg_delete(home.gpg, dave, true), ERR_OK);
+}
+
+static void key_with_an_end_says_when(void **state)
+{
+    (void)state;
+    char erin[KEYRING_FPR_SIZE];
+    struct secret passphrase = {0};
+    assert_int_equal(secret_set(&passphrase, SPAN_LIT("correct horse"), 100), ERR_OK);
+    assert_int_equal(keyring_gpg_make_key(home.gpg, "Erin <erin@example.org>", 86400, &passphrase, erin), ERR_OK);
+    secret_fini(&passphrase);
+    struct keyring_entry entry = entry_of("erin@example.org");
+    assert_true(entry.expires >= entry.created + 86400 - 60 && entry.expires <= entry.created + 86400 + 60);
+    assert_int_equal(entry.sign_until, entry.expires);
+    struct keyring_want want = {KEYRING_SIGN, KEYRING_OPENPGP, KEYRING_FULL, clock_now()};
+    assert_int_equal(keyring_judge(&entry, &want), KEYRING_TAKEN);
+    want.now += 2 * 86400;
+    assert_int_equal(keyring_judge(&entry, &want), KEYRING_EXPIRED);
+    want.purpose = KEYRING_ENCRYPT; /* gpg gives the subkey no end of its own: the key's counts */
+    assert_int_equal(keyring_judge(&entry, &want), KEYRING_EXPIRED);
+    assert_int_equal(keyring_gpg_delete(home.gpg, erin, true), ERR_OK);
+}
+
+static void key_file_is_made_once_per_stamp(void **state)
+{
+    (void)state;
+    char first[4096], second[4096], third[4096], other[KEYRING_FPR_SIZE];
+    assert_int_equal(keyring_gpg_key_file(home.gpg, home.cache, alice, first, sizeof first), ERR_OK);
+    assert_int_equal(keyring_gpg_key_file(home.gpg, home.cache, alice, second, sizeof second), ERR_OK);
+    assert_string_equal(first, second);
+    assert_int_equal(access(first, R_OK), 0);
+    assert_int_equal(gpg_home_make_key(&home, "Fred <fred@example.org>", other), ERR_OK);
+    assert_int_equal(keyring_gpg_key_file(home.gpg, home.cache, alice, third, sizeof third), ERR_OK);
+    assert_string_not_equal(first, third);
+    assert_int_equal(keyring_gpg_delete(home.gpg, other, true), ERR_OK);
+}
+
+static void signer_is_cached(void **state)
+{
+    (void)state;
+    gpgme_key_t first, second;
+    unsigned bits;
+    assert_int_equal(keyring_gpg_signer(home.gpg, alice, &first), ERR_OK);
+    assert_int_equal(keyring_gpg_signer(home.gpg, alice, &second), ERR_OK);
+    assert_ptr_equal(first, second);
+    assert_int_equal(keyring_gpg_key_bits(home.gpg, alice, &bits), ERR_OK);
+    assert_int_equal(bits, 255);
+}
+
+/* What was lent before the ring changed is gone; the slot that held it must not be given back twice. */
+static void signer_is_looked_up_again_when_the_ring_changed(void **state)
+{
+    (void)state;
+    char other[KEYRING_FPR_SIZE];
+    gpgme_key_t key;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(keyring_gpg_signer(home.gpg, alice, &key), ERR_OK);
+        assert_string_equal(key->fpr, alice);
+        assert_int_equal(gpg_home_make_key(&home, "Gil <gil@example.org>", other), ERR_OK);
+        assert_int_equal(keyring_gpg_signer(home.gpg, other, &key), ERR_OK);
+        assert_int_equal(keyring_gpg_delete(home.gpg, other, true), ERR_OK);
+        assert_int_equal(keyring_gpg_signer(home.gpg, other, &key), ERR_NO_SIGNING_KEY);
+    }
+}
+
+static void dropping_aead_keeps_the_key(void **state)
+{
+    (void)state;
+    assert_int_equal(keyring_gpg_drop_aead(home.gpg, alice), ERR_OK);
+    struct keyring_entry entry = entry_of("alice@example.org");
+    assert_false(entry.has_aead);
+    assert_int_equal(entry.trust, KEYRING_OWN);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(own_key_is_listed_whole),
+        cmocka_unit_test(agent_that_runs_is_not_started_again),
+        cmocka_unit_test(agent_of_too_long_a_path_is_an_error),
+        cmocka_unit_test(export_and_import_again_change_nothing),
+        cmocka_unit_test(import_of_what_is_no_key_is_malformed),
+        cmocka_unit_test(what_is_not_there_is_not_found),
+        cmocka_unit_test(strangers_key_is_unverified_until_certified),
+        cmocka_unit_test(only_the_certified_user_id_is_trusted),
+        cmocka_unit_test(revoked_user_id_and_key_are_seen),
+        cmocka_unit_test(key_with_an_end_says_when),
+        cmocka_unit_test(key_file_is_made_once_per_stamp),
+        cmocka_unit_test(signer_is_cached),
+        cmocka_unit_test(signer_is_looked_up_again_when_the_ring_changed),
+        cmocka_unit_test(dropping_aead_keeps_the_key),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
