@@ -13,7 +13,8 @@
 
 #define INDEX_MAX ((size_t)1 << 31)
 #define RELISTS_MAX 3
-#define WATCHED (IN_MODIFY | IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_DELETE)
+/* Not IN_CLOSE_WRITE: every gpg that looks at trust opens the trust database for writing, and seldom writes. */
+#define WATCHED (IN_MODIFY | IN_MOVED_TO | IN_CREATE | IN_DELETE)
 
 struct proxy_ring_wait {
     TAILQ_ENTRY(proxy_ring_wait) link;
