@@ -109,7 +109,8 @@ $(OUT)/%.o: %.c $(OUT)/compile
 
 $(LIBRARY): $(LIBRARY_SOURCES:%.c=$(OUT)/%.o)
 	@rm -f $@.new
-	$(AR) rcs $@.new $^ && mv $@.new $@
+	@echo $(AR) $@
+	@$(AR) rcs $@.new $^ && mv $@.new $@
 
 $(PROGRAM): $(OUT)/cli/main.o $(LIBRARY)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
@@ -163,7 +164,8 @@ $(BUILD)/fuzz/%.o: %.c
 
 $(BUILD)/fuzz/libprivyseal.a: $(LIBRARY_SOURCES:%.c=$(BUILD)/fuzz/%.o)
 	@rm -f $@.new
-	$(AR) rcs $@.new $^ && mv $@.new $@
+	@echo $(AR) $@
+	@$(AR) rcs $@.new $^ && mv $@.new $@
 
 $(FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/fuzz/tests/fuzz/%.o $(BUILD)/fuzz/libprivyseal.a
 	$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS)

@@ -21,7 +21,7 @@ class Style(unittest.TestCase):
             for settings in (".clang-format", ".clang-tidy"):
                 shutil.copy(os.path.join(HERE, "../..", settings), root)
             run = subprocess.run([sys.executable, STYLE, "--root", root, rule], capture_output=True, text=True,
-                                 check=False)
+                                 env=dict(os.environ, LINT_FLAGS="-std=gnu17 -Wall -Wextra -Werror -I."), check=False)
         return run.returncode, run.stdout
 
     def assert_found(self, rule, text, place, name="base/x.c"):
