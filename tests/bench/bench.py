@@ -1,0 +1,292 @@
+#!/usr/bin/python3
+"""make bench: what privyseal costs, as ratios to a peer that runs in turns with it.
+
+Usage: bench.py [--json] [--quick] [--seconds N] [--only NAME]...
+
+seal    Messages of 10 KB a second, signed and encrypted, by 1, 2, 4 and 8 mail programs at once; the peer is the same gpg
+        under GPGME alone, in as many processes.
+relay   The same with a rule that neither signs nor encrypts; the peer is the server that privyseal relays to, spoken to
+        directly.
+noop    The delay of a NOOP in a session beside 8 that seal, so while all keepers are busy.
+idle    Memory for each of 1,000 idle sessions that have logged in (a session to the server included).
+peak    The most memory while one message of 50 MB is sealed.
+
+Memory is the sum of two numbers. The first is Pss (what a process has for itself, and its share of what it has in common
+with others) of privyseal, its children and their gpg, without its part for shared memory. The second is Shmem of the
+whole machine less what it was before: memory files count there once, mapped or not, and no mail server or mail program
+of this measurement uses any. Both are read together every few milliseconds.
+"""
+import argparse
+import base64
+import contextlib
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "e2e"))
+import harness  # noqa: E402
+from harness import ALICE, BOB  # noqa: E402
+
+BUILD = os.environ.get("BUILD", "build")
+MEGABYTE = 1e6
+SESSIONS = (1, 2, 4, 8)
+OPTIONS = "sessions_max = 5000\nsessions_per_address = 5000"
+SEALING = 'rule "all" { encrypt = required  sign = always  trust = unverified }'
+PLAIN = 'rule "all" { encrypt = never  sign = never }'
+
+
+def helper(name):
+    return os.path.join(BUILD, "tests", name)
+
+
+def output_of(*command):
+    done = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, check=False)
+    if done.returncode != 0:
+        raise AssertionError("%s ended with %d" % (os.path.basename(str(command[0])), done.returncode))
+    return done.stdout.decode()
+
+
+def make_message(size, binary=False):
+    """A message of nearly `size` bytes: words that compress about as letters do, or an attachment of random bytes."""
+    head = ("From: Alice <%s>\r\nTo: Bob <%s>\r\nSubject: The queen's croquet ground\r\n"
+            "Date: Fri, 20 Nov 2026 12:00:00 +0000\r\nMessage-ID: <bench@example.org>\r\nMIME-Version: 1.0\r\n" % (ALICE, BOB))
+    if binary:
+        head += ("Content-Type: application/octet-stream; name=\"dice\"\r\nContent-Transfer-Encoding: base64\r\n"
+                 "Content-Disposition: attachment; filename=\"dice\"\r\n\r\n")
+        lines = base64.encodebytes(os.urandom((size - len(head)) // 78 * 57)).replace(b"\n", b"\r\n")
+    else:
+        head += "Content-Type: text/plain; charset=utf-8\r\n\r\n"
+        dice, rows = random.Random(7), []
+        words = ["".join(dice.choice("etaoinshrdlucm") for _ in range(dice.randint(1, 9))) for _ in range(1500)]
+        while sum(map(len, rows)) + len(head) < size:
+            rows.append(" ".join(dice.choice(words) for _ in range(12)) + "\r\n")
+        lines = "".join(rows).encode()
+    return head.encode() + lines
+
+
+class Line:
+    """One result: what was measured, against what, and whether that is as good as it should be."""
+
+    def __init__(self, name, value, unit, peer=None, ratio=None, aim=None, is_fine=None):
+        self.name, self.value, self.unit = name, value, unit
+        self.peer, self.ratio, self.aim, self.is_fine = peer, ratio, aim, is_fine
+
+    @property
+    def verdict(self):
+        return "" if self.is_fine is None else "ok" if self.is_fine else "miss"
+
+    def show(self):
+        def number(value):
+            return "" if value is None else "%.2f" % value if value < 100 else "%.0f" % value
+        return "%-44s %9s %-7s %9s %7s  %-9s %s" % (self.name, number(self.value), self.unit, number(self.peer),
+                                                    number(self.ratio), self.aim or "", self.verdict)
+
+    def record(self):
+        return {"name": self.name, "value": self.value, "unit": self.unit, "peer": self.peer, "ratio": self.ratio,
+                "aim": self.aim, "verdict": self.verdict}
+
+
+HEADING = "%-44s %9s %-7s %9s %7s  %-9s" % ("", "privyseal", "", "peer", "ratio", "aim")
+
+
+class Memory:
+    """Pss of a family of processes, and Shmem of the machine since this was made."""
+
+    def __init__(self, proxy):
+        self.root = proxy.process.pid
+        self.shared_before = self.shared()
+
+    @staticmethod
+    def shared():
+        with open("/proc/meminfo", encoding="ascii") as file:
+            return int(re.search(r"^Shmem:\s+(\d+)", file.read(), re.M).group(1)) * 1024
+
+    @staticmethod
+    def pss(pid):
+        try:
+            with open("/proc/%d/smaps_rollup" % pid, encoding="ascii") as file:
+                text = file.read()
+        except OSError:
+            return 0
+        fields = dict(re.findall(r"^(\w+):\s+(\d+) kB", text, re.M))
+        return (int(fields.get("Pss", 0)) - int(fields.get("Pss_Shmem", 0))) * 1024
+
+    def private(self):
+        return sum(self.pss(pid) for pid in [self.root] + harness.descendants(self.root))
+
+    def now(self):
+        return self.private() + max(0, self.shared() - self.shared_before)
+
+    @contextlib.contextmanager
+    def peak(self):
+        """Gives a list whose last item is the most that was seen."""
+        seen, is_over = [self.now()], threading.Event()
+        parts = {}
+
+        def sample():
+            while not is_over.wait(0.003):
+                private, shared = self.private(), max(0, self.shared() - self.shared_before)
+                if private + shared > seen[-1]:
+                    seen.append(private + shared)
+                    parts.update(private=private, shared=shared)
+        watcher = threading.Thread(target=sample)
+        watcher.start()
+        try:
+            yield seen, parts
+        finally:
+            is_over.set()
+            watcher.join()
+
+
+class Bench(harness.World):
+    def __init__(self, options):
+        super().__init__()
+        self.options = options
+        self.lines = []
+        self.seconds = 0.4 if options.quick else options.seconds
+        self.rounds = 1 if options.quick else 2
+
+    def runTest(self):
+        for name in self.options.only or ("seal", "relay", "idle", "peak"):
+            getattr(self, "measure_" + name)()
+
+    def note(self, *arguments, **named):
+        line = Line(*arguments, **named)
+        self.lines.append(line)
+        if not self.options.json:
+            print(line.show(), flush=True)
+
+    def file(self, name, content):
+        path = os.path.join(self.folder, name)
+        with open(path, "wb") as file:
+            file.write(content)
+        return path
+
+    def server(self, name):
+        return harness.RefServer(self, name, store=False, wire=False)
+
+    def proxy(self, server, rules, options=OPTIONS):
+        """As the harness makes it, but with the log as it is by default."""
+        proxy = harness.Proxy(self, server, rules=rules, options=options, start=False)
+        with open(proxy.config, "w", encoding="utf-8") as file:
+            file.write(proxy.text.replace("log = debug", "log = info"))
+        proxy.start()
+        return proxy
+
+    def send(self, port, sessions, message):
+        return json.loads(output_of(helper("bench_smtp"), "send", port, sessions, self.seconds, message, ALICE, BOB))
+
+    def in_turns(self, *measurements):
+        """Each result is a mean over rounds in which all had their turn, so that what else the machine does hits all."""
+        sums = [0.0] * len(measurements)
+        for _ in range(self.rounds):
+            for i, measure in enumerate(measurements):
+                sums[i] += measure() / self.rounds
+        return sums
+
+    def measure_seal(self):
+        proxy = self.proxy(self.server("seal"), rules=SEALING, options=OPTIONS)
+        home = self.alice().home
+        message = self.file("letter.eml", make_message(10000))
+        key = self.file("bob.gpg", self.alice().run("--export", "--export-options", "export-minimal", BOB).stdout)
+        wrapper = os.path.join(os.path.dirname(os.path.abspath(harness.PRIVYSEAL)), "privyseal-gpg")
+        signer = self.alice().fingerprint(ALICE)
+        noops = []
+
+        def alone(sessions):
+            return float(output_of(helper("bench_gpgme"), wrapper, home, signer, key, message, sessions, self.seconds))
+
+        def through(sessions):
+            result = self.send(proxy.port, sessions, message)
+            noops.append(result)
+            return result["rate"]
+
+        for sessions in SESSIONS[:2] if self.options.quick else SESSIONS:
+            ours, peer = self.in_turns(lambda n=sessions: through(n), lambda n=sessions: alone(n))
+            self.note("sealed, %d at once" % sessions, ours, "/s", peer=peer, ratio=ours / peer, aim=">= 0.85",
+                      is_fine=ours >= 0.85 * peer)
+        delays = noops[-self.rounds:]
+        self.note("NOOP while all keepers are busy, median", sum(run["noop_p50_ms"] for run in delays) / len(delays), "ms")
+        late = sum(run["noop_p99_ms"] for run in delays) / len(delays)
+        self.note("NOOP while all keepers are busy, 99 %", late, "ms", aim="< 2 ms", is_fine=late < 2)
+        proxy.close()
+
+    def measure_relay(self):
+        server = self.server("relay")
+        proxy = self.proxy(server, rules=PLAIN, options=OPTIONS)
+        message = self.file("letter.eml", make_message(10000))
+        for sessions in SESSIONS[:1] if self.options.quick else SESSIONS:
+            ours, peer = self.in_turns(lambda n=sessions: self.send(proxy.port, n, message)["rate"],
+                                       lambda n=sessions: self.send(server.port, n, message)["rate"])
+            self.note("relayed plain, %d at once" % sessions, ours, "/s", peer=peer, ratio=ours / peer)
+        proxy.close()
+
+    def measure_idle(self):
+        count = 50 if self.options.quick else 1000
+        for security in ("clear", "tls"):
+            proxy = self.proxy(self.server("idle-" + security), rules=PLAIN, options=OPTIONS)
+            # One session before: what is made once for all is not counted.
+            with proxy.client(tls=security == "tls"):
+                memory = Memory(proxy)
+                before = memory.now()
+                process = subprocess.Popen([helper("bench_smtp"), "idle", str(proxy.port), str(count), security],
+                                           stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                with process:
+                    if process.stdout.readline() != b"ready\n":
+                        raise AssertionError("idle sessions were refused:\n" + proxy.log())
+                    after = memory.now()
+            self.note("memory for an idle session, %s (of %d)" % (security, count), (after - before) / count / 1024, "KiB")
+            proxy.close()
+
+    def measure_peak(self):
+        size = 2000000 if self.options.quick else 50000000
+        proxy = self.proxy(self.server("peak"), rules=SEALING, options=OPTIONS + "\nmessage_max = 104857600")
+        small = self.file("letter.eml", make_message(10000))
+        big = self.file("dice.eml", make_message(size, binary=True))
+        size = os.path.getsize(big)
+        memory = Memory(proxy)
+        output_of(helper("bench_smtp"), "once", proxy.port, small, ALICE, BOB)
+        idle = memory.now()
+        with memory.peak() as (seen, parts):
+            began = time.monotonic()
+            output_of(helper("bench_smtp"), "once", proxy.port, big, ALICE, BOB)
+            seconds = time.monotonic() - began
+        name = "message of %.0f MB" % (size / MEGABYTE)
+        self.note("all processes at rest", idle / MEGABYTE, "MB")
+        self.note("peak for a " + name, seen[-1] / MEGABYTE, "MB", peer=size / MEGABYTE, ratio=seen[-1] / size,
+                  aim="<= 2", is_fine=seen[-1] <= 2 * size)
+        self.note("  of it in memory files", parts.get("shared", 0) / MEGABYTE, "MB", peer=size / MEGABYTE,
+                  ratio=parts.get("shared", 0) / size)
+        self.note("time to seal a " + name, seconds, "s")
+        proxy.close()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="one object for programs, in place of the table")
+    parser.add_argument("--quick", action="store_true", help="only to see that everything runs: the numbers mean nothing")
+    parser.add_argument("--seconds", type=float, default=4, help="how long each measurement of a rate takes")
+    parser.add_argument("--only", action="append", choices=("seal", "relay", "idle", "peak"))
+    bench = Bench(parser.parse_args())
+    began = time.monotonic()
+    if not bench.options.json:
+        print("%d processors, load %.1f\n%s" % (os.cpu_count(), os.getloadavg()[0], HEADING), flush=True)
+    try:
+        bench.setUp()
+        bench.runTest()
+    finally:
+        bench.doCleanups()
+        harness.close_keys()
+    if bench.options.json:
+        print(json.dumps({"processors": os.cpu_count(), "load": os.getloadavg()[0], "seconds": time.monotonic() - began,
+                          "results": [line.record() for line in bench.lines]}, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
