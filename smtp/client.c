@@ -198,6 +198,8 @@ static void take_command_reply(struct smtp_client *client)
     int code = client->last.code;
     if (command == NULL || client->state == CLIENT_BODY || client->state == CLIENT_CHALLENGED) {
         client_fail(client, code == 421 ? ERR_UPSTREAM_LOST : ERR_UPSTREAM_PROTOCOL);
+    } else if (command->verb == SMTP_AUTH && code == 334 && client->is_quitting) {
+        client_fail(client, ERR_AUTH_CANCELLED); /* nobody is left to answer */
     } else if (command->verb == SMTP_AUTH && code == 334) {
         enter_state(client, CLIENT_CHALLENGED);
         tell(client, command->fn, command->context);

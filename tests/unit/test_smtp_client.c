@@ -524,6 +524,15 @@ static void test_quit(void **state)
     expect_told(&talk, "");
     talk_fini(&talk);
 
+    /* Nobody is left to answer a challenge. */
+    talk_start(&talk, "");
+    assert_int_equal(smtp_client_auth(talk.client, SASL_LOGIN, false, SPAN_NONE, on_reply, &talk), ERR_OK);
+    smtp_client_quit(&talk.client);
+    say(&talk, "334 \r\n");
+    hear(&talk, "AUTH LOGIN\r\n");
+    assert_true(talk.peer.is_eof);
+    talk_fini(&talk);
+
     /* A message of which only a part has gone is not completed. */
     talk_start(&talk, "");
     assert_int_equal(smtp_client_data(talk.client, SPAN_LIT("x\r\n"), on_reply, &talk), ERR_OK);
