@@ -63,6 +63,25 @@ static enum err insert(struct store *store, const uint8_t message[STORE_TAG_SIZE
     return err;
 }
 
+/* A row that is gone again at once: the file is written all the same, and a full disk shows. The empty address is no
+   recipient's. */
+static enum err try_write(struct store *store, const uint8_t message[STORE_TAG_SIZE], int64_t now)
+{
+    uint8_t recipient[STORE_TAG_SIZE];
+    sqlite3_stmt *statement;
+    const struct span context = {(const char *)message, STORE_TAG_SIZE};
+    enum err err = insert(store, message, "", now);
+    if (!err)
+        err = store_tag(store, context, SPAN_NONE, recipient);
+    if (!err)
+        err = store_prepare(store, "DELETE FROM delivery WHERE message = ? AND recipient = ?", &statement);
+    if (err)
+        return err;
+    sqlite3_bind_blob(statement, 1, message, STORE_TAG_SIZE, SQLITE_STATIC);
+    sqlite3_bind_blob(statement, 2, recipient, STORE_TAG_SIZE, SQLITE_STATIC);
+    return store_finish(store, statement, "try whether the disk takes a delivery");
+}
+
 static void roll_back(struct store *store)
 {
     if (!sqlite3_get_autocommit(store->database) && store_run(store, "ROLLBACK"))
@@ -74,9 +93,11 @@ enum err store_delivery_add(struct store *store, const struct store_delivery_key
 {
     uint8_t message[STORE_TAG_SIZE];
     enum err err = message_tag(store, key, message);
-    if (err || addresses_len == 0)
+    if (err)
         return err;
     err = store_run(store, "BEGIN IMMEDIATE");
+    if (!err && addresses_len == 0)
+        err = try_write(store, message, now);
     for (size_t i = 0; !err && i < addresses_len; i++)
         err = insert(store, message, addresses[i], now);
     if (!err)
