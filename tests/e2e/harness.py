@@ -3,12 +3,14 @@
 Everything lives below one short temporary directory (gpg's sockets have a limit of 107 bytes), listens on loopback at ports that the
 kernel chooses, and is gone when the world is closed, processes included.
 """
+import base64
 import json
 import os
 import re
 import shutil
 import signal
 import smtplib
+import socket
 import ssl
 import subprocess
 import tempfile
@@ -40,20 +42,30 @@ def parent_of(pid):
         return int(file.read().rsplit(")", 1)[1].split()[1])
 
 
+def started_at(pid):
+    """When it was started, in clock ticks since the machine was."""
+    with open("/proc/%d/stat" % pid, encoding="ascii", errors="replace") as file:
+        return int(file.read().rsplit(")", 1)[1].split()[19]), pid
+
+
 def descendants(pid):
-    """Process ids of all that `pid` has started, and theirs."""
-    parents = {}
+    """Process ids of all that `pid` has started, and theirs; also what has left its parent but not its parent's group, as the gpg that
+    GPGME starts."""
+    children = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
-                parents.setdefault(parent_of(name), []).append(int(name))
+                parent, group = parent_of(name), os.getpgid(int(name))
             except (OSError, IndexError):
                 continue
+            for above in {parent, group} - {int(name)}:
+                children.setdefault(above, []).append(int(name))
     found, todo = [], [pid]
     while todo:
-        for child in parents.get(todo.pop(), []):
-            found.append(child)
-            todo.append(child)
+        for child in children.get(todo.pop(), []):
+            if child not in found:
+                found.append(child)
+                todo.append(child)
     return found
 
 
@@ -79,13 +91,19 @@ class Gpg:
             raise AssertionError("gpg %s: %s" % (arguments, done.stderr.decode(errors="replace")))
         return done
 
-    def make(self, address, algorithm="ed25519"):
-        self.run("--passphrase", "", "--pinentry-mode", "loopback", "--quick-gen-key", "<%s>" % address, algorithm,
-                 "default", "0")
+    def make(self, address, algorithm="ed25519", at=None, life="0"):
+        """A key for signing and one for encryption; `at` is when they are made, `life` how long they last from then on."""
+        options = ["--passphrase", "", "--pinentry-mode", "loopback"]
+        options += ["--faked-system-time", at + "!"] if at else []
+        self.run(*options, "--quick-gen-key", "<%s>" % address, algorithm, "default", life)
         fingerprint = self.fingerprint(address)
-        self.run("--passphrase", "", "--pinentry-mode", "loopback", "--quick-add-key", fingerprint,
-                 "cv25519" if algorithm == "ed25519" else algorithm, "encr", "0")
+        self.run(*options, "--quick-add-key", fingerprint, "cv25519" if algorithm == "ed25519" else algorithm, "encr", life)
         return fingerprint
+
+    def revocation(self, fingerprint):
+        """The certificate that gpg makes with every key."""
+        with open(os.path.join(self.home, "openpgp-revocs.d", fingerprint + ".rev"), "rb") as file:
+            return file.read().replace(b":-----BEGIN", b"-----BEGIN")
 
     def fingerprint(self, address):
         listing = self.run("--with-colons", "--list-keys", "<%s>" % address).stdout.decode()
@@ -261,8 +279,16 @@ class Proxy:
             return file.read()
 
     def children(self, word):
-        """Process ids of descendants whose log name or command holds `word`."""
+        """Process ids of descendants whose command holds `word`."""
         return [pid for pid in descendants(self.process.pid) if word in command_of(pid)]
+
+    def workers(self):
+        """The master's children that are copies of it: the vault is started first, then net. In the order of their start."""
+        return sorted((pid for pid in descendants(self.process.pid)
+                       if parent_of(pid) == self.process.pid and command_of(pid) == command_of(self.process.pid)), key=started_at)
+
+    def keepers(self):
+        return [pid for pid in descendants(self.process.pid) if command_of(pid) == "privyseal keeper"]
 
     def stop(self):
         """Ends it in order; nothing may be left behind."""
@@ -314,11 +340,15 @@ class Proxy:
     def client(self, login=True, tls=False, timeout=60):
         """An smtplib session."""
         client = smtplib.SMTP("127.0.0.1", self.port, local_hostname="client.example", timeout=timeout)
-        if tls:
-            client.starttls(context=self.tls_context())
-        client.ehlo()
-        if login:
-            client.login("alice", "secret")
+        try:
+            if tls:
+                client.starttls(context=self.tls_context())
+            client.ehlo()
+            if login:
+                client.login("alice", "secret")
+        except BaseException:
+            client.close()
+            raise
         return client
 
     def send(self, message, recipients, sender=ALICE, options=()):
@@ -333,6 +363,91 @@ def state_of(pid):
             return file.read()
     except OSError:
         return "zombie"
+
+
+class Raw:
+    """A client that sends what it is told, byte for byte."""
+
+    def __init__(self, port, host="127.0.0.1", timeout=30, greeting=True):
+        self.socket = socket.create_connection((host, port), timeout=timeout)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.input = b""
+        if greeting:
+            self.greeting = self.reply()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def send(self, data):
+        self.socket.sendall(data)
+
+    def line(self):
+        """The next line without its end; b"" at the end of the connection."""
+        while b"\r\n" not in self.input:
+            try:
+                more = self.socket.recv(65536)
+            except ConnectionResetError:
+                more = b""
+            if not more:
+                line, self.input = self.input, b""
+                return line
+            self.input += more
+        line, self.input = self.input.split(b"\r\n", 1)
+        return line
+
+    def reply(self):
+        """(code, text) of one reply, lines joined by LF; (0, "") if the connection has ended."""
+        texts = []
+        while True:
+            line = self.line()
+            if not line:
+                return 0, ""
+            texts.append(line[4:].decode(errors="replace"))
+            if line[3:4] != b"-":
+                return int(line[:3]), "\n".join(texts)
+
+    def command(self, text):
+        self.send((text if isinstance(text, bytes) else text.encode()) + b"\r\n")
+        return self.reply()
+
+    def replies_to_the_end(self):
+        """Codes of all replies until the peer closes."""
+        codes = []
+        while True:
+            code, _ = self.reply()
+            if code == 0:
+                return codes
+            codes.append(code)
+
+    def login(self):
+        """EHLO and AUTH PLAIN as Alice; gives back what EHLO said."""
+        code, offer = self.command("EHLO client.example")
+        assert code == 250, (code, offer)
+        code, text = self.command("AUTH PLAIN " + base64.b64encode(b"\0alice\0secret").decode())
+        assert code == 235, (code, text)
+        return offer.split("\n")[1:]
+
+    def start_tls(self, context):
+        code, text = self.command("STARTTLS")
+        assert code == 220, (code, text)
+        self.secure(context)
+
+    def secure(self, context):
+        self.socket = context.wrap_socket(self.socket, server_hostname="127.0.0.1")
+
+    def begin(self, recipients, sender=ALICE, parameters=""):
+        """MAIL, RCPT and DATA, up to the 354."""
+        for text in ["MAIL FROM:<%s>%s" % (sender, parameters)] + ["RCPT TO:<%s>" % to for to in recipients]:
+            code, answer = self.command(text)
+            assert code == 250, (text, code, answer)
+        code, answer = self.command("DATA")
+        assert code == 354, (code, answer)
+
+    def close(self):
+        self.socket.close()
 
 
 class World(unittest.TestCase):
