@@ -40,8 +40,9 @@ ERR_RETURN enum err crypto_inspect(struct span message, const struct crypto_insp
                                    struct crypto_facts *facts_out, bool *is_visible_out);
 
 /* Whether `message` is, as a whole and at its outermost layer, really encrypted: multipart/encrypted of two proper
-   parts whose second holds PKESK/SKESK packets followed by one SEIPD packet that ends the data; or S/MIME EnvelopedData
-   or AuthEnvelopedData. Anything beside it, signed-only data or a type without the substance is CRYPTO_NOT_SEALED. */
+   parts whose second holds session key packets (at least one PKESK) followed by one SEIPD packet that ends the data; or
+   S/MIME EnvelopedData or AuthEnvelopedData. Anything beside it, signed-only data or a type without the substance is
+   CRYPTO_NOT_SEALED. */
 enum crypto_sealed crypto_sealed_kind(struct span message, const struct mime_tree *tree);
 /* The cheap check of net before upstream DATA: the header says what the plan says (design, section 3). */
 bool crypto_looks_sealed(struct span message, enum crypto_sealed kind);

@@ -11,9 +11,12 @@
 
 #define PARTIAL_FIRST_MIN 512 /* RFC 9580 §4.2.1.4 */
 #define SESSION_KEY_MAX 65536 /* octets of a session key packet; real ones have a few hundred */
+#define PUBLIC_KEY_MIN 40     /* octets of a PKESK: version, key ID, algorithm, and what no algorithm makes shorter */
 #define DATA_MIN 33           /* SEIPD version 1: version, prefix of the smallest block, MDC packet */
 #define ARMOUR_LINE_MAX 998   /* RFC 5322 §2.1.1; RFC 9580 §6.2.3 says 76 */
-#define ARMOUR_HEADERS_MAX 16
+/* Room for the name of a program, not for a letter in comments. */
+#define ARMOUR_HEADERS_MAX 4
+#define ARMOUR_HEADER_MAX 100
 
 static bool is_allowed_tag(const struct crypto_packets *packets, unsigned tag)
 {
@@ -47,8 +50,9 @@ static bool end_packet(struct crypto_packets *packets)
     packets->state = CRYPTO_PACKETS_TAG;
     switch (packets->tag) {
     case TAG_PKESK:
-    case TAG_SKESK:
         packets->keys_len++;
+        return packets->body_seen >= PUBLIC_KEY_MIN && packets->body_seen <= SESSION_KEY_MAX;
+    case TAG_SKESK:
         return packets->body_seen > 1 && packets->body_seen <= SESSION_KEY_MAX;
     case TAG_MARKER:
         return packets->body_seen == 3;
@@ -114,12 +118,22 @@ static bool is_known_version(unsigned tag, uint8_t version)
     }
 }
 
+/* RFC 9580 §5.8: a marker is "PGP" and nothing else, or many of them could spell out a text. */
+static bool is_marker(size_t at, struct span bytes)
+{
+    struct span rest = span_skip(SPAN_LIT("PGP"), at);
+
+    return bytes.len <= rest.len && span_is_equal(bytes, span_slice(rest, 0, bytes.len));
+}
+
 /* Takes as much of `bytes` as belongs to the chunk; gives how much that was, 0 if the packet is wrong. */
 static size_t take_body(struct crypto_packets *packets, struct span bytes)
 {
     size_t count = bytes.len < packets->length ? bytes.len : (size_t)packets->length;
 
     if (packets->body_seen == 0 && !is_known_version(packets->tag, (uint8_t)bytes.ptr[0]))
+        return 0;
+    if (packets->tag == TAG_MARKER && !is_marker((size_t)packets->body_seen, span_slice(bytes, 0, count)))
         return 0;
     packets->body_seen += count;
     packets->length -= count;
@@ -221,7 +235,7 @@ static bool skip_armour_headers(struct span *rest)
             return true;
         for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
             is_known = is_known || span_has_case_prefix(line, span_of(names[i]));
-        if (!is_known || line.len > ARMOUR_LINE_MAX)
+        if (!is_known || line.len > ARMOUR_HEADER_MAX)
             return false;
     }
     return false;

@@ -26,13 +26,14 @@ struct crypto_packets {
     uint64_t body_seen;   /* octets of the packet's body so far, over all its chunks */
     bool is_two_octet;    /* the length is of the two-octet form, which has an offset */
     bool is_partial;      /* another chunk of the same packet follows */
-    unsigned keys_len;    /* PKESK and SKESK packets */
+    unsigned keys_len;    /* PKESK packets: a password alone is no key of a recipient */
     bool has_data;        /* the SEIPD packet has begun */
 };
 
-/* Takes the next bytes; false as soon as they cannot be PKESK or SKESK packets followed by one SEIPD packet. */
+/* Takes the next bytes; false as soon as they cannot be session key packets, one of them a PKESK, followed by one SEIPD
+ * packet. */
 bool crypto_packets_feed(struct crypto_packets *packets, struct span bytes);
-/* True if all that was fed is at least one session key packet, then one complete SEIPD packet, and nothing after it. */
+/* True if all that was fed is at least one PKESK packet, then one complete SEIPD packet, and nothing after it. */
 bool crypto_packets_is_encrypted(const struct crypto_packets *packets);
 
 /* True if `text` is one "-----BEGIN PGP <label>-----" block with nothing but white space around it; `inside_out` (or

@@ -13,24 +13,51 @@
 #include <string.h>
 
 #define BER_DEPTH_MAX 32
-#define LOOK_MAX 4096 /* bytes that are looked at of a body */
+#define LOOK_MAX 4096       /* bytes that are looked at of a body */
+#define PART_FIELD_MAX 200  /* bytes of one field in the header of a part of multipart/encrypted */
+#define PART_HEADER_MAX 600 /* and of the whole of it */
 
-/* The one Content-Type; of two a reader might take either. */
+/* Only fields, and of those that say how to read the body no two: a reader might take either. */
+static bool is_clear(struct span header)
+{
+    struct mime_field field;
+
+    for (size_t at = 0; mime_field_next(header, &at, &field);)
+        if (field.name.len == 0)
+            return false;
+    return mime_field_count(header, "Content-Type") <= 1 && mime_field_count(header, "Content-Transfer-Encoding") <= 1;
+}
+
+/* The one Content-Type. */
 static bool find_type(struct span header, struct span *value_out)
 {
     struct mime_field field;
 
-    if (mime_field_count(header, "Content-Type") != 1 || !mime_field_find(header, "Content-Type", &field))
+    if (!is_clear(header) || !mime_field_find(header, "Content-Type", &field))
         return false;
     *value_out = field.value;
-    return mime_field_count(header, "Content-Transfer-Encoding") <= 1;
+    return true;
 }
 
-static bool is_proper(const struct mime_part *part, struct span message)
+/* The parts of multipart/encrypted stand beside the encryption: their headers hold what names a part, in few words. */
+static bool is_proper_part(const struct mime_part *part, struct span message)
 {
-    struct span value;
+    static const char *const names[] = {"Content-Type", "Content-Transfer-Encoding", "Content-Description",
+                                        "Content-Disposition", "Content-ID"};
+    struct span header = mime_part_header(part, message), type;
+    struct mime_field field;
 
-    return find_type(mime_part_header(part, message), &value);
+    if (header.len > PART_HEADER_MAX || !find_type(header, &type))
+        return false;
+    for (size_t at = 0; mime_field_next(header, &at, &field);) {
+        bool is_known = false;
+
+        for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+            is_known = is_known || mime_field_is(&field, names[i]);
+        if (!is_known || field.whole.len > PART_FIELD_MAX)
+            return false;
+    }
+    return true;
 }
 
 static bool has_protocol(struct span type_value, struct span protocol)
@@ -122,7 +149,7 @@ static bool is_pgp_mime(const struct mime_part *root, struct span message)
         !has_protocol(type, SPAN_LIT("application/pgp-encrypted")))
         return false;
     if (!mime_part_is(control, "application", "pgp-encrypted") || !mime_part_is(data, "application", "octet-stream") ||
-        !is_proper(control, message) || !is_proper(data, message))
+        !is_proper_part(control, message) || !is_proper_part(data, message))
         return false;
     return span_is_case_equal(span_trim(mime_part_body(control, message)), SPAN_LIT("Version: 1")) &&
            has_harmless_preamble(root, message) && has_encrypted_armour(data, message);
@@ -133,9 +160,8 @@ static bool is_inline_pgp(const struct mime_part *root, struct span message)
 {
     struct span header = mime_part_header(root, message);
 
-    return root->kind == MIME_LEAF && mime_part_is(root, "text", "plain") &&
-           mime_field_count(header, "Content-Type") <= 1 &&
-           mime_field_count(header, "Content-Transfer-Encoding") <= 1 && has_encrypted_armour(root, message);
+    return root->kind == MIME_LEAF && mime_part_is(root, "text", "plain") && is_clear(header) &&
+           has_encrypted_armour(root, message);
 }
 
 struct ber_item {
@@ -230,7 +256,7 @@ static bool is_encrypted_content(struct span content)
 
 /* EnvelopedData ::= SEQUENCE { version, originatorInfo [0]?, recipientInfos SET, encryptedContentInfo,
    unprotectedAttrs [1]? } (RFC 5652 §6.1); AuthEnvelopedData has authAttrs [1]?, mac, unauthAttrs [2]? at its end
-   (RFC 5083 §2.1). */
+   (RFC 5083 §2.1). Attributes that nothing protects could hold any text; mail programs write none. */
 static bool is_enveloped(struct span content, bool is_authenticated)
 {
     struct ber_item item;
@@ -242,11 +268,10 @@ static bool is_enveloped(struct span content, bool is_authenticated)
         return false;
     if (!take_expected(&content, V_ASN1_UNIVERSAL, V_ASN1_SEQUENCE, &item) || !is_encrypted_content(item.content))
         return false;
-    take_optional(&content, 1);
     if (is_authenticated) {
+        take_optional(&content, 1);
         if (!take_expected(&content, V_ASN1_UNIVERSAL, V_ASN1_OCTET_STRING, &item))
             return false;
-        take_optional(&content, 2);
     }
     return content.len == 0;
 }
@@ -275,9 +300,10 @@ static bool is_smime(const struct mime_part *root, struct span message)
 {
     struct span body = mime_part_body(root, message);
     struct buf decoded;
+    struct span type;
     bool is_sealed = false;
 
-    if (root->kind != MIME_LEAF || !is_proper(root, message) ||
+    if (root->kind != MIME_LEAF || !find_type(mime_part_header(root, message), &type) ||
         (!mime_part_is(root, "application", "pkcs7-mime") && !mime_part_is(root, "application", "x-pkcs7-mime")))
         return false;
     if (root->encoding != MIME_BASE64)

@@ -189,6 +189,65 @@ static void test_packets_that_are_not(void **state)
     assert_int_equal(kind_of_packets(&good, "SIGNATURE"), CRYPTO_NOT_SEALED);
 }
 
+/* What could carry a text through what parses as encryption. */
+static void test_packets_with_room_for_text(void **state)
+{
+    struct packets packets = {.len = 0};
+
+    (void)state;
+    add_packet(&packets, 3, 4, 40); /* a password alone: for no recipient's key */
+    add_packet(&packets, 18, 1, 100);
+    assert_int_equal(kind_of_packets(&packets, "MESSAGE"), CRYPTO_NOT_SEALED);
+    packets.len = 0;
+    add_byte(&packets, 0xc0 | 10), add_byte(&packets, 3); /* a marker that says something */
+    add_byte(&packets, 'P'), add_byte(&packets, 'G'), add_byte(&packets, 'x');
+    add_packet(&packets, 1, 3, 94);
+    add_packet(&packets, 18, 1, 100);
+    assert_int_equal(kind_of_packets(&packets, "MESSAGE"), CRYPTO_NOT_SEALED);
+    packets.len = 0;
+    add_packet(&packets, 1, 3, 12); /* too short to hold a session key */
+    add_packet(&packets, 18, 1, 100);
+    assert_int_equal(kind_of_packets(&packets, "MESSAGE"), CRYPTO_NOT_SEALED);
+}
+
+/* Headers of the parts, and of the armour, are beside the encryption. */
+static void test_headers_with_room_for_text(void **state)
+{
+    struct packets packets = good_packets();
+    struct buf armour, text;
+    char many[400];
+
+    (void)state;
+    buf_init(&armour, TEXT_MAX);
+    buf_init(&text, TEXT_MAX);
+    add_armour(&armour, &packets, "MESSAGE");
+    memset(many, 'x', sizeof(many) - 1);
+    many[sizeof(many) - 1] = '\0';
+#define WITH_PART_FIELD "\r\n--b\r\nContent-Type: application/octet-stream\r\n%s\r\n\r\n%s\r\n--b--\r\n"
+    assert_int_equal(kind_of_text(PGP_TYPE "\r\n" CONTROL WITH_PART_FIELD,
+                                  "Content-Description: OpenPGP encrypted message\r\n"
+                                  "Content-Disposition: inline; filename=\"encrypted.asc\"",
+                                  armour.data),
+                     CRYPTO_SEALED_OPENPGP);
+    assert_int_equal(kind_of_text(PGP_TYPE "\r\n" CONTROL WITH_PART_FIELD, "Subject: secret", armour.data), 0);
+    assert_int_equal(kind_of_text(PGP_TYPE "\r\n" CONTROL WITH_PART_FIELD, "secret", armour.data), 0);
+    assert_int_equal(buf_addf(&text, "Content-Description: %s", many), ERR_OK);
+    assert_int_equal(kind_of_text(PGP_TYPE "\r\n" CONTROL WITH_PART_FIELD, text.data, armour.data), 0);
+    assert_int_equal(kind_of_text("the secret\r\n" PGP_TYPE "\r\n" CONTROL DATA "%s\r\n--b--\r\n", armour.data), 0);
+    assert_int_equal(kind_of_text("the secret\r\n\r\n%s", armour.data), 0);
+    buf_clear(&text);
+    assert_int_equal(buf_addf(&text, "-----BEGIN PGP MESSAGE-----\r\nComment: %s%s", many, armour.data + 27), ERR_OK);
+    assert_int_equal(kind_of_data(text.data), 0);
+    buf_clear(&text);
+    assert_int_equal(buf_add_string(&text, "-----BEGIN PGP MESSAGE-----"), ERR_OK);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(buf_add_string(&text, "\r\nComment: a line of the letter"), ERR_OK);
+    assert_int_equal(buf_add_string(&text, armour.data + 27), ERR_OK);
+    assert_int_equal(kind_of_data(text.data), 0);
+    buf_fini(&armour);
+    buf_fini(&text);
+}
+
 static void test_packets_byte_by_byte(void **state)
 {
     struct packets source = good_packets();
@@ -336,6 +395,10 @@ static void test_smime(void **state)
         KIND_OF_CMS("\x30\x29" OID_ENVELOPED "\xa0\x1c\x30\x1a" VERSION RECIPIENTS "\x30\x0f" OID_DATA ALGORITHM), 0);
     assert_int_equal(KIND_OF_CMS("\x30\x33" OID_ENVELOPED "\xa0\x26\x30\x24" VERSION RECIPIENTS CONTENT "\x04\x02hi"),
                      0);
+    /* attributes that are not encrypted */
+    assert_int_equal(KIND_OF_CMS("\x30\x35" OID_ENVELOPED "\xa0\x28\x30\x26" VERSION RECIPIENTS CONTENT "\xa1\x04"
+                                 "text"),
+                     0);
     assert_int_equal(kind_of_text("Content-Type: application/pkcs7-mime; smime-type=enveloped-data\r\n"
                                   "Content-Transfer-Encoding: base64\r\n\r\n"),
                      0);
@@ -373,6 +436,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_packets_that_are_encrypted), cmocka_unit_test(test_packets_that_are_not),
+        cmocka_unit_test(test_packets_with_room_for_text), cmocka_unit_test(test_headers_with_room_for_text),
         cmocka_unit_test(test_packets_byte_by_byte),       cmocka_unit_test(test_armour_near_misses),
         cmocka_unit_test(test_mime_near_misses),           cmocka_unit_test(test_smime),
         cmocka_unit_test(test_smime_nested_without_end),   cmocka_unit_test(test_looks_sealed),
