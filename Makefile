@@ -143,8 +143,9 @@ $(UNIT): $(OUT)/tests/test_%: $(OUT)/tests/unit/test_%.o $(LIBRARY) | $(WRAPPER)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) $(CMOCKA_LIBS) $(EXTRA_LIBS_test_$*)
 
 # A server is all files of its name; it shares no code with what it tests.
+server_objects = $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/servers/$(1)_*.c))
 .SECONDEXPANSION:
-$(SERVERS): $(OUT)/tests/%: $$(patsubst %.c,$(OUT)/%.o,$$(wildcard tests/servers/$$*_*.c))
+$(SERVERS): $(OUT)/tests/%: $$(call server_objects,$$*)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -pthread -o $@ $^ $(SERVER_LIBS)
 
