@@ -14,7 +14,7 @@ static const struct cli_option options[] = {
     {"certify", NULL, "sign the keys locally: you compared the fingerprint with their owner", &is_certifying, NULL,
      NULL},
     {"fingerprint", "FPR", "the fingerprint that you compared; nothing is asked for it", NULL, NULL, &fingerprints},
-    {"own", NULL, "keys whose secret part is here are yours; nothing is asked", &is_own, NULL, NULL},
+    {"own", NULL, "the keys are your own: secret keys are taken, and trusted as yours", &is_own, NULL, NULL},
     {"re-issue", NULL, "re-issue own keys that ask for AEAD; nothing is asked", &is_dropping_aead, NULL, NULL},
     {"keep-signatures", NULL, "keep what others signed (for the web of trust)", &is_keeping, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL, NULL}};
@@ -59,20 +59,30 @@ static enum err claim(struct cli *cli, const struct keyring_entry *key)
     return err;
 }
 
-static enum err re_issue(struct cli *cli, const struct keyring_entry *key)
+/* gpg 2.2 copies preferences that it does not know into the new self-signature, so the result is looked at. */
+static enum err re_issue(struct cli *cli, const char *fingerprint, bool *is_refused)
 {
+    const struct keyring_entry *key = key_of_fingerprint(cli->keyring, fingerprint);
     if (!is_dropping_aead &&
         !ask(key, "This key asks others for AEAD (OCB), and such mail cannot be checked and is refused.\n"
                   "  Re-issue its preferences without AEAD?")) {
         fprintf(words,
                 "%s: asks for AEAD, and mail that is sealed so will be refused; import it again with --re-issue\n",
-                key->fingerprint);
+                fingerprint);
         return ERR_OK;
     }
-    enum err err = keyring_gpg_drop_aead(cli->gpg, key->fingerprint);
+    enum err err = keyring_gpg_drop_aead(cli->gpg, fingerprint);
     if (!err)
-        fprintf(words, "%s: re-issued without AEAD; give others the new public part\n", key->fingerprint);
-    return err;
+        err = cli_list_ring(cli);
+    if (err)
+        return err;
+    key = key_of_fingerprint(cli->keyring, fingerprint);
+    *is_refused = !key || key->has_aead;
+    fprintf(words,
+            *is_refused ? "%s: still asks for AEAD; do `setpref` with the newer gpg that made it, or make another key\n"
+                        : "%s: re-issued without AEAD; give others the new public part\n",
+            fingerprint);
+    return ERR_OK;
 }
 
 static enum err certify(struct cli *cli, const struct keyring_entry *key, bool *is_refused)
@@ -108,7 +118,7 @@ static enum err follow_up(struct cli *cli, const char *fingerprint, bool *is_ref
         key = err ? NULL : key_of_fingerprint(cli->keyring, fingerprint);
     }
     if (key && key->has_secret && key->has_aead)
-        err = re_issue(cli, key);
+        err = re_issue(cli, fingerprint, is_refused);
     else if (key && !key->has_secret && is_certifying)
         err = certify(cli, key, is_refused);
     if (err)
@@ -122,10 +132,11 @@ static enum err import_file(struct cli *cli, const char *path, struct keyring_im
     buf_init_secret(&data, KEY_FILE_MAX);
     enum err err = cli_read_file(path, &data);
     if (!err)
-        err = keyring_gpg_import(cli->gpg, buf_span(&data), !is_keeping, result);
+        err = keyring_gpg_import(cli->gpg, buf_span(&data), !is_own && !is_keeping, result);
     buf_fini(&data);
     if (err)
-        (void)cli_fail(cli, err, "importing %s", path && strcmp(path, "-") != 0 ? path : "standard input");
+        (void)cli_fail(cli, err, "importing %s%s", path && strcmp(path, "-") != 0 ? path : "standard input",
+                       err == ERR_MALFORMED && !is_own ? " (a secret key is taken only with --own)" : "");
     return err;
 }
 
@@ -190,7 +201,7 @@ const struct cli_command cli_key_import = {
     .summary = "takes keys into the key ring; --certify confirms whose they are",
     .text = "Imports keys (binary or ASCII armour) from files or standard input. A key of somebody else is unverified\n"
             "until you have compared its fingerprint with its owner and say so with --certify: then it is signed with\n"
-            "your own key, for this machine alone. The secret key that you bring along is yours only if you say so.",
+            "your own key, for this machine alone. A secret key that you bring along is taken only with --own.",
     .example = "privyseal key import --certify bob.asc",
     .options = options,
     .run = run};

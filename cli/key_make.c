@@ -83,6 +83,12 @@ static int make(struct cli *cli, const char *address, int64_t expires_s, const s
                                           : snprintf(user_id, sizeof user_id, "%s", address);
     if (count < 0 || (size_t)count >= sizeof user_id || (real_name && strpbrk(real_name, "<>\r\n")))
         return cli_usage(cli, "--name is too long, or holds < or >");
+    /* gpg refuses a second key of the very same name. */
+    for (size_t i = 0; i < keyring_len(cli->keyring); i++)
+        if (strcmp(keyring_at(cli->keyring, i)->user_id, user_id) == 0) {
+            fprintf(stderr, "privyseal key make: there is a key for %s already; expected another --name\n", user_id);
+            return CLI_REFUSED;
+        }
     enum err err = keyring_gpg_make_key(cli->gpg, user_id, expires_s, passphrase, fingerprint);
     return err ? cli_fail(cli, err, "making a key for %s", address) : report(cli, user_id, fingerprint);
 }

@@ -66,6 +66,8 @@ static const char *missing_key(const struct answer *answer)
 {
     if (!answer->choice.has_candidate)
         return "none; import one with `privyseal key import`";
+    if (answer->choice.reason == KEYRING_TOO_LITTLE_TRUST)
+        return "there is one, not trusted enough; compare its fingerprint and do `privyseal key import --certify`";
     return keyring_reason_text(answer->choice.reason);
 }
 
