@@ -261,7 +261,7 @@ static enum err reason_of(const struct conn *conn, short what)
 {
     if (conn->session != NULL)
         return (SSL_get_shutdown(conn->session) & SSL_RECEIVED_SHUTDOWN) ? ERR_END : ERR_UPSTREAM_LOST;
-    return (what & BEV_EVENT_EOF) ? ERR_END : ERR_UPSTREAM_LOST;
+    return (what & BEV_EVENT_EOF) && !(what & BEV_EVENT_ERROR) ? ERR_END : ERR_UPSTREAM_LOST;
 }
 
 static void on_event(struct bufferevent *bufferevent, short what, void *context)
