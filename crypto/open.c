@@ -245,21 +245,16 @@ static enum err show_as_it_came(struct opening *opening, const struct crypto_hea
 static enum err show_decrypted(struct opening *opening, const struct crypto_header_merge *merge, struct buf *out)
 {
     bool is_payload = opening->shown == opening->part;
-    struct buf header;
     enum err result;
 
     opening->result->is_changed = true;
     result = crypto_header_merge(merge, out);
     if (result != ERR_OK || opening->is_inline)
         return result == ERR_OK ? crypto_view_add_inline(merge->outer, opening->bytes, out) : result;
-    buf_init_secret(&header, MIME_LIMITS_DEFAULT.header_max + 64);
     result = crypto_header_add_structural(mime_part_header(opening->shown, opening->bytes),
-                                          is_payload && merge->protection != CRYPTO_HEADER_UNPROTECTED, &header);
-    if (result == ERR_OK)
-        result = crypto_view_add_clean(buf_span(&header), out);
+                                          is_payload && merge->protection != CRYPTO_HEADER_UNPROTECTED, out);
     if (result == ERR_OK)
         result = buf_add_string(out, "\r\n");
-    buf_fini(&header);
     return result == ERR_OK ? crypto_view_add_body(opening->shown, opening->bytes, is_payload, out) : result;
 }
 

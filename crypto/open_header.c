@@ -2,6 +2,7 @@
 
 #include "crypto/fields.h"
 #include "crypto/open.h"
+#include "crypto/packets.h"
 #include "mime/param.h"
 
 #define VALUE_MAX 1048576
@@ -38,9 +39,11 @@ static bool is_from_server(struct span value, const char *authserv_id)
     size_t depth = 0, at = 0;
 
     while (at < text.len && (depth > 0 || text.ptr[at] == '(' || text.ptr[at] <= ' ')) {
+        bool is_quoted = text.ptr[at] == '\\' && at + 1 < text.len;
+
         depth += text.ptr[at] == '(';
         depth -= text.ptr[at] == ')' && depth > 0;
-        at++;
+        at += is_quoted ? 2 : 1;
     }
     text = span_skip(text, at);
     if (text.len > 0 && text.ptr[0] == '"')
@@ -51,9 +54,20 @@ static bool is_from_server(struct span value, const char *authserv_id)
     return text.len == 0 || text.ptr[0] <= ' ' || span_find_byte(SPAN_LIT(";\"("), 0, text.ptr[0]) < 3;
 }
 
+/* A bare CR is no line end here, but it is one for some mail programs, which would see a field begin there. */
+static bool hides_verdict(struct span whole)
+{
+    size_t at = 0;
+
+    while ((at = span_find_byte(whole, at, '\r') + 1) < whole.len)
+        if (span_has_case_prefix(span_skip(whole, at), SPAN_LIT(CRYPTO_VERDICT_FIELD)))
+            return true;
+    return false;
+}
+
 static bool is_verdict(const struct mime_field *field, const char *authserv_id)
 {
-    if ((crypto_field_classes(field) & CRYPTO_FIELD_VERDICT) != 0)
+    if ((crypto_field_classes(field) & CRYPTO_FIELD_VERDICT) != 0 || hides_verdict(field->whole))
         return true;
     return authserv_id != NULL && mime_field_is(field, "Authentication-Results") &&
            is_from_server(field->value, authserv_id);
@@ -71,12 +85,25 @@ enum err crypto_remove_verdicts(struct span header, const char *authserv_id, str
     return result == ERR_OK ? buf_add_span(out, span_skip(header, at)) : result; /* the empty line */
 }
 
-static enum err add_whole(const struct mime_field *field, struct buf *out)
+/* Adds a field with CRLF at each line's end. A bare CR or NUL within it becomes a blank, so that no reader sees a line,
+   and with it a field, begin there; lines of blanks alone are left out, as for some they would end the header. */
+static enum err add_field(struct span whole, struct buf *out)
 {
-    enum err result = buf_add_span(out, field->whole);
+    struct span line;
+    enum err result = ERR_OK;
 
-    if (result == ERR_OK && field->whole.ptr[field->whole.len - 1] != '\n')
-        result = buf_add_string(out, "\r\n");
+    while (result == ERR_OK && crypto_line_take(&whole, &line)) {
+        size_t at = out->len;
+
+        if (span_trim(line).len == 0)
+            continue;
+        result = buf_add_span(out, line);
+        for (; at < out->len; at++)
+            if (out->data[at] == '\r' || out->data[at] == '\0')
+                out->data[at] = ' ';
+        if (result == ERR_OK)
+            result = buf_add_string(out, "\r\n");
+    }
     return result;
 }
 
@@ -126,10 +153,10 @@ enum err crypto_header_merge(const struct crypto_header_merge *merge, struct buf
 
     for (size_t at = 0; result == ERR_OK && mime_field_next(merge->outer, &at, &field);)
         if (is_outer_kept(merge, &field))
-            result = add_whole(&field, out);
+            result = add_field(field.whole, out);
     for (size_t at = 0; result == ERR_OK && mime_field_next(merge->inner, &at, &field);)
         if (is_inner_taken(merge, &field))
-            result = add_whole(&field, out);
+            result = add_field(field.whole, out);
     return result;
 }
 
@@ -198,28 +225,37 @@ bool crypto_header_is_same(const struct crypto_header_merge *merge)
     return true;
 }
 
-enum err crypto_header_add_structural(struct span header, bool without_marks, struct buf *out)
+/* Adds the Content-Type without the parameters of header protection. */
+static enum err add_type_without_marks(const struct mime_field *field, struct buf *out)
 {
     static const char *const marks[] = {"hp", "protected-headers", "hp-legacy-display", NULL};
+    struct buf text;
+    enum err result;
+
+    buf_init_secret(&text, VALUE_MAX + 64);
+    result = buf_add_span(&text, span_slice(field->whole, 0, (size_t)(field->value.ptr - field->whole.ptr)));
+    if (result == ERR_OK)
+        result = mime_param_remove(field->value, marks, &text);
+    if (result == ERR_OK)
+        result = add_field(buf_span(&text), out);
+    buf_fini(&text);
+    return result;
+}
+
+enum err crypto_header_add_structural(struct span header, bool without_marks, struct buf *out)
+{
     bool has_version = false;
     struct mime_field field;
     enum err result = ERR_OK;
 
     for (size_t at = 0; result == ERR_OK && mime_field_next(header, &at, &field);) {
-        size_t value_at = (size_t)(field.value.ptr - field.whole.ptr);
-
         if (!mime_field_is_structural(&field))
             continue;
         has_version = has_version || mime_field_is(&field, "MIME-Version");
-        if (!without_marks || !mime_field_is(&field, "Content-Type")) {
-            result = add_whole(&field, out);
-            continue;
-        }
-        result = buf_add_span(out, span_slice(field.whole, 0, value_at));
-        if (result == ERR_OK)
-            result = mime_param_remove(field.value, marks, out);
-        if (result == ERR_OK)
-            result = buf_add_string(out, "\r\n");
+        if (without_marks && mime_field_is(&field, "Content-Type"))
+            result = add_type_without_marks(&field, out);
+        else
+            result = add_field(field.whole, out);
     }
     return result == ERR_OK && !has_version ? buf_add_string(out, "MIME-Version: 1.0\r\n") : result;
 }

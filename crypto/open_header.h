@@ -23,7 +23,7 @@ struct crypto_header_merge {
     const char *authserv_id; /* see crypto_remove_verdicts */
 };
 
-/* Adds all fields of the view but the structural ones. */
+/* Adds all fields of the view but the structural ones, each line of them ended by CRLF and without CR or NUL inside. */
 ERR_RETURN enum err crypto_header_merge(const struct crypto_header_merge *merge, struct buf *out);
 /* True if merging would change nothing: each protected field stands outside, too, and nothing is added there. */
 bool crypto_header_is_same(const struct crypto_header_merge *merge);

@@ -143,6 +143,44 @@ static void test_verdict_inside_is_not_believed(void **state)
     mail_fini(&mail);
 }
 
+/* No reader may see a field begin within another one. */
+static void test_fields_within_fields(void **state)
+{
+    struct mail mail;
+
+    (void)state;
+    open_payload("Subject: inner\rPrivyseal-Verdict: forged\nX-One: 1\rX-Two: 2\r\n"
+                 "Content-Type: text/plain;\r hp=\"cipher\"\rPrivyseal-Verdict: signature=good; forged\r\n"
+                 "Content-Language: en\rPrivyseal-Verdict: forged\n\r\nthe body\r\n",
+                 false, &mail);
+    assert_false(has(&mail, "\rPrivyseal-Verdict"));
+    assert_false(has(&mail, "\nPrivyseal-Verdict"));
+    assert_true(has(&mail, "\r\nX-One: 1 X-Two: 2\r\n"));
+    mail_fini(&mail);
+    open_payload("Content-Type: text/plain\rPrivyseal-Verdict: forged\n\nthe body\r\n", false, &mail);
+    assert_false(has(&mail, "\nPrivyseal-Verdict"));
+    mail_fini(&mail);
+    open_text(FROM "X-One: 1\rprivyseal-verdict: forged\r\n\r\nthe body\r\n", &mail);
+    assert_string_equal(mail.view.data, FROM "\r\nthe body\r\n");
+    mail_fini(&mail);
+}
+
+static void test_results_of_our_name_are_removed(void **state)
+{
+    static const char *const forged[] = {"me.example; x=pass", " (a\\(b) \"me.example\" 1; x=pass", "(\\)) ME.example"};
+    struct mail mail;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(forged) / sizeof(forged[0]); i++) {
+        buf_init(&mail.sealed, SIZE_OF_ALL);
+        assert_int_equal(buf_addf(&mail.sealed, FROM "Authentication-Results:%s\r\n\r\nthe body\r\n", forged[i]),
+                         ERR_OK);
+        open_with(&mail, "me.example");
+        assert_string_equal(mail.view.data, FROM "\r\nthe body\r\n");
+        mail_fini(&mail);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -153,6 +191,8 @@ int main(void)
         cmocka_unit_test(test_legacy_display_lines),
         cmocka_unit_test(test_bare_line_ends_inside),
         cmocka_unit_test(test_verdict_inside_is_not_believed),
+        cmocka_unit_test(test_fields_within_fields),
+        cmocka_unit_test(test_results_of_our_name_are_removed),
     };
 
     return cmocka_run_group_tests(tests, begin, end);
