@@ -78,22 +78,22 @@ enum err openpgp_source_data(struct openpgp_source *source, gpgme_data_t *data_o
     return keyring_gpg_error(gpgme_data_new_from_cbs(data_out, &calls, source), "data");
 }
 
-/* gpg says only "unusable" where a key is expired, revoked or gone. */
-static enum err signing_error(gpgme_error_t error, gpgme_ctx_t context, const char *action)
+/* gpg says only "unusable" where a key is expired, revoked or gone, and of every key if there is no agent. */
+static enum err signing_error(gpgme_error_t error, struct keyring_gpg *gpg, gpgme_ctx_t context)
 {
-    enum err err = keyring_gpg_error(error, action);
+    enum err err = keyring_gpg_error(error, "signing");
     gpgme_sign_result_t result = gpgme_op_sign_result(context);
-    if (err != ERR_OK && err != ERR_KEY_LOCKED && result != NULL && result->invalid_signers != NULL) {
-        enum err reason = keyring_gpg_error(result->invalid_signers->reason, "the signer");
-        return reason == ERR_KEY_LOCKED || reason == ERR_MEMORY ? reason : ERR_NO_SIGNING_KEY;
-    }
-    return err;
+    if (err == ERR_ENGINE && result != NULL && result->invalid_signers != NULL)
+        err = ERR_NO_SIGNING_KEY;
+    return err == ERR_NO_SIGNING_KEY && !keyring_gpg_has_agent(gpg) ? ERR_KEY_LOCKED : err;
 }
 
 static enum err set_signer(struct keyring_gpg *gpg, gpgme_ctx_t context, const char *signer)
 {
     gpgme_key_t key;
     enum err err = keyring_gpg_signer(gpg, signer, &key);
+    if (err == ERR_NO_SIGNING_KEY && !keyring_gpg_has_agent(gpg))
+        return log_failure(ERR_KEY_LOCKED, "no gpg-agent answers for %s", keyring_gpg_home(gpg));
     if (err == ERR_OK && (key->revoked || key->expired || key->disabled || key->invalid)) {
         log_warning("signing key %s is revoked, expired or disabled", signer);
         return ERR_NO_SIGNING_KEY;
@@ -131,7 +131,7 @@ enum err crypto_openpgp_sign(struct keyring_gpg *gpg, const char *signer, const 
     if (err == ERR_OK)
         err = openpgp_sink_data(&sink, &out);
     if (err == ERR_OK)
-        err = signing_error(gpgme_op_sign(context, in, out, GPGME_SIG_MODE_DETACH), context, "signing");
+        err = signing_error(gpgme_op_sign(context, in, out, GPGME_SIG_MODE_DETACH), gpg, context);
     if (err == ERR_OK)
         err = name_micalg(context, micalg_out);
     if (sink.err != ERR_OK)
@@ -161,24 +161,24 @@ static enum err name_recipients(const char *const *key_files, size_t key_files_l
     return err;
 }
 
-static enum err encrypt_error(gpgme_error_t error, gpgme_ctx_t context, bool is_signed)
+static enum err encrypt_error(gpgme_error_t error, struct keyring_gpg *gpg, gpgme_ctx_t context, bool is_signed)
 {
     gpgme_encrypt_result_t result = gpgme_op_encrypt_result(context);
     if (result != NULL && result->invalid_recipients != NULL) {
         log_warning("a recipient's key cannot be used: %s", gpgme_strerror(result->invalid_recipients->reason));
         return ERR_NO_KEY;
     }
-    return is_signed ? signing_error(error, context, "signing and encrypting") : keyring_gpg_error(error, "encrypting");
+    return is_signed ? signing_error(error, gpg, context) : keyring_gpg_error(error, "encrypting");
 }
 
-static enum err run_encrypt(gpgme_ctx_t context, bool is_signed, const char *recipients, gpgme_data_t in,
-                            gpgme_data_t out)
+static enum err run_encrypt(struct keyring_gpg *gpg, gpgme_ctx_t context, bool is_signed, const char *recipients,
+                            gpgme_data_t in, gpgme_data_t out)
 {
     /* Whom to trust was judged by the index; gpg checks no trust of keys in files either. */
     const gpgme_encrypt_flags_t flags = GPGME_ENCRYPT_ALWAYS_TRUST | GPGME_ENCRYPT_NO_ENCRYPT_TO;
     gpgme_error_t error = is_signed ? gpgme_op_encrypt_sign_ext(context, NULL, recipients, flags, in, out)
                                     : gpgme_op_encrypt_ext(context, NULL, recipients, flags, in, out);
-    enum err err = encrypt_error(error, context, is_signed);
+    enum err err = encrypt_error(error, gpg, context, is_signed);
     char micalg[24];
     return err == ERR_OK && is_signed ? name_micalg(context, micalg) : err;
 }
@@ -202,7 +202,7 @@ enum err crypto_openpgp_encrypt(struct keyring_gpg *gpg, const char *signer, con
     if (err == ERR_OK)
         err = openpgp_sink_data(&sink, &out);
     if (err == ERR_OK)
-        err = run_encrypt(context, is_signed, recipients.data, in, out);
+        err = run_encrypt(gpg, context, is_signed, recipients.data, in, out);
     if (sink.err != ERR_OK)
         err = sink.err == ERR_LIMIT ? ERR_TOO_BIG : sink.err;
     /* All was read: what was sealed is the whole content. */

@@ -202,17 +202,23 @@ void crypto_openpgp_opened_fini(struct crypto_openpgp_opened *opened)
     *opened = (struct crypto_openpgp_opened){.text = opened->text};
 }
 
+/* All failures look alike but for a key that cannot be unlocked now. */
+static enum err judge_failure(gpgme_error_t error, struct keyring_gpg *gpg, const struct heard *heard)
+{
+    enum err err = keyring_gpg_error(error, "decrypting");
+    if (err == ERR_MEMORY || err == ERR_KEY_LOCKED)
+        return err;
+    bool has_no_agent = gpgme_err_code(error) == GPG_ERR_NO_SECKEY && !keyring_gpg_has_agent(gpg);
+    return heard->is_locked || has_no_agent ? ERR_KEY_LOCKED : ERR_DECRYPT;
+}
+
 /* Success of the operation, one decryption, and that with a modification detection code. */
-static enum err judge_decryption(gpgme_error_t error, gpgme_ctx_t context, const struct heard *heard)
+static enum err judge_decryption(gpgme_error_t error, struct keyring_gpg *gpg, gpgme_ctx_t context,
+                                 const struct heard *heard)
 {
     gpgme_decrypt_result_t result = gpgme_op_decrypt_result(context);
-    if (error != 0) {
-        log_info("gpg: decrypting: %s", gpgme_strerror(error));
-        if (gpgme_err_code(error) == GPG_ERR_ENOMEM)
-            return ERR_MEMORY;
-        return heard->is_locked || keyring_gpg_error(error, "decrypting") == ERR_KEY_LOCKED ? ERR_KEY_LOCKED
-                                                                                            : ERR_DECRYPT;
-    }
+    if (error != 0)
+        return judge_failure(error, gpg, heard);
     bool is_sound = heard->decryptions == 1 && heard->sound_decryptions == 1 && result != NULL &&
                     !result->legacy_cipher_nomdc && result->unsupported_algorithm == NULL;
     return is_sound ? ERR_OK : ERR_DECRYPT;
@@ -233,7 +239,7 @@ enum err crypto_openpgp_decrypt(struct keyring_gpg *gpg, struct span cipher, siz
     if (err == ERR_OK)
         err = openpgp_sink_data(&sink, &out);
     if (err == ERR_OK)
-        err = judge_decryption(gpgme_op_decrypt_verify(context, in, out), context, &heard);
+        err = judge_decryption(gpgme_op_decrypt_verify(context, in, out), gpg, context, &heard);
     if (sink.err != ERR_OK)
         err = sink.err == ERR_MEMORY ? ERR_MEMORY : ERR_DECRYPT;
     if (err == ERR_OK)

@@ -75,5 +75,7 @@ ERR_RETURN enum err keyring_gpg_check_trust(struct keyring_gpg *gpg);
 /* gpg-agent for `home` with the master as parent: started in the foreground, ready when its socket answers. `*pid_out`
    is 0 if one was running already. */
 ERR_RETURN enum err keyring_gpg_agent_start(const char *home, const char *user, pid_t *pid_out);
+/* False if it is known that no agent answers for this home: gpg then says "no secret key" of every key. */
+bool keyring_gpg_has_agent(const struct keyring_gpg *gpg);
 
 #endif

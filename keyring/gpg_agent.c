@@ -2,7 +2,7 @@
  * gpg-agent for one home. In its usual mode it forks away from whoever starts it; in supervised mode it stays a child
  * and listens on a socket that is handed to it, so it can be asked from the first moment and ends with its parent.
  */
-#include "keyring/gpg.h"
+#include "keyring/gpg_internal.h"
 
 #include "base/buf.h"
 #include "base/log.h"
@@ -138,4 +138,10 @@ enum err keyring_gpg_agent_start(const char *home, const char *user, pid_t *pid_
     if (err == ERR_OK && !answers(&address))
         err = log_failure(ERR_ENGINE, "gpg-agent for %s does not answer", home);
     return err;
+}
+
+bool keyring_gpg_has_agent(const struct keyring_gpg *gpg)
+{
+    struct sockaddr_un address;
+    return find_socket(gpg->home, NULL, &address) != ERR_OK || answers(&address);
 }
