@@ -147,7 +147,12 @@ static void test_signals_are_as_new(void **state)
     void (*handler)(int) = signal(SIGPIPE, SIG_IGN);
     /* grep's own mask, since the shell changes its own. */
     assert_int_equal(output_of("exec grep -E 'Sig(Blk|Ign)' /proc/self/status >&3", text, sizeof text, NULL), ERR_OK);
-    assert_string_equal(text, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
+    unsigned long long is_blocked, is_ignored;
+    assert_int_equal(sscanf(text, "SigBlk:\t%llx\nSigIgn:\t%llx\n", &is_blocked, &is_ignored), 2);
+    assert_int_equal(is_blocked, 0);
+    /* Signals 32 and 33 are glibc's own: its posix_spawn, by which this test may have been started, ignores the first.
+     */
+    assert_int_equal(is_ignored & ~(3ull << 31), 0);
     (void)signal(SIGPIPE, handler);
     assert_int_equal(sigprocmask(SIG_SETMASK, &before, NULL), 0);
 }
