@@ -23,8 +23,7 @@ static const struct {
     {"Subject", CRYPTO_FIELD_SUBJECT | CRYPTO_FIELD_FACING},
     {"Comments", CRYPTO_FIELD_HIDDEN | CRYPTO_FIELD_FACING},
     {"Keywords", CRYPTO_FIELD_HIDDEN | CRYPTO_FIELD_FACING},
-    /* Exchange's copy of the subject, and keys that the Autocrypt specification allows only inside */
-    {"Thread-Topic", CRYPTO_FIELD_HIDDEN},
+    /* keys that the Autocrypt specification allows only inside */
     {"Autocrypt-Gossip", CRYPTO_FIELD_HIDDEN},
     {"HP-Outer", CRYPTO_FIELD_HP_OUTER},
     {"From", CRYPTO_FIELD_FROM | CRYPTO_FIELD_FACING},
@@ -38,6 +37,20 @@ static const struct {
     {"References", CRYPTO_FIELD_FACING},
 };
 
+/* "X-Original-Subject", "X-Thread-Topic" and whatever else repeats what is hidden. */
+static bool is_copy_of_hidden(struct span name)
+{
+    static const char *const ends[] = {"-Subject", "-Topic", "-Comments", "-Keywords"};
+
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        struct span end = span_of(ends[i]);
+
+        if (name.len > end.len && span_is_case_equal(span_skip(name, name.len - end.len), end))
+            return true;
+    }
+    return false;
+}
+
 unsigned crypto_field_classes(const struct mime_field *field)
 {
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
@@ -45,5 +58,7 @@ unsigned crypto_field_classes(const struct mime_field *field)
             return fields[i].classes;
     if (mime_field_is_structural(field))
         return CRYPTO_FIELD_STRUCTURAL;
+    if (is_copy_of_hidden(field->name))
+        return CRYPTO_FIELD_HIDDEN;
     return span_has_case_prefix(field->name, SPAN_LIT("List-")) ? CRYPTO_FIELD_LIST : 0;
 }

@@ -42,14 +42,16 @@ static enum err add_encoding(enum mime_encoding encoding, struct buf *out)
 enum err crypto_protect_plain(struct span header, const struct mime_part *root, enum mime_encoding encoding,
                               const char *subject_tag, struct buf *out)
 {
-    bool is_changed = encoding != root->encoding;
+    bool is_changed = encoding != root->encoding, is_removed = false;
     struct mime_field field;
     enum err result = ERR_OK;
 
     for (size_t at = 0; result == ERR_OK && mime_field_next(header, &at, &field);) {
         unsigned classes = crypto_field_classes(&field);
 
-        if ((classes & (GOES_NOWHERE | CRYPTO_FIELD_HP_OUTER)) != 0)
+        /* A line that is no field may be the rest of a Bcc that was folded badly. */
+        is_removed = (classes & (GOES_NOWHERE | CRYPTO_FIELD_HP_OUTER)) != 0 || (is_removed && field.name.len == 0);
+        if (is_removed)
             continue;
         if (is_changed && mime_field_is(&field, "Content-Transfer-Encoding"))
             continue;
@@ -127,6 +129,21 @@ static enum err add_tidy(struct span fields, struct buf *out)
     return result;
 }
 
+/* The offset of the first ";" that is not within a comment. */
+static size_t find_parameters(struct span value)
+{
+    size_t depth = 0, at = 0;
+
+    while (at < value.len && (depth > 0 || value.ptr[at] != ';')) {
+        bool is_quoted = depth > 0 && value.ptr[at] == '\\' && at + 1 < value.len;
+
+        depth += value.ptr[at] == '(';
+        depth -= value.ptr[at] == ')' && depth > 0;
+        at += is_quoted ? 2 : 1;
+    }
+    return at;
+}
+
 /* Adds the Content-Type with the marks. They stand right after type/subtype, before any parameter whose quotes may not
    be closed; taking them out again gives back the value as it was. */
 static enum err add_type(struct span value, enum crypto_protection protection, struct buf *out)
@@ -144,7 +161,7 @@ static enum err add_type(struct span value, enum crypto_protection protection, s
         value = SPAN_LIT(" text/plain; charset=us-ascii"); /* what readers take it for (RFC 2045 §5.2) */
     buf_init(&clean, CRYPTO_HEADER_MAX);
     result = mime_param_remove(value, ours, &clean);
-    at = span_find_byte(buf_span(&clean), 0, ';');
+    at = find_parameters(buf_span(&clean));
     head = span_slice(buf_span(&clean), 0, at);
     while (head.len > 0 && span_find_byte(SPAN_LIT(" \t\r\n"), 0, head.ptr[head.len - 1]) < 4)
         head.len--;

@@ -5,6 +5,7 @@
 #include "crypto/openpgp.h"
 #include "crypto/packets.h"
 #include "crypto/protect.h"
+#include "mime/field.h"
 #include "mime/transfer.h"
 
 #include <limits.h>
@@ -274,6 +275,18 @@ static enum err check_request(const struct crypto_seal_request *request, bool ha
     return ERR_OK;
 }
 
+/* A header with a line that is no field ends there for some readers, and what follows is their text: as a field of ours
+   it would stand outside in clear, and the line itself nowhere. mbox's "From " line before the first field is none. */
+static bool is_header_doubtful(struct span header)
+{
+    struct mime_field field;
+
+    for (size_t at = 0; mime_field_next(header, &at, &field);)
+        if (field.name.len == 0 && (field.whole.ptr != header.ptr || !span_has_prefix(header, SPAN_LIT("From "))))
+            return true;
+    return false;
+}
+
 /* Line ends that the next server may read otherwise go nowhere (design 1.1.9). */
 static enum err check_message(const struct sealing *sealing, const struct mime_tree *tree)
 {
@@ -283,6 +296,8 @@ static enum err check_message(const struct sealing *sealing, const struct mime_t
         return log_failure(ERR_BARE_CR_LF, "sealing");
     if ((flags & MIME_HAS_NUL) != 0)
         return log_failure(ERR_NUL, "sealing");
+    if (sealing->request->action != CRYPTO_SEAL_PLAIN && is_header_doubtful(sealing->header))
+        return log_failure(ERR_MALFORMED, "a line of the header is no field");
     if (sealing->request->action == CRYPTO_SEAL_PASS && crypto_sealed_kind(sealing->message, tree) == CRYPTO_NOT_SEALED)
         return log_failure(ERR_NOT_SEALED, "passing a message on as encrypted");
     return ERR_OK;

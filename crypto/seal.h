@@ -41,7 +41,8 @@ struct crypto_seal_result {
 
 /* Seals `message` into `fd` (an empty memfd; not sealed here). On any error the file's content is worthless and nothing
    may be sent: ERR_REFUSED, ERR_NO_KEY (a recipient key is unusable), ERR_NO_SIGNING_KEY, ERR_KEY_LOCKED (pinentry
-   cancelled or absent), ERR_NEEDS_8BIT, ERR_NOT_SEALED, ERR_TOO_BIG, ERR_ENGINE. `gpg` may be NULL for PLAIN and PASS.
+   cancelled or absent), ERR_MALFORMED (the header has a line that is no field), ERR_NEEDS_8BIT, ERR_NOT_SEALED,
+   ERR_TOO_BIG, ERR_ENGINE. `gpg` may be NULL for PLAIN and PASS.
  */
 ERR_RETURN enum err crypto_seal(struct keyring_gpg *gpg, const struct crypto_seal_request *request, struct span message,
                                 int fd, struct crypto_seal_result *result_out);

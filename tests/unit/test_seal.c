@@ -291,6 +291,49 @@ static void test_without_content_type(void **state)
     buf_fini(&text);
 }
 
+/* Nothing of the subject outside, whatever field repeats it; the mark of protection is where readers find it. */
+static void test_odd_fields(void **state)
+{
+    struct buf sealed, text;
+
+    (void)state;
+    seal(CRYPTO_SEAL_ENCRYPT,
+         "From alice@example.org Fri Nov 20 12:00:00 2026\r\nFrom: alice@example.org\r\n"
+         "x-original-SUBJECT: " CANARY "\r\nX-Thread-Topic :\r\n " CANARY "\r\nSubject:\r\n\t" CANARY "\r\n"
+         "bcc\t: carol@example.org\r\nBcc:\r\n carol@example.org,\r\n\tcarol@example.org\r\n"
+         "Content-Type: (a;\\)b) text/plain (c;d); name=\"" CANARY "\"\r\nContent-Type: text/html\r\n\r\nhello\r\n",
+         &sealed);
+    assert_false(has(&sealed, CANARY) || has(&sealed, "carol"));
+    decrypt(&sealed, &text);
+    assert_true(has(&text, "Content-Type: (a;\\)b) text/plain (c;d); protected-headers=\"v1\"; hp=\"cipher\"; name="));
+    assert_false(has(&text, "carol") || has(&text, "text/html"));
+    buf_fini(&sealed);
+    buf_fini(&text);
+}
+
+/* Without the empty line after its header a message has its text there. */
+static void test_text_within_the_header(void **state)
+{
+    static const char message[] = "From: alice@example.org\r\nTo: bob@example.org\r\n"
+                                  "Dear Bob,\r\npassword: " CANARY "\r\n\r\nAlice\r\n";
+
+    (void)state;
+    assert_fails(request_for(CRYPTO_SEAL_ENCRYPT), message, ERR_MALFORMED);
+    assert_fails(request_for(CRYPTO_SEAL_SIGN_ENCRYPT), message, ERR_MALFORMED);
+    assert_fails(request_for(CRYPTO_SEAL_SIGN), message, ERR_MALFORMED);
+}
+
+static void test_bcc_that_is_folded_badly(void **state)
+{
+    struct buf sealed;
+
+    (void)state;
+    seal(CRYPTO_SEAL_PLAIN,
+         "From: a@example.org\r\nBcc: b@example.org,\r\nc@example.org,\r\nd@example.org\r\nTo: e\r\n\r\nx", &sealed);
+    assert_string_equal(sealed.data, "From: a@example.org\r\nTo: e\r\n\r\nx");
+    buf_fini(&sealed);
+}
+
 static void test_plain_changes_nothing_else(void **state)
 {
     struct buf sealed;
@@ -395,6 +438,9 @@ int main(void)
         cmocka_unit_test(test_signed_is_7bit_safe),
         cmocka_unit_test(test_nested_signed_is_untouched),
         cmocka_unit_test(test_without_content_type),
+        cmocka_unit_test(test_odd_fields),
+        cmocka_unit_test(test_text_within_the_header),
+        cmocka_unit_test(test_bcc_that_is_folded_badly),
         cmocka_unit_test(test_plain_changes_nothing_else),
         cmocka_unit_test(test_plain_for_7bit),
         cmocka_unit_test(test_passing),
