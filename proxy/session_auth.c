@@ -92,6 +92,7 @@ void session_on_auth(struct smtp_server *server, enum sasl_mechanism mechanism, 
     struct proxy_session *session = owner;
     (void)server;
     session->mechanism = mechanism;
+    session->is_authenticated = false; /* a login before STARTTLS counts no more */
     enum err err = check_owner(session);
     if (err != ERR_OK) {
         fail(session, err);
@@ -196,7 +197,7 @@ static void on_reply(struct smtp_client *client, const struct smtp_reply *reply,
     }
     session->auth = SESSION_AUTH_NONE;
     secret_fini(&session->response);
-    session->is_authenticated = smtp_reply_is_ok(reply);
+    session->is_authenticated = reply->code == 235;
     log_info("%s: login of %s %s", session->peer, session_account(session)->address,
              session->is_authenticated ? "accepted" : "refused by the server");
     smtp_server_reply(session->server, reply);

@@ -44,6 +44,7 @@ struct proxy_session {
     struct smtp_mail mail;
     uint64_t announced_size;              /* what the open transaction said by SIZE; 0: nothing */
     bool is_open;                         /* the upstream has a transaction open */
+    bool is_envelope_spoilt;              /* it holds a recipient that `recipients` does not */
     struct session_recipient *recipients; /* accepted so far */
     size_t recipients_len, recipients_capacity;
     struct smtp_rcpt pending; /* the RCPT that is being answered */

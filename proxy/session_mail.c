@@ -20,15 +20,19 @@ void session_clear_envelope(struct proxy_session *session)
 {
     memset(&session->mail, 0, sizeof(session->mail));
     session->recipients_len = 0;
+    session->is_envelope_spoilt = false;
     proxy_ring_cancel(&session->ring_wait);
 }
 
 static void on_reset_reply(struct smtp_client *client, const struct smtp_reply *reply, void *context)
 {
+    struct proxy_session *session = context;
     (void)client;
-    (void)context;
-    if (!smtp_reply_is_ok(reply))
-        log_warning("upstream refused RSET: %d", reply->code);
+    if (smtp_reply_is_ok(reply))
+        return;
+    /* The old recipients may still stand there: nothing that follows could be trusted to go to the new ones alone. */
+    log_warning("%s: the server refused RSET: %d", session->peer, reply->code);
+    session_lose_upstream(session, ERR_UPSTREAM_PROTOCOL);
 }
 
 enum err session_reset_upstream(struct proxy_session *session)
@@ -48,6 +52,8 @@ void session_on_reset(struct smtp_server *server, void *owner)
     enum err err = session_reset_upstream(session);
     if (err != ERR_OK)
         log_failure(err, "resetting the upstream");
+    if (session->net->is_draining)
+        smtp_server_shutdown(server, ERR_BUSY, NULL);
 }
 
 static void on_mail_reply(struct smtp_client *client, const struct smtp_reply *reply, void *context)
@@ -75,6 +81,10 @@ void session_on_mail(struct smtp_server *server, const struct smtp_mail *mail, v
     struct smtp_mail opened = *mail;
     opened.body = SMTP_BODY_NONE;
     session->announced_size = mail->has_size ? sealed_estimate(mail->size) : 0;
+    /* The estimate is generous; by itself it is no reason for the server to refuse. */
+    uint64_t upstream_max = smtp_client_features(session->upstream)->size_max;
+    if (upstream_max != 0 && mail->size <= upstream_max && session->announced_size > upstream_max)
+        session->announced_size = upstream_max;
     opened.size = session->announced_size;
     enum err err = session_reset_upstream(session);
     if (err == ERR_OK)
@@ -108,10 +118,12 @@ static void on_rcpt_reply(struct smtp_client *client, const struct smtp_reply *r
     if (session->server == NULL)
         return;
     enum err err = smtp_reply_is_ok(reply) ? keep_recipient(session) : ERR_OK;
-    if (err == ERR_OK)
+    if (err == ERR_OK) {
         smtp_server_reply(session->server, reply);
-    else
-        smtp_server_fail(session->server, err, NULL);
+        return;
+    }
+    session->is_envelope_spoilt = true;
+    smtp_server_fail(session->server, err, NULL);
 }
 
 /* ERR_TOO_MANY_GROUPS if the policy alone shows that this recipient makes too many copies. */

@@ -40,7 +40,8 @@ struct proxy_submit {
     struct span content;            /* the current group's copy, mapped */
     size_t replies_due;             /* to RCPT */
     size_t *accepted, accepted_len; /* recipients of the current group that the upstream took */
-    bool has_sent_any;              /* the upstream has said 250 to a copy */
+    bool is_refused;   /* RSET or MAIL of the current group was refused: nothing may be sent in its place */
+    bool has_sent_any; /* the upstream has said 250 to a copy */
     struct smtp_reply last_ok;
     struct smtp_reply failure; /* code 0: none so far */
 

@@ -52,6 +52,8 @@ static enum err check_copy(const struct proxy_submit *submit, const struct submi
         return ERR_REFUSED;
     if (upstream_max != 0 && group->size > upstream_max)
         return ERR_TOO_BIG;
+    if (group->is_8bit && (smtp_client_features(submit->session->upstream)->flags & SMTP_HAS_8BITMIME) == 0)
+        return ERR_NEEDS_8BIT;
     enum err err = memfd_map(group->fd, submit->session->net->config->message_max * 2, &content);
     if (err != ERR_OK)
         return err;
@@ -114,6 +116,32 @@ static enum err seal_one(struct proxy_submit *submit, size_t number)
     return proxy_pool_submit(session->net->pool, session->account, &out, on_sealed, &group->ready, &group->job);
 }
 
+/* Everyone in the envelope must stand in exactly one group: a plan that forgets somebody would end in a 250 for mail
+   that nobody sent. */
+static enum err check_plan(const struct proxy_submit *submit)
+{
+    size_t recipients_len = submit->session->recipients_len;
+    size_t found = 0;
+    bool *is_planned = calloc(recipients_len + 1, sizeof(*is_planned));
+    enum err err = is_planned == NULL ? ERR_MEMORY : ERR_OK;
+    for (size_t i = 0; err == ERR_OK && i < submit->plan.groups_len; i++) {
+        const struct policy_group *planned = &submit->plan.groups[i];
+        for (size_t j = 0; err == ERR_OK && j < planned->recipients_len; j++) {
+            size_t number = planned->recipients[j];
+            if (number >= recipients_len || is_planned[number]) {
+                err = ERR_INTERNAL;
+                break;
+            }
+            is_planned[number] = true;
+            found++;
+        }
+    }
+    free(is_planned);
+    if (err == ERR_OK && found != recipients_len)
+        err = ERR_INTERNAL;
+    return err;
+}
+
 /* The groups of the plan, less the recipients who have the message already, less groups nobody is left of. */
 static enum err make_groups(struct proxy_submit *submit)
 {
@@ -141,7 +169,9 @@ static enum err make_groups(struct proxy_submit *submit)
 void submit_seal(struct proxy_submit *submit)
 {
     struct proxy_session *session = submit->session;
-    enum err err = session->upstream == NULL ? ERR_UPSTREAM_LOST : make_groups(submit);
+    enum err err = session->upstream == NULL ? ERR_UPSTREAM_LOST : check_plan(submit);
+    if (err == ERR_OK)
+        err = make_groups(submit);
     if (err == ERR_OK && submit->groups_len == 0) {
         submit_send(submit);
         return;

@@ -164,10 +164,19 @@ static void on_rcpt_reply(struct smtp_client *client, const struct smtp_reply *r
     }
     if (submit->replies_due > 0)
         return;
-    if (submit->accepted_len > 0)
+    if (submit->accepted_len > 0 && !submit->is_refused)
         send_data(submit);
     else
         next_group(submit);
+}
+
+/* The transaction is not the one that was asked for. The RCPTs behind may be accepted all the same, by a server that
+   still has the former one open with the recipients of another copy: this copy must not be sent in it. */
+static void refuse_group(struct proxy_submit *submit, const struct smtp_reply *reply)
+{
+    log_warning("message %s: the server refused to begin anew: %d", submit->facts.message_id, reply->code);
+    submit->is_refused = true;
+    submit_note_failure(submit, reply);
 }
 
 static void on_mail_reply(struct smtp_client *client, const struct smtp_reply *reply, void *context)
@@ -175,17 +184,15 @@ static void on_mail_reply(struct smtp_client *client, const struct smtp_reply *r
     struct proxy_submit *submit = context;
     (void)client;
     submit->session->is_open = smtp_reply_is_ok(reply);
-    /* The RCPTs behind it are refused too then, and the group ends with them; but this is the reply that says why. */
     if (!smtp_reply_is_ok(reply))
-        submit_note_failure(submit, reply);
+        refuse_group(submit, reply);
 }
 
 static void on_reset_reply(struct smtp_client *client, const struct smtp_reply *reply, void *context)
 {
     (void)client;
-    (void)context;
     if (!smtp_reply_is_ok(reply))
-        log_warning("upstream refused RSET: %d", reply->code);
+        refuse_group(context, reply);
 }
 
 /* A transaction of its own for the current group, with its own SIZE, BODY and DSN parameters. */
@@ -218,14 +225,15 @@ static bool may_go_on(const struct proxy_submit *submit)
     const struct proxy_session *session = submit->session;
     const struct submit_group *group = &submit->groups[submit->current];
     bool size_holds = session->announced_size == 0 || group->size <= session->announced_size;
-    return submit->groups_len == 1 && session->is_open && group->recipients_len == session->recipients_len &&
-           size_holds && !group->is_8bit;
+    return submit->groups_len == 1 && session->is_open && !session->is_envelope_spoilt &&
+           group->recipients_len == session->recipients_len && size_holds && !group->is_8bit;
 }
 
 static void begin_group(struct proxy_submit *submit)
 {
     const struct submit_group *group = &submit->groups[submit->current];
     submit->accepted_len = 0;
+    submit->is_refused = false;
     if (submit->session->upstream == NULL) {
         submit_fail(submit, ERR_UPSTREAM_LOST, NULL);
         return;
