@@ -237,6 +237,7 @@ int proxy_keeper_main(void)
     signal(SIGPIPE, SIG_IGN);
     /* A terminal's interrupt is for the master, which lets jobs end; and the group is what a time-out ends. */
     setpgid(0, 0);
+    signal(SIGTERM, SIG_IGN);
     umask(077);
     enum err err = take_setup(&keeper);
     if (err == ERR_OK) {

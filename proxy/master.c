@@ -17,7 +17,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define DRAIN_MAX_MS 30000
@@ -63,7 +62,7 @@ static enum err take_message(struct master *master, struct master_net *net, stru
     uint32_t number = 0;
     char address[MIME_ADDR_SIZE];
     uint16_t type = ipc_type(in);
-    if (type != PROXY_MASTER_READY)
+    if (type == PROXY_MASTER_NEED_KEEPER || type == PROXY_MASTER_KILL_KEEPER)
         number = ipc_get_u32(in);
     if (type == PROXY_MASTER_NEED_KEEPER)
         ipc_get_string(in, address, sizeof(address));
@@ -72,13 +71,16 @@ static enum err take_message(struct master *master, struct master_net *net, stru
         return err;
     switch (type) {
     case PROXY_MASTER_READY:
-        net->is_ready = true;
+        master_take_ready(master, net);
         announce(master);
         return ERR_OK;
     case PROXY_MASTER_NEED_KEEPER:
         return master_start_keeper(master, net, number, address);
     case PROXY_MASTER_KILL_KEEPER:
         master_kill_keeper(master, net, (pid_t)number);
+        return ERR_OK;
+    case PROXY_MASTER_NEED_VAULT:
+        master_give_vault(master, net);
         return ERR_OK;
     default:
         return ERR_PEER_PROTOCOL;
@@ -106,9 +108,15 @@ static void serve_net(struct master *master, struct master_net *net)
     net->socket = -1;
 }
 
+/* Sessions that are open keep their net process and its configuration; those that come later find the new one. The old
+   process goes on accepting until the new one is ready, and for good if that never is. */
 static void reload(struct master *master)
 {
     struct config *fresh = NULL;
+    if (!master_has_room_for_net(master)) {
+        log_error("sessions of earlier configurations are still open; the new one was not taken");
+        return;
+    }
     enum err err = config_read(master->config_file, &fresh);
     if (err == ERR_OK)
         err = proxy_state_prepare(fresh);
@@ -119,8 +127,6 @@ static void reload(struct master *master)
         log_failure(err, "the new configuration was not taken; the old one goes on");
         return;
     }
-    for (size_t i = 0; i < MASTER_NETS_MAX; i++)
-        master_drain(master, &master->nets[i]);
     config_free(&master->config);
     master->config = fresh;
     err = master_start_agents(master);
@@ -128,7 +134,8 @@ static void reload(struct master *master)
         err = master_start_net(master);
     if (err != ERR_OK)
         log_failure(err, "starting net with the new configuration");
-    log_info("configuration read again");
+    else
+        log_info("configuration read again");
 }
 
 static void end(struct master *master)
@@ -147,9 +154,7 @@ static void take_signals(struct master *master)
         else if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
             end(master);
     }
-    int status;
-    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;)
-        master_reaped(master, pid, status);
+    master_reap(master);
 }
 
 static bool has_net(const struct master *master)
@@ -168,7 +173,11 @@ static void mend(struct master *master)
     enum err err = ERR_OK;
     if (master->is_ending)
         return;
-    if (master->vault == 0 && now - master->vault_started_ms > RESTART_PAUSE_MS)
+    /* Before the first one has been ready its end is the end of all: run(). */
+    if (master->is_announced && !master_has_accepting_net(master) && master_has_room_for_net(master) &&
+        now - master->net_started_ms > RESTART_PAUSE_MS)
+        err = master_start_net(master);
+    if (err == ERR_OK && master->vault == 0 && now - master->vault_started_ms > RESTART_PAUSE_MS)
         err = master_start_vault(master);
     for (size_t i = 0; i < master->agents_len; i++)
         is_agent_missing = is_agent_missing || (master->agents[i].pid == 0 && master->agents[i].started_ms != 0 &&

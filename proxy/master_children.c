@@ -16,9 +16,11 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define KEEPERS_MAX 1024
+#define END_MAX_MS 5000
 /* A keeper maps a message of message_max bytes and writes one about 1.5 times as large; the rest is room for gpg and
  * ourselves. */
 #define KEEPER_MEMORY_BASE ((uint64_t)1024 << 20)
@@ -47,7 +49,7 @@ static void begin_child(pid_t master_pid)
         _exit(3);
 }
 
-static enum err give_vault(struct master *master, struct master_net *net)
+static enum err try_give_vault(struct master *master, struct master_net *net)
 {
     int ends[2];
     struct ipc_out out;
@@ -65,6 +67,15 @@ static enum err give_vault(struct master *master, struct master_net *net)
     close(ends[0]);
     close(ends[1]);
     return err;
+}
+
+void master_give_vault(struct master *master, struct master_net *net)
+{
+    if (master->vault == 0 || net->socket < 0)
+        return;
+    enum err err = try_give_vault(master, net);
+    if (err != ERR_OK)
+        log_failure(err, "handing the vault to net %d", (int)net->pid);
 }
 
 enum err master_start_vault(struct master *master)
@@ -92,8 +103,7 @@ enum err master_start_vault(struct master *master)
     master->vault_socket = ends[0];
     master->vault_started_ms = clock_monotonic_ms();
     for (size_t i = 0; i < MASTER_NETS_MAX; i++)
-        if (master->nets[i].socket >= 0 && (err = give_vault(master, &master->nets[i])) != ERR_OK)
-            log_failure(err, "handing the vault to net");
+        master_give_vault(master, &master->nets[i]);
     return ERR_OK;
 }
 
@@ -134,8 +144,34 @@ enum err master_start_net(struct master *master)
         _exit(net_child(master, ends[1]));
     }
     close(ends[1]);
-    *net = (struct master_net){.pid = pid, .socket = ends[0], .started_ms = clock_monotonic_ms()};
-    return give_vault(master, net);
+    *net = (struct master_net){.pid = pid, .socket = ends[0], .number = ++master->nets_started};
+    master->net_started_ms = clock_monotonic_ms();
+    master_give_vault(master, net);
+    return ERR_OK;
+}
+
+bool master_has_accepting_net(const struct master *master)
+{
+    for (size_t i = 0; i < MASTER_NETS_MAX; i++)
+        if (master->nets[i].pid != 0 && !master->nets[i].is_draining)
+            return true;
+    return false;
+}
+
+bool master_has_room_for_net(const struct master *master)
+{
+    for (size_t i = 0; i < MASTER_NETS_MAX; i++)
+        if (master->nets[i].pid == 0)
+            return true;
+    return false;
+}
+
+void master_take_ready(struct master *master, struct master_net *net)
+{
+    net->is_ready = true;
+    for (size_t i = 0; i < MASTER_NETS_MAX; i++)
+        if (master->nets[i].number < net->number)
+            master_drain(master, &master->nets[i]);
 }
 
 static bool note_keeper(struct master *master, pid_t pid, pid_t net)
@@ -152,8 +188,28 @@ static bool note_keeper(struct master *master, pid_t pid, pid_t net)
     return true;
 }
 
-static void fill_setup(const struct master *master, const struct config_account *account,
-                       struct proxy_keeper_setup *setup)
+/* Each home of the other accounts once. ERR_LIMIT rather than a keeper that could reach one of them. */
+static enum err fill_hidden(const struct config *config, const struct config_account *account,
+                            struct proxy_keeper_setup *setup)
+{
+    for (size_t i = 0; i < config->accounts_len; i++) {
+        const char *home = config->accounts[i].gnupghome;
+        bool is_known = strcmp(home, account->gnupghome) == 0;
+        for (uint32_t j = 0; j < setup->hidden_len && !is_known; j++)
+            is_known = strcmp(home, setup->hidden[j]) == 0;
+        if (is_known)
+            continue;
+        if (setup->hidden_len == PROXY_DIRS_MAX) {
+            log_error("more than %d homes of other accounts cannot be hidden from a keeper", PROXY_DIRS_MAX);
+            return ERR_LIMIT;
+        }
+        snprintf(setup->hidden[setup->hidden_len++], sizeof(setup->hidden[0]), "%s", home);
+    }
+    return ERR_OK;
+}
+
+static enum err fill_setup(const struct master *master, const struct config_account *account,
+                           struct proxy_keeper_setup *setup)
 {
     const struct config *config = master->config;
     memset(setup, 0, sizeof(*setup));
@@ -168,9 +224,7 @@ static void fill_setup(const struct master *master, const struct config_account 
 #if !defined(__SANITIZE_ADDRESS__)
     setup->memory_max = KEEPER_MEMORY_BASE + config->message_max * 4;
 #endif
-    for (size_t i = 0; i < config->accounts_len && setup->hidden_len < PROXY_DIRS_MAX; i++)
-        if (strcmp(config->accounts[i].gnupghome, account->gnupghome) != 0)
-            snprintf(setup->hidden[setup->hidden_len++], sizeof(setup->hidden[0]), "%s", config->accounts[i].gnupghome);
+    return fill_hidden(config, account, setup);
 }
 
 /* Starts the program with its end of `ends` as descriptor 3 and puts the set-up on the way. */
@@ -182,10 +236,11 @@ static enum err launch_keeper(struct master *master, const struct config_account
     const char *const arguments[] = {"privyseal", PROXY_KEEPER_COMMAND, NULL};
     struct spawn_options options = {
         .file = master->program, .arguments = arguments, .inherit_fd = ends[1], .dies_with_parent = true};
-    enum err err = spawn_start(&options, pid);
+    enum err err = fill_setup(master, account, &setup);
+    if (err == ERR_OK)
+        err = spawn_start(&options, pid);
     if (err != ERR_OK)
         return err;
-    fill_setup(master, account, &setup);
     proxy_put_setup(&out, &setup);
     return ipc_send(ends[0], &out);
 }
@@ -231,13 +286,19 @@ enum err master_start_keeper(struct master *master, struct master_net *net, uint
     return ipc_send(net->socket, &out);
 }
 
+/* A keeper that has not been waited for, and whatever it has started. The process itself too, in case it had no time to
+   make the group. */
+static void kill_family(pid_t pid)
+{
+    kill(-pid, SIGKILL);
+    kill(pid, SIGKILL);
+}
+
 void master_kill_keeper(struct master *master, const struct master_net *net, pid_t pid)
 {
     for (size_t i = 0; i < master->keepers_len; i++) {
         if (master->keepers[i].pid == pid && master->keepers[i].net == net->pid) {
-            /* The group first: its gpg children; the process itself in case it had no time to make the group. */
-            kill(-pid, SIGKILL);
-            kill(pid, SIGKILL);
+            kill_family(pid);
             return;
         }
     }
@@ -276,30 +337,27 @@ enum err master_start_agents(struct master *master)
     return ERR_OK;
 }
 
+/* Another one is started by the loop, with a pause where it died at once. */
 static void reaped_net(struct master *master, struct master_net *net, int status)
 {
     bool is_crash = !WIFEXITED(status) || WEXITSTATUS(status) != 0;
     if (is_crash || !net->is_draining)
         log_error("net %d ended with status %#x", (int)net->pid, (unsigned)status);
+    /* Nobody is left to hear what its keepers have to say, nor to end one that hangs. */
+    for (size_t i = 0; i < master->keepers_len; i++)
+        if (master->keepers[i].net == net->pid)
+            kill_family(master->keepers[i].pid);
     if (net->socket >= 0)
         close(net->socket);
-    bool was_accepting = !net->is_draining;
     *net = (struct master_net){.pid = 0, .socket = -1};
-    if (!was_accepting || master->is_ending)
-        return;
-    enum err err = master_start_net(master);
-    if (err != ERR_OK)
-        log_failure(err, "starting net again");
 }
 
-void master_reaped(struct master *master, pid_t pid, int status)
+static void take_end(struct master *master, pid_t pid, int status)
 {
     for (size_t i = 0; i < master->keepers_len; i++) {
         if (master->keepers[i].pid == pid) {
             if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
                 log_warning("keeper %d ended with status %#x", (int)pid, (unsigned)status);
-            /* Whatever it had started goes with it. */
-            kill(-pid, SIGKILL);
             master->keepers[i] = master->keepers[--master->keepers_len];
             return;
         }
@@ -319,6 +377,23 @@ void master_reaped(struct master *master, pid_t pid, int status)
     }
 }
 
+/* A child that has ended keeps its number, and that of its group, until it is waited for: only before that is it sure
+   whom a signal to the group meets. */
+void master_reap(struct master *master)
+{
+    siginfo_t info = {.si_pid = 0};
+    while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid > 0) {
+        pid_t pid = info.si_pid;
+        int status;
+        for (size_t i = 0; i < master->keepers_len; i++)
+            if (master->keepers[i].pid == pid)
+                kill_family(pid);
+        if (waitpid(pid, &status, 0) == pid)
+            take_end(master, pid, status);
+        info.si_pid = 0;
+    }
+}
+
 void master_drain(struct master *master, struct master_net *net)
 {
     struct ipc_out out;
@@ -329,35 +404,53 @@ void master_drain(struct master *master, struct master_net *net)
     ipc_out_begin(&out, PROXY_NET_DRAIN);
     enum err err = net->socket < 0 ? ERR_END : ipc_send(net->socket, &out);
     if (err != ERR_OK)
-        kill(net->pid, SIGTERM);
+        kill(net->pid, SIGKILL);
 }
 
-static void end_and_wait(pid_t *pid, int signal_number)
+/* Waits for a child that has been asked to end; one that does not in time (an agent whose pinentry nobody answers) is
+   killed. */
+static void await_end(pid_t *pid)
 {
-    if (*pid <= 0)
-        return;
-    kill(*pid, signal_number);
-    while (waitpid(*pid, NULL, 0) < 0 && errno == EINTR)
-        ;
+    const struct timespec pause = {0, 10 * 1000000};
+    const uint64_t since = clock_monotonic_ms();
+    pid_t ended = 0;
+    while (ended == 0 && clock_monotonic_ms() - since < END_MAX_MS) {
+        ended = waitpid(*pid, NULL, WNOHANG);
+        if (ended == 0)
+            nanosleep(&pause, NULL);
+    }
+    if (ended == 0) {
+        log_warning("process %d does not end; killed", (int)*pid);
+        kill(*pid, SIGKILL);
+        while (waitpid(*pid, NULL, 0) < 0 && errno == EINTR)
+            continue;
+    }
     *pid = 0;
 }
 
 void master_end_children(struct master *master)
 {
-    for (size_t i = 0; i < MASTER_NETS_MAX; i++)
-        end_and_wait(&master->nets[i].pid, SIGKILL);
-    for (size_t i = 0; i < master->keepers_len; i++) {
-        kill(-master->keepers[i].pid, SIGKILL);
-        end_and_wait(&master->keepers[i].pid, SIGKILL);
+    for (size_t i = 0; i < MASTER_NETS_MAX; i++) {
+        if (master->nets[i].pid <= 0)
+            continue;
+        kill(master->nets[i].pid, SIGKILL);
+        await_end(&master->nets[i].pid);
     }
+    for (size_t i = 0; i < master->keepers_len; i++) {
+        kill_family(master->keepers[i].pid);
+        await_end(&master->keepers[i].pid);
+    }
+    master->keepers_len = 0;
     /* The vault ends by itself when nobody can ask it any more, with its files closed. */
     if (master->vault_socket >= 0)
         close(master->vault_socket);
     master->vault_socket = -1;
     if (master->vault > 0)
-        while (waitpid(master->vault, NULL, 0) < 0 && errno == EINTR)
-            ;
-    master->vault = 0;
+        await_end(&master->vault);
     for (size_t i = 0; i < master->agents_len; i++)
-        end_and_wait(&master->agents[i].pid, SIGTERM);
+        if (master->agents[i].pid > 0)
+            kill(master->agents[i].pid, SIGTERM);
+    for (size_t i = 0; i < master->agents_len; i++)
+        if (master->agents[i].pid > 0)
+            await_end(&master->agents[i].pid);
 }

@@ -17,7 +17,7 @@ struct master_net {
     int socket; /* to it, non-blocking; -1 when it has closed */
     bool is_ready;
     bool is_draining;
-    uint64_t started_ms;
+    unsigned number; /* a later one has a higher number */
 };
 
 struct master_keeper {
@@ -38,6 +38,8 @@ struct master {
     char wrapper[CONFIG_PATH_SIZE];
     struct proxy_sockets sockets;
     struct master_net nets[MASTER_NETS_MAX];
+    unsigned nets_started;
+    uint64_t net_started_ms; /* the last one */
     pid_t vault;
     int vault_socket;
     uint64_t vault_started_ms;
@@ -58,12 +60,19 @@ ERR_RETURN enum err master_start_net(struct master *master);
  */
 ERR_RETURN enum err master_start_keeper(struct master *master, struct master_net *net, uint32_t number,
                                         const char *address);
+/* Gives `net` a new line to the vault, if there is one; a vault that starts gives it by itself. */
+void master_give_vault(struct master *master, struct master_net *net);
 /* Ends a keeper that `net` owns, with its children. */
 void master_kill_keeper(struct master *master, const struct master_net *net, pid_t pid);
 /* Starts the gpg-agent of each account that has none. */
 ERR_RETURN enum err master_start_agents(struct master *master);
-/* Takes note that child `pid` ended. */
-void master_reaped(struct master *master, pid_t pid, int status);
+/* True if there is a net process that accepts, and if there is room to start one. */
+bool master_has_accepting_net(const struct master *master);
+bool master_has_room_for_net(const struct master *master);
+/* `net` serves now: those that were started before it drain. */
+void master_take_ready(struct master *master, struct master_net *net);
+/* Takes note of all children that have ended. */
+void master_reap(struct master *master);
 void master_drain(struct master *master, struct master_net *net);
 /* Ends vault, keepers and agents and waits for them. */
 void master_end_children(struct master *master);

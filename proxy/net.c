@@ -18,11 +18,14 @@
 
 #define ACCEPTS_PER_TURN 64
 #define FILES_MAX 65536
+/* How long nothing is accepted when there is no descriptor or memory for it: the loop would only spin. */
+#define ACCEPT_PAUSE_MS 200
 
 struct acceptor {
     struct proxy_net *net;
     const struct config_listener *listener;
     struct event *event;
+    struct event *resume;
 };
 
 struct net_process {
@@ -75,6 +78,25 @@ static void turn_away(const struct acceptor *acceptor, int client, const char *h
     close(client);
 }
 
+/* What a failed accept means for the next one. */
+static void judge_accept(struct acceptor *acceptor, int reason)
+{
+    const struct timeval pause = {0, ACCEPT_PAUSE_MS * 1000};
+    if (reason == EAGAIN || reason == EINTR || reason == ECONNABORTED)
+        return;
+    log_warning("accepting a connection: %s", strerror(reason));
+    event_del(acceptor->event);
+    evtimer_add(acceptor->resume, &pause);
+}
+
+static void on_resume(evutil_socket_t fd, short what, void *context)
+{
+    struct acceptor *acceptor = context;
+    (void)fd;
+    (void)what;
+    event_add(acceptor->event, NULL);
+}
+
 static void on_accept(evutil_socket_t fd, short what, void *context)
 {
     struct acceptor *acceptor = context;
@@ -85,8 +107,7 @@ static void on_accept(evutil_socket_t fd, short what, void *context)
         char host[PROXY_HOST_SIZE];
         int client = accept4(fd, (struct sockaddr *)&address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (client < 0) {
-            if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-                log_warning("accepting a connection: %s", strerror(errno));
+            judge_accept(acceptor, errno);
             return;
         }
         host_of(&address, len, host);
@@ -108,6 +129,8 @@ static void stop_accepting(struct net_process *process)
         close(event_get_fd(process->acceptors[i].event));
         event_free(process->acceptors[i].event);
         process->acceptors[i].event = NULL;
+        if (process->acceptors[i].resume != NULL)
+            event_free(process->acceptors[i].resume);
     }
 }
 
@@ -170,6 +193,17 @@ static void on_control(evutil_socket_t fd, short what, void *context)
     event_base_loopbreak(process->net.base);
 }
 
+/* A vault that died is started again anyway, and handed over then; this is for a line that alone has broken. */
+static void on_vault_lost(void *context)
+{
+    struct proxy_net *net = context;
+    struct ipc_out out;
+    ipc_out_begin(&out, PROXY_MASTER_NEED_VAULT);
+    enum err err = ipc_send(net->master, &out);
+    if (err != ERR_OK)
+        log_failure(err, "asking for a line to the vault");
+}
+
 /* Everything that reads files or asks the system for more than memory: before the sandbox closes. */
 static enum err open_all(struct proxy_net *net)
 {
@@ -217,7 +251,7 @@ static enum err start(struct net_process *process, const struct proxy_sockets *s
     struct proxy_net *net = &process->net;
     enum err err = proxy_pool_new(net->base, net->config, net->master, &net->pool);
     if (err == ERR_OK)
-        err = proxy_vaultlink_new(net->base, &net->vault);
+        err = proxy_vaultlink_new(net->base, on_vault_lost, net, &net->vault);
     if (err == ERR_OK)
         err = proxy_probe_new(net, &net->probe);
     if (err != ERR_OK)
@@ -231,7 +265,8 @@ static enum err start(struct net_process *process, const struct proxy_sockets *s
         struct acceptor *acceptor = &process->acceptors[process->acceptors_len++];
         *acceptor = (struct acceptor){.net = net, .listener = &net->config->listeners[sockets->items[i].listener]};
         acceptor->event = event_new(net->base, sockets->items[i].fd, EV_READ | EV_PERSIST, on_accept, acceptor);
-        if (acceptor->event == NULL || event_add(acceptor->event, NULL) != 0)
+        acceptor->resume = evtimer_new(net->base, on_resume, acceptor);
+        if (acceptor->event == NULL || acceptor->resume == NULL || event_add(acceptor->event, NULL) != 0)
             return ERR_MEMORY;
     }
     return ERR_OK;
@@ -281,7 +316,9 @@ int proxy_net_main(const struct config *config, const struct proxy_sockets *sock
     TAILQ_INIT(&process.net.sessions);
     log_init("net", config->log_level);
     signal(SIGPIPE, SIG_IGN);
+    /* A terminal and systemd signal every process; this one ends when the master says so, or is no more. */
     signal(SIGINT, SIG_IGN);
+    signal(SIGTERM, SIG_IGN);
     enum err err = evutil_make_socket_nonblocking(master) == 0 ? open_all(&process.net) : ERR_IO;
     if (err == ERR_OK)
         err = enter_sandbox(config);

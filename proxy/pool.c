@@ -12,6 +12,8 @@
 #define IDLE_MAX_S 60
 /* After a keeper has died without finishing a single job, its account waits this long before it gets another. */
 #define PAUSE_AFTER_DEATH_MS 1000
+/* After the master's socket was full. */
+#define ASK_AGAIN_MS 100
 
 struct proxy_job {
     TAILQ_ENTRY(proxy_job) link;
@@ -47,6 +49,7 @@ struct proxy_pool {
     struct account *accounts;
     TAILQ_HEAD(, proxy_job) waiting;
     TAILQ_HEAD(, keeper) keepers;
+    TAILQ_HEAD(, keeper) condemned; /* given up; the master has yet to be asked for their end */
     size_t waiting_len, busy;
     struct event *kick; /* hands out jobs from the loop, never from within a submitter */
 };
@@ -77,33 +80,87 @@ static void kick(struct proxy_pool *pool, uint32_t after_ms)
     evtimer_add(pool->kick, &after);
 }
 
+static void keeper_free(struct keeper *keeper)
+{
+    if (keeper->readable != NULL)
+        event_free(keeper->readable);
+    if (keeper->timer != NULL)
+        event_free(keeper->timer);
+    if (keeper->socket >= 0)
+        close(keeper->socket);
+    free(keeper);
+}
+
+/* Nothing that it still says counts; the entry stays until the master has been asked for its end. */
+static void condemn(struct keeper *keeper)
+{
+    if (keeper->readable != NULL)
+        event_free(keeper->readable);
+    if (keeper->timer != NULL)
+        event_free(keeper->timer);
+    keeper->readable = keeper->timer = NULL;
+    close(keeper->socket);
+    keeper->socket = -1;
+    TAILQ_INSERT_TAIL(&keeper->pool->condemned, keeper, link);
+}
+
+/* Asks the master for the end of those that may still be at work. */
+static void end_condemned(struct proxy_pool *pool)
+{
+    struct keeper *keeper;
+    while ((keeper = TAILQ_FIRST(&pool->condemned)) != NULL) {
+        struct ipc_out out;
+        ipc_out_begin(&out, PROXY_MASTER_KILL_KEEPER);
+        ipc_put_u32(&out, keeper->pid);
+        enum err err = ipc_send(pool->master, &out);
+        if (err == ERR_AGAIN) {
+            kick(pool, ASK_AGAIN_MS);
+            return;
+        }
+        if (err != ERR_OK)
+            log_failure(err, "asking for the end of keeper %u", keeper->pid);
+        TAILQ_REMOVE(&pool->condemned, keeper, link);
+        keeper_free(keeper);
+    }
+}
+
+/* Fails what waits for a keeper of this account. */
+static void fail_waiting(struct proxy_pool *pool, size_t account)
+{
+    struct proxy_job *job, *next;
+    for (job = TAILQ_FIRST(&pool->waiting); job != NULL; job = next) {
+        next = TAILQ_NEXT(job, link);
+        if (job->account != account)
+            continue;
+        TAILQ_REMOVE(&pool->waiting, job, link);
+        pool->waiting_len--;
+        job_finish(job, ERR_WORKER, NULL);
+    }
+}
+
 /* Lets a keeper go: with its job failed if it had one, and ended by the master if it may be still at it. */
 static void keeper_drop(struct keeper *keeper, bool must_kill)
 {
     struct proxy_pool *pool = keeper->pool;
     struct account *account = &pool->accounts[keeper->account];
     struct proxy_job *job = keeper->job;
-    if (must_kill) {
-        struct ipc_out out;
-        ipc_out_begin(&out, PROXY_MASTER_KILL_KEEPER);
-        ipc_put_u32(&out, keeper->pid);
-        enum err err = ipc_send(pool->master, &out);
-        if (err != ERR_OK)
-            log_failure(err, "asking for the end of keeper %u", keeper->pid);
-    }
-    if (!keeper->has_finished_one)
+    size_t number = keeper->account;
+    bool is_stillborn = !keeper->has_finished_one;
+    if (is_stillborn)
         account->paused_until_ms = clock_monotonic_ms() + PAUSE_AFTER_DEATH_MS;
     TAILQ_REMOVE(&pool->keepers, keeper, link);
     account->keepers--;
-    if (keeper->readable != NULL)
-        event_free(keeper->readable);
-    if (keeper->timer != NULL)
-        event_free(keeper->timer);
-    close(keeper->socket);
-    free(keeper);
+    if (must_kill)
+        condemn(keeper);
+    else
+        keeper_free(keeper);
+    end_condemned(pool);
     if (job != NULL) {
         pool->busy--;
         job_finish(job, ERR_WORKER, NULL);
+    } else if (is_stillborn && account->keepers == 0) {
+        /* Keepers do not even start: without this a job could wait for ever for one that does. */
+        fail_waiting(pool, number);
     }
     kick(pool, 0);
 }
@@ -140,7 +197,7 @@ static void on_readable(evutil_socket_t fd, short what, void *context)
     if (err != ERR_OK) {
         if (keeper->job != NULL)
             log_warning("keeper %u died in a job", keeper->pid);
-        keeper_drop(keeper, false);
+        keeper_drop(keeper, err != ERR_END);
         return;
     }
     uint32_t code = ipc_get_u32(&in);
@@ -200,15 +257,18 @@ static void ask_for_keeper(struct proxy_pool *pool, size_t number)
     ipc_put_u32(&out, (uint32_t)number);
     ipc_put_string(&out, pool->config->accounts[number].address);
     enum err err = ipc_send(pool->master, &out);
-    if (err != ERR_OK)
-        log_failure(err, "asking for a keeper");
-    else
+    if (err == ERR_OK)
         account->requested++;
+    else if (err == ERR_AGAIN)
+        kick(pool, ASK_AGAIN_MS);
+    else
+        log_failure(err, "asking for a keeper");
 }
 
 static void hand_out(struct proxy_pool *pool)
 {
     struct proxy_job *job, *next;
+    end_condemned(pool);
     for (job = TAILQ_FIRST(&pool->waiting); job != NULL && pool->busy < pool->config->keepers_max; job = next) {
         next = TAILQ_NEXT(job, link);
         if (job->fn == NULL) {
@@ -294,21 +354,12 @@ void proxy_pool_keeper(struct proxy_pool *pool, size_t account, uint32_t pid, in
 
 void proxy_pool_no_keeper(struct proxy_pool *pool, size_t account)
 {
-    struct proxy_job *job, *next;
     if (account >= pool->config->accounts_len)
         return;
     if (pool->accounts[account].requested > 0)
         pool->accounts[account].requested--;
-    if (pool->accounts[account].keepers > 0)
-        return;
-    for (job = TAILQ_FIRST(&pool->waiting); job != NULL; job = next) {
-        next = TAILQ_NEXT(job, link);
-        if (job->account != account)
-            continue;
-        TAILQ_REMOVE(&pool->waiting, job, link);
-        pool->waiting_len--;
-        job_finish(job, ERR_WORKER, NULL);
-    }
+    if (pool->accounts[account].keepers == 0)
+        fail_waiting(pool, account);
 }
 
 enum err proxy_pool_new(struct event_base *base, const struct config *config, int master, struct proxy_pool **pool_out)
@@ -319,6 +370,7 @@ enum err proxy_pool_new(struct event_base *base, const struct config *config, in
     *pool = (struct proxy_pool){.base = base, .config = config, .master = master};
     TAILQ_INIT(&pool->waiting);
     TAILQ_INIT(&pool->keepers);
+    TAILQ_INIT(&pool->condemned);
     pool->accounts = calloc(config->accounts_len + 1, sizeof(*pool->accounts));
     pool->kick = evtimer_new(base, on_kick, pool);
     if (pool->accounts == NULL || pool->kick == NULL) {
@@ -345,10 +397,11 @@ void proxy_pool_free(struct proxy_pool **pool_pointer)
         TAILQ_REMOVE(&pool->keepers, keeper, link);
         if (keeper->job != NULL)
             job_free(keeper->job);
-        event_free(keeper->readable);
-        event_free(keeper->timer);
-        close(keeper->socket);
-        free(keeper);
+        keeper_free(keeper);
+    }
+    while ((keeper = TAILQ_FIRST(&pool->condemned)) != NULL) {
+        TAILQ_REMOVE(&pool->condemned, keeper, link);
+        keeper_free(keeper);
     }
     if (pool->kick != NULL)
         event_free(pool->kick);

@@ -23,10 +23,8 @@ struct vault {
 };
 
 struct recipients {
-    struct ipc_out *out;
     uint32_t len;
     char **addresses;
-    size_t capacity;
 };
 
 static enum err collect(const char *address, void *context)
@@ -41,14 +39,24 @@ static enum err collect(const char *address, void *context)
     return ERR_OK;
 }
 
+static void put_answer(struct ipc_out *out, enum err result, const struct recipients *list)
+{
+    ipc_out_begin(out, PROXY_VAULT_DONE);
+    ipc_put_u32(out, (uint32_t)result);
+    ipc_put_u32(out, list == NULL ? 0 : list->len);
+    for (uint32_t i = 0; list != NULL && i < list->len; i++)
+        ipc_put_string(out, list->addresses[i]);
+}
+
 static enum err answer(int client, enum err result, const struct recipients *list)
 {
     struct ipc_out out;
-    ipc_out_begin(&out, PROXY_VAULT_DONE);
-    ipc_put_u32(&out, (uint32_t)result);
-    ipc_put_u32(&out, list == NULL ? 0 : list->len);
-    for (uint32_t i = 0; list != NULL && i < list->len; i++)
-        ipc_put_string(&out, list->addresses[i]);
+    put_answer(&out, result, list);
+    if (out.err != ERR_OK) {
+        /* More than fits into a message: a failure of this one, not of the client. */
+        ipc_out_fini(&out);
+        put_answer(&out, ERR_STORE, NULL);
+    }
     return ipc_send(client, &out);
 }
 
@@ -201,7 +209,9 @@ int proxy_vault_main(const struct config *config, int control)
     struct vault vault = {.sockets = {{.fd = control, .events = POLLIN}}, .sockets_len = 1};
     char dir[CONFIG_PATH_SIZE];
     log_init("vault", config->log_level);
+    /* Net processes that drain still need it; it ends when the master closes its socket. */
     signal(SIGINT, SIG_IGN);
+    signal(SIGTERM, SIG_IGN);
     enum err err = config_state_path(config, "store", dir) ? ERR_OK : ERR_CONFIG;
     if (err == ERR_OK) {
         struct sandbox_options options = {.role = SANDBOX_VAULT, .writable_dirs = {dir}, .user = config->user};

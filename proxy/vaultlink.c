@@ -9,40 +9,149 @@
 #include <sys/queue.h>
 #include <unistd.h>
 
+#define REQUESTS_MAX 10000u
+#define STALL_S 30
+
 struct request {
     STAILQ_ENTRY(request) link;
+    struct ipc_out message; /* kept until the answer is there */
+    bool is_sent_twice;
+    bool is_over; /* given up; its answer may still come and is dropped */
     proxy_vault_fn fn;
     void *context;
 };
 
+STAILQ_HEAD(requests, request);
+
 struct proxy_vaultlink {
     struct event_base *base;
+    proxy_vault_lost_fn on_lost;
+    void *lost_context;
     int socket; /* -1: no vault at the moment */
-    struct event *readable;
-    STAILQ_HEAD(, request) open; /* in the order in which the vault answers */
+    struct event *readable, *writable;
+    struct event *stall;    /* nothing has come for too long */
+    struct requests unsent; /* wait for room in the socket, or for a vault */
+    struct requests open;   /* in the order in which the vault answers */
+    size_t requests_len;
 };
 
-static void finish_first(struct proxy_vaultlink *link, enum err err, const char *const *addresses, size_t len)
+static struct request *take_first(struct proxy_vaultlink *link, struct requests *queue)
 {
-    struct request *request = STAILQ_FIRST(&link->open);
-    STAILQ_REMOVE_HEAD(&link->open, link);
+    struct request *request = STAILQ_FIRST(queue);
+    STAILQ_REMOVE_HEAD(queue, link);
+    link->requests_len--;
+    return request;
+}
+
+static void request_free(struct request *request)
+{
+    ipc_out_fini(&request->message);
+    free(request);
+}
+
+static void tell(struct request *request, enum err err, const char *const *addresses, size_t len)
+{
+    if (request->is_over)
+        return;
+    request->is_over = true;
     if (request->fn != NULL)
         request->fn(err, addresses, len, request->context);
     else if (err != ERR_OK)
         log_failure(err, "delivery record");
-    free(request);
 }
 
-static void disconnect(struct proxy_vaultlink *link)
+static void watch_stall(struct proxy_vaultlink *link)
+{
+    const struct timeval time = {STALL_S, 0};
+    if (link->requests_len == 0)
+        evtimer_del(link->stall);
+    else
+        evtimer_add(link->stall, &time);
+}
+
+static enum err send_copy(int socket, const struct request *request)
+{
+    struct ipc_out copy = {.err = ERR_OK};
+    buf_init_secret(&copy.bytes, IPC_SIZE_MAX);
+    copy.err = buf_add_span(&copy.bytes, buf_span(&request->message.bytes));
+    return ipc_send(socket, &copy);
+}
+
+/* Sends what there is room for. A socket that has failed is told by its end, from the loop. */
+static void flush(struct proxy_vaultlink *link)
+{
+    struct request *request;
+    while (link->socket >= 0 && (request = STAILQ_FIRST(&link->unsent)) != NULL) {
+        enum err err = send_copy(link->socket, request);
+        if (err == ERR_AGAIN)
+            event_add(link->writable, NULL);
+        else if (err != ERR_OK)
+            log_failure(err, "asking the vault");
+        if (err != ERR_OK)
+            return;
+        STAILQ_REMOVE_HEAD(&link->unsent, link);
+        STAILQ_INSERT_TAIL(&link->open, request, link);
+    }
+}
+
+static void close_socket(struct proxy_vaultlink *link)
 {
     if (link->readable != NULL)
         event_free(link->readable);
-    link->readable = NULL;
+    if (link->writable != NULL)
+        event_free(link->writable);
+    link->readable = link->writable = NULL;
     if (link->socket >= 0)
         close(link->socket);
     link->socket = -1;
-    while (!STAILQ_EMPTY(&link->open))
-        finish_first(link, ERR_STORE, NULL, 0);
+}
+
+/* What was open waits for the next vault, before what came later; what was open for the second time fails: it may be
+   what the vaults die of. */
+static void disconnect(struct proxy_vaultlink *link)
+{
+    struct requests failed = STAILQ_HEAD_INITIALIZER(failed);
+    struct requests again = STAILQ_HEAD_INITIALIZER(again);
+    struct request *request;
+    close_socket(link);
+    while ((request = STAILQ_FIRST(&link->open)) != NULL) {
+        STAILQ_REMOVE_HEAD(&link->open, link);
+        if (request->is_sent_twice || request->is_over)
+            STAILQ_INSERT_TAIL(&failed, request, link);
+        else
+            STAILQ_INSERT_TAIL(&again, request, link);
+        request->is_sent_twice = true;
+    }
+    STAILQ_CONCAT(&again, &link->unsent);
+    STAILQ_CONCAT(&link->unsent, &again);
+    while (!STAILQ_EMPTY(&failed)) {
+        request = take_first(link, &failed);
+        tell(request, ERR_STORE, NULL, 0);
+        request_free(request);
+    }
+}
+
+static void on_stall(evutil_socket_t fd, short what, void *context)
+{
+    struct proxy_vaultlink *link = context;
+    struct requests failed = STAILQ_HEAD_INITIALIZER(failed);
+    struct request *request;
+    size_t open_len = 0;
+    (void)fd;
+    (void)what;
+    log_error("the vault has not answered for %d s", STALL_S);
+    STAILQ_CONCAT(&failed, &link->unsent);
+    STAILQ_FOREACH(request, &link->open, link)
+    open_len++;
+    /* Those that were sent keep their places, so that late answers find the right ones. */
+    request = STAILQ_FIRST(&link->open);
+    for (; open_len > 0; open_len--, request = STAILQ_NEXT(request, link))
+        tell(request, ERR_STORE, NULL, 0);
+    while (!STAILQ_EMPTY(&failed)) {
+        request = take_first(link, &failed);
+        tell(request, ERR_STORE, NULL, 0);
+        request_free(request);
+    }
 }
 
 /* Reads one answer; ERR_PEER_PROTOCOL if it is none. */
@@ -62,8 +171,11 @@ static enum err take_answer(struct proxy_vaultlink *link, struct ipc_in *in)
     }
     if (err == ERR_OK)
         err = ipc_in_end(in);
-    if (err == ERR_OK)
-        finish_first(link, (enum err)code, pointers, len);
+    if (err == ERR_OK) {
+        struct request *request = take_first(link, &link->open);
+        tell(request, (enum err)code, pointers, len);
+        request_free(request);
+    }
     free(addresses);
     free(pointers);
     return err;
@@ -81,10 +193,20 @@ static void on_readable(evutil_socket_t fd, short what, void *context)
         err = take_answer(link, &in);
         ipc_in_fini(&in);
     }
-    if (err == ERR_OK)
+    if (err == ERR_OK) {
+        watch_stall(link);
         return;
+    }
     log_failure(err, "the vault");
     disconnect(link);
+    link->on_lost(link->lost_context);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    flush(context);
 }
 
 void proxy_vaultlink_connect(struct proxy_vaultlink *link, int socket)
@@ -92,24 +214,31 @@ void proxy_vaultlink_connect(struct proxy_vaultlink *link, int socket)
     disconnect(link);
     link->socket = socket;
     link->readable = event_new(link->base, socket, EV_READ | EV_PERSIST, on_readable, link);
-    if (link->readable == NULL || event_add(link->readable, NULL) != 0)
+    link->writable = event_new(link->base, socket, EV_WRITE, on_writable, link);
+    if (link->readable == NULL || link->writable == NULL || event_add(link->readable, NULL) != 0) {
+        log_failure(ERR_MEMORY, "taking the line to the vault over");
         disconnect(link);
+        return;
+    }
+    watch_stall(link);
+    flush(link);
 }
 
 static enum err submit(struct proxy_vaultlink *link, struct ipc_out *out, proxy_vault_fn fn, void *context)
 {
-    struct request *request = link->socket < 0 ? NULL : calloc(1, sizeof(*request));
+    struct request *request =
+        out->err == ERR_OK && link->requests_len < REQUESTS_MAX ? calloc(1, sizeof(*request)) : NULL;
     if (request == NULL) {
+        enum err err = out->err != ERR_OK ? out->err : ERR_BUSY;
         ipc_out_fini(out);
-        return link->socket < 0 ? ERR_STORE : ERR_MEMORY;
+        return err;
     }
-    enum err err = ipc_send(link->socket, out);
-    if (err != ERR_OK) {
-        free(request);
-        return log_failure(ERR_STORE, "asking the vault (%s)", err_name(err));
-    }
-    *request = (struct request){.fn = fn, .context = context};
-    STAILQ_INSERT_TAIL(&link->open, request, link);
+    *request = (struct request){.message = *out, .fn = fn, .context = context};
+    STAILQ_INSERT_TAIL(&link->unsent, request, link);
+    link->requests_len++;
+    if (!evtimer_pending(link->stall, NULL))
+        watch_stall(link);
+    flush(link);
     return ERR_OK;
 }
 
@@ -143,13 +272,20 @@ enum err proxy_vault_forget(struct proxy_vaultlink *link, const struct store_del
     return submit(link, &out, NULL, NULL);
 }
 
-enum err proxy_vaultlink_new(struct event_base *base, struct proxy_vaultlink **link_out)
+enum err proxy_vaultlink_new(struct event_base *base, proxy_vault_lost_fn on_lost, void *context,
+                             struct proxy_vaultlink **link_out)
 {
     struct proxy_vaultlink *link = calloc(1, sizeof(*link));
     if (link == NULL)
         return ERR_MEMORY;
-    *link = (struct proxy_vaultlink){.base = base, .socket = -1};
+    *link = (struct proxy_vaultlink){.base = base, .on_lost = on_lost, .lost_context = context, .socket = -1};
+    STAILQ_INIT(&link->unsent);
     STAILQ_INIT(&link->open);
+    link->stall = evtimer_new(base, on_stall, link);
+    if (link->stall == NULL) {
+        free(link);
+        return ERR_MEMORY;
+    }
     *link_out = link;
     return ERR_OK;
 }
@@ -157,14 +293,13 @@ enum err proxy_vaultlink_new(struct event_base *base, struct proxy_vaultlink **l
 void proxy_vaultlink_free(struct proxy_vaultlink **link_pointer)
 {
     struct proxy_vaultlink *link = *link_pointer;
-    struct request *request;
     *link_pointer = NULL;
     if (link == NULL)
         return;
-    while ((request = STAILQ_FIRST(&link->open)) != NULL) {
-        STAILQ_REMOVE_HEAD(&link->open, link);
-        free(request);
-    }
-    disconnect(link);
+    close_socket(link);
+    STAILQ_CONCAT(&link->open, &link->unsent);
+    while (!STAILQ_EMPTY(&link->open))
+        request_free(take_first(link, &link->open));
+    event_free(link->stall);
     free(link);
 }

@@ -22,6 +22,7 @@ enum proxy_message {
     PROXY_MASTER_READY,
     PROXY_MASTER_NEED_KEEPER, /* account u32, its address */
     PROXY_MASTER_KILL_KEEPER, /* pid u32 */
+    PROXY_MASTER_NEED_VAULT,  /* -: the line to the vault is lost */
     /* master to vault */
     PROXY_VAULT_CLIENT, /* socket */
     /* master to keeper: the first message on the socket that net gets the other end of */
