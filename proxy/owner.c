@@ -67,12 +67,22 @@ enum err proxy_owner_of(int diag, int fd, uid_t *uid_out)
     } answer;
     if (!fill_id(fd, &question.request))
         return ERR_NOT_FOUND;
+    /* An answer that was not waited for long enough must not be taken for the next one's. */
+    static uint32_t number;
+    question.header.nlmsg_seq = ++number;
+    while (recv(diag, &answer, sizeof(answer), MSG_DONTWAIT) > 0)
+        continue;
     if (send(diag, &question, sizeof(question), 0) != (ssize_t)sizeof(question))
         return err_of_errno(errno);
     ssize_t len = recv(diag, &answer, sizeof(answer), 0);
-    if (len < (ssize_t)NLMSG_LENGTH(sizeof(struct inet_diag_msg)) || answer.header.nlmsg_type != SOCK_DIAG_BY_FAMILY)
+    if (len < (ssize_t)NLMSG_LENGTH(sizeof(struct inet_diag_msg)) || answer.header.nlmsg_type != SOCK_DIAG_BY_FAMILY ||
+        answer.header.nlmsg_seq != number)
         return ERR_NOT_FOUND;
     const struct inet_diag_msg *found = NLMSG_DATA(&answer.header);
+    /* Where no connection fits, the kernel names a socket that listens at the peer's address. */
+    if (found->id.idiag_sport != question.request.id.idiag_sport ||
+        found->id.idiag_dport != question.request.id.idiag_dport)
+        return ERR_NOT_FOUND;
     /* A socket whose owner has let go of it (time-wait) belongs to root in this table, but has no inode. */
     if (found->idiag_inode == 0)
         return ERR_NOT_FOUND;

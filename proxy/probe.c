@@ -34,9 +34,12 @@ struct proxy_probe {
     TAILQ_HEAD(, proxy_probe_wait) waits;
 };
 
+/* NULL if the account has none for mail that is sent. */
 static struct server *server_of(struct proxy_probe *probe, size_t account)
 {
     const struct config *config = probe->net->config;
+    if (!config->accounts[account].has_smtp)
+        return NULL;
     for (size_t i = 0; i < account; i++)
         if (config_upstream_is_same(&config->accounts[i].smtp, &config->accounts[account].smtp))
             return &probe->servers[i];
@@ -54,7 +57,7 @@ static bool is_waiting(struct proxy_probe *probe, const struct config_listener *
 {
     for (size_t i = 0; i < listener->accounts_len; i++) {
         struct server *server = server_of(probe, listener->accounts[i]);
-        if (server->client != NULL && !server->is_known)
+        if (server != NULL && server->client != NULL && !server->is_known)
             return true;
     }
     return false;
@@ -74,6 +77,8 @@ static void share(struct proxy_probe *probe, const struct config_listener *liste
     *shared = (struct smtp_features){.flags = ~0u, .mechanisms = ~0u};
     for (size_t i = 0; i < listener->accounts_len; i++) {
         const struct server *server = server_of(probe, listener->accounts[i]);
+        if (server == NULL)
+            continue;
         if (first == NULL)
             first = server;
         is_single = is_single && server == first;
@@ -87,6 +92,8 @@ static void share(struct proxy_probe *probe, const struct config_listener *liste
         if (server->features.size_max != 0 && (shared->size_max == 0 || server->features.size_max < shared->size_max))
             shared->size_max = server->features.size_max;
     }
+    if (first == NULL)
+        *shared = (struct smtp_features){.mechanisms = FALLBACK};
     /* In these the server speaks before it is known whose it must be (design, section 5). */
     if (!is_single)
         shared->mechanisms &= ~(1u << SASL_CRAM_MD5 | 1u << SASL_SCRAM_SHA_1 | 1u << SASL_SCRAM_SHA_256);
@@ -159,7 +166,7 @@ enum err proxy_probe_ask(struct proxy_probe *probe, const struct config_listener
 {
     for (size_t i = 0; i < listener->accounts_len; i++) {
         struct server *server = server_of(probe, listener->accounts[i]);
-        if (is_due(server))
+        if (server != NULL && is_due(server))
             ask(server);
     }
     struct proxy_probe_wait *wait = calloc(1, sizeof(*wait));
