@@ -74,11 +74,15 @@ struct policy_plan {
  *   ERR_NOT_OWN_FROM   a rule signs always and From is not exactly one address of the account
  *   ERR_NO_SIGNING_KEY a rule signs always and the account has no usable key for that address
  *   ERR_MIXED          some copies would be sealed and others plain, which a rule (mixed = refuse) or a required
- * recipient forbids ERR_TOO_MANY_GROUPS_FINAL Recipients with the same action, format and signer whose copies are
- * encrypted share one copy, encrypted to all their keys and to the sender's; each Bcc recipient of an encrypted copy is
- * a group alone; plain and signed copies share a group whether Bcc or not. A sealed message (PLAN_PASS) is one group,
- * never signed again. If one recipient is required, nothing goes plain: a when-possible recipient without a key (or
- * with a rule `never`) makes the plan fail with ERR_MIXED, unless all of them can be sealed to.
+ *                      recipient forbids
+ *   ERR_TOO_MANY_GROUPS_FINAL
+ *
+ * Recipients with the same action, format and signer whose copies are encrypted share one copy, encrypted to all their
+ * keys and to the sender's; each Bcc recipient of an encrypted copy is a group alone (one even if named twice); plain
+ * and signed copies share a group whether Bcc or not. A sealed message (PLAN_PASS) is one group, never signed again.
+ *
+ * If one recipient is required, nothing goes plain: a recipient without a usable key makes the plan fail with
+ * ERR_MIXED, and one with a rule `never` who has a key is sealed to.
  */
 ERR_RETURN enum err policy_plan_make(const struct policy *policy, const struct keyring *keyring,
                                      const struct policy_message *message, struct policy_plan *plan_out,

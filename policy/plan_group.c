@@ -59,6 +59,15 @@ static void add_key(struct policy_group *group, const struct keyring_entry *key)
     group->keys_len++;
 }
 
+/* How many recipients from `position` on (which are sorted) are one and the same: who is named twice gets one copy. */
+static size_t count_same(const struct plan_recipient *recipients, size_t recipients_len, size_t position)
+{
+    size_t end = position + 1;
+    while (end < recipients_len && mime_addr_is_same(recipients[position].address, recipients[end].address))
+        end++;
+    return end - position;
+}
+
 static enum err place(const struct plan_sender *sender, const struct plan_recipient *recipients, size_t recipients_len,
                       size_t position, struct policy_group **shared, size_t *shared_len, struct policy_plan *plan)
 {
@@ -68,8 +77,12 @@ static enum err place(const struct plan_sender *sender, const struct plan_recipi
     for (size_t i = 0; i < *shared_len && !kind.is_alone; i++)
         if (is_of_kind(shared[i], &kind))
             group = shared[i];
+    if (kind.is_alone && position > 0 && !recipients[position - 1].is_visible &&
+        mime_addr_is_same(recipients[position - 1].address, recipient->address))
+        group = &plan->groups[plan->groups_len - 1];
     if (!group) {
-        group = add_group(plan, &kind, kind.is_alone ? 1 : recipients_len);
+        group =
+            add_group(plan, &kind, kind.is_alone ? count_same(recipients, recipients_len, position) : recipients_len);
         if (!group)
             return ERR_MEMORY;
         if (!kind.is_alone)
