@@ -22,7 +22,7 @@ BUILD_PACKAGES := libc6-dev linux-libc-dev pkg-config libgpgme-dev libevent-dev 
 	libseccomp-dev libjansson-dev libidn2-dev libssl-dev zlib1g-dev gnupg gpg gpg-agent
 TEST_PACKAGES  := libcmocka-dev libgmime-3.0-dev gpgsm python3 openssl curl swaks libnet-ssleay-perl \
 	libio-socket-ssl-perl postfix procps iproute2 clang clang-tidy clang-format libclang-rt-14-dev llvm-14 cppcheck \
-	mandoc universal-ctags
+	mandoc universal-ctags python3-cryptography
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wvla -Werror
 HARDEN   := -fstack-protector-strong -fPIE
