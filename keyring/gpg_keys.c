@@ -252,18 +252,6 @@ enum err keyring_gpg_certify(struct keyring_gpg *gpg, const char *fingerprint, c
     return err == ERR_OK ? keyring_gpg_check_trust(gpg) : err;
 }
 
-enum err keyring_gpg_drop_aead(struct keyring_gpg *gpg, const char *fingerprint)
-{
-    const char *const arguments[] = {"--command-fd", "0", "--edit-key", fingerprint, "setpref", "save", NULL};
-    struct buf output;
-    if (!gpg_is_fingerprint(fingerprint))
-        return ERR_NOT_FOUND;
-    buf_init(&output, OUTPUT_MAX);
-    enum err err = gpg_run(gpg, arguments, SPAN_LIT("y\n"), &output);
-    buf_fini(&output);
-    return err;
-}
-
 enum err keyring_gpg_check_trust(struct keyring_gpg *gpg)
 {
     static const char *const arguments[] = {"--check-trustdb", NULL};

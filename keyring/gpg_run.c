@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ARGUMENTS_MAX 24
+#define ARGUMENTS_MAX 40
 
 enum err gpg_data_of(struct span bytes, gpgme_data_t *data_out)
 {
