@@ -416,6 +416,59 @@ static void test_refusals(void **state)
     assert_fails(request_for(CRYPTO_SEAL_PLAIN), "Subject: x\r\n\r\n.\rx\r\n", ERR_BARE_CR_LF);
 }
 
+/* Encrypted to the keys of the plan and to no other, whatever the person's gpg.conf says. */
+static void test_exactly_the_recipients(void **state)
+{
+    const char *arguments[] = {"--status-fd", "1", "--list-only", "--decrypt", NULL};
+    char path[128], eve[KEYRING_FPR_SIZE];
+    struct buf sealed, status;
+    size_t count = 0;
+    FILE *file;
+
+    (void)state;
+    assert_int_equal(gpg_home_make_key(&home, "Eve <eve@example.org>", eve), ERR_OK);
+    snprintf(path, sizeof(path), "%s/gpg.conf", home.path);
+    file = fopen(path, "w");
+    assert_non_null(file);
+    fprintf(file, "encrypt-to %s\nhidden-encrypt-to %s\ngroup %s=%s\ndefault-key %s\nthrow-keyids\n", eve, eve, bob,
+            eve, eve);
+    fclose(file);
+    seal(CRYPTO_SEAL_SIGN_ENCRYPT, MESSAGE, &sealed);
+    assert_int_equal(unlink(path), 0);
+    buf_init(&status, SIZE_OF_ALL);
+    plain_gpg(&home, arguments, span_of(strstr(sealed.data, "-----BEGIN PGP MESSAGE-----")), &status);
+    for (const char *at = status.data; (at = strstr(at, "ENC_TO ")) != NULL; at++)
+        count++;
+    assert_int_equal(count, 2);
+    assert_false(has(&status, "ENC_TO 0000000000000000"));
+    buf_fini(&status);
+    buf_fini(&sealed);
+    assert_int_equal(keyring_gpg_delete(home.gpg, eve, true), ERR_OK);
+}
+
+/* The index would not have chosen them; gpg has the last word. */
+static void test_unusable_keys(void **state)
+{
+    struct crypto_seal_request request = request_for(CRYPTO_SEAL_SIGN_ENCRYPT);
+    char carol[KEYRING_FPR_SIZE], both[2][KEYRING_FPR_SIZE], command[512];
+
+    (void)state;
+    assert_int_equal(gpg_home_make_key(&home, "Carol <carol@example.org>", carol), ERR_OK);
+    snprintf(command, sizeof(command), "--quick-set-expire %s seconds=1", carol);
+    assert_int_equal(gpg_home_shell(&home, command), 0);
+    snprintf(command, sizeof(command), "--quick-set-expire %s seconds=1 '*'", carol);
+    assert_int_equal(gpg_home_shell(&home, command), 0);
+    sleep(2);
+    memcpy(both[0], alice, sizeof(alice));
+    memcpy(both[1], carol, sizeof(carol));
+    request.recipients = (const char(*)[KEYRING_FPR_SIZE])both;
+    assert_fails(request, MESSAGE, ERR_NO_KEY);
+    request = request_for(CRYPTO_SEAL_SIGN_ENCRYPT);
+    memcpy(request.signer, carol, sizeof(carol));
+    assert_fails(request, MESSAGE, ERR_NO_SIGNING_KEY);
+    assert_int_equal(keyring_gpg_delete(home.gpg, carol, true), ERR_OK);
+}
+
 static void test_unknown_recipient_key(void **state)
 {
     static const char recipients[2][KEYRING_FPR_SIZE] = {"", "0123456789ABCDEF0123456789ABCDEF01234567"};
@@ -445,6 +498,8 @@ int main(void)
         cmocka_unit_test(test_plain_for_7bit),
         cmocka_unit_test(test_passing),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_exactly_the_recipients),
+        cmocka_unit_test(test_unusable_keys),
         cmocka_unit_test(test_unknown_recipient_key),
     };
 
