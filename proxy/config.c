@@ -21,6 +21,7 @@ static void set_defaults(struct config *config)
     config->message_max = UINT64_C(100) << 20;
     config->recipients_max = 1000;
     config->groups_max = 50;
+    snprintf(config->subject_tag, sizeof config->subject_tag, "[encrypt]");
     config->keepers_max = cores > 0 ? (size_t)cores + 1 : 2;
     config->job_timeout_ms = 60000;
     config->sessions_max = 2000;
