@@ -83,9 +83,14 @@ static void say_hello(struct session *session)
     snprintf(words, sizeof(words), "%s", server->features);
     smtpd_put(session->io, "250-reference.example\r\n");
     char *rest = words;
-    for (char *word; (word = strsep(&rest, ",")) != NULL;)
+    for (char *word; (word = strsep(&rest, ",")) != NULL;) {
+        /* "SIZE=1000" among the options is "SIZE 1000" on the wire (RFC 1870 §3). */
+        char *equals = strchr(word, '=');
+        if (equals != NULL)
+            *equals = ' ';
         if (word[0] != '\0')
             smtpd_put(session->io, "250-%s\r\n", word);
+    }
     if (server->tls == SMTPD_STARTTLS && session->io->ssl == NULL && missing == NULL)
         smtpd_put(session->io, "250-STARTTLS\r\n");
     if (server->mechanisms != NULL && (session->io->ssl != NULL || server->tls == SMTPD_CLEAR))
