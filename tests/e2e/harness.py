@@ -172,7 +172,8 @@ def close_keys():
 class RefServer:
     """The reference SMTP server, with the mail that it holds and the bytes that it received."""
 
-    def __init__(self, world, name="s", tls="none", features=None, auth="PLAIN LOGIN", lenient=False, store=True, wire=True):
+    def __init__(self, world, name="s", tls="none", features=None, auth="PLAIN LOGIN", lenient=False, store=True, wire=True,
+                 certificate=None):
         self.folder = os.path.join(world.folder, name)
         os.makedirs(self.folder)
         self.store, self.wire_file = os.path.join(self.folder, "mail"), os.path.join(self.folder, "wire")
@@ -188,7 +189,7 @@ class RefServer:
         if auth:
             command += ["--auth", auth, "--user", "alice", "--password", "secret"]
         if tls != "none":
-            self.certificate, key = world.certificate()
+            self.certificate, key = certificate or world.certificate()
             command += ["--cert", self.certificate, "--key", key]
         if lenient:
             command.append("--lenient")
@@ -486,12 +487,12 @@ class World(unittest.TestCase):
                 self._alice.take(keys().export(address))
         return self._alice
 
-    def certificate(self):
-        """Certificate and key files for a server at localhost and 127.0.0.1."""
-        certificate, key = os.path.join(self.folder, "server.pem"), os.path.join(self.folder, "server.key")
+    def certificate(self, name="server", names="DNS:localhost,IP:127.0.0.1"):
+        """Certificate and key files for a server, by default at localhost and 127.0.0.1."""
+        certificate, key = os.path.join(self.folder, name + ".pem"), os.path.join(self.folder, name + ".key")
         if not os.path.exists(certificate):
             subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                            "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-days", "30",
+                            "-subj", "/CN=" + name, "-addext", "subjectAltName=" + names, "-days", "30",
                             "-out", certificate, "-keyout", key], check=True, capture_output=True)
         return certificate, key
 
