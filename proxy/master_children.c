@@ -330,7 +330,8 @@ enum err master_start_agents(struct master *master)
         if (agent->pid != 0)
             continue;
         agent->started_ms = clock_monotonic_ms();
-        enum err err = keyring_gpg_agent_start(agent->home, master->config->user, &agent->pid);
+        const char *user = master->config->user[0] == '\0' ? NULL : master->config->user;
+        enum err err = keyring_gpg_agent_start(agent->home, user, &agent->pid);
         if (err != ERR_OK)
             log_failure(err, "gpg-agent of %s", master->config->accounts[i].address);
     }

@@ -195,6 +195,11 @@ static void on_reply(struct smtp_client *client, const struct smtp_reply *reply,
             fail(session, err);
         return;
     }
+    /* 235 alone means success (RFC 4954 section 4); another 2yz is an answer to something else. */
+    if (smtp_reply_is_ok(reply) && reply->code != 235) {
+        fail(session, ERR_UPSTREAM_PROTOCOL);
+        return;
+    }
     session->auth = SESSION_AUTH_NONE;
     secret_fini(&session->response);
     session->is_authenticated = reply->code == 235;

@@ -212,6 +212,7 @@ int proxy_vault_main(const struct config *config, int control)
     /* Net processes that drain still need it; it ends when the master closes its socket. */
     signal(SIGINT, SIG_IGN);
     signal(SIGTERM, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of the request */
     enum err err = config_state_path(config, "store", dir) ? ERR_OK : ERR_CONFIG;
     if (err == ERR_OK) {
         struct sandbox_options options = {.role = SANDBOX_VAULT, .writable_dirs = {dir}, .user = config->user};
