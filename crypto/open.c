@@ -30,7 +30,8 @@ struct opening {
     struct span bytes;             /* what `part` and `shown` are slices of */
     const struct mime_part *part;  /* where peeling has come to: in the end the payload */
     const struct mime_part *shown; /* what the view shows the body of: the content of the last encrypted layer */
-    bool has_layer, is_inline, is_clearsigned;
+    struct span header;            /* of `part`; stays so when the text of inline PGP has taken its place */
+    bool is_inline, is_clearsigned, is_header_signed;
     struct crypto_opened *result;
 };
 
@@ -50,6 +51,14 @@ static void keep_signatures(struct opening *opening, const struct crypto_openpgp
 {
     for (size_t i = 0; i < opened->signatures_len && opening->signatures_len < SIGNATURES_MAX; i++)
         opening->signatures[opening->signatures_len++] = opened->signatures[i];
+}
+
+static bool has_valid_signature(const struct opening *opening)
+{
+    for (size_t i = 0; i < opening->signatures_len; i++)
+        if (opening->signatures[i].state == CRYPTO_SIG_GOOD)
+            return true;
+    return false;
 }
 
 static enum err verify_layer(struct opening *opening, const struct crypto_layer *layer)
@@ -101,6 +110,7 @@ static enum err decrypt_layer(struct opening *opening, const struct crypto_layer
     if (opening->is_inline)
         return ERR_END;
     opening->part = opening->shown = next->tree->root;
+    opening->header = mime_part_header(opening->part, opening->bytes);
     return ERR_OK;
 }
 
@@ -112,7 +122,7 @@ static enum err peel(struct opening *opening)
 
     if (result != ERR_OK)
         return result;
-    opening->has_layer = opening->has_layer || layer.kind != CRYPTO_LAYER_NONE;
+    opening->header = mime_part_header(opening->part, opening->bytes);
     switch (layer.kind) {
     case CRYPTO_LAYER_ENCRYPTED:
     case CRYPTO_LAYER_INLINE:
@@ -121,6 +131,8 @@ static enum err peel(struct opening *opening)
     case CRYPTO_LAYER_SIGNED:
         result = verify_layer(opening, &layer);
         opening->part = layer.signed_part;
+        opening->header = mime_part_header(opening->part, opening->bytes);
+        opening->is_header_signed = has_valid_signature(opening);
         break;
     case CRYPTO_LAYER_CLEARSIGNED:
         result = verify_layer(opening, &layer);
@@ -172,39 +184,39 @@ static void judge(const struct opening *opening, const char *author, struct cryp
     *verdict_out = first;
 }
 
-static bool has_valid_signature(const struct opening *opening)
+/* True if the header of the payload came out of a layer of MIME: inline PGP covers no header (design 1.1.3). */
+static bool is_header_protected(const struct opening *opening)
 {
-    for (size_t i = 0; i < opening->signatures_len; i++)
-        if (opening->signatures[i].state == CRYPTO_SIG_GOOD)
-            return true;
-    return false;
+    return opening->decrypted_len > (opening->is_inline ? 1 : 0) || opening->is_header_signed;
 }
 
 /* Decides which header counts, who the author is, and what the signatures say of that author. */
 static void judge_author(struct opening *opening, struct crypto_header_merge *merge)
 {
     struct crypto_verdict *verdict = &opening->result->verdict;
+    bool is_text_alone = opening->is_inline || opening->is_clearsigned, has_inner, is_same;
     char outer[MIME_ADDR_SIZE], inner[MIME_ADDR_SIZE];
-    bool is_protected = !opening->is_inline && !opening->is_clearsigned && opening->has_layer &&
-                        (opening->decrypted_len > 0 || has_valid_signature(opening));
-    bool has_inner;
 
-    if (is_protected)
-        merge->inner = mime_part_header(opening->part, opening->bytes);
+    if (is_header_protected(opening))
+        merge->inner = opening->header;
     merge->protection = crypto_header_protection(merge->inner);
     crypto_author(merge->outer, outer);
     has_inner = merge->protection != CRYPTO_HEADER_UNPROTECTED && mime_field_count(merge->inner, "From") > 0;
     crypto_author(has_inner ? merge->inner : merge->outer, inner);
-    judge(opening, inner, verdict);
-    if (!has_inner || (outer[0] != '\0' && mime_addr_is_same(outer, inner)) || verdict->signature == CRYPTO_SIG_GOOD)
+    is_same = !has_inner || (outer[0] != '\0' && mime_addr_is_same(outer, inner));
+    /* A signature over the text alone vouches for no From but the one that stands outside anyway. */
+    judge(opening, is_same || !is_text_alone ? inner : outer, verdict);
+    if (is_same || (verdict->signature == CRYPTO_SIG_GOOD && !is_text_alone))
         return;
     /* RFC 9788 §4.4: an inner From that no good signature vouches for could be anybody's. */
     merge->keeps_outer_from = true;
+    give_reason(opening, "the author inside is another than outside");
+    if (verdict->signature == CRYPTO_SIG_GOOD)
+        return;
     if (verdict->signature == CRYPTO_SIG_UNTRUSTED)
         verdict->signature = CRYPTO_SIG_MISMATCH;
     verdict->signer[0] = '\0';
     verdict->trust = KEYRING_NEVER;
-    give_reason(opening, "the author inside is another than outside");
 }
 
 /* What stands beside other parts is shown as it came, never opened (design 1.1.3). */
@@ -250,7 +262,7 @@ static enum err show_decrypted(struct opening *opening, const struct crypto_head
     opening->result->is_changed = true;
     result = crypto_header_merge(merge, out);
     if (result != ERR_OK || opening->is_inline)
-        return result == ERR_OK ? crypto_view_add_inline(merge->outer, opening->bytes, out) : result;
+        return result == ERR_OK ? crypto_view_add_inline(opening->header, opening->bytes, out) : result;
     result = crypto_header_add_structural(mime_part_header(opening->shown, opening->bytes),
                                           is_payload && merge->protection != CRYPTO_HEADER_UNPROTECTED, out);
     if (result == ERR_OK)

@@ -167,18 +167,18 @@ enum err crypto_view_add_body(const struct mime_part *part, struct span bytes, b
     return result == ERR_OK ? crypto_view_add_clean(span_slice(bytes, at, part->body_end), out) : result;
 }
 
-enum err crypto_view_add_inline(struct span outer_header, struct span text, struct buf *out)
+enum err crypto_view_add_inline(struct span part_header, struct span text, struct buf *out)
 {
     struct mime_field type;
-    bool is_utf8 = mime_utf8_is_valid(text);
-    enum err result = buf_add_string(out, "MIME-Version: 1.0\r\n");
+    enum err result;
 
     /* Armour yields UTF-8 unless it says otherwise (RFC 9580 §6.2.2); what is none is as the message says. */
-    if (result == ERR_OK && !is_utf8 && mime_field_find(outer_header, "Content-Type", &type))
-        result = buf_add_span(out, type.whole);
-    else if (result == ERR_OK)
-        result = buf_add_string(out, is_utf8 ? "Content-Type: text/plain; charset=utf-8\r\n"
-                                             : "Content-Type: text/plain; charset=unknown-8bit\r\n");
+    if (mime_utf8_is_valid(text))
+        result = buf_add_string(out, "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n");
+    else if (mime_field_find(part_header, "Content-Type", &type))
+        result = crypto_header_add_structural(type.whole, true, out);
+    else
+        result = buf_add_string(out, "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=unknown-8bit\r\n");
     if (result == ERR_OK)
         result = buf_add_string(out, "Content-Transfer-Encoding: 8bit\r\n\r\n");
     return result == ERR_OK ? crypto_view_add_clean(text, out) : result;

@@ -181,6 +181,43 @@ static void test_results_of_our_name_are_removed(void **state)
     }
 }
 
+/* Text that a person signed or encrypted by hand, in a message that was encrypted as a whole on its way: the header is
+   that of the whole, and a signature over the text alone vouches for no author that only stands inside. */
+static void test_inline_within_a_layer(void **state)
+{
+    const char *sign[] = {"--clearsign", "-u", alice, NULL};
+    const char *encrypt[] = {"--armor", "--sign", "--encrypt", "-u", alice, "-r", alice, NULL};
+    const char *const *const ways[] = {sign, encrypt};
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct buf armour, message;
+        struct mail mail;
+
+        make_armour(ways[i], "by hand\xff\n", &armour);
+        buf_init(&message, SIZE_OF_ALL);
+        assert_int_equal(
+            buf_addf(&message, FROM "Subject: inner\r\nContent-Type: text/plain; charset=iso-8859-1\r\n\r\n"), ERR_OK);
+        for (const char *at = armour.data; *at != '\0'; at++)
+            assert_int_equal(buf_add_string(&message, *at == '\n' ? "\r\n" : (char[]){*at, '\0'}), ERR_OK);
+        round_trip(CRYPTO_SEAL_ENCRYPT, "", message.data, &mail);
+        assert_verdict(&mail, CRYPTO_SIG_GOOD, CRYPTO_ENC_OPENPGP);
+        assert_true(has(&mail, "Subject: inner\r\n") && has(&mail, "by hand\xff"));
+        assert_true(has(&mail, "charset=iso-8859-1\r\n"));
+        assert_false(has(&mail, "[...]") || has(&mail, "multipart/encrypted") || has(&mail, "hp="));
+        mail_fini(&mail);
+        /* a text of Alice in a message of Mallory, which says inside that it is Alice's */
+        seal(CRYPTO_SEAL_ENCRYPT, "", message.data, &mail.sealed);
+        memcpy(strstr(mail.sealed.data, "alice@"), "mal12@", 6);
+        open_with(&mail, NULL);
+        assert_verdict(&mail, CRYPTO_SIG_MISMATCH, CRYPTO_ENC_OPENPGP);
+        assert_true(has(&mail, "mal12@") && !has(&mail, "alice@"));
+        mail_fini(&mail);
+        buf_fini(&message);
+        buf_fini(&armour);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -192,6 +229,7 @@ int main(void)
         cmocka_unit_test(test_bare_line_ends_inside),
         cmocka_unit_test(test_verdict_inside_is_not_believed),
         cmocka_unit_test(test_fields_within_fields),
+        cmocka_unit_test(test_inline_within_a_layer),
         cmocka_unit_test(test_results_of_our_name_are_removed),
     };
 
