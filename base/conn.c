@@ -1,6 +1,7 @@
 #include "base/conn_internal.h"
 
 #include "base/log.h"
+#include "base/secret.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -8,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define FINISH_TIMEOUT_MS 10000
@@ -15,7 +17,6 @@
 static void on_read(struct bufferevent *bufferevent, void *context);
 static void on_write(struct bufferevent *bufferevent, void *context);
 static void on_event(struct bufferevent *bufferevent, short what, void *context);
-static void on_output_change(struct evbuffer *buffer, const struct evbuffer_cb_info *info, void *context);
 static void on_input_change(struct evbuffer *buffer, const struct evbuffer_cb_info *info, void *context);
 
 void conn_start_timer(struct event *timer, uint32_t timeout_ms)
@@ -29,12 +30,12 @@ static size_t input_len(const struct conn *conn)
     return evbuffer_get_length(bufferevent_get_input(conn->bufferevent));
 }
 
-static void restart_idle_timer(struct conn *conn)
+static void restart_timeout(struct conn *conn)
 {
-    if (conn->idle_timeout_ms != 0 && conn->state == CONN_OPEN)
-        conn_start_timer(conn->idle_timer, conn->idle_timeout_ms);
+    if (conn->timeout_ms != 0 && conn->state == CONN_OPEN)
+        conn_start_timer(conn->late_timer, conn->timeout_ms);
     else
-        event_del(conn->idle_timer);
+        event_del(conn->late_timer);
 }
 
 /* Reading is on while the owner wants input and has room. libevent's own high watermark is not used: under TLS it
@@ -60,7 +61,6 @@ static void mute(struct conn *conn)
 {
     bufferevent_setcb(conn->bufferevent, NULL, NULL, NULL, NULL);
     evbuffer_remove_cb(bufferevent_get_input(conn->bufferevent), on_input_change, conn);
-    evbuffer_remove_cb(bufferevent_get_output(conn->bufferevent), on_output_change, conn);
 }
 
 enum err conn_replace_bufferevent(struct conn *conn, struct bufferevent *bufferevent)
@@ -73,10 +73,7 @@ enum err conn_replace_bufferevent(struct conn *conn, struct bufferevent *buffere
     }
     conn->bufferevent = bufferevent;
     bufferevent_setcb(bufferevent, on_read, on_write, on_event, conn);
-    if (evbuffer_add_cb(bufferevent_get_input(bufferevent), on_input_change, conn) == NULL ||
-        evbuffer_add_cb(bufferevent_get_output(bufferevent), on_output_change, conn) == NULL)
-        return ERR_MEMORY;
-    return ERR_OK;
+    return evbuffer_add_cb(bufferevent_get_input(bufferevent), on_input_change, conn) == NULL ? ERR_MEMORY : ERR_OK;
 }
 
 void conn_destroy(struct conn *conn)
@@ -92,8 +89,8 @@ void conn_destroy(struct conn *conn)
     SSL_free(conn->next_session);
     if (conn->phase_timer != NULL)
         event_free(conn->phase_timer);
-    if (conn->idle_timer != NULL)
-        event_free(conn->idle_timer);
+    if (conn->late_timer != NULL)
+        event_free(conn->late_timer);
     free(conn);
 }
 
@@ -102,7 +99,7 @@ static void release(struct conn *conn)
     conn->is_freed = true;
     conn->state = CONN_CLOSED;
     event_del(conn->phase_timer);
-    event_del(conn->idle_timer);
+    event_del(conn->late_timer);
     if (conn->callback_depth == 0)
         conn_destroy(conn);
 }
@@ -127,7 +124,7 @@ void conn_close_with(struct conn *conn, enum err why)
     address_query_cancel(&conn->query);
     conn_adjust_reading(conn);
     event_del(conn->phase_timer);
-    event_del(conn->idle_timer);
+    event_del(conn->late_timer);
     enter_callback(conn);
     conn->options.handlers->on_close(conn, why, conn->options.owner);
     leave_callback(conn);
@@ -137,7 +134,7 @@ void conn_become_ready(struct conn *conn)
 {
     conn->state = CONN_OPEN;
     event_del(conn->phase_timer);
-    restart_idle_timer(conn);
+    restart_timeout(conn);
     enter_callback(conn);
     conn->options.handlers->on_ready(conn, conn->options.owner);
     conn_adjust_reading(conn);
@@ -174,7 +171,7 @@ static void on_phase_timer(int fd, short what, void *context)
 }
 
 /* A peer is not to blame for silence while we do not read and owe it no output. */
-static void on_idle_timer(int fd, short what, void *context)
+static void on_timeout(int fd, short what, void *context)
 {
     (void)fd, (void)what;
     struct conn *conn = context;
@@ -182,7 +179,7 @@ static void on_idle_timer(int fd, short what, void *context)
     if (conn->state != CONN_OPEN)
         return;
     if (!is_reading && conn_output_len(conn) == 0)
-        restart_idle_timer(conn);
+        restart_timeout(conn);
     else
         conn_close_with(conn, ERR_TIMEOUT);
 }
@@ -190,18 +187,8 @@ static void on_idle_timer(int fd, short what, void *context)
 static void on_input_change(struct evbuffer *buffer, const struct evbuffer_cb_info *info, void *context)
 {
     (void)buffer;
-    struct conn *conn = context;
-    if (info->n_added > 0)
-        restart_idle_timer(conn);
-    else if (info->n_deleted > 0)
-        conn_adjust_reading(conn);
-}
-
-static void on_output_change(struct evbuffer *buffer, const struct evbuffer_cb_info *info, void *context)
-{
-    (void)buffer;
     if (info->n_deleted > 0)
-        restart_idle_timer(context);
+        conn_adjust_reading(context);
 }
 
 static void on_read(struct bufferevent *bufferevent, void *context)
@@ -323,8 +310,8 @@ enum err conn_new(const struct conn_options *options, enum conn_state state, int
     conn->doing = "connected";
     snprintf(conn->peer, sizeof conn->peer, "unknown");
     conn->phase_timer = event_new(options->base, -1, 0, on_phase_timer, conn);
-    conn->idle_timer = event_new(options->base, -1, 0, on_idle_timer, conn);
-    if (conn->phase_timer == NULL || conn->idle_timer == NULL ||
+    conn->late_timer = event_new(options->base, -1, 0, on_timeout, conn);
+    if (conn->phase_timer == NULL || conn->late_timer == NULL ||
         conn_replace_bufferevent(conn, bufferevent_socket_new(options->base, fd, BUFFEREVENT_OPTIONS)) != ERR_OK) {
         if (conn->bufferevent == NULL && fd >= 0)
             close(fd);
@@ -371,7 +358,7 @@ struct evbuffer *conn_input(struct conn *conn)
     return bufferevent_get_input(conn->bufferevent);
 }
 
-enum err conn_write(struct conn *conn, struct span bytes)
+static enum err judge_write(const struct conn *conn, struct span bytes)
 {
     if (conn->is_lost)
         return ERR_UPSTREAM_LOST;
@@ -379,12 +366,40 @@ enum err conn_write(struct conn *conn, struct span bytes)
     if (conn->next_session != NULL || conn->state == CONN_RESOLVING || conn->state == CONN_CONNECTING)
         return ERR_INTERNAL;
     size_t waiting = conn_output_len(conn);
-    if (waiting > conn->options.output_max || bytes.len > conn->options.output_max - waiting)
-        return ERR_LIMIT;
-    if (bytes.len == 0)
-        return ERR_OK;
+    return waiting > conn->options.output_max || bytes.len > conn->options.output_max - waiting ? ERR_LIMIT : ERR_OK;
+}
+
+enum err conn_write(struct conn *conn, struct span bytes)
+{
+    enum err err = judge_write(conn, bytes);
+    if (err != ERR_OK || bytes.len == 0)
+        return err;
     conn->has_written = true;
     return bufferevent_write(conn->bufferevent, bytes.ptr, bytes.len) == 0 ? ERR_OK : ERR_MEMORY;
+}
+
+static void wipe_and_free(const void *bytes, size_t len, void *copy)
+{
+    (void)bytes;
+    secret_wipe(copy, len);
+    free(copy);
+}
+
+enum err conn_write_secret(struct conn *conn, struct span bytes)
+{
+    enum err err = judge_write(conn, bytes);
+    if (err != ERR_OK || bytes.len == 0)
+        return err;
+    char *copy = malloc(bytes.len);
+    if (copy == NULL)
+        return ERR_MEMORY;
+    memcpy(copy, bytes.ptr, bytes.len);
+    conn->has_written = true;
+    struct evbuffer *output = bufferevent_get_output(conn->bufferevent);
+    if (evbuffer_add_reference(output, copy, bytes.len, wipe_and_free, copy) == 0)
+        return ERR_OK;
+    wipe_and_free(copy, bytes.len, copy);
+    return ERR_MEMORY;
 }
 
 size_t conn_output_len(const struct conn *conn)
@@ -403,7 +418,7 @@ void conn_resume(struct conn *conn)
     if (!conn->is_paused)
         return;
     conn->is_paused = false;
-    restart_idle_timer(conn);
+    restart_timeout(conn);
     conn_adjust_reading(conn);
     /* What came just before the pause has not been told. */
     if (conn->state == CONN_OPEN && input_len(conn) > 0)
@@ -412,8 +427,8 @@ void conn_resume(struct conn *conn)
 
 void conn_set_timeout(struct conn *conn, uint32_t timeout_ms)
 {
-    conn->idle_timeout_ms = timeout_ms;
-    restart_idle_timer(conn);
+    conn->timeout_ms = timeout_ms;
+    restart_timeout(conn);
 }
 
 void conn_doing(struct conn *conn, const char *doing)
@@ -465,7 +480,7 @@ void conn_finish(struct conn **conn_ref)
     }
     bool is_handshake = conn->state == CONN_HANDSHAKE;
     conn->state = CONN_FINISHING;
-    event_del(conn->idle_timer);
+    event_del(conn->late_timer);
     conn_start_timer(conn->phase_timer, FINISH_TIMEOUT_MS);
     /* libevent sends the output by itself when a handshake under way is done. */
     if (!is_waiting)

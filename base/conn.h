@@ -59,14 +59,17 @@ ERR_RETURN enum err conn_start_tls_client(struct conn *conn, SSL_CTX *context, c
 /* Borrows the input; the owner drains what it has consumed. */
 struct evbuffer *conn_input(struct conn *conn);
 ERR_RETURN enum err conn_write(struct conn *conn, struct span bytes);
+/* The same for a secret: our copy is wiped once it has been sent. */
+ERR_RETURN enum err conn_write_secret(struct conn *conn, struct span bytes);
 /* Bytes waiting to be sent. */
 size_t conn_output_len(const struct conn *conn);
 /* Stops or resumes reading (a session that waits for something else takes no more input). Input that is waiting when
    reading is resumed is told with on_input, from the loop. */
 void conn_pause(struct conn *conn);
 void conn_resume(struct conn *conn);
-/* on_close(ERR_TIMEOUT) unless the peer sends something (or takes output that is waiting) within `timeout_ms`; 0:
- * never. */
+/* on_close(ERR_TIMEOUT) after `timeout_ms`, whatever the peer does until then; 0: never. The owner sets it anew with
+   each thing that the peer has done as a whole (a line, a reply, a piece of a body), so that a byte a minute buys no
+   time. While reading is stopped and nothing waits to be sent the peer is not late. */
 void conn_set_timeout(struct conn *conn, uint32_t timeout_ms);
 /* Says what is being done, for log lines about this connection; `doing` must be static. */
 void conn_doing(struct conn *conn, const char *doing);

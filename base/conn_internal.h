@@ -35,8 +35,8 @@ struct conn {
     size_t address_next;
     uint32_t connect_timeout_ms;
     struct event *phase_timer; /* bounds the present state, or (at 0 ms) leaves it */
-    struct event *idle_timer;
-    uint32_t idle_timeout_ms;
+    struct event *late_timer;
+    uint32_t timeout_ms;
     const char *doing;
     char peer[ADDRESS_TEXT_SIZE];
     unsigned callback_depth;

@@ -52,13 +52,13 @@ static enum err enter_handshake(struct conn *conn, SSL *session, bool is_server)
     conn->state = CONN_HANDSHAKE;
     conn->is_tls_server = is_server;
     conn->next_session = session;
-    event_del(conn->idle_timer);
+    event_del(conn->late_timer);
     conn_adjust_reading(conn);
     struct evbuffer *input = bufferevent_get_input(conn->bufferevent);
     evbuffer_drain(input, evbuffer_get_length(input));
     uint32_t timeout_ms = conn->connect_timeout_ms != 0 ? conn->connect_timeout_ms : HANDSHAKE_TIMEOUT_MS;
-    if (conn->idle_timeout_ms != 0 && conn->idle_timeout_ms < timeout_ms)
-        timeout_ms = conn->idle_timeout_ms;
+    if (conn->timeout_ms != 0 && conn->timeout_ms < timeout_ms)
+        timeout_ms = conn->timeout_ms;
     conn_start_timer(conn->phase_timer, timeout_ms);
     return conn_output_len(conn) == 0 ? conn_begin_tls(conn) : ERR_OK;
 }

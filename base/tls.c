@@ -60,7 +60,9 @@ static SSL_CTX *new_context(const SSL_METHOD *method, const char *ciphers)
     SSL_CTX *context = SSL_CTX_new(method);
     if (context == NULL)
         return NULL;
-    SSL_CTX_set_options(context, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_TICKET);
+    /* The plain text of a record is wiped when it has been handed over: it may be a password. */
+    SSL_CTX_set_options(context,
+                        SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_TICKET | SSL_OP_CLEANSE_PLAINTEXT);
     /* Idle connections are many (IMAP IDLE): each would hold 34 kB of empty buffers. */
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
