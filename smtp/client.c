@@ -57,13 +57,14 @@ void client_set_timeout(struct smtp_client *client)
     uint32_t timeout_ms = COMMAND_TIMEOUT_MS;
     if (client->state == CLIENT_CLOSED)
         return;
-    if (client->state == CLIENT_CHALLENGED || (client->state == CLIENT_READY && first == NULL))
+    if (client->state == CLIENT_CHALLENGED ||
+        (client->state == CLIENT_READY && first == NULL && TAILQ_EMPTY(&client->waiting)))
         timeout_ms = 0;
     else if (client->state == CLIENT_BODY)
         timeout_ms = BLOCK_TIMEOUT_MS;
     else if (client->state == CLIENT_BODY_SENT)
         timeout_ms = DOT_TIMEOUT_MS;
-    else if (client->state == CLIENT_READY && first->verb == SMTP_DATA)
+    else if (client->state == CLIENT_READY && first != NULL && first->verb == SMTP_DATA)
         timeout_ms = DATA_TIMEOUT_MS;
     conn_set_timeout(client->conn, timeout_ms == 0 ? 0 : scaled(client, timeout_ms));
 }
@@ -90,11 +91,20 @@ static void close_with(struct smtp_client *client, enum err why)
         client->options.handlers->on_close(client, why, client->options.owner);
 }
 
-void client_write(struct smtp_client *client, struct span bytes)
+static void judge_written(struct smtp_client *client, enum err err)
 {
-    enum err err = conn_write(client->conn, bytes);
     if (err != ERR_OK)
         client_fail(client, err == ERR_LIMIT ? ERR_INTERNAL : err);
+}
+
+void client_write(struct smtp_client *client, struct span bytes)
+{
+    judge_written(client, conn_write(client->conn, bytes));
+}
+
+void client_write_secret(struct smtp_client *client, struct span bytes)
+{
+    judge_written(client, conn_write_secret(client->conn, bytes));
 }
 
 static void say_hello(struct smtp_client *client)
@@ -204,7 +214,11 @@ static void take_command_reply(struct smtp_client *client)
         enter_state(client, CLIENT_CHALLENGED);
         tell(client, command->fn, command->context);
     } else if (command->verb == SMTP_DATA && client->state == CLIENT_READY && code == 354) {
-        enter_state(client, CLIENT_BODY);
+        /* A "250" behind the 354 cannot speak of a message that has not been sent. */
+        if (evbuffer_get_length(conn_input(client->conn)) > 0)
+            client_fail(client, ERR_UPSTREAM_PROTOCOL);
+        else
+            enter_state(client, CLIENT_BODY);
     } else if (code / 100 == 3 ||
                (command->verb == SMTP_DATA && client->state == CLIENT_READY && smtp_reply_is_ok(&client->last))) {
         client_fail(client, ERR_UPSTREAM_PROTOCOL);

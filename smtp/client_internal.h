@@ -71,6 +71,7 @@ bool client_is_busy(const struct smtp_client *client);
 
 /* client.c: writes, and fails the session if that fails. */
 void client_write(struct smtp_client *client, struct span bytes);
+void client_write_secret(struct smtp_client *client, struct span bytes);
 /* Ends the session from the loop: on_close(why), no reply any more. */
 void client_fail(struct smtp_client *client, enum err why);
 /* The timeout for what is waited for now. */

@@ -53,8 +53,9 @@ static bool may_send(const struct smtp_client *client, const struct client_comma
     const struct client_command *before = TAILQ_LAST(&client->sent, client_queue);
     if (client->state != CLIENT_READY || conn_output_len(client->conn) > OUTPUT_PAUSE)
         return false;
+    /* Words of the server's that nobody asked for must not become the reply to this command. */
     if (before == NULL)
-        return true;
+        return evbuffer_get_length(conn_input(client->conn)) == 0 && client->incoming.code == 0;
     if ((client->features.flags & SMTP_HAS_PIPELINING) == 0)
         return false;
     bool is_open_ended = before->verb == SMTP_MAIL || before->verb == SMTP_RCPT || before->verb == SMTP_RSET;
@@ -67,7 +68,10 @@ void client_pump(struct smtp_client *client)
     while ((command = TAILQ_FIRST(&client->waiting)) != NULL && may_send(client, command)) {
         TAILQ_REMOVE(&client->waiting, command, link);
         TAILQ_INSERT_TAIL(&client->sent, command, link);
-        client_write(client, buf_span(&command->line));
+        if (command->verb == SMTP_AUTH)
+            client_write_secret(client, buf_span(&command->line));
+        else
+            client_write(client, buf_span(&command->line));
         buf_fini(&command->line);
         conn_doing(client->conn, smtp_verb_name(command->verb));
     }
@@ -198,7 +202,7 @@ static enum err answer_challenge(struct smtp_client *client, struct buf *line, e
         err = buf_add_string(line, "\r\n");
     if (err == ERR_OK) {
         client->state = CLIENT_READY;
-        client_write(client, buf_span(line));
+        client_write_secret(client, buf_span(line));
         client_set_timeout(client);
     }
     buf_fini(line);
