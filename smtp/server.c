@@ -12,8 +12,8 @@
 
 #define INPUT_MAX 65536u
 #define OUTPUT_MAX 524288u
-#define OUTPUT_PAUSE 32768u /* a client that does not read its replies gives no more commands */
-#define REPLY_WIRE_MAX 262144u
+#define OUTPUT_PAUSE 32768u    /* a client that does not read its replies gives no more commands */
+#define REPLY_WIRE_MAX 327680u /* SMTP_REPLY_TEXT_MAX, all of it empty lines with their codes */
 #define DECODED_MAX 65536u
 #define BAD_COMMANDS_MAX 20u
 #define END_TIMEOUT_MS 10000u
@@ -72,6 +72,7 @@ void server_read(struct smtp_server *server, enum server_input input)
     if (server->input == SERVER_INPUT_ENDED)
         return;
     server->input = input;
+    server->piece_left = SERVER_PIECE_SIZE;
     conn_set_timeout(server->conn, timeout_of(server));
     conn_doing(server->conn, input == SERVER_INPUT_DATA || input == SERVER_INPUT_CHUNK ? "receiving a message"
                              : input == SERVER_INPUT_HANDSHAKE                         ? "starting TLS"
@@ -167,6 +168,7 @@ void server_end_transaction(struct smtp_server *server)
     server->message_fd = -1;
     server->message_size = 0;
     server->message_err = ERR_OK;
+    buf_fini(&server->decoded); /* an idle session shall be small */
     server->recipients = 0;
     server->is_utf8 = false;
     server->is_mail_refused = false;
@@ -198,13 +200,14 @@ static enum err take_step(struct smtp_server *server)
     else
         server_take_command(server);
     buf_clear(&server->line);
+    conn_set_timeout(server->conn, timeout_of(server));
     return ERR_OK;
 }
 
 static bool may_go_on(const struct smtp_server *server)
 {
     return server->open == SMTP_UNKNOWN && server->input < SERVER_INPUT_HANDSHAKE && !server->is_freed &&
-           conn_output_len(server->conn) < OUTPUT_PAUSE;
+           (server->is_half_closed || conn_output_len(server->conn) < OUTPUT_PAUSE);
 }
 
 /* From the loop only. */
@@ -217,7 +220,28 @@ static void run(struct smtp_server *server)
     server->is_running = false;
     if (server->input == SERVER_INPUT_ENDED && (server->is_end_forced || conn_output_len(server->conn) == 0))
         close_with(server, server->end_why);
+    else if (server->is_half_closed && server->open == SMTP_UNKNOWN)
+        close_with(server, server->input == SERVER_INPUT_ENDED ? server->end_why : ERR_END);
     leave(server);
+}
+
+/* A client that has sent all up to QUIT and then ended its side (`nc -N`) still wants the replies. Without the QUIT it
+   may as well have vanished, and nothing is done that it would not learn of. Under TLS no client does so. */
+static bool has_said_goodbye(const struct smtp_server *server)
+{
+    static const struct span goodbye = SPAN_LIT("\nQUIT\r\n");
+    struct evbuffer *input = conn_input(server->conn);
+    size_t waiting = evbuffer_get_length(input);
+    char tail[sizeof "\nQUIT\r\n"] = "\n";
+    struct evbuffer_ptr from;
+    if (server->input != SERVER_INPUT_COMMAND || server->open == SMTP_UNKNOWN || conn_is_tls(server->conn) ||
+        waiting < goodbye.len - 1)
+        return false;
+    size_t len = waiting < goodbye.len ? waiting : goodbye.len;
+    char *target = tail + goodbye.len - len;
+    return evbuffer_ptr_set(input, &from, waiting - len, EVBUFFER_PTR_SET) == 0 &&
+           evbuffer_copyout_from(input, &from, target, len) == (ev_ssize_t)len &&
+           span_is_case_equal((struct span){tail, goodbye.len}, goodbye);
 }
 
 static void on_wake(int fd, short what, void *context)
@@ -262,7 +286,9 @@ static void on_conn_close(struct conn *conn, enum err why, void *owner)
     bool was_ended = server->input == SERVER_INPUT_ENDED;
     if (why == ERR_TIMEOUT && !was_ended)
         server_end_with_421(server, why, "4.4.2", err_sentence(why));
-    close_with(server, why == ERR_END && was_ended ? server->end_why : why);
+    server->is_half_closed = why == ERR_END && has_said_goodbye(server);
+    if (!server->is_half_closed)
+        close_with(server, why == ERR_END && was_ended ? server->end_why : why);
     leave(server);
 }
 

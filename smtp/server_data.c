@@ -146,7 +146,11 @@ static void end_chunk(struct smtp_server *server)
     }
     server_read(server, SERVER_INPUT_COMMAND);
     if (err != ERR_OK) {
-        server_say_err(server, err);
+        /* A client that pipelines its chunks learns too late that the first one was refused; a stranger is counted. */
+        if (server->is_authenticated)
+            server_say_err(server, err);
+        else
+            server_say_bad(server, err);
         if (err != ERR_NO_RECIPIENTS)
             server_reset_transaction(server);
         return;
@@ -163,6 +167,20 @@ static struct span peek_input(struct smtp_server *server, uint64_t max)
         return SPAN_NONE;
     size_t len = block.iov_len < PIECE_MAX ? block.iov_len : PIECE_MAX;
     return (struct span){block.iov_base, len < max ? len : (size_t)max};
+}
+
+/* The body goes on after these bytes. */
+static void count_body(struct smtp_server *server, size_t used)
+{
+    if (used < server->piece_left)
+        server->piece_left -= used;
+    else
+        server_read(server, server->input);
+    bool is_skipped =
+        server->message_err != ERR_OK || (server->input == SERVER_INPUT_CHUNK && server->chunk_refusal != ERR_OK);
+    server->skipped += is_skipped ? used : 0;
+    if (server->skipped > SERVER_SKIPPED_MAX && server->skipped - SERVER_SKIPPED_MAX > server->options.message_max)
+        server_end_with_421(server, ERR_TOO_BIG, "4.7.0", "Too many bytes that were refused");
 }
 
 enum err server_take_body(struct smtp_server *server)
@@ -191,5 +209,7 @@ enum err server_take_body(struct smtp_server *server)
     server->chunk_left -= is_chunk ? used : 0;
     if (!is_chunk && server->decoder.is_ended)
         end_message(server);
+    else
+        count_body(server, used);
     return ERR_OK;
 }

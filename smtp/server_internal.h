@@ -11,6 +11,12 @@
 #include "smtp/data.h"
 #include "smtp/server.h"
 
+/* Of a message this much must come within each data timeout: a byte a minute does not hold a session. */
+#define SERVER_PIECE_SIZE 65536u
+/* A client that goes on sending what has been refused is not listened to for ever: this much beyond one message of the
+   greatest size that is allowed. */
+#define SERVER_SKIPPED_MAX (64u << 20)
+
 enum server_state {
     SERVER_NEW,   /* no EHLO or HELO yet, or none since STARTTLS */
     SERVER_READY, /* no transaction */
@@ -40,7 +46,8 @@ struct smtp_server {
     bool is_running;
     bool has_greeted;
     bool is_authenticated;
-    bool is_closed; /* on_close has fired */
+    bool is_half_closed; /* the client has sent its last byte, and waits for replies */
+    bool is_closed;      /* on_close has fired */
     bool is_freed;
     unsigned bad_commands;
 
@@ -64,6 +71,8 @@ struct smtp_server {
     int message_fd;     /* -1: none */
     size_t message_size;
     enum err message_err; /* the first thing that went wrong with the body: it is read to its end and thrown away */
+    size_t piece_left;    /* of the body, until the timeout starts anew */
+    uint64_t skipped;     /* bytes of bodies that were read only to be thrown away */
     uint64_t chunk_left;
     uint64_t chunk_size;
     bool is_chunk_last;

@@ -382,6 +382,59 @@ static void test_timeout(void **state)
     session_fini(&session);
 }
 
+/* A byte now and then is no command. */
+static void test_dripping_command(void **state)
+{
+    struct session session;
+    (void)state;
+    session_init(&session);
+    session.options.command_timeout_ms = 100;
+    session_start(&session);
+    for (int i = 0; i < 50 && session.server != NULL; i++) {
+        usleep(10000);
+        peer_send(&session.peer, SPAN_LIT("N"));
+    }
+    session_expect_told(&session, "close timeout;");
+    session_fini(&session);
+}
+
+static void test_commands_buy_time(void **state)
+{
+    struct session session;
+    (void)state;
+    session_init(&session);
+    session.options.command_timeout_ms = 300;
+    session_start(&session);
+    for (int i = 0; i < 5; i++) {
+        usleep(100000);
+        session_talk_code(&session, "NOOP\r\n", 250);
+    }
+    session_fini(&session);
+}
+
+/* As `nc -N` does it: QUIT and the end of the client's side come while a command is with the owner. */
+static void test_half_closed_client_hears_the_rest(void **state)
+{
+    struct session session;
+    (void)state;
+    session_init(&session);
+    session_login(&session);
+    session.is_deferring = true;
+    session_talk(&session, "MAIL FROM:<a@b.c>\r\nRCPT TO:<d@e.f>\r\nRSET\r\nquit\r\n", "");
+    assert_int_equal(shutdown(session.peer.fd, SHUT_WR), 0);
+    peer_expect(&session.peer, "");
+    session_expect_told(&session, "mail a@b.c;");
+    smtp_server_reply_text(session.server, 250, NULL, "sender");
+    peer_expect(&session.peer, "250 sender\r\n");
+    assert_false(session.peer.is_eof);
+    smtp_server_reply_text(session.server, 250, NULL, "recipient");
+    peer_expect(&session.peer, "250 recipient\r\n250 2.0.0 Done\r\n221 2.0.0 Goodbye\r\n");
+    assert_true(session.peer.is_eof);
+    session_expect_told(&session, "rcpt d@e.f;reset;close end;");
+    assert_null(session.server);
+    session_fini(&session);
+}
+
 /* The owner may take its time, whatever the client's timeout. */
 static void test_owner_has_time(void **state)
 {
@@ -480,6 +533,9 @@ int main(void)
                                        cmocka_unit_test(test_refused_sender_is_forgiven),
                                        cmocka_unit_test(test_guessing_passwords_ends),
                                        cmocka_unit_test(test_timeout),
+                                       cmocka_unit_test(test_dripping_command),
+                                       cmocka_unit_test(test_commands_buy_time),
+                                       cmocka_unit_test(test_half_closed_client_hears_the_rest),
                                        cmocka_unit_test(test_owner_has_time),
                                        cmocka_unit_test(test_shutdown),
                                        cmocka_unit_test(test_owner_says_421),

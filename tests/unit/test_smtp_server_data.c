@@ -267,6 +267,92 @@ static void test_timeout_within_data(void **state)
     session_fini(&session);
 }
 
+/* Neither by DATA nor in a chunk does a byte now and then hold the session. */
+static void test_dripping_data(void **state)
+{
+    (void)state;
+    for (int is_chunk = 0; is_chunk < 2; is_chunk++) {
+        struct session session;
+        session_init(&session);
+        session.options.data_timeout_ms = 100;
+        session_login(&session);
+        begin_transaction(&session);
+        session_talk(&session, is_chunk ? "BDAT 900 LAST\r\n" : "DATA\r\n", is_chunk ? "" : GO);
+        for (int i = 0; i < 50 && session.server != NULL; i++) {
+            usleep(10000);
+            peer_send(&session.peer, SPAN_LIT("x"));
+        }
+        session_expect_told(&session, "close timeout;");
+        session_fini(&session);
+    }
+}
+
+/* A message of any size that comes at a fair rate is no late one. */
+static void test_long_data_has_time(void **state)
+{
+    static char block[100000];
+    struct session session;
+    (void)state;
+    memset(block, 'x', sizeof block);
+    session_init(&session);
+    session.features.size_max = session.options.message_max = 10000000;
+    session.options.data_timeout_ms = 300;
+    session_login(&session);
+    begin_transaction(&session);
+    session_talk(&session, "DATA\r\n", GO);
+    for (int i = 0; i < 6; i++) {
+        usleep(100000);
+        peer_send(&session.peer, (struct span){block, sizeof block});
+    }
+    session_talk_code(&session, "\r\n.\r\n", 250);
+    session_fini(&session);
+}
+
+/* What is too big, or was refused, is read on for a while, but not for ever. */
+static void test_endless_body_ends(void **state)
+{
+    static char block[1 << 20];
+    (void)state;
+    memset(block, 'x', sizeof block);
+    for (int is_chunk = 0; is_chunk < 2; is_chunk++) {
+        struct session session;
+        session_init(&session);
+        if (is_chunk)
+            session_start(&session);
+        else
+            session_login(&session);
+        if (is_chunk) {
+            session_talk(&session, "BDAT 18446744073709551615 LAST\r\n", "");
+        } else {
+            begin_transaction(&session);
+            session_talk(&session, "DATA\r\n", GO);
+        }
+        for (int i = 0; i < 100 && session.server != NULL; i++) {
+            for (size_t at = 0; at < sizeof block && session.server != NULL; at += 65536) {
+                (void)send(session.peer.fd, block + at, 65536, MSG_DONTWAIT | MSG_NOSIGNAL);
+                peer_run(&session.peer);
+            }
+        }
+        assert_null(session.server);
+        assert_non_null(strstr(session.told.data, "close too-big;"));
+        assert_memory_equal(session.peer.received.data, "421 4.7.0 ", 10);
+        session_fini(&session);
+    }
+}
+
+static void test_strangers_chunks_are_counted(void **state)
+{
+    struct session session;
+    (void)state;
+    session_init(&session);
+    session_start(&session);
+    session_talk_code(&session, "EHLO me\r\n", 250);
+    for (int i = 0; i < 19; i++)
+        session_talk_code(&session, "BDAT 1\r\nx", 503);
+    session_talk_code(&session, "BDAT 1\r\nx", 421);
+    session_fini(&session);
+}
+
 static void test_shutdown_within_data(void **state)
 {
     struct session session;
@@ -376,6 +462,10 @@ int main(void)
                                        cmocka_unit_test(test_bdat_bare_lf),
                                        cmocka_unit_test(test_reset_within_bdat),
                                        cmocka_unit_test(test_timeout_within_data),
+                                       cmocka_unit_test(test_dripping_data),
+                                       cmocka_unit_test(test_long_data_has_time),
+                                       cmocka_unit_test(test_endless_body_ends),
+                                       cmocka_unit_test(test_strangers_chunks_are_counted),
                                        cmocka_unit_test(test_shutdown_within_data),
                                        cmocka_unit_test(test_starttls),
                                        cmocka_unit_test(test_starttls_injection),
