@@ -1,12 +1,13 @@
 /*
  * A mail program in a hurry: many SMTP sessions at once, each in a thread of its own, that wait for every reply.
  *
- * Usage: bench_smtp send PORT SESSIONS SECONDS MESSAGE FROM TO
+ * Usage: bench_smtp send PORT SESSIONS SECONDS MESSAGE FROM TO SERVER_PORT
  *        bench_smtp once PORT MESSAGE FROM TO
  *        bench_smtp idle PORT SESSIONS clear|tls
  * `send` prints, in JSON, the messages a second and the delay of a NOOP sent every few milliseconds in a session beside
- * them; `idle` logs in, prints "ready", and keeps the sessions until its input ends. Any reply other than the one
- * expected ends the program with 2.
+ * them, and likewise of one sent to the server at SERVER_PORT: what of the delay is the machine's; `idle` logs in,
+ * prints "ready", and keeps the sessions until its input ends. Any reply other than the one expected ends the program
+ * with 2.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -193,42 +194,61 @@ static int compare(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
-/* Sends NOOPs while the others are at it; fills `delays` with milliseconds. */
-static size_t measure_noops(const struct run *run, double *delays)
+struct delays {
+    double ms[NOOPS_MAX];
+    size_t len;
+};
+
+static void measure_noop(struct session *session, double counts_from, struct delays *delays)
 {
-    const struct timespec pause = {0, NOOP_PAUSE_NS};
-    struct session session;
-    size_t len = 0;
-    open_session(&session, run->port);
-    say(&session, LOG_IN, "235");
-    while (now() < run->until && len < NOOPS_MAX) {
-        double began = now();
-        say(&session, "NOOP\r\n", "250");
-        if (began >= run->counts_from)
-            delays[len++] = (now() - began) * 1000;
-        nanosleep(&pause, NULL);
-    }
-    close(session.fd);
-    return len;
+    double began = now();
+    say(session, "NOOP\r\n", "250");
+    if (began >= counts_from && delays->len < NOOPS_MAX)
+        delays->ms[delays->len++] = (now() - began) * 1000;
 }
 
-static int send_for(struct run *run, long sessions, double seconds)
+/* Sends NOOPs in turns to both while the others are at it. */
+static void measure_noops(const struct run *run, int server_port, struct delays *ours, struct delays *servers)
 {
-    static double delays[NOOPS_MAX];
+    const struct timespec pause = {0, NOOP_PAUSE_NS};
+    struct session proxy, server;
+    open_session(&proxy, run->port);
+    open_session(&server, server_port);
+    say(&proxy, LOG_IN, "235");
+    say(&server, LOG_IN, "235");
+    while (now() < run->until) {
+        measure_noop(&proxy, run->counts_from, ours);
+        measure_noop(&server, run->counts_from, servers);
+        nanosleep(&pause, NULL);
+    }
+    close(proxy.fd);
+    close(server.fd);
+}
+
+/* The delay that `percent` of all did not exceed. */
+static double percentile(struct delays *delays, size_t percent)
+{
+    if (delays->len == 0)
+        fail("NOOP", "none was answered in time");
+    qsort(delays->ms, delays->len, sizeof(*delays->ms), compare);
+    return delays->ms[(delays->len - 1) * percent / 100];
+}
+
+static int send_for(struct run *run, long sessions, double seconds, int server_port)
+{
+    static struct delays ours, servers;
     static pthread_t threads[SESSIONS_MAX];
     run->counts_from = now() + WARM_S;
     run->until = run->counts_from + seconds;
     for (long i = 0; i < sessions; i++)
         if (pthread_create(&threads[i], NULL, send_many, run) != 0)
             fail("thread", strerror(errno));
-    size_t len = measure_noops(run, delays);
+    measure_noops(run, server_port, &ours, &servers);
     for (long i = 0; i < sessions; i++)
         pthread_join(threads[i], NULL);
-    if (len == 0)
-        fail("NOOP", "none was answered in time");
-    qsort(delays, len, sizeof(*delays), compare);
-    printf("{\"rate\": %.3f, \"noops\": %zu, \"noop_p50_ms\": %.3f, \"noop_p99_ms\": %.3f, \"noop_max_ms\": %.3f}\n",
-           (double)atomic_load(&run->sent) / seconds, len, delays[len / 2], delays[len * 99 / 100], delays[len - 1]);
+    printf("{\"rate\": %.3f, \"p50_ms\": %.3f, \"p99_ms\": %.3f, \"server_p50_ms\": %.3f, \"server_p99_ms\": %.3f}\n",
+           (double)atomic_load(&run->sent) / seconds, percentile(&ours, 50), percentile(&ours, 99),
+           percentile(&servers, 50), percentile(&servers, 99));
     return 0;
 }
 
@@ -273,11 +293,11 @@ int main(int argc, char **argv)
     }
     run.port = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 0;
     long sessions = argc > 3 ? strtol(argv[3], NULL, 10) : 0;
-    if (argc == 8 && strcmp(argv[1], "send") == 0 && sessions > 0 && sessions <= SESSIONS_MAX) {
+    if (argc == 9 && strcmp(argv[1], "send") == 0 && sessions > 0 && sessions <= SESSIONS_MAX) {
         read_message(&run, argv[5]);
         run.from = argv[6];
         run.to = argv[7];
-        return send_for(&run, sessions, strtod(argv[4], NULL));
+        return send_for(&run, sessions, strtod(argv[4], NULL), (int)strtol(argv[8], NULL, 10));
     }
     if (argc == 6 && strcmp(argv[1], "once") == 0) {
         read_message(&run, argv[3]);
