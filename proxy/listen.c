@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,7 +69,7 @@ static bool take_over(struct proxy_sockets *old, struct proxy_socket *item)
     for (size_t i = 0; old != NULL && i < old->len; i++) {
         struct proxy_socket *candidate = &old->items[i];
         if (candidate->fd >= 0 && candidate->port == item->port && strcmp(candidate->host, item->host) == 0) {
-            item->fd = dup(candidate->fd);
+            item->fd = fcntl(candidate->fd, F_DUPFD_CLOEXEC, 0);
             item->bound_port = candidate->bound_port;
             return item->fd >= 0;
         }

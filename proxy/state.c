@@ -35,7 +35,8 @@ static enum err give(const char *path, const char *user)
         log_error("there is no user %s", user);
         return ERR_CONFIG;
     }
-    if (chown(path, entry->pw_uid, entry->pw_gid) != 0)
+    /* The user may write above this directory: a link put in its place must not be followed. */
+    if (lchown(path, entry->pw_uid, entry->pw_gid) != 0)
         return log_failure(err_of_errno(errno), "giving %s to %s", path, user);
     return ERR_OK;
 }
