@@ -52,6 +52,7 @@ MANUALS  := $(wildcard docs/*.[157])
 UNIT     := $(patsubst tests/unit/%.c,$(OUT)/tests/%,$(wildcard tests/unit/test_*.c))
 SERVERS  := $(patsubst tests/servers/%_main.c,$(OUT)/tests/%,$(wildcard tests/servers/*_main.c))
 INTEROP  := $(patsubst tests/interop/%.c,$(OUT)/tests/%,$(wildcard tests/interop/*.c))
+BENCH    := $(patsubst tests/bench/%.c,$(OUT)/tests/%,$(wildcard tests/bench/*.c))
 FUZZERS  := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .PHONY: all
@@ -180,11 +181,11 @@ RUN = PRIVYSEAL=$(abspath $(PROGRAM)) SMTPD=$(abspath $(OUT)/tests/smtpd) BUILD=
 RUN_TESTS = +$(RUN) $(PYTHON) tests/run.py $(if $(SANITIZE),--patience 4) --fuzzers $(abspath $(BUILD)/fuzz)
 
 .PHONY: check unit e2e interop lint fuzz
-check: all $(UNIT) $(SERVERS) $(INTEROP) $(FUZZERS)
+check: all $(UNIT) $(SERVERS) $(INTEROP) $(FUZZERS) $(BENCH)
 	$(RUN_TESTS) unit interop fuzz e2e lint
 unit: $(UNIT)
 	$(RUN_TESTS) unit
-e2e: all $(SERVERS)
+e2e: all $(SERVERS) $(BENCH)
 	$(RUN_TESTS) e2e
 interop: all $(SERVERS) $(INTEROP)
 	$(RUN_TESTS) interop
@@ -196,10 +197,10 @@ fuzz: $(FUZZERS)
 .PHONY: demo bench
 demo: all $(SERVERS)
 	@$(RUN) $(PYTHON) tests/demo.py
-bench: all $(SERVERS) $(patsubst tests/bench/%.c,$(OUT)/tests/%,$(wildcard tests/bench/*.c))
+bench: all $(SERVERS) $(BENCH)
 	@$(RUN) $(PYTHON) tests/bench/bench.py
 
-$(OUT)/tests/bench_%: $(OUT)/tests/bench/bench_%.o $(LIBRARY)
+$(BENCH): $(OUT)/tests/bench_%: $(OUT)/tests/bench/bench_%.o $(LIBRARY)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS)
 
@@ -208,7 +209,7 @@ ifeq ($(COVERAGE),)
 coverage:
 	$(MAKE) COVERAGE=1 coverage
 else
-coverage: all $(UNIT) $(SERVERS)
+coverage: all $(UNIT) $(SERVERS) $(BENCH)
 	find $(OUT) -name '*.gcda' -delete
 	-$(RUN_TESTS) unit e2e
 	$(PYTHON) tests/coverage.py $(OUT) $(SOURCES)

@@ -124,6 +124,11 @@ def fuzz_jobs(options):
         yield Job("fuzz", parser, argv, options.fuzz_seconds + 120, whole=True)
 
 
+def e2e_jobs(options):
+    yield from python_jobs(options, "e2e", "tests/e2e")
+    yield from python_jobs(options, "e2e", "tests/bench")
+
+
 def lint_jobs(options):
     for name in ("layers.py", "style.py"):
         path = os.path.join(options.root, "tests/lint", name)
@@ -136,7 +141,7 @@ SUITES = {
     "unit": unit_jobs,
     "interop": interop_jobs,
     "fuzz": fuzz_jobs,
-    "e2e": lambda options: python_jobs(options, "e2e", "tests/e2e"),
+    "e2e": e2e_jobs,
     "lint": lint_jobs,
 }
 
