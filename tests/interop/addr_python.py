@@ -175,14 +175,16 @@ def main():
         utils, registry = by_utils(value), by_registry(value)
         if got != utils and got != registry:
             unlike += 1
-            if utils == registry:
+            # Both refusing what we can still read is no vote: how much they read of a damaged list varies with their version.
+            if utils == registry and utils:
                 failures += 1
                 print("ALONE", repr(value), "\n python", utils, "\n got   ", got)
             elif len(sys.argv) > 4:
                 print("UNLIKE", repr(value), "\n utils", utils, "\n registry", registry, "\n got", got)
 
     print(f"{number} lists: email.utils differs in {utils_differs}, email.headerregistry in {registry_differs}; "
-          f"{len(damaged)} damaged: {refused} refused, {unlike} unlike either; {failures} failures")
+          f"{len(damaged)} damaged: {refused} refused, {unlike} unlike either")
+    print(f"{number + len(damaged) - failures} passed, {failures} failed")
     return 1 if failures else 0
 
 

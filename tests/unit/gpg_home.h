@@ -5,6 +5,7 @@
 #ifndef TESTS_UNIT_GPG_HOME_H
 #define TESTS_UNIT_GPG_HOME_H
 
+#include "base/spawn.h"
 #include "keyring/gpg.h"
 
 #include <ftw.h>
@@ -65,15 +66,17 @@ __attribute__((unused)) static void gpg_home_close(struct gpg_home *home)
     gpg_home_remove(home->cache);
 }
 
-/* Runs `gpg ARGUMENTS` by the shell in this home, as a person would; its exit code. */
-__attribute__((unused)) static int gpg_home_shell(const struct gpg_home *home, const char *arguments)
+/* Runs `gpg ARGUMENTS` by the shell in this home, as a person would; ERR_ENGINE if it fails. */
+__attribute__((unused)) static enum err gpg_home_shell(const struct gpg_home *home, const char *arguments)
 {
     char command[8192];
-    (void)snprintf(command, sizeof command,
-                   "gpg --homedir %s --no-autostart --batch --yes --quiet --pinentry-mode loopback --passphrase '' %s "
-                   "2>/dev/null",
-                   home->path, arguments);
-    return system(command);
+    const char *const words[] = {"sh", "-c", command, NULL};
+    const struct spawn_options options = {.file = "/bin/sh", .arguments = words, .inherit_fd = -1, .is_quiet = true};
+    (void)snprintf(
+        command, sizeof command,
+        "exec gpg --homedir %s --no-autostart --batch --yes --quiet --pinentry-mode loopback --passphrase '' %s",
+        home->path, arguments);
+    return spawn_run(&options, 60000);
 }
 
 __attribute__((unused)) static enum err gpg_home_make_key(struct gpg_home *home, const char *user_id,

@@ -211,7 +211,7 @@ static void test_every_error_names_file_line_and_expectation(void **state)
         enum err err = read_text(wrong[i].text, &config);
         char start[160];
         snprintf(start, sizeof start, wrong[i].line ? "%s:%d: " : "%s:", path, wrong[i].line);
-        if (err != ERR_CONFIG || strncmp(said, start, strlen(start)) || !strstr(said, wrong[i].what) ||
+        if (err != ERR_CONFIG || strncmp(said, start, strlen(start)) != 0 || !strstr(said, wrong[i].what) ||
             !strstr(said, wrong[i].expected) || !strstr(said, "expected") ||
             strchr(said, '\n') != said + strlen(said) - 1)
             fail_msg("case %zu (%s): %d, line %d: %s", i, wrong[i].text, (int)err, wrong[i].line, said);

@@ -161,7 +161,8 @@ static void test_subject_tag_is_cut_out(void **state)
 
 static void test_subject_tag_in_encoded_word(void **state)
 {
-    static const char *const values[] = {" =?utf-8?Q?=5Bencrypt=5D_caf=C3=A9?=", " =?utf-8?Q?[encrypt]_caf=C3=A9?=", " =?utf-8?B?W2VuY3J5cHRdIGNhZsOp?="};
+    static const char *const values[] = {" =?utf-8?Q?=5Bencrypt=5D_caf=C3=A9?=", " =?utf-8?Q?[encrypt]_caf=C3=A9?=",
+                                         " =?utf-8?B?W2VuY3J5cHRdIGNhZsOp?="};
 
     (void)state;
     for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
