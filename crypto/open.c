@@ -4,6 +4,7 @@
 #include "crypto/author.h"
 #include "crypto/open_layer.h"
 #include "crypto/open_view.h"
+#include "crypto/packets.h"
 #include "mime/field.h"
 
 #include <stdio.h>
@@ -93,8 +94,11 @@ static enum err decrypt_layer(struct opening *opening, const struct crypto_layer
 {
     struct decrypted *next = &opening->decrypted[opening->decrypted_len];
     size_t text_max = opening->options->output_max > SIZE_MAX ? SIZE_MAX : (size_t)opening->options->output_max;
-    enum err result = crypto_openpgp_decrypt(opening->gpg, layer->cipher, text_max, &next->opened);
+    enum err result;
 
+    if (crypto_cipher_has_password(layer->cipher))
+        return fail_layer(opening, "the message is encrypted with a password");
+    result = crypto_openpgp_decrypt(opening->gpg, layer->cipher, text_max, &next->opened);
     if (result == ERR_OK && layer->kind == CRYPTO_LAYER_ENCRYPTED)
         result = mime_parse(buf_span(&next->opened.text), MIME_LIMITS_DEFAULT, &next->tree);
     if (result != ERR_OK) {

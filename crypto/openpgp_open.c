@@ -18,6 +18,7 @@ struct heard {
     unsigned decryptions;       /* DECRYPTION_INFO lines */
     unsigned sound_decryptions; /* those with a modification detection code (mdc_method 2) and no AEAD */
     bool is_locked;             /* a key was there and could not be used */
+    bool wants_password;        /* for the message itself, not for a key */
     bool has_plaintext;
     struct valid {
         char fingerprint[KEYRING_FPR_SIZE], primary[KEYRING_FPR_SIZE];
@@ -95,7 +96,9 @@ static gpgme_error_t hear(void *hook, const char *keyword, const char *arguments
         hear_error(rest, heard);
     else if (strcmp(keyword, "PLAINTEXT") == 0)
         heard->has_plaintext = true;
-    return 0;
+    /* The person would be asked for a password that a stranger chose. */
+    heard->wants_password = heard->wants_password || strcmp(keyword, "NEED_PASSPHRASE_SYM") == 0;
+    return heard->wants_password ? gpgme_error(GPG_ERR_UNSUPPORTED_PROTOCOL) : 0;
 }
 
 static bool is_weak_hash(gpgme_hash_algo_t hash)

@@ -1,6 +1,7 @@
 #include "crypto/packets.h"
 
 #include "base/base64.h"
+#include "mime/encoding.h"
 
 #include <stdio.h>
 
@@ -41,6 +42,7 @@ static bool take_tag(struct crypto_packets *packets, uint8_t octet)
     packets->state = is_new ? CRYPTO_PACKETS_LENGTH : CRYPTO_PACKETS_LENGTH_MORE;
     if ((octet & 0x80) == 0 || packets->length_left == 0 || !is_allowed_tag(packets, packets->tag))
         return false;
+    packets->has_password = packets->has_password || packets->tag == TAG_SKESK;
     packets->has_data = packets->tag == TAG_SEIPD;
     return true;
 }
@@ -274,4 +276,37 @@ bool crypto_armour_is_encrypted(struct span text)
     }
     buf_fini(&decoded);
     return is_fine && crypto_packets_is_encrypted(&packets);
+}
+
+/* Feeds lenient base64 until the data packet begins. */
+static void feed_base64(struct crypto_packets *packets, struct span text)
+{
+    struct mime_coder coder = {.encoding = MIME_BASE64};
+    struct span line;
+    struct buf decoded;
+    bool is_fine = true;
+
+    buf_init(&decoded, SESSION_KEY_MAX);
+    while (is_fine && !packets->has_data && crypto_line_take(&text, &line)) {
+        buf_clear(&decoded);
+        is_fine =
+            mime_decode_feed(&coder, line, &decoded) == ERR_OK && crypto_packets_feed(packets, buf_span(&decoded));
+    }
+    buf_fini(&decoded);
+}
+
+bool crypto_cipher_has_password(struct span cipher)
+{
+    struct crypto_packets packets = {0};
+    size_t begin = span_find(cipher, 0, SPAN_LIT("-----BEGIN PGP "));
+    struct span rest, line;
+
+    if (begin == SIZE_MAX) {
+        crypto_packets_feed(&packets, cipher);
+        return packets.has_password;
+    }
+    for (rest = span_skip(cipher, begin); crypto_line_take(&rest, &line) && trim_end(line).len > 0;)
+        continue;
+    feed_base64(&packets, rest);
+    return packets.has_password;
 }

@@ -27,6 +27,7 @@ struct crypto_packets {
     bool is_two_octet;    /* the length is of the two-octet form, which has an offset */
     bool is_partial;      /* another chunk of the same packet follows */
     unsigned keys_len;    /* PKESK packets: a password alone is no key of a recipient */
+    bool has_password;    /* one of the session key packets is an SKESK */
     bool has_data;        /* the SEIPD packet has begun */
 };
 
@@ -41,6 +42,10 @@ bool crypto_packets_is_encrypted(const struct crypto_packets *packets);
 bool crypto_armour_find(struct span text, const char *label, struct span *inside_out);
 /* True if `text` is one armoured message, strictly, and its packets are encrypted data. */
 bool crypto_armour_is_encrypted(struct span text);
+
+/* True if a password would open `cipher` (armour with anything before it, or bare packets). Read generously: whoever
+   asks gpg to decrypt such a message makes it ask the person for a password that a stranger chose. */
+bool crypto_cipher_has_password(struct span cipher);
 
 /* Takes one line off the front of `*rest`, without its CRLF or LF; false at the end. */
 bool crypto_line_take(struct span *rest, struct span *line_out);

@@ -1,4 +1,5 @@
 /* What other programs send: inline PGP, clear-signed text, older header protection, and what Exchange leaves of it. */
+#include "crypto/packets.h"
 #include "tests/unit/open_mail.h"
 
 static void make_armour(const char *const *arguments, const char *text, struct buf *out)
@@ -218,6 +219,35 @@ static void test_inline_within_a_layer(void **state)
     }
 }
 
+/* Nobody is asked for a password that a stranger chose: such mail is shown as it came. */
+static void test_password(void **state)
+{
+    const char *alone[] = {"--armor", "--symmetric", "--pinentry-mode", "loopback", "--passphrase", "x", NULL};
+    const char *both[] = {
+        "--armor", "--symmetric", "--pinentry-mode", "loopback", "--passphrase", "x", "--encrypt", "-r", alice, NULL};
+    const char *const *const ways[] = {alone, both};
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct crypto_openpgp_opened opened;
+        struct buf armour, message;
+        struct mail mail;
+
+        make_armour(ways[i], "Content-Type: text/plain\r\n\r\nthe body\r\n", &armour);
+        assert_true(crypto_cipher_has_password(buf_span(&armour)));
+        if (i == 0) /* and should that look have been deceived */
+            assert_int_equal(crypto_openpgp_decrypt(home.gpg, buf_span(&armour), SIZE_OF_ALL, &opened), ERR_DECRYPT);
+        buf_init(&message, SIZE_OF_ALL);
+        assert_int_equal(buf_addf(&message, FROM "\r\n%s", armour.data), ERR_OK);
+        open_text(message.data, &mail);
+        assert_verdict(&mail, CRYPTO_SIG_NONE, CRYPTO_ENC_FAILED);
+        assert_string_equal(after_verdict(&mail), message.data);
+        mail_fini(&mail);
+        buf_fini(&message);
+        buf_fini(&armour);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -230,6 +260,7 @@ int main(void)
         cmocka_unit_test(test_verdict_inside_is_not_believed),
         cmocka_unit_test(test_fields_within_fields),
         cmocka_unit_test(test_inline_within_a_layer),
+        cmocka_unit_test(test_password),
         cmocka_unit_test(test_results_of_our_name_are_removed),
     };
 
