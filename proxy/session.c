@@ -1,8 +1,11 @@
 #include "proxy/session_internal.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* What sealing may add to a message: base64 armour around everything (4/3 and line ends), and headers. */
@@ -128,10 +131,23 @@ static void on_hello(struct smtp_server *server, void *owner)
         smtp_server_fail(server, err, NULL);
 }
 
+/* True if the client ended in order, having read all that was said to it. One that gave up waiting just before the last
+   reply ends in order too, but its kernel does not acknowledge what came too late. (After QUIT the connection is still
+   open here, and the reply to that one does not matter.) */
+static bool has_heard_all(struct conn *conn, enum err why)
+{
+    struct tcp_info info = {.tcpi_state = TCP_CLOSE_WAIT, .tcpi_unacked = 1};
+    socklen_t len = sizeof(info);
+    if (why != ERR_END || conn_output_len(conn) > 0 ||
+        getsockopt(conn_fd(conn), IPPROTO_TCP, TCP_INFO, &info, &len) != 0)
+        return false;
+    return info.tcpi_state == TCP_ESTABLISHED || info.tcpi_unacked == 0;
+}
+
 static void on_close(struct smtp_server *server, enum err why, void *owner)
 {
     struct proxy_session *session = owner;
-    if (why == ERR_END && conn_output_len(smtp_server_conn(server)) == 0)
+    if (has_heard_all(smtp_server_conn(server), why))
         session_was_told(session);
     log_debug("%s: client: %s", session->peer, err_sentence(why));
     smtp_server_free(&session->server);

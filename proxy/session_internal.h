@@ -47,6 +47,7 @@ struct proxy_session {
     bool is_envelope_spoilt;              /* it holds a recipient that `recipients` does not */
     struct session_recipient *recipients; /* accepted so far */
     size_t recipients_len, recipients_capacity;
+    size_t addresses_size;    /* bytes of their addresses */
     struct smtp_rcpt pending; /* the RCPT that is being answered */
 
     struct proxy_probe_wait *probe_wait;

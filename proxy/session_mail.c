@@ -10,6 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/* All addresses of a message must go into one message between processes (IPC_SIZE_MAX), with a tag each. */
+#define ADDRESSES_SIZE_MAX 98304u
+
 /* What the transaction announces by SIZE when a sealed copy may be this much larger than what the client said. */
 static uint64_t sealed_estimate(uint64_t size)
 {
@@ -20,6 +23,7 @@ void session_clear_envelope(struct proxy_session *session)
 {
     memset(&session->mail, 0, sizeof(session->mail));
     session->recipients_len = 0;
+    session->addresses_size = 0;
     session->is_envelope_spoilt = false;
     proxy_ring_cancel(&session->ring_wait);
 }
@@ -108,6 +112,7 @@ static enum err keep_recipient(struct proxy_session *session)
         session->recipients_capacity = capacity;
     }
     session->recipients[session->recipients_len++].rcpt = session->pending;
+    session->addresses_size += strlen(session->pending.to.address);
     return ERR_OK;
 }
 
@@ -174,6 +179,10 @@ void session_on_rcpt(struct smtp_server *server, const struct smtp_rcpt *rcpt, v
 {
     struct proxy_session *session = owner;
     session->pending = *rcpt;
+    if (session->addresses_size > ADDRESSES_SIZE_MAX) {
+        smtp_server_fail(server, ERR_TOO_MANY_RECIPIENTS, NULL);
+        return;
+    }
     if (session->upstream == NULL || !session->is_open) {
         smtp_server_fail(server, ERR_UPSTREAM_LOST, NULL);
         return;
