@@ -6,12 +6,14 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -67,6 +69,14 @@ static enum err note(const char *address, void *context)
     struct found *found = context;
     snprintf(found->text + strlen(found->text), sizeof found->text - strlen(found->text), "[%s]", address);
     found->len++;
+    return ERR_OK;
+}
+
+static enum err count(const char *address, void *context)
+{
+    size_t *len = context;
+    assert_string_not_equal(address, "");
+    ++*len;
     return ERR_OK;
 }
 
@@ -332,6 +342,78 @@ static void write_until_killed(int report)
     }
 }
 
+/* Recipients until the disk is full: the records that were acknowledged are there, of the refused one nothing is. */
+static void fill_and_look(void)
+{
+    enum { MANY = 40 };
+    static char addresses[MANY][200];
+    const char *list[MANY];
+    size_t done = 0;
+    enum err err = ERR_OK;
+    struct store *store = open_store();
+    for (int i = 0; i < MANY; i++) {
+        snprintf(addresses[i], sizeof addresses[i], "%0150d@example.org", i);
+        list[i] = addresses[i];
+    }
+    struct store_delivery_key key = message;
+    for (; err == ERR_OK && done < 10000; done += err == ERR_OK) {
+        memcpy(key.digest, &done, sizeof done);
+        err = store_delivery_add(store, &key, list, MANY, NOW);
+    }
+    assert_true(err == ERR_DISK_FULL || err == ERR_STORE);
+    assert_int_equal(store_delivery_add(store, &message, NULL, 0, NOW), err); /* the trial write tells as well */
+    assert_int_equal(find(store, &key).len, 0);
+    store_close(&store);
+    store = open_store();
+    for (size_t i = 0; i <= done; i++) {
+        size_t len = 0;
+        memcpy(key.digest, &i, sizeof i);
+        assert_int_equal(store_delivery_get(store, &key, count, &len), ERR_OK);
+        assert_int_equal(len, i < done ? MANY : 0);
+    }
+    assert_true(done > 0);
+    store_close(&store);
+}
+
+static void test_full_disk(void **state)
+{
+    (void)state;
+    if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("none", directory, "tmpfs", 0, "size=600k") != 0)
+        skip(); /* only root may mount */
+    fill_and_look();
+    assert_int_equal(umount2(directory, MNT_DETACH), 0);
+}
+
+/* On a disk without any room no store comes to be, and none is in the way when there is room again. */
+static void test_disk_full_from_the_start(void **state)
+{
+    static const char block[4096];
+    struct store *store;
+    (void)state;
+    if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("none", directory, "tmpfs", 0, "size=64k") != 0)
+        skip();
+    for (size_t room = 0; room < 16; room++) {
+        int fd = open(in_directory("ballast"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        assert_true(fd >= 0);
+        while (write(fd, block, sizeof block) == (ssize_t)sizeof block)
+            continue;
+        assert_int_equal(ftruncate(fd, (off_t)((15 - room) * sizeof block)), 0);
+        close(fd);
+        enum err err = store_open(directory, &store);
+        assert_true(err == ERR_OK || err == ERR_DISK_FULL || err == ERR_STORE);
+        assert_true((err == ERR_OK) == (store != NULL));
+        if (room == 0)
+            assert_int_not_equal(err, ERR_OK);
+        store_close(&store);
+        assert_int_equal(unlink(in_directory("ballast")), 0);
+    }
+    store = open_store();
+    store_close(&store);
+    assert_int_equal(umount2(directory, MNT_DETACH), 0);
+}
+
 static void test_kill_in_mid_commit(void **state)
 {
     (void)state;
@@ -396,6 +478,8 @@ int main(void)
         cmocka_unit_test_setup(test_nothing_readable_on_disk, begin),
         cmocka_unit_test_setup(test_damage_is_refused_and_untouched, begin),
         cmocka_unit_test_setup(test_key_that_does_not_fit, begin),
+        cmocka_unit_test_setup(test_full_disk, begin),
+        cmocka_unit_test_setup(test_disk_full_from_the_start, begin),
         cmocka_unit_test_setup(test_kill_in_mid_commit, begin),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
