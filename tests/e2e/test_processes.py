@@ -102,6 +102,15 @@ class Processes(World):
         self.proxy.start()
         self.check_mail()
 
+    def test_agent_is_started(self):
+        """Without an agent of hers in the home the master starts one, and ends it."""
+        self.alice().close()
+        self.begin()
+        agent, = self.proxy.children("gpg-agent")
+        self.check_mail()
+        self.proxy.stop()
+        self.assertFalse(os.path.exists("/proc/%d" % agent))
+
     def test_sigterm_leaves_nothing(self):
         self.begin()
         family = harness.descendants(self.proxy.process.pid)
