@@ -33,6 +33,16 @@ static void detach(struct proxy_submit *submit)
         submit_destroy(submit);
 }
 
+bool submit_is_alive(struct proxy_submit *submit)
+{
+    submit->vault_waits--;
+    if (!submit->is_dead)
+        return true;
+    if (submit->vault_waits == 0)
+        submit_destroy(submit);
+    return false;
+}
+
 void proxy_submit_free(struct proxy_submit **submit)
 {
     if (*submit == NULL)
@@ -131,13 +141,9 @@ static void plan(struct proxy_submit *submit)
 static void on_known(enum err err, const char *const *addresses, size_t addresses_len, void *context)
 {
     struct proxy_submit *submit = context;
-    struct proxy_session *session = submit->session;
-    submit->vault_waits--;
-    if (submit->is_dead) {
-        if (submit->vault_waits == 0)
-            submit_destroy(submit);
+    if (!submit_is_alive(submit))
         return;
-    }
+    struct proxy_session *session = submit->session;
     if (err != ERR_OK) {
         submit_fail(submit, err, NULL);
         return;

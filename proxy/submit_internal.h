@@ -50,6 +50,8 @@ struct proxy_submit {
 };
 
 /* submit.c */
+/* Takes note of an answer of the vault; false if it came too late for anybody (then `submit` may be freed). */
+bool submit_is_alive(struct proxy_submit *submit);
 /* Ends with a failure that the client is told (if it is there) and frees. */
 void submit_fail(struct proxy_submit *submit, enum err err, const char *detail);
 /* Ends with this reply and frees. */

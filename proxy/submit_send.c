@@ -75,14 +75,8 @@ static void on_recorded(enum err err, const char *const *addresses, size_t addre
     struct proxy_submit *submit = context;
     (void)addresses;
     (void)addresses_len;
-    submit->vault_waits--;
-    if (submit->is_dead) {
-        if (submit->vault_waits == 0) {
-            struct proxy_submit *dead = submit;
-            proxy_submit_free(&dead);
-        }
+    if (!submit_is_alive(submit))
         return;
-    }
     /* The groups that remain are finished all the same: ending here would make the retry certain and the duplicate with
      * it. */
     if (err != ERR_OK)
@@ -258,14 +252,8 @@ static void on_record_opened(enum err err, const char *const *addresses, size_t 
     struct proxy_submit *submit = context;
     (void)addresses;
     (void)addresses_len;
-    submit->vault_waits--;
-    if (submit->is_dead) {
-        if (submit->vault_waits == 0) {
-            struct proxy_submit *dead = submit;
-            proxy_submit_free(&dead);
-        }
+    if (!submit_is_alive(submit))
         return;
-    }
     if (err == ERR_OK)
         begin_group(submit);
     else
