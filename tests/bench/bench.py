@@ -196,13 +196,15 @@ class Bench(harness.World):
         proxy = self.proxy(server, rules=SEALING)
         home = self.alice().home
         message = self.file("letter.eml", make_message(10000))
-        key = self.file("bob.gpg", self.alice().run("--export", "--export-options", "export-minimal", BOB).stdout)
+        # privyseal encrypts to the author, too.
+        keys = [self.file(address, self.alice().run("--export", "--export-options", "export-minimal", address).stdout)
+                for address in (BOB, ALICE)]
         wrapper = os.path.join(os.path.dirname(os.path.abspath(harness.PRIVYSEAL)), "privyseal-gpg")
         signer = self.alice().fingerprint(ALICE)
         noops = []
 
         def alone(sessions):
-            return float(output_of(helper("bench_gpgme"), wrapper, home, signer, key, message, sessions, self.seconds))
+            return float(output_of(helper("bench_gpgme"), wrapper, home, signer, *keys, message, sessions, self.seconds))
 
         def through(sessions):
             result = self.send(proxy.port, sessions, message, server)

@@ -1,9 +1,9 @@
 /*
  * The peer that sealing is measured against: GPGME alone, signing and encrypting one message over and over.
  *
- * Usage: bench_gpgme WRAPPER HOME SIGNER KEY_FILE MESSAGE PROCESSES SECONDS
- * The same gpg with the same fixed options, the same keys and the recipient from a file, in as many processes as are
- * asked for; no mail is read or made. Prints how many messages a second all of them sealed.
+ * Usage: bench_gpgme WRAPPER HOME SIGNER KEY_FILE OWN_KEY_FILE MESSAGE PROCESSES SECONDS
+ * The same gpg with the same fixed options and the same keys, the recipient's and the author's own from files, in as
+ * many processes as are asked for; no mail is read or made. Prints how many messages a second all of them sealed.
  */
 #include <errno.h>
 #include <gpgme.h>
@@ -67,9 +67,9 @@ static void open_engine(struct engine *engine, char **arguments)
     must(gpgme_get_key(engine->context, arguments[3], &signer, 1), "signer");
     must(gpgme_signers_add(engine->context, signer), "signer");
     gpgme_key_unref(signer);
-    if (asprintf(&engine->recipients, "--file\n%s\n", arguments[4]) < 0)
+    if (asprintf(&engine->recipients, "--file\n%s\n%s\n", arguments[4], arguments[5]) < 0)
         fail("recipients", strerror(errno));
-    read_message(engine, arguments[5]);
+    read_message(engine, arguments[6]);
 }
 
 static void seal(const struct engine *engine)
@@ -105,12 +105,12 @@ static void work(char **arguments, double seconds, int report)
 
 int main(int argc, char **argv)
 {
-    long processes = argc == 8 ? strtol(argv[6], NULL, 10) : 0;
+    long processes = argc == 9 ? strtol(argv[7], NULL, 10) : 0;
     int report[2];
     double total = 0, rate;
     bool is_fine = true;
     if (processes < 1 || processes > PROCESSES_MAX || pipe(report) != 0) {
-        fputs("usage: bench_gpgme WRAPPER HOME SIGNER KEY_FILE MESSAGE PROCESSES SECONDS\n", stderr);
+        fputs("usage: bench_gpgme WRAPPER HOME SIGNER KEY_FILE OWN_KEY_FILE MESSAGE PROCESSES SECONDS\n", stderr);
         return 2;
     }
     for (long i = 0; i < processes; i++) {
@@ -118,7 +118,7 @@ int main(int argc, char **argv)
         if (pid < 0)
             fail("fork", strerror(errno));
         if (pid == 0)
-            work(argv, strtod(argv[7], NULL), report[1]);
+            work(argv, strtod(argv[8], NULL), report[1]);
     }
     close(report[1]);
     for (long i = 0; i < processes; i++)
