@@ -140,11 +140,19 @@ static enum keyring_trust trust_of(gpgme_key_t key, gpgme_user_id_t user_id)
     return KEYRING_UNVERIFIED;
 }
 
+/* "<a@x> <b@y>": which of the two whoever certified it had in mind nobody can tell. */
+static bool has_two_addresses(const char *user_id)
+{
+    const char *first = user_id == NULL ? NULL : strchr(user_id, '<');
+    return first != NULL && strchr(first + 1, '<') != NULL;
+}
+
 static enum err add_user_id(gpgme_key_t key, gpgme_user_id_t user_id, struct keyring_entry *entry,
                             struct keyring *keyring)
 {
     const char *address = user_id->email != NULL && *user_id->email != '\0' ? user_id->email : user_id->address;
-    if (address == NULL || mime_addr_normalise(span_of(address), entry->address) != ERR_OK)
+    if (address == NULL || has_two_addresses(user_id->uid) ||
+        mime_addr_normalise(span_of(address), entry->address) != ERR_OK)
         entry->address[0] = '\0';
     copy_user_id(user_id->uid == NULL ? "" : user_id->uid, entry->user_id, sizeof entry->user_id);
     entry->trust = trust_of(key, user_id);

@@ -69,6 +69,27 @@ static void add_key_of_another_home(const char *user_id, const char *more, char 
     buf_fini(&key);
 }
 
+/* Only an address that is the user ID's beyond doubt finds the key. */
+static void address_beside_another_is_none(void **state)
+{
+    static const char *const user_ids[] = {"<dora@example.net> <mallory@evil.example>",
+                                           "dora@example.net <mallory@evil.example>", "Mallory dora@example.net",
+                                           "mallory@evil.example (dora@example.net)"};
+    struct keyring *keyring;
+    size_t first;
+    (void)state;
+    for (size_t i = 0; i < sizeof user_ids / sizeof *user_ids; i++) {
+        char command[256];
+        (void)snprintf(command, sizeof command, "--allow-freeform-uid --quick-gen-key '%s' ed25519 sign never",
+                       user_ids[i]);
+        assert_int_equal(gpg_home_shell(&home, command), 0);
+    }
+    keyring = list();
+    assert_int_equal(keyring_find(keyring, "dora@example.net", &first), 0);
+    assert_int_equal(keyring_find(keyring, "mallory@evil.example", &first), 1);
+    keyring_free(&keyring);
+}
+
 static void own_key_is_listed_whole(void **state)
 {
     (void)state;
@@ -290,6 +311,7 @@ int main(void)
         cmocka_unit_test(signer_is_cached),
         cmocka_unit_test(signer_is_looked_up_again_when_the_ring_changed),
         cmocka_unit_test(dropping_aead_keeps_the_key),
+        cmocka_unit_test(address_beside_another_is_none),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
