@@ -88,7 +88,8 @@ ERR_RETURN enum err policy_plan_make(const struct policy *policy, const struct k
                                      const struct policy_message *message, struct policy_plan *plan_out,
                                      char detail_out[POLICY_DETAIL_SIZE]);
 void policy_plan_fini(struct policy_plan *plan);
-/* The least number of groups that these recipients will need whatever their visibility, for 452 at RCPT. */
+/* The least number of groups that these recipients need by the rules alone, whatever their visibility, for 452 at RCPT.
+   (A message that is encrypted already, or that asks for more than its rules, may do with fewer.) */
 size_t policy_groups_least(const struct policy *policy, const struct keyring *keyring, const char *const *addresses,
                            size_t addresses_len, int64_t now);
 
