@@ -6,7 +6,11 @@
 #include "base/sandbox.h"
 #include "proxy/wire.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <locale.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -44,6 +48,36 @@ static enum err answer_with_file(struct ipc_out *out, int fd)
     return err;
 }
 
+/* True if the home's key box holds an OpenPGP key: a sequence of blobs, each with its length (32 bits, most significant
+   byte first) and type (2: OpenPGP; 0: deleted, 1: header) in front. */
+static bool has_any_key(const char *home)
+{
+    char path[sizeof(((struct proxy_keeper_setup *)NULL)->home) + 16];
+    unsigned char head[5];
+    bool is_found = false;
+    snprintf(path, sizeof(path), "%s/pubring.kbx", home);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    for (off_t at = 0; !is_found && pread(fd, head, sizeof(head), at) == (ssize_t)sizeof(head);) {
+        uint32_t len = (uint32_t)head[0] << 24 | (uint32_t)head[1] << 16 | (uint32_t)head[2] << 8 | head[3];
+        is_found = head[4] == 2;
+        if (len < sizeof(head))
+            break;
+        at += (off_t)len;
+    }
+    close(fd);
+    return is_found;
+}
+
+/* GPGME takes a gpg that could not run for one that has listed an empty ring; and without keys mail may leave plain. */
+static enum err check_listed(const struct keeper *keeper, const struct keyring *keyring)
+{
+    if (keyring_len(keyring) == 0 && has_any_key(keeper->setup.home))
+        return log_failure(ERR_ENGINE, "gpg listed no keys of %s, which has some", keeper->setup.home);
+    return ERR_OK;
+}
+
 static enum err list_ring(struct keeper *keeper, int *fd_out)
 {
     struct keyring *keyring = NULL;
@@ -56,6 +90,8 @@ static enum err list_ring(struct keeper *keeper, int *fd_out)
         err = keyring_new(&keyring);
     if (err == ERR_OK)
         err = keyring_gpg_list(keeper->gpg, keyring);
+    if (err == ERR_OK)
+        err = check_listed(keeper, keyring);
     if (err == ERR_OK)
         err = keyring_save(keyring, &saved);
     if (err == ERR_OK)
@@ -229,6 +265,23 @@ static enum err take_setup(struct keeper *keeper)
     return err;
 }
 
+/* gpg starts for every job, and in the plain locale it opens no locale's files, which were a twentieth of its time.
+   The user's own locale is told to gpg apart, for the window that asks for a passphrase. */
+static void simplify_locale(void)
+{
+    static const struct {
+        int category;
+        const char *name;
+    } kept[] = {{LC_CTYPE, "LC_CTYPE"}, {LC_MESSAGES, "LC_MESSAGES"}};
+    for (size_t i = 0; i < sizeof(kept) / sizeof(*kept); i++) {
+        gpgme_error_t error = gpgme_set_locale(NULL, kept[i].category, setlocale(kept[i].category, ""));
+        if (error != 0)
+            log_warning("%s: %s", kept[i].name, gpgme_strerror(error));
+    }
+    if (setenv("LC_ALL", "C", 1) != 0)
+        log_warning("setting LC_ALL: %s", strerror(errno));
+}
+
 int proxy_keeper_main(void)
 {
     struct keeper keeper = {.gpg = NULL};
@@ -244,6 +297,8 @@ int proxy_keeper_main(void)
         log_init("keeper", (enum log_level)keeper.setup.log_level);
         err = enter_sandbox(&keeper.setup);
     }
+    if (err == ERR_OK)
+        simplify_locale();
     if (err == ERR_OK)
         err = keyring_gpg_open(keeper.setup.home, keeper.setup.wrapper, &keeper.gpg);
     while (err == ERR_OK)
