@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -45,7 +46,7 @@ struct call {
 static const struct call common_calls[] = {
     CALL(read), CALL(readv), CALL(pread64), CALL(preadv), CALL(preadv2), CALL(write), CALL(writev), CALL(pwrite64),
     CALL(pwritev), CALL(pwritev2), CALL(close), CALL(close_range), CALL(lseek), CALL(ftruncate), CALL(fstat),
-    CALL(fcntl), CALL(dup), CALL(dup2), CALL(dup3), CALL(memfd_create), CALL(munmap), CALL(mremap),
+    CALL(dup), CALL(dup2), CALL(dup3), CALL(memfd_create), CALL(munmap), CALL(mremap),
     CALL(madvise), CALL(brk), CALL(mlock), CALL(munlock), CALL(futex), CALL(set_robust_list), CALL(rseq),
     CALL(sched_yield), CALL(sched_getaffinity), CALL(getrandom), CALL(clock_gettime), CALL(clock_getres),
     CALL(clock_nanosleep), CALL(nanosleep), CALL(gettimeofday), CALL(time), CALL(times), CALL(getrusage), CALL(getpid),
@@ -59,6 +60,12 @@ static const struct call common_calls[] = {
     CALL(sendmsg), CALL(sendmmsg), CALL(getrlimit),
     /* No code is made or loaded after the start. */
     CALL_IF(mmap, 2, PROT_EXEC, 0), CALL_IF(mprotect, 2, PROT_EXEC, 0),
+    /* Not F_SETOWN and F_SETSIG: with them the kernel itself sends any signal to any process of this user. */
+    CALL_IF(fcntl, 1, INT_BITS, F_DUPFD), CALL_IF(fcntl, 1, INT_BITS, F_DUPFD_CLOEXEC),
+    CALL_IF(fcntl, 1, INT_BITS, F_GETFD), CALL_IF(fcntl, 1, INT_BITS, F_SETFD), CALL_IF(fcntl, 1, INT_BITS, F_GETFL),
+    CALL_IF(fcntl, 1, INT_BITS, F_SETFL), CALL_IF(fcntl, 1, INT_BITS, F_ADD_SEALS),
+    CALL_IF(fcntl, 1, INT_BITS, F_GET_SEALS), CALL_IF(fcntl, 1, INT_BITS, F_GETLK), CALL_IF(fcntl, 1, INT_BITS, F_SETLK),
+    CALL_IF(fcntl, 1, INT_BITS, F_SETLKW),
     /* The C library's fstat. */
     CALL_IF(newfstatat, 3, AT_EMPTY_PATH, AT_EMPTY_PATH),
     /* Connected pairs lead nowhere else; but one for datagrams could be turned to any socket there is. */
@@ -70,10 +77,9 @@ static const struct call common_calls[] = {
     CALL_END,
 };
 
-/* No AF_UNIX: a gpg-agent listens there. Sockets of other families are opened before. */
+/* No AF_UNIX: a gpg-agent listens there. Sockets of other families, and those that listen, are opened before. */
 static const struct call net_calls[] = {
-    CALL_IF(socket, 0, INT_BITS, AF_INET), CALL_IF(socket, 0, INT_BITS, AF_INET6),
-    CALL(bind), CALL(listen), CALL(connect),
+    CALL_IF(socket, 0, INT_BITS, AF_INET), CALL_IF(socket, 0, INT_BITS, AF_INET6), CALL(connect),
     CALL_END,
 };
 
@@ -108,6 +114,9 @@ static const struct call keeper_denials[] = {
     CALL(reboot), CALL(sethostname), CALL(setdomainname), CALL(settimeofday), CALL(clock_settime), CALL(adjtimex),
     CALL(clock_adjtime), CALL(stime), CALL(iopl), CALL(ioperm), CALL(modify_ldt), CALL(vhangup), CALL(nfsservctl),
     CALL(uselib), CALL(_sysctl), CALL(vm86), CALL(vm86old), CALL(personality),
+    /* Signals to others. gpg raises some on itself, by tgkill; with kill it only asks whether a process lives. */
+    CALL(tkill), CALL(rt_sigqueueinfo), CALL(rt_tgsigqueueinfo), CALL(pidfd_send_signal),
+    CALL_IF(tgkill, 2, INT_BITS, SIGKILL), CALL_IF(tgkill, 2, INT_BITS, SIGSTOP),
     CALL_IF(clone, 0, CLONE_NEWNS, CLONE_NEWNS), CALL_IF(clone, 0, CLONE_NEWUSER, CLONE_NEWUSER),
     CALL_IF(clone, 0, CLONE_NEWPID, CLONE_NEWPID), CALL_IF(clone, 0, CLONE_NEWNET, CLONE_NEWNET),
     CALL_IF(clone, 0, CLONE_NEWIPC, CLONE_NEWIPC), CALL_IF(clone, 0, CLONE_NEWUTS, CLONE_NEWUTS),
@@ -157,6 +166,9 @@ static int add_denied(scmp_filter_ctx filter)
     const struct scmp_arg_cmp is_other_family = {0, SCMP_CMP_NE, AF_UNIX, 0};
     if (result == 0)
         result = seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 1, &is_other_family);
+    const struct scmp_arg_cmp is_signal = {1, SCMP_CMP_NE, 0, 0};
+    if (result == 0)
+        result = seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(kill), 1, &is_signal);
     return result;
 }
 

@@ -140,6 +140,9 @@ static void check_common_denials(void)
     FAILS(ptrace(PTRACE_TRACEME, 0, NULL, NULL));
     FAILS(ptrace(PTRACE_ATTACH, parent, NULL, NULL));
     FAILS(kill(parent, SIGCONT));
+    FAILS(kill(0, SIGCONT));
+    FAILS(syscall(SYS_tgkill, parent, parent, SIGKILL));
+    FAILS(syscall(SYS_pidfd_send_signal, 0, SIGCONT, NULL, 0));
     FAILS(unshare(CLONE_NEWUSER));
     FAILS(mount("none", "/tmp", "tmpfs", 0, NULL));
     FAILS(syscall(SYS_bpf, 0, NULL, 0));
@@ -230,14 +233,25 @@ static struct sandbox_options options_of(enum sandbox_role role)
     return options;
 }
 
-static void check_tcp(void)
+static int listen_tcp(void)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    CHECK(listener >= 0 && bind(listener, (struct sockaddr *)&address, size) == 0 && listen(listener, 1) == 0);
+    CHECK(listener >= 0 && bind(listener, (struct sockaddr *)&address, sizeof address) == 0);
+    CHECK(listen(listener, 1) == 0);
+    return listener;
+}
+
+static void check_tcp(int listener)
+{
+    struct sockaddr_in address;
+    socklen_t size = sizeof address;
     CHECK(getsockname(listener, (struct sockaddr *)&address, &size) == 0);
     int client = socket(AF_INET, SOCK_STREAM, 0);
+    FAILS(bind(client, (struct sockaddr *)&address, size));
+    FAILS(listen(client, 1));
+    FAILS(fcntl(client, F_SETOWN, getppid()));
+    FAILS(fcntl(client, F_SETSIG, SIGKILL));
     CHECK(connect(client, (struct sockaddr *)&address, size) == 0);
     int server = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
     CHECK(server >= 0 && send(client, "x", 1, MSG_NOSIGNAL) == 1);
@@ -272,6 +286,7 @@ static void check_event_loop(void)
 static void net_body(void)
 {
     struct sandbox_options options = options_of(SANDBOX_NET);
+    const int listener = listen_tcp();
     CHECK(sandbox_enter(&options) == ERR_OK);
     check_common_denials();
     check_no_exec();
@@ -285,7 +300,7 @@ static void net_body(void)
     check_common_tools();
     check_file_size(1 << 20);
     check_limits();
-    check_tcp();
+    check_tcp(listener);
     check_event_loop();
 }
 
