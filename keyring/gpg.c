@@ -65,6 +65,8 @@ static enum err open_contexts(struct keyring_gpg *gpg)
         err = new_context(GPGME_PROTOCOL_SPAWN, &gpg->runner);
     if (err == ERR_OK)
         err = keyring_gpg_error(gpgme_set_ctx_flag(gpg->context, "full-status", "1"), "setting full-status");
+    if (err == ERR_OK)
+        err = keyring_gpg_error(gpgme_set_ctx_flag(gpg->lister, "full-status", "1"), "setting full-status");
     return err;
 }
 

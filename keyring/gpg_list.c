@@ -188,15 +188,29 @@ static enum err add_key(gpgme_key_t key, const struct aead_list *list, struct ke
     return err;
 }
 
+/* Hears the wrapper say that gpg came to its end (crypto/gpg_wrapper.c). */
+static gpgme_error_t hear_listed(void *context, const char *keyword, const char *arguments)
+{
+    bool *is_whole = context;
+    (void)arguments;
+    if (strcmp(keyword, "PRIVYSEAL_LISTED") == 0)
+        *is_whole = true;
+    return 0;
+}
+
 /* Adds the keys of others as they come; own ones are kept for later, since their preferences must be read first. */
 static enum err walk(struct keyring_gpg *gpg, struct keyring *keyring, gpgme_key_t *own, size_t *own_len)
 {
     gpgme_key_t key;
     struct aead_list nothing = {NULL, 0};
+    bool is_whole = false;
+    gpgme_set_status_cb(gpg->lister, hear_listed, &is_whole);
     (void)gpgme_set_keylist_mode(gpg->lister, GPGME_KEYLIST_MODE_LOCAL | GPGME_KEYLIST_MODE_WITH_SECRET);
     enum err err = keyring_gpg_error(gpgme_op_keylist_start(gpg->lister, NULL, 0), "listing keys");
-    if (err != ERR_OK)
+    if (err != ERR_OK) {
+        gpgme_set_status_cb(gpg->lister, NULL, NULL);
         return err;
+    }
     gpgme_error_t error = 0;
     while (err == ERR_OK && (error = gpgme_op_keylist_next(gpg->lister, &key)) == 0) {
         if (key->secret && *own_len < OWN_KEYS_MAX) {
@@ -207,12 +221,13 @@ static enum err walk(struct keyring_gpg *gpg, struct keyring *keyring, gpgme_key
         gpgme_key_unref(key);
     }
     (void)gpgme_op_keylist_end(gpg->lister);
+    gpgme_set_status_cb(gpg->lister, NULL, NULL);
     if (err == ERR_OK && gpgme_err_code(error) != GPG_ERR_EOF)
         err = keyring_gpg_error(error, "listing keys");
-    /* A listing that was cut short must not pass for the whole ring. */
-    gpgme_keylist_result_t result = gpgme_op_keylist_result(gpg->lister);
-    if (err == ERR_OK && result != NULL && result->truncated)
+    if (err == ERR_OK && !is_whole) {
+        log_error("gpg did not list the whole ring of %s", gpg->home);
         err = ERR_ENGINE;
+    }
     return err;
 }
 

@@ -48,36 +48,6 @@ static enum err answer_with_file(struct ipc_out *out, int fd)
     return err;
 }
 
-/* True if the home's key box holds an OpenPGP key: a sequence of blobs, each with its length (32 bits, most significant
-   byte first) and type (2: OpenPGP; 0: deleted, 1: header) in front. */
-static bool has_any_key(const char *home)
-{
-    char path[sizeof(((struct proxy_keeper_setup *)NULL)->home) + 16];
-    unsigned char head[5];
-    bool is_found = false;
-    snprintf(path, sizeof(path), "%s/pubring.kbx", home);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    for (off_t at = 0; !is_found && pread(fd, head, sizeof(head), at) == (ssize_t)sizeof(head);) {
-        uint32_t len = (uint32_t)head[0] << 24 | (uint32_t)head[1] << 16 | (uint32_t)head[2] << 8 | head[3];
-        is_found = head[4] == 2;
-        if (len < sizeof(head))
-            break;
-        at += (off_t)len;
-    }
-    close(fd);
-    return is_found;
-}
-
-/* GPGME takes a gpg that could not run for one that has listed an empty ring; and without keys mail may leave plain. */
-static enum err check_listed(const struct keeper *keeper, const struct keyring *keyring)
-{
-    if (keyring_len(keyring) == 0 && has_any_key(keeper->setup.home))
-        return log_failure(ERR_ENGINE, "gpg listed no keys of %s, which has some", keeper->setup.home);
-    return ERR_OK;
-}
-
 static enum err list_ring(struct keeper *keeper, int *fd_out)
 {
     struct keyring *keyring = NULL;
@@ -90,8 +60,6 @@ static enum err list_ring(struct keeper *keeper, int *fd_out)
         err = keyring_new(&keyring);
     if (err == ERR_OK)
         err = keyring_gpg_list(keeper->gpg, keyring);
-    if (err == ERR_OK)
-        err = check_listed(keeper, keyring);
     if (err == ERR_OK)
         err = keyring_save(keyring, &saved);
     if (err == ERR_OK)

@@ -1,0 +1,102 @@
+/* A listing that broke off must never pass for a short ring: mail for a key that seems missing may leave plain. */
+#include "tests/unit/gpg_home.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+static struct gpg_home home;
+
+static void write_file(const char *path, const char *text, mode_t mode)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, mode);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    assert_int_equal(close(fd), 0);
+}
+
+static enum err list(const char *wrapper, size_t *len_out)
+{
+    struct keyring *keyring;
+    struct keyring_gpg *gpg;
+    keyring_gpg_close(&home.gpg);
+    assert_int_equal(keyring_gpg_open(home.path, wrapper, &gpg), ERR_OK);
+    assert_int_equal(keyring_new(&keyring), ERR_OK);
+    enum err err = keyring_gpg_list(gpg, keyring);
+    *len_out = keyring_len(keyring);
+    keyring_free(&keyring);
+    keyring_gpg_close(&gpg);
+    return err;
+}
+
+/* Replaces gpg by a shell script. */
+static enum err list_with(const char *script, size_t *len_out)
+{
+    char path[256];
+    (void)snprintf(path, sizeof path, "%s/wrapper", home.path);
+    write_file(path, script, 0700);
+    return list(path, len_out);
+}
+
+static void test_whole_ring(void **state)
+{
+    (void)state;
+    char wrapper[512];
+    size_t len;
+    assert_int_equal(keyring_gpg_wrapper(wrapper, sizeof wrapper), ERR_OK);
+    assert_int_equal(list(wrapper, &len), ERR_OK);
+    assert_int_equal(len, 1);
+}
+
+static void test_gpg_without_the_word_at_its_end(void **state)
+{
+    (void)state;
+    size_t len;
+    assert_int_equal(list_with("#!/bin/sh\nexec gpg --no-options --no-autostart \"$@\"\n", &len), ERR_ENGINE);
+}
+
+static void test_gpg_that_dies_in_the_middle(void **state)
+{
+    (void)state;
+    size_t len;
+    assert_int_equal(list_with("#!/bin/sh\ngpg --no-options --no-autostart \"$@\"\nkill -9 $$\n", &len), ERR_ENGINE);
+    assert_int_equal(list_with("#!/bin/sh\nexit 0\n", &len), ERR_ENGINE);
+}
+
+static void test_ring_that_gpg_cannot_read(void **state)
+{
+    (void)state;
+    char wrapper[512], path[256];
+    size_t len;
+    (void)snprintf(path, sizeof path, "%s/pubring.kbx", home.path);
+    write_file(path, "this is no key box, whatever its name may say", 0600);
+    assert_int_equal(keyring_gpg_wrapper(wrapper, sizeof wrapper), ERR_OK);
+    assert_int_equal(list(wrapper, &len), ERR_ENGINE);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    char key[KEYRING_FPR_SIZE];
+    gpg_home_open(&home);
+    return gpg_home_make_key(&home, "Alice <alice@example.org>", key) == ERR_OK ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    gpg_home_close(&home);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_whole_ring), cmocka_unit_test(test_gpg_without_the_word_at_its_end),
+        cmocka_unit_test(test_gpg_that_dies_in_the_middle), cmocka_unit_test(test_ring_that_gpg_cannot_read)};
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
