@@ -1,5 +1,7 @@
 #include "smtp/reply.h"
 
+#include "mime/utf8.h"
+
 #include <string.h>
 
 #define WIRE_LINE_MAX 512 /* RFC 5321 §4.5.3.1.5: code and CRLF included */
@@ -25,15 +27,20 @@ void smtp_reply_clear(struct smtp_reply *reply)
     buf_clear(&reply->text);
 }
 
-/* Adds text in which no byte can end a line early: a bare CR would, for a lenient reader. LF is kept if `has_lines`. */
+/* Adds text in which no byte can end a line early: a bare CR would, for a lenient reader. LF is kept if `has_lines`.
+   Servers that answer in their own language do so in UTF-8 (RFC 6531 §3.7.4.2); 8-bit bytes that are none say nothing
+   to a client, and stop one that trusts them. */
 static enum err add_text(struct smtp_reply *reply, struct span text, bool has_lines)
 {
     size_t before = reply->text.len;
+    bool is_utf8 = mime_utf8_is_valid(text);
     enum err err = buf_add_span(&reply->text, text);
     for (size_t i = before; err == ERR_OK && i < reply->text.len; i++) {
         unsigned char byte = (unsigned char)reply->text.data[i];
         if ((byte < ' ' && !(byte == '\n' && has_lines)) || byte == 0x7f)
             reply->text.data[i] = ' ';
+        else if (byte >= 0x80 && !is_utf8)
+            reply->text.data[i] = '?';
     }
     return err;
 }

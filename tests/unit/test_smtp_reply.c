@@ -204,18 +204,45 @@ static void the_table_of_errors_makes_replies(void **state)
     smtp_reply_fini(&reply);
 }
 
+static void test_8bit_text_is_utf8(void **state)
+{
+    struct smtp_reply reply;
+    (void)state;
+    smtp_reply_init(&reply);
+    assert_int_equal(smtp_reply_feed(&reply, SPAN_LIT("550-Empf\xc3\xa4nger")), ERR_AGAIN);
+    assert_int_equal(smtp_reply_feed(&reply, SPAN_LIT("550 Empf\xe4nger \xc3")), ERR_OK);
+    assert_string_equal(reply.text.data, "Empf\xc3\xa4nger\nEmpf?nger ?");
+    smtp_reply_fini(&reply);
+}
+
+/* The longest reply an upstream can make is still relayed as it is. */
+static void test_most_lines(void **state)
+{
+    struct smtp_reply reply;
+    struct buf wire;
+    (void)state;
+    smtp_reply_init(&reply);
+    buf_init(&wire, 327680);
+    for (int i = 0; i < SMTP_REPLY_TEXT_MAX; i++)
+        assert_int_equal(smtp_reply_feed(&reply, SPAN_LIT("550-5.999.999")), ERR_AGAIN);
+    assert_int_equal(smtp_reply_feed(&reply, SPAN_LIT("550 5.999.999")), ERR_OK);
+    assert_int_equal(smtp_reply_format(&reply, &wire), ERR_OK);
+    buf_fini(&wire);
+    smtp_reply_fini(&reply);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_line),
-        cmocka_unit_test(several_lines),
-        cmocka_unit_test(enhanced_codes_that_are_none),
-        cmocka_unit_test(lines_that_are_none),
-        cmocka_unit_test(a_line_that_grows),
-        cmocka_unit_test(control_bytes_become_blanks),
-        cmocka_unit_test(limits),
-        cmocka_unit_test(long_text_is_folded),
-        cmocka_unit_test(the_table_of_errors_makes_replies),
-    };
+    const struct CMUnitTest tests[] = {cmocka_unit_test(one_line),
+                                       cmocka_unit_test(several_lines),
+                                       cmocka_unit_test(enhanced_codes_that_are_none),
+                                       cmocka_unit_test(lines_that_are_none),
+                                       cmocka_unit_test(a_line_that_grows),
+                                       cmocka_unit_test(control_bytes_become_blanks),
+                                       cmocka_unit_test(limits),
+                                       cmocka_unit_test(long_text_is_folded),
+                                       cmocka_unit_test(the_table_of_errors_makes_replies),
+                                       cmocka_unit_test(test_8bit_text_is_utf8),
+                                       cmocka_unit_test(test_most_lines)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
