@@ -361,7 +361,10 @@ static void fill_and_look(void)
         err = store_delivery_add(store, &key, list, MANY, NOW);
     }
     assert_true(err == ERR_DISK_FULL || err == ERR_STORE);
-    assert_int_equal(store_delivery_add(store, &message, NULL, 0, NOW), err); /* the trial write tells as well */
+    /* The trial needs fewer pages than a record of many, and may find them. */
+    err = store_delivery_add(store, &message, NULL, 0, NOW);
+    assert_true(err == ERR_OK || err == ERR_DISK_FULL || err == ERR_STORE);
+    assert_int_equal(find(store, &message).len, 0);
     assert_int_equal(find(store, &key).len, 0);
     store_close(&store);
     store = open_store();
