@@ -5,9 +5,8 @@
 
 #include "base/clock.h"
 #include "base/memfd.h"
-#include "crypto/seal.h"
 #include "mime/field.h"
-#include "policy/plan.h"
+#include "proxy/copy.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -146,39 +145,15 @@ static enum err make_plan(struct seal *seal)
     return err;
 }
 
-static enum crypto_seal_action action_of(enum plan_action action)
-{
-    switch (action) {
-    case PLAN_PLAIN:
-        return CRYPTO_SEAL_PLAIN;
-    case PLAN_SIGN:
-        return CRYPTO_SEAL_SIGN;
-    case PLAN_ENCRYPT:
-        return CRYPTO_SEAL_ENCRYPT;
-    case PLAN_SIGN_ENCRYPT:
-        return CRYPTO_SEAL_SIGN_ENCRYPT;
-    case PLAN_PASS:
-        return CRYPTO_SEAL_PASS;
-    case PLAN_REFUSE:
-        break;
-    }
-    return CRYPTO_SEAL_REFUSE;
-}
-
 static enum err seal_group(struct seal *seal, const struct policy_group *group, int *fd_out)
 {
     char cache[CONFIG_PATH_SIZE];
     *fd_out = -1;
     if (!config_key_cache(seal->cli->config, seal->cli->account, cache))
         return ERR_CONFIG;
-    struct crypto_seal_request request = {.action = action_of(group->action),
-                                          .format = group->format,
-                                          .recipients = (const char(*)[KEYRING_FPR_SIZE])group->keys,
-                                          .recipients_len = group->keys_len,
-                                          .subject_tag = seal->cli->config->subject_tag,
-                                          .key_cache_dir = cache,
-                                          .output_max = seal->cli->config->message_max * 2};
-    memcpy(request.signer, group->signer, sizeof request.signer);
+    struct crypto_seal_request request;
+    proxy_copy_request(group, seal->cli->config, &request);
+    request.key_cache_dir = cache;
     struct crypto_seal_result result;
     enum err err = memfd_new("sealed", fd_out);
     if (!err)

@@ -1,6 +1,7 @@
 #include "proxy/submit_internal.h"
 
 #include "base/memfd.h"
+#include "proxy/copy.h"
 #include "proxy/wire.h"
 
 #include <stdlib.h>
@@ -19,25 +20,6 @@ void submit_groups_free(struct proxy_submit *submit)
     free(submit->groups);
     submit->groups = NULL;
     submit->groups_len = 0;
-}
-
-static enum crypto_seal_action action_of(enum plan_action action)
-{
-    switch (action) {
-    case PLAN_PLAIN:
-        return CRYPTO_SEAL_PLAIN;
-    case PLAN_SIGN:
-        return CRYPTO_SEAL_SIGN;
-    case PLAN_ENCRYPT:
-        return CRYPTO_SEAL_ENCRYPT;
-    case PLAN_SIGN_ENCRYPT:
-        return CRYPTO_SEAL_SIGN_ENCRYPT;
-    case PLAN_PASS:
-        return CRYPTO_SEAL_PASS;
-    case PLAN_REFUSE:
-        break;
-    }
-    return CRYPTO_SEAL_REFUSE;
 }
 
 /* The last look before anything is sent: what the plan calls sealed must be so by its outermost type (design, section
@@ -99,17 +81,12 @@ static void on_sealed(enum err err, struct ipc_in *answer, void *context)
 static enum err seal_one(struct proxy_submit *submit, size_t number)
 {
     struct submit_group *group = &submit->groups[number];
-    const struct policy_group *planned = group->planned;
     struct proxy_session *session = submit->session;
     bool has_8bitmime = (smtp_client_features(session->upstream)->flags & SMTP_HAS_8BITMIME) != 0;
-    struct crypto_seal_request request = {.action = action_of(planned->action),
-                                          .format = planned->format,
-                                          .recipients = (const char(*)[KEYRING_FPR_SIZE])planned->keys,
-                                          .recipients_len = planned->keys_len,
-                                          .wants_7bit = !has_8bitmime,
-                                          .subject_tag = session->net->config->subject_tag};
+    struct crypto_seal_request request;
     struct ipc_out out;
-    memcpy(request.signer, planned->signer, sizeof(request.signer));
+    proxy_copy_request(group->planned, session->net->config, &request);
+    request.wants_7bit = !has_8bitmime;
     ipc_out_begin(&out, PROXY_JOB_SEAL);
     proxy_put_seal(&out, &request);
     ipc_put_file(&out, submit->fd);
