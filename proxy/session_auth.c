@@ -42,7 +42,8 @@ static enum err choose_account(struct proxy_session *session, const char *login)
     const struct config *config = session->net->config;
     const struct config_account *account = config_account_of_login(config, session->listener, login);
     if (account == NULL || !account->has_smtp) {
-        log_warning("%s: no account has the login %s", session->peer, login);
+        /* The name stays out of the log: it may be a password typed into the wrong field. */
+        log_warning("%s: no account has the login name given", session->peer);
         return ERR_AUTH_FAILED;
     }
     session->account = (size_t)(account - config->accounts);

@@ -3,10 +3,13 @@
 #include "base/log.h"
 #include "store/store_internal.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #define DELIVERY_KEY_MAX 4096
 #define DELIVERY_ADDRESS_MAX 1024
+#define DELIVERY_ROOM_MIN (512 * 1024)
 
 /* By what a message's rows are found: account, Message-ID and digest, told apart by NUL, which none of them holds
    before its end (the digest has a fixed length). */
@@ -63,6 +66,19 @@ static enum err insert(struct store *store, const uint8_t message[STORE_TAG_SIZE
     return err;
 }
 
+/* A trial alone may still fit where the records of a thousand recipients do not. */
+static enum err check_room(const struct store *store)
+{
+    struct statvfs room;
+    if (fstatvfs(store->lock, &room) != 0)
+        return log_failure(err_of_errno(errno), "store: asking how full the disk is");
+    /* A file system without a limit of its own says 0 of 0. */
+    if (room.f_blocks == 0 || room.f_bavail >= DELIVERY_ROOM_MIN / room.f_frsize)
+        return ERR_OK;
+    log_error("store: less than %d kB are free", DELIVERY_ROOM_MIN / 1024);
+    return ERR_DISK_FULL;
+}
+
 /* A row that is gone again at once: the file is written all the same, and a full disk shows. The empty address is no
    recipient's. */
 static enum err try_write(struct store *store, const uint8_t message[STORE_TAG_SIZE], int64_t now)
@@ -70,7 +86,9 @@ static enum err try_write(struct store *store, const uint8_t message[STORE_TAG_S
     uint8_t recipient[STORE_TAG_SIZE];
     sqlite3_stmt *statement;
     const struct span context = {(const char *)message, STORE_TAG_SIZE};
-    enum err err = insert(store, message, "", now);
+    enum err err = check_room(store);
+    if (!err)
+        err = insert(store, message, "", now);
     if (!err)
         err = store_tag(store, context, SPAN_NONE, recipient);
     if (!err)

@@ -23,8 +23,9 @@ typedef enum err (*store_recipient_fn)(const char *address, void *context);
 /* Calls `fn` for each recipient that is recorded; none is ERR_OK. */
 ERR_RETURN enum err store_delivery_get(struct store *store, const struct store_delivery_key *key, store_recipient_fn fn,
                                        void *context);
-/* Adds recipients (those already recorded stay); durable on return. With none it still writes, so that a disk that
-   takes no record is noticed before one is needed. `now` in seconds. */
+/* Adds recipients (those already recorded stay); durable on return. With none it still writes, and
+   ERR_DISK_FULL says that fewer than 512 kB are free, so that a disk that takes no record is noticed before one is
+   needed. `now` in seconds. */
 ERR_RETURN enum err store_delivery_add(struct store *store, const struct store_delivery_key *key,
                                        const char *const *addresses, size_t addresses_len, int64_t now);
 ERR_RETURN enum err store_delivery_forget(struct store *store, const struct store_delivery_key *key);

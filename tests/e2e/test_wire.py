@@ -237,7 +237,7 @@ class Workers(Case):
         self.proxy = harness.Proxy(self, self.server, rules=TWO, start=False)
         store = os.path.join(self.proxy.state, "store")
         os.makedirs(store, 0o700)
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k,mode=700", "none", store], capture_output=True, check=False)
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "none", store], capture_output=True, check=False)
         if mounted.returncode != 0:
             self.skipTest("no disk can be made to be filled: %s" % mounted.stderr.decode().strip())
         self.addCleanup(subprocess.run, ["umount", "--lazy", store], check=True)
