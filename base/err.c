@@ -20,6 +20,8 @@ static const struct err_entry rows[] = {
     ROW(ERR_IO, "io", 451, "4.3.0", "UNAVAILABLE", "SYS/TEMP", "Local error in reading or writing, try again later"),
     ROW(ERR_DISK_FULL, "disk-full", 452, "4.3.1", "UNAVAILABLE", "SYS/TEMP", "Local storage is full, try again later"),
     ROW(ERR_INTERNAL, "internal", 451, "4.3.0", "SERVERBUG", "SYS/TEMP", "Internal error, see the log"),
+    ROW(ERR_SHUTDOWN, "shutdown", 421, "4.3.2", "UNAVAILABLE", "SYS/TEMP",
+        "The service is shutting down, try again later"),
     ROW(ERR_BUSY, "busy", 451, "4.3.2", "UNAVAILABLE", "SYS/TEMP", "Too much is under way, try again later"),
 
     ROW(ERR_COMMAND_UNKNOWN, "command-unknown", 500, "5.5.1", "CLIENTBUG", NULL, "Command not known here"),

@@ -21,6 +21,7 @@ enum err {
     ERR_IO,
     ERR_DISK_FULL,
     ERR_INTERNAL,
+    ERR_SHUTDOWN,
     ERR_BUSY, /* too much is under way already */
     /* what a client said */
     ERR_COMMAND_UNKNOWN,

@@ -141,6 +141,8 @@ static void reload(struct master *master)
 static void end(struct master *master)
 {
     master->is_ending = true;
+    /* Or the kernel would go on taking connections that nobody will ever serve. */
+    proxy_listen_close(&master->sockets);
     for (size_t i = 0; i < MASTER_NETS_MAX; i++)
         master_drain(master, &master->nets[i]);
 }

@@ -51,7 +51,7 @@ void session_submit_ended(struct proxy_session *session)
     else if (session->upstream == NULL)
         smtp_server_shutdown(session->server, ERR_UPSTREAM_LOST, NULL);
     else if (session->net->is_draining)
-        smtp_server_shutdown(session->server, ERR_BUSY, NULL);
+        smtp_server_shutdown(session->server, ERR_SHUTDOWN, NULL);
 }
 
 void session_was_told(struct proxy_session *session)
@@ -149,7 +149,7 @@ static void on_close(struct smtp_server *server, enum err why, void *owner)
     struct proxy_session *session = owner;
     if (has_heard_all(smtp_server_conn(server), why))
         session_was_told(session);
-    log_debug("%s: client: %s", session->peer, err_sentence(why));
+    log_debug("%s: client: %s", session->peer, why == ERR_UPSTREAM_LOST ? "connection lost" : err_sentence(why));
     smtp_server_free(&session->server);
     session->auth = SESSION_AUTH_NONE;
     if (session->submit == NULL)
@@ -213,7 +213,7 @@ enum err proxy_session_new(struct proxy_net *net, const struct config_listener *
 void proxy_session_drain(struct proxy_session *session)
 {
     if (session->submit == NULL && session->server != NULL && session->recipients_len == 0 && !session->is_open)
-        smtp_server_shutdown(session->server, ERR_BUSY, NULL);
+        smtp_server_shutdown(session->server, ERR_SHUTDOWN, NULL);
 }
 
 struct proxy_session *proxy_session_next(struct proxy_session *session)

@@ -57,7 +57,7 @@ void session_on_reset(struct smtp_server *server, void *owner)
     if (err != ERR_OK)
         log_failure(err, "resetting the upstream");
     if (session->net->is_draining)
-        smtp_server_shutdown(server, ERR_BUSY, NULL);
+        smtp_server_shutdown(server, ERR_SHUTDOWN, NULL);
 }
 
 static void on_mail_reply(struct smtp_client *client, const struct smtp_reply *reply, void *context)

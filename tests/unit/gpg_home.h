@@ -72,10 +72,9 @@ __attribute__((unused)) static enum err gpg_home_shell(const struct gpg_home *ho
     char command[8192];
     const char *const words[] = {"sh", "-c", command, NULL};
     const struct spawn_options options = {.file = "/bin/sh", .arguments = words, .inherit_fd = -1, .is_quiet = true};
-    (void)snprintf(
-        command, sizeof command,
-        "gpg --homedir %s --no-autostart --batch --yes --quiet --pinentry-mode loopback --passphrase '' %s",
-        home->path, arguments);
+    (void)snprintf(command, sizeof command,
+                   "gpg --homedir %s --no-autostart --batch --yes --quiet --pinentry-mode loopback --passphrase '' %s",
+                   home->path, arguments);
     return spawn_run(&options, 60000);
 }
 

@@ -40,8 +40,8 @@ __attribute__((unused)) static int tear_down(void **state)
     return 0;
 }
 
-/* Runs gpg in the home on a file "in" with `text` and gives what it wrote; its exit code. */
-__attribute__((unused)) static int gpg_on(struct span text, const char *arguments, struct buf *out)
+/* Runs gpg in the home on a file "in" with `text` and gives what it wrote; false if gpg failed. */
+__attribute__((unused)) static bool gpg_on(struct span text, const char *arguments, struct buf *out)
 {
     char path[128], command[1024], piece[4096];
     (void)snprintf(path, sizeof path, "%s/in", home.path);
@@ -50,7 +50,7 @@ __attribute__((unused)) static int gpg_on(struct span text, const char *argument
     assert_int_equal(fwrite(text.ptr, 1, text.len, file), text.len);
     assert_int_equal(fclose(file), 0);
     (void)snprintf(command, sizeof command, "%s --output %s/out %s/in", arguments, home.path, home.path);
-    int code = gpg_home_shell(&home, command);
+    bool is_ok = gpg_home_shell(&home, command) == ERR_OK;
     (void)snprintf(path, sizeof path, "%s/out", home.path);
     buf_init(out, SIZE_MOST);
     file = fopen(path, "r");
@@ -60,7 +60,7 @@ __attribute__((unused)) static int gpg_on(struct span text, const char *argument
     if (file != NULL)
         (void)fclose(file);
     (void)unlink(path);
-    return code;
+    return is_ok;
 }
 
 __attribute__((unused)) static void read_fd(int fd, struct buf *out)

@@ -119,6 +119,7 @@ static void test_defaults(void **state)
     (void)state;
     struct config *config = expect_good(STATE ACCOUNT "rule r {}\n");
     assert_int_equal(config->message_max, 100u << 20);
+    assert_string_equal(config->subject_tag, "[encrypt]");
     assert_int_equal(config->recipients_max, 1000);
     assert_int_equal(config->groups_max, 50);
     assert_true(config->keepers_max >= 2);

@@ -14,7 +14,7 @@ static void encrypted_message_opens_and_plain_gpg_agrees(void **state)
         assert_only_crlf(&sealed);
         assert_true(span_has_prefix(buf_span(&sealed), SPAN_LIT("-----BEGIN PGP MESSAGE-----\r\n")));
         assert_opens_to(buf_span(&sealed), span_of(TEXT), i == 0 ? CRYPTO_SIG_NONE : CRYPTO_SIG_GOOD, alice);
-        assert_int_equal(gpg_on(buf_span(&sealed), "--decrypt", &text), 0);
+        assert_true(gpg_on(buf_span(&sealed), "--decrypt", &text));
         assert_string_equal(text.data, TEXT);
         buf_fini(&text);
         buf_fini(&sealed);
@@ -78,7 +78,7 @@ static void damaged_message_gives_no_text(void **state)
     for (int i = 0; i < 4000; i++)
         assert_int_equal(buf_addf(&text, "line %d %x\r\n", i, (unsigned)i * 2654435761u), ERR_OK);
     encrypt_to_alice("", buf_span(&text), &armoured);
-    assert_int_equal(gpg_on(buf_span(&armoured), "--dearmor", &binary), 0);
+    assert_true(gpg_on(buf_span(&armoured), "--dearmor", &binary));
     assert_opens_to(buf_span(&binary), buf_span(&text), CRYPTO_SIG_NONE, NULL);
     static const size_t ends[] = {0, 1, 50, 120, 1000, 20000};
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
@@ -103,7 +103,7 @@ static void message_without_integrity_is_refused(void **state)
     char arguments[256];
     struct buf sealed;
     (void)snprintf(arguments, sizeof arguments, "--rfc2440 --trust-model always -r %s --encrypt", alice);
-    assert_int_equal(gpg_on(span_of(TEXT), arguments, &sealed), 0);
+    assert_true(gpg_on(span_of(TEXT), arguments, &sealed));
     assert_refused(buf_span(&sealed), SIZE_MOST);
     buf_fini(&sealed);
 }
@@ -114,10 +114,10 @@ static void what_is_not_encrypted_is_refused(void **state)
     char arguments[256];
     struct buf message;
     (void)snprintf(arguments, sizeof arguments, "--local-user %s --sign", alice);
-    assert_int_equal(gpg_on(span_of(TEXT), arguments, &message), 0);
+    assert_true(gpg_on(span_of(TEXT), arguments, &message));
     assert_refused(buf_span(&message), SIZE_MOST);
     buf_fini(&message);
-    assert_int_equal(gpg_on(span_of(TEXT), "--store", &message), 0);
+    assert_true(gpg_on(span_of(TEXT), "--store", &message));
     assert_refused(buf_span(&message), SIZE_MOST);
     buf_fini(&message);
     assert_refused(span_of(TEXT), SIZE_MOST);
@@ -129,7 +129,7 @@ static void two_messages_in_one_are_refused(void **state)
     (void)state;
     struct buf armoured, binary, twice;
     encrypt_to_alice("", span_of(TEXT), &armoured);
-    assert_int_equal(gpg_on(buf_span(&armoured), "--dearmor", &binary), 0);
+    assert_true(gpg_on(buf_span(&armoured), "--dearmor", &binary));
     buf_init(&twice, SIZE_MOST);
     assert_int_equal(buf_add_span(&twice, buf_span(&binary)), ERR_OK);
     assert_int_equal(buf_add_span(&twice, buf_span(&binary)), ERR_OK);
@@ -151,7 +151,7 @@ static void expansion_is_bounded(void **state)
             buf_add_span(&zeros, SPAN_LIT("0000000000000000000000000000000000000000000000000000000000000000")), ERR_OK);
     (void)snprintf(arguments, sizeof arguments, "-z 9 --compress-algo bzip2 --trust-model always -r %s --encrypt",
                    alice);
-    assert_int_equal(gpg_on(buf_span(&zeros), arguments, &sealed), 0);
+    assert_true(gpg_on(buf_span(&zeros), arguments, &sealed));
     assert_true(sealed.len < 10000);
     assert_refused(buf_span(&sealed), 1 << 20);
     assert_refused(buf_span(&sealed), (8 << 20) - 1);
@@ -209,7 +209,7 @@ static void find_session_key(struct span sealed, unsigned char key[32])
     char path[160], command[512], text[8192];
     (void)snprintf(path, sizeof path, "%s/session", home.path);
     (void)snprintf(command, sizeof command, "--show-session-key --status-file %s --decrypt", path);
-    assert_int_equal(gpg_on(sealed, command, &opened), 0);
+    assert_true(gpg_on(sealed, command, &opened));
     buf_fini(&opened);
     FILE *file = fopen(path, "r");
     assert_non_null(file);
@@ -232,7 +232,7 @@ static void aead_is_refused_by_name(void **state)
     unsigned char key[32];
     struct buf sealed, aead, text;
     (void)snprintf(arguments, sizeof arguments, "--trust-model always -r %s --encrypt", alice);
-    assert_int_equal(gpg_on(span_of(TEXT), arguments, &sealed), 0);
+    assert_true(gpg_on(span_of(TEXT), arguments, &sealed));
     find_session_key(buf_span(&sealed), key);
     /* The first packet (old format, one-byte length) carries the session key. */
     assert_int_equal((unsigned char)sealed.data[0], 0x84);
@@ -244,7 +244,7 @@ static void aead_is_refused_by_name(void **state)
                                   "b\0\0\0\0\0canary\n",
                                   15},
                     &aead);
-    assert_int_equal(gpg_on(buf_span(&aead), "--decrypt", &text), 0);
+    assert_true(gpg_on(buf_span(&aead), "--decrypt", &text));
     assert_string_equal(text.data, "canary\n");
     assert_refused(buf_span(&aead), SIZE_MOST);
     buf_fini(&text);

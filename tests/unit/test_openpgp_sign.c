@@ -20,7 +20,7 @@ static void message_with_a_text_of_its_own_is_no_detached_signature(void **state
     struct buf message;
     char arguments[128];
     (void)snprintf(arguments, sizeof arguments, "--armor --local-user %s --sign", alice);
-    assert_int_equal(gpg_on(span_of(TEXT), arguments, &message), 0);
+    assert_true(gpg_on(span_of(TEXT), arguments, &message));
     assert_int_equal(state_of(buf_span(&message), "another text", ""), CRYPTO_SIG_BAD);
     assert_int_equal(state_of(buf_span(&message), TEXT, ""), CRYPTO_SIG_BAD);
     buf_fini(&message);
@@ -43,18 +43,18 @@ static void weak_hash_is_weak(void **state)
     struct buf signature;
     for (size_t i = 0; i < 2; i++) {
         (void)snprintf(arguments, sizeof arguments, "--digest-algo %s --local-user %s -b", hashes[i], key);
-        assert_int_equal(gpg_on(span_of(TEXT), arguments, &signature), 0);
+        assert_true(gpg_on(span_of(TEXT), arguments, &signature));
         assert_int_equal(state_of(buf_span(&signature), TEXT, key), CRYPTO_SIG_WEAK);
         buf_fini(&signature);
     }
     (void)snprintf(arguments, sizeof arguments, "--digest-algo SHA256 --local-user %s -b", key);
-    assert_int_equal(gpg_on(span_of(TEXT), arguments, &signature), 0);
+    assert_true(gpg_on(span_of(TEXT), arguments, &signature));
     assert_int_equal(state_of(buf_span(&signature), TEXT, key), CRYPTO_SIG_GOOD);
     buf_fini(&signature);
     assert_int_equal(keyring_find(keyring, "small@example.org", &first), 1);
     (void)span_copy(span_of(keyring_at(keyring, first)->fingerprint), key, sizeof key);
     (void)snprintf(arguments, sizeof arguments, "--digest-algo SHA512 --local-user %s -b", key);
-    assert_int_equal(gpg_on(span_of(TEXT), arguments, &signature), 0);
+    assert_true(gpg_on(span_of(TEXT), arguments, &signature));
     assert_int_equal(state_of(buf_span(&signature), TEXT, key), CRYPTO_SIG_WEAK);
     buf_fini(&signature);
     keyring_free(&keyring);
@@ -106,11 +106,10 @@ static void expired_signature_and_key_are_expired(void **state)
     assert_int_equal(gpg_home_shell(&home, "--faked-system-time 20200101T000000 --quick-gen-key "
                                            "'Old <old@example.org>' ed25519"),
                      0);
-    assert_int_equal(gpg_on(span_of(TEXT),
-                            "--faked-system-time 20200102T000000 --default-sig-expire 1d --local-user "
-                            "old@example.org -b",
-                            &signature),
-                     0);
+    assert_true(gpg_on(span_of(TEXT),
+                       "--faked-system-time 20200102T000000 --default-sig-expire 1d --local-user "
+                       "old@example.org -b",
+                       &signature));
     assert_int_equal(state_of(buf_span(&signature), TEXT, NULL), CRYPTO_SIG_EXPIRED);
     buf_fini(&signature);
     assert_int_equal(keyring_gpg_make_key(home.gpg, "Short <short@example.org>", 1, &none, key), ERR_OK);
@@ -140,7 +139,7 @@ static void signature_from_the_future_is_not_good(void **state)
     char arguments[256];
     struct buf signature;
     (void)snprintf(arguments, sizeof arguments, "--faked-system-time 20300101T000000 --local-user %s -b", bob);
-    assert_int_equal(gpg_on(span_of(TEXT), arguments, &signature), 0);
+    assert_true(gpg_on(span_of(TEXT), arguments, &signature));
     assert_int_not_equal(state_of(buf_span(&signature), TEXT, NULL), CRYPTO_SIG_GOOD);
     buf_fini(&signature);
 }
@@ -152,7 +151,7 @@ static void several_signatures_are_each_judged(void **state)
     struct buf signature;
     struct crypto_openpgp_opened opened;
     (void)snprintf(arguments, sizeof arguments, "--local-user %s --local-user %s -b", alice, bob);
-    assert_int_equal(gpg_on(span_of(TEXT), arguments, &signature), 0);
+    assert_true(gpg_on(span_of(TEXT), arguments, &signature));
     assert_int_equal(crypto_openpgp_verify(home.gpg, buf_span(&signature), span_of(TEXT), &opened), ERR_OK);
     assert_int_equal(opened.signatures_len, 2);
     for (size_t i = 0; i < 2; i++)
