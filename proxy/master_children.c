@@ -78,33 +78,48 @@ void master_give_vault(struct master *master, struct master_net *net)
         log_failure(err, "handing the vault to net %d", (int)net->pid);
 }
 
-enum err master_start_vault(struct master *master)
+typedef int (*child_fn)(struct master *master, int socket);
+
+/* Forks a child that runs `fn` on its end of a pair; ours goes to `*socket_out`. */
+static enum err start_child(struct master *master, bool is_async, child_fn fn, pid_t *pid_out, int *socket_out)
 {
     int ends[2];
     pid_t self = getpid();
-    if (master->vault_socket >= 0)
-        close(master->vault_socket);
-    enum err err = ipc_pair(false, ends);
+    enum err err = ipc_pair(is_async, ends);
     if (err != ERR_OK)
         return err;
     pid_t pid = fork();
     if (pid < 0) {
         close(ends[0]);
         close(ends[1]);
-        return log_failure(err_of_errno(errno), "starting the vault");
+        return log_failure(err_of_errno(errno), "starting a process");
     }
     if (pid == 0) {
         begin_child(self);
-        close_others(&ends[1], 1);
-        _exit(proxy_vault_main(master->config, ends[1]));
+        _exit(fn(master, ends[1]));
     }
     close(ends[1]);
-    master->vault = pid;
-    master->vault_socket = ends[0];
-    master->vault_started_ms = clock_monotonic_ms();
-    for (size_t i = 0; i < MASTER_NETS_MAX; i++)
-        master_give_vault(master, &master->nets[i]);
+    *pid_out = pid;
+    *socket_out = ends[0];
     return ERR_OK;
+}
+
+static int vault_child(struct master *master, int socket)
+{
+    close_others(&socket, 1);
+    return proxy_vault_main(master->config, socket);
+}
+
+enum err master_start_vault(struct master *master)
+{
+    if (master->vault_socket >= 0)
+        close(master->vault_socket);
+    master->vault_socket = -1;
+    master->vault_started_ms = clock_monotonic_ms();
+    enum err err = start_child(master, false, vault_child, &master->vault, &master->vault_socket);
+    for (size_t i = 0; err == ERR_OK && i < MASTER_NETS_MAX; i++)
+        master_give_vault(master, &master->nets[i]);
+    return err;
 }
 
 static int net_child(struct master *master, int socket)
@@ -122,29 +137,18 @@ static int net_child(struct master *master, int socket)
 
 enum err master_start_net(struct master *master)
 {
-    int ends[2];
-    pid_t self = getpid();
     struct master_net *net = NULL;
+    struct master_net started = {.pid = 0};
     for (size_t i = 0; i < MASTER_NETS_MAX && net == NULL; i++)
         if (master->nets[i].pid == 0)
             net = &master->nets[i];
     if (net == NULL)
         return ERR_BUSY;
-    enum err err = ipc_pair(true, ends);
+    enum err err = start_child(master, true, net_child, &started.pid, &started.socket);
     if (err != ERR_OK)
         return err;
-    pid_t pid = fork();
-    if (pid < 0) {
-        close(ends[0]);
-        close(ends[1]);
-        return log_failure(err_of_errno(errno), "starting net");
-    }
-    if (pid == 0) {
-        begin_child(self);
-        _exit(net_child(master, ends[1]));
-    }
-    close(ends[1]);
-    *net = (struct master_net){.pid = pid, .socket = ends[0], .number = ++master->nets_started};
+    *net = started;
+    net->number = ++master->nets_started;
     master->net_started_ms = clock_monotonic_ms();
     master_give_vault(master, net);
     return ERR_OK;
