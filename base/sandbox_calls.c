@@ -64,8 +64,8 @@ static const struct call common_calls[] = {
     CALL_IF(fcntl, 1, INT_BITS, F_DUPFD), CALL_IF(fcntl, 1, INT_BITS, F_DUPFD_CLOEXEC),
     CALL_IF(fcntl, 1, INT_BITS, F_GETFD), CALL_IF(fcntl, 1, INT_BITS, F_SETFD), CALL_IF(fcntl, 1, INT_BITS, F_GETFL),
     CALL_IF(fcntl, 1, INT_BITS, F_SETFL), CALL_IF(fcntl, 1, INT_BITS, F_ADD_SEALS),
-    CALL_IF(fcntl, 1, INT_BITS, F_GET_SEALS), CALL_IF(fcntl, 1, INT_BITS, F_GETLK), CALL_IF(fcntl, 1, INT_BITS, F_SETLK),
-    CALL_IF(fcntl, 1, INT_BITS, F_SETLKW),
+    CALL_IF(fcntl, 1, INT_BITS, F_GET_SEALS), CALL_IF(fcntl, 1, INT_BITS, F_GETLK),
+    CALL_IF(fcntl, 1, INT_BITS, F_SETLK), CALL_IF(fcntl, 1, INT_BITS, F_SETLKW),
     /* The C library's fstat. */
     CALL_IF(newfstatat, 3, AT_EMPTY_PATH, AT_EMPTY_PATH),
     /* Connected pairs lead nowhere else; but one for datagrams could be turned to any socket there is. */

@@ -3,19 +3,19 @@
 
 Usage: bench.py [--json] [--quick] [--seconds N] [--only NAME]...
 
-seal    Messages of 10 KB a second, signed and encrypted, by 1, 2, 4 and 8 mail programs at once; the peer is the same gpg
-        under GPGME alone, in as many processes.
+seal    Messages of 10 KB a second, signed and encrypted, by 1, 2, 4 and 8 mail programs at once; the peer is the same
+        gpg under GPGME alone, in as many processes.
 relay   The same with a rule that neither signs nor encrypts; the peer is the server that privyseal relays to, spoken to
         directly.
-        Beside it: the delay of a NOOP in one more session while 8 seal, so while all keepers are busy; the peer is a NOOP
-        to the server itself in the same moments, which waits for a processor as long.
+        Beside it: the delay of a NOOP in one more session while 8 seal, so while all keepers are busy; the peer is a
+        NOOP to the server itself in the same moments, which waits for a processor as long.
 idle    Memory for each of 1,000 idle sessions that have logged in (a session to the server included).
 peak    The most memory while one message of 50 MB is sealed.
 
-Memory is the sum of two numbers. The first is Pss (what a process has for itself, and its share of what it has in common
-with others) of privyseal, its children and their gpg, without its part for shared memory. The second is Shmem of the
-whole machine less what it was before: memory files count there once, mapped or not, and no mail server or mail program
-of this measurement uses any. Both are read together every few milliseconds.
+Memory is the sum of two numbers. The first is Pss (what a process has for itself, and its share of what it has in
+common with others) of privyseal, its children and their gpg, without its part for shared memory. The second is Shmem of
+the whole machine less what it was before: memory files count there once, mapped or not, and no mail server or mail
+program of this measurement uses any. Both are read together every few milliseconds.
 """
 import argparse
 import base64
@@ -55,7 +55,8 @@ def output_of(*command):
 def make_message(size, binary=False):
     """A message of nearly `size` bytes: words that compress about as letters do, or an attachment of random bytes."""
     head = ("From: Alice <%s>\r\nTo: Bob <%s>\r\nSubject: The queen's croquet ground\r\n"
-            "Date: Fri, 20 Nov 2026 12:00:00 +0000\r\nMessage-ID: <bench@example.org>\r\nMIME-Version: 1.0\r\n" % (ALICE, BOB))
+            "Date: Fri, 20 Nov 2026 12:00:00 +0000\r\nMessage-ID: <bench@example.org>\r\nMIME-Version: 1.0\r\n" %
+            (ALICE, BOB))
     if binary:
         head += ("Content-Type: application/octet-stream; name=\"dice\"\r\nContent-Transfer-Encoding: base64\r\n"
                  "Content-Disposition: attachment; filename=\"dice\"\r\n\r\n")
@@ -184,7 +185,7 @@ class Bench(harness.World):
                                     server.port))
 
     def in_turns(self, *measurements):
-        """Each result is a mean over rounds in which all had their turn, so that what else the machine does hits all."""
+        """Each result is a mean over rounds in which all had their turn, so what else the machine does hits all."""
         sums = [0.0] * len(measurements)
         for _ in range(self.rounds):
             for i, measure in enumerate(measurements):
@@ -204,7 +205,8 @@ class Bench(harness.World):
         noops = []
 
         def alone(sessions):
-            return float(output_of(helper("bench_gpgme"), wrapper, home, signer, *keys, message, sessions, self.seconds))
+            return float(output_of(helper("bench_gpgme"), wrapper, home, signer, *keys, message, sessions,
+                                   self.seconds))
 
         def through(sessions):
             result = self.send(proxy.port, sessions, message, server)
@@ -246,7 +248,8 @@ class Bench(harness.World):
                     if process.stdout.readline() != b"ready\n":
                         raise AssertionError("idle sessions were refused:\n" + proxy.log())
                     after = memory.now()
-            self.note("memory for an idle session, %s (of %d)" % (security, count), (after - before) / count / 1024, "KiB")
+            self.note("memory for an idle session, %s (of %d)" % (security, count), (after - before) / count / 1024,
+                      "KiB")
             proxy.close()
 
     def measure_peak(self):
@@ -275,7 +278,8 @@ class Bench(harness.World):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="one object for programs, in place of the table")
-    parser.add_argument("--quick", action="store_true", help="only to see that everything runs: the numbers mean nothing")
+    parser.add_argument("--quick", action="store_true",
+                        help="only to see that everything runs: the numbers mean nothing")
     parser.add_argument("--seconds", type=float, default=4, help="how long each measurement of a rate takes")
     parser.add_argument("--only", action="append", choices=("seal", "relay", "idle", "peak"))
     bench = Bench(parser.parse_args())

@@ -11,7 +11,8 @@ BENCH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bench.py")
 
 class Smoke(unittest.TestCase):
     def test_quick(self):
-        done = subprocess.run([sys.executable, BENCH, "--quick", "--json"], stdout=subprocess.PIPE, timeout=120, check=False)
+        done = subprocess.run([sys.executable, BENCH, "--quick", "--json"], stdout=subprocess.PIPE, timeout=120,
+                              check=False)
         self.assertEqual(done.returncode, 0)
         results = json.loads(done.stdout)["results"]
         for word in ("sealed", "relayed", "NOOP", "idle session, clear", "idle session, tls", "peak"):

@@ -1,6 +1,7 @@
 """Three mail programs that send a message through privyseal: Python's smtplib, curl and swaks.
 
-Each function sends `message` (CRLF line ends) from Alice and raises AssertionError with what the program said if it did not succeed.
+Each function sends `message` (CRLF line ends) from Alice and raises AssertionError with what the program said if it did
+not succeed.
 """
 import os
 import re
@@ -27,8 +28,8 @@ def _file(proxy, message):
 def _run(command):
     done = subprocess.run(command, capture_output=True, timeout=LIMIT_S, check=False)
     if done.returncode != 0:
-        raise AssertionError("%s ended with %d: %s" % (command[0], done.returncode,
-                                                       (done.stdout[-2000:] + done.stderr[-2000:]).decode(errors="replace")))
+        said = (done.stdout[-2000:] + done.stderr[-2000:]).decode(errors="replace")
+        raise AssertionError("%s ended with %d: %s" % (command[0], done.returncode, said))
 
 
 def with_curl(proxy, message, recipients, tls=False):
@@ -44,7 +45,8 @@ def with_curl(proxy, message, recipients, tls=False):
 def with_swaks(proxy, message, recipients, tls=False):
     """swaks sends its data as it is given: with dots stuffed and the end."""
     data = re.sub(rb"(?m)^\.", b"..", message) + b".\r\n"
-    command = ["swaks", "--silent", "2", "--server", "127.0.0.1:%d" % proxy.port, "--helo", "client.example", "--from", ALICE,
+    command = ["swaks", "--silent", "2", "--server", "127.0.0.1:%d" % proxy.port, "--helo", "client.example",
+               "--from", ALICE,
                "--to", ",".join(recipients), "--auth", "PLAIN", "--auth-user", "alice", "--auth-password", "secret",
                "--no-data-fixup", "--data", "@" + _file(proxy, data)]
     if tls:

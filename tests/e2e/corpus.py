@@ -1,7 +1,8 @@
 """Mail of every kind that a mail program makes, and the reading of what became of it.
 
-Each message has CRLF line ends, is addressed to Bob, and holds the canary in its body and in its subject, in attachments also in a name,
-so that whatever leaks is found. Reading is done by plain gpg and Python's email package, which know nothing of privyseal.
+Each message has CRLF line ends, is addressed to Bob, and holds the canary in its body and in its subject, in
+attachments also in a name, so that whatever leaks is found. Reading is done by plain gpg and Python's email package,
+which know nothing of privyseal.
 """
 import email
 import email.message
@@ -25,7 +26,8 @@ def lines(text):
 
 def header(kind, subject=None, extra=""):
     return lines("From: Alice Liddell <%s>\nTo: Bob <%s>\nSubject: %s\nDate: Fri, 20 Nov 2026 12:00:00 +0000\n"
-                 "Message-ID: <%s@example.org>\nX-Kind: %s\n%s" % (ALICE, BOB, subject or "%s %s" % (kind, WORD), kind, kind, extra))
+                 "Message-ID: <%s@example.org>\nX-Kind: %s\n%s" %
+                 (ALICE, BOB, subject or "%s %s" % (kind, WORD), kind, kind, extra))
 
 
 def built(kind, subject=None):
@@ -46,7 +48,8 @@ def html_with_attachments():
     message = built("html")
     message.set_content("the %s sings\n" % WORD)
     message.add_alternative("<html><body><p>the <b>%s</b> sings &auml;</p></body></html>\n" % WORD, subtype="html")
-    message.get_payload()[1].add_related(b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "image", "png", cid="<bird@example.org>")
+    message.get_payload()[1].add_related(b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "image", "png",
+                                         cid="<bird@example.org>")
     message.add_attachment(bytes(range(256)) * 20, maintype="application", subtype="octet-stream",
                            filename="%s.bin" % WORD)
     message.add_attachment("Gr\u00fc\u00dfe vom %s\n" % WORD, filename="Gr\u00fc\u00dfe %s.txt" % WORD)
@@ -101,7 +104,8 @@ def calendar():
              "DTSTART:20261120T160000Z\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n" % WORD)
     message = built("calendar")
     message.set_content("come to the %s\n" % WORD)
-    message.add_alternative(event.encode(), "text", "calendar", params={"method": "REQUEST", "charset": "utf-8"}, cte="base64")
+    message.add_alternative(event.encode(), "text", "calendar", params={"method": "REQUEST", "charset": "utf-8"},
+                            cte="base64")
     return message.as_bytes()
 
 
@@ -109,7 +113,8 @@ def signed():
     """A message that is signed already; its inner bytes must come through untouched."""
     content = b"Content-Type: text/plain; charset=us-ascii\r\n\r\nsigned by hand: %s\r\n" % CANARY
     signature = harness.keys().run("--armor", "--local-user", ALICE, "--detach-sign", data=content).stdout
-    return (header("signed", extra='MIME-Version: 1.0\nContent-Type: multipart/signed; boundary="sig"; micalg=pgp-sha512;\n'
+    return (header("signed",
+                   extra='MIME-Version: 1.0\nContent-Type: multipart/signed; boundary="sig"; micalg=pgp-sha512;\n'
                                    ' protocol="application/pgp-signature"\n') +
             b"\r\n--sig\r\n" + content + b"\r\n--sig\r\nContent-Type: application/pgp-signature\r\n\r\n" +
             signature.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n") + b"\r\n--sig--\r\n")
@@ -186,7 +191,8 @@ def check_same(test, original, inner):
 
 
 def check_sealed(test, original, content, signer=ALICE):
-    """`content` is `original` encrypted to Bob, signed, with its header protected as RFC 9788 has it. Gives back what was inside."""
+    """`content` is `original` encrypted to Bob, signed, with its header protected as RFC 9788 has it. Gives back what
+    was inside."""
     opened = Opened(content)
     test.assertEqual(opened.kind, "multipart/encrypted")
     test.assertEqual(opened.outer.get_param("protocol"), "application/pgp-encrypted")
@@ -216,7 +222,8 @@ def check_sealed(test, original, content, signer=ALICE):
 
 def unfolded(message, name):
     """Values of a field as raw text without its folding."""
-    return [str(value).replace("\r\n", "").replace("\n", "") for key, value in message.raw_items() if key.lower() == name.lower()]
+    return [str(value).replace("\r\n", "").replace("\n", "")
+            for key, value in message.raw_items() if key.lower() == name.lower()]
 
 
 def check_signed(test, original, content, folder):

@@ -1,7 +1,7 @@
 """What end-to-end tests share: temporary worlds with keys, a reference server and privyseal in them.
 
-Everything lives below one short temporary directory (gpg's sockets have a limit of 107 bytes), listens on loopback at ports that the
-kernel chooses, and is gone when the world is closed, processes included.
+Everything lives below one short temporary directory (gpg's sockets have a limit of 107 bytes), listens on loopback at
+ports that the kernel chooses, and is gone when the world is closed, processes included.
 """
 import base64
 import json
@@ -49,8 +49,8 @@ def started_at(pid):
 
 
 def descendants(pid):
-    """Process ids of all that `pid` has started, and theirs; also what has left its parent but not its parent's group, as the gpg that
-    GPGME starts."""
+    """Process ids of all that `pid` has started, and theirs; also what has left its parent but not its parent's group,
+    as the gpg that GPGME starts."""
     children = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -92,12 +92,13 @@ class Gpg:
         return done
 
     def make(self, address, algorithm="ed25519", at=None, life="0"):
-        """A key for signing and one for encryption; `at` is when they are made, `life` how long they last from then on."""
+        """A key for signing and one for encryption; `at` is when they are made, `life` how long they last."""
         options = ["--passphrase", "", "--pinentry-mode", "loopback"]
         options += ["--faked-system-time", at + "!"] if at else []
         self.run(*options, "--quick-gen-key", "<%s>" % address, algorithm, "default", life)
         fingerprint = self.fingerprint(address)
-        self.run(*options, "--quick-add-key", fingerprint, "cv25519" if algorithm == "ed25519" else algorithm, "encr", life)
+        self.run(*options, "--quick-add-key", fingerprint, "cv25519" if algorithm == "ed25519" else algorithm, "encr",
+                 life)
         return fingerprint
 
     def revocation(self, fingerprint):
@@ -117,7 +118,8 @@ class Gpg:
         return self.run("--armor", "--export", address).stdout
 
     def export_secret(self, address):
-        return self.run("--passphrase", "", "--pinentry-mode", "loopback", "--armor", "--export-secret-keys", address).stdout
+        return self.run("--passphrase", "", "--pinentry-mode", "loopback", "--armor", "--export-secret-keys",
+                        address).stdout
 
     def take(self, data, own=False):
         self.run("--import", data=data)
@@ -172,8 +174,8 @@ def close_keys():
 class RefServer:
     """The reference SMTP server, with the mail that it holds and the bytes that it received."""
 
-    def __init__(self, world, name="s", tls="none", features=None, auth="PLAIN LOGIN", lenient=False, store=True, wire=True,
-                 certificate=None):
+    def __init__(self, world, name="s", tls="none", features=None, auth="PLAIN LOGIN", lenient=False, store=True,
+                 wire=True, certificate=None):
         self.folder = os.path.join(world.folder, name)
         os.makedirs(self.folder)
         self.store, self.wire_file = os.path.join(self.folder, "mail"), os.path.join(self.folder, "wire")
@@ -226,7 +228,8 @@ class RefServer:
 
     def recipients(self):
         """Every delivery as an address, with repetitions."""
-        return sorted(re.search(r"<([^>]*)>", word).group(1) for envelope, _ in self.mail() for word in envelope["rcpt"])
+        return sorted(re.search(r"<([^>]*)>", word).group(1)
+                      for envelope, _ in self.mail() for word in envelope["rcpt"])
 
     def close(self):
         self.process.kill()
@@ -260,8 +263,8 @@ class Proxy:
 
     def start(self):
         log = open(self.log_file, "ab")
-        self.process = subprocess.Popen([PRIVYSEAL, "serve", "--config", self.config], stdout=subprocess.PIPE, stderr=log,
-                                        start_new_session=True)
+        self.process = subprocess.Popen([PRIVYSEAL, "serve", "--config", self.config], stdout=subprocess.PIPE,
+                                        stderr=log, start_new_session=True)
         log.close()
         self.ports = []
         end = time.monotonic() + START_S
@@ -284,9 +287,10 @@ class Proxy:
         return [pid for pid in descendants(self.process.pid) if word in command_of(pid)]
 
     def workers(self):
-        """The master's children that are copies of it: the vault is started first, then net. In the order of their start."""
+        """The master's children that are copies of it: the vault is started first, then net. In that order."""
         return sorted((pid for pid in descendants(self.process.pid)
-                       if parent_of(pid) == self.process.pid and command_of(pid) == command_of(self.process.pid)), key=started_at)
+                       if parent_of(pid) == self.process.pid and command_of(pid) == command_of(self.process.pid)),
+                      key=started_at)
 
     def keepers(self):
         return [pid for pid in descendants(self.process.pid) if command_of(pid) == "privyseal keeper"]

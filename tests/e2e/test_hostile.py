@@ -1,7 +1,7 @@
 """Ten thousand hostile byte streams against the listeners: no process dies, memory stays, and mail goes on.
 
-The streams are made from a fixed seed by mutating real sessions where it hurts: commands cut, doubled, lengthened, with the wrong bytes in
-them, out of order, in odd segments; replies are read or ignored, the end is in order or not.
+The streams are made from a fixed seed by mutating real sessions where it hurts: commands cut, doubled, lengthened, with
+the wrong bytes in them, out of order, in odd segments; replies are read or ignored, the end is in order or not.
 """
 import concurrent.futures
 import os
@@ -22,21 +22,25 @@ PATIENCE_S = 0.5
 THREADS = 8
 # Whatever the session waits for, the end of a message, a response or a command, this ends it.
 FAREWELL = b"\r\n.\r\nQUIT\r\n" * 4
-COMMANDS = [b"EHLO x", b"HELO x", b"STARTTLS", b"NOOP", b"RSET", b"QUIT", b"HELP", b"VRFY x", b"EXPN x", b"DATA", b"AUTH LOGIN",
-            b"AUTH PLAIN", b"AUTH PLAIN AGFsaWNlAHNlY3JldA==", b"AUTH CRAM-MD5", b"AUTH XOAUTH2 dXNlcj1hAWF1dGg9QmVhcmVyIGIBAQ==",
-            b"AUTH SCRAM-SHA-256 biwsbj1hbGljZSxyPWFiYw==", b"MAIL FROM:<%s>" % ALICE.encode(), b"MAIL FROM:<> SIZE=1 BODY=8BITMIME",
+COMMANDS = [b"EHLO x", b"HELO x", b"STARTTLS", b"NOOP", b"RSET", b"QUIT", b"HELP", b"VRFY x", b"EXPN x", b"DATA",
+            b"AUTH LOGIN", b"AUTH PLAIN", b"AUTH PLAIN AGFsaWNlAHNlY3JldA==", b"AUTH CRAM-MD5",
+            b"AUTH XOAUTH2 dXNlcj1hAWF1dGg9QmVhcmVyIGIBAQ==", b"AUTH SCRAM-SHA-256 biwsbj1hbGljZSxyPWFiYw==",
+            b"MAIL FROM:<%s>" % ALICE.encode(), b"MAIL FROM:<> SIZE=1 BODY=8BITMIME",
             b"MAIL FROM:<%s> RET=FULL ENVID=+41 SMTPUTF8" % ALICE.encode(), b"RCPT TO:<%s>" % BOB.encode(),
-            b"RCPT TO:<\"a b\"@[127.0.0.1]> NOTIFY=NEVER ORCPT=rfc822;x+40y", b"RCPT TO:<@a,@b:%s>" % DAVE.encode(), b"BDAT 10",
-            b"BDAT 10 LAST", b"BDAT 99999999999999999999", b"*", b"AGFsaWNlAHNlY3JldA==", b""]
+            b"RCPT TO:<\"a b\"@[127.0.0.1]> NOTIFY=NEVER ORCPT=rfc822;x+40y", b"RCPT TO:<@a,@b:%s>" % DAVE.encode(),
+            b"BDAT 10", b"BDAT 10 LAST", b"BDAT 99999999999999999999", b"*", b"AGFsaWNlAHNlY3JldA==", b""]
 ENDS = [b"\r\n"] * 12 + [b"\n", b"\r", b"\r\r\n", b"", b"\0\r\n", b"\n\r"]
-NASTY = [b"\0", b"\xff", b"\r", b"\n", b"<", b">", b":", b"=", b"\"", b"\\", b"@", b"%s%n", b"\xc3\xa9", b"\xf0\x9f\x90\xa6", b"A" * 300,
-         b"<" * 600, b"(" * 1200, b"A" * 13000, b" " * 90, b"9" * 40, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"\x80\x00"]
-SUBMISSION = [b"EHLO x", b"AUTH PLAIN AGFsaWNlAHNlY3JldA==", b"MAIL FROM:<%s>" % ALICE.encode(), b"RCPT TO:<%s>" % BOB.encode(),
-              b"RCPT TO:<%s>" % DAVE.encode(), b"DATA"]
+NASTY = [b"\0", b"\xff", b"\r", b"\n", b"<", b">", b":", b"=", b"\"", b"\\", b"@", b"%s%n", b"\xc3\xa9",
+         b"\xf0\x9f\x90\xa6", b"A" * 300, b"<" * 600, b"(" * 1200, b"A" * 13000, b" " * 90, b"9" * 40,
+         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"\x80\x00"]
+SUBMISSION = [b"EHLO x", b"AUTH PLAIN AGFsaWNlAHNlY3JldA==", b"MAIL FROM:<%s>" % ALICE.encode(),
+              b"RCPT TO:<%s>" % BOB.encode(), b"RCPT TO:<%s>" % DAVE.encode(), b"DATA"]
 # Without an address in From it is refused, and costs no signature.
 MESSAGE = b"From: nobody\r\nTo: x\r\nSubject: y\r\n\r\nbody\r\n.body\r\n.\r\n"
-BODIES = [b"Subject: x\r\n\r\nbody\r\n.\r\n", b".\r\n", b"\r\n.\r\n", b"\n.\n", b"From: %s\r\n\r\n\r\n.\r\n" % ALICE.encode(),
-          b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n" * 200 + b"\r\n.\r\n", b"x" * 3000 + b"\r\n.\r\n"]
+BODIES = [b"Subject: x\r\n\r\nbody\r\n.\r\n", b".\r\n", b"\r\n.\r\n", b"\n.\n",
+          b"From: %s\r\n\r\n\r\n.\r\n" % ALICE.encode(),
+          b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n" * 200 + b"\r\n.\r\n",
+          b"x" * 3000 + b"\r\n.\r\n"]
 
 
 def mutated(chance, line):
@@ -84,7 +88,7 @@ def stream(number):
 
 class Hostile(World):
     def attack(self, port, number, context=None):
-        """One stream. Every second connection is ended in order and hears all that it is told; of the others some are reset."""
+        """One stream. Every second connection is ended in order and hears all it is told; some others are reset."""
         connection = socket.create_connection(("127.0.0.1", port), timeout=30)
         try:
             if number % 16 == 1:
@@ -133,7 +137,8 @@ class Hostile(World):
     def check_streams(self):
         self.server = harness.RefServer(self)
         self.proxy = harness.Proxy(self, self.server, rules=harness.TRUSTING,
-                                   listen='listen "smtp:a" { at = "127.0.0.1:0" }\nlisten "smtp:b" { at = "127.0.0.1:0"  tls = implicit }')
+                                   listen='listen "smtp:a" { at = "127.0.0.1:0" }\n'
+                                          'listen "smtp:b" { at = "127.0.0.1:0"  tls = implicit }')
         self.check_mail()
         self.net = self.proxy.workers()[1]
         context = self.proxy.tls_context()

@@ -52,7 +52,7 @@ class Processes(World):
 
     @unittest.skipUnless(os.getuid() == 0, "needs root to look into another process")
     def test_descriptors(self):
-        """Each has open what it needs and no more: net no file of the state, the vault and the keepers no socket of the network."""
+        """Each has open what it needs and no more: net no file of the state, the vault and keepers no TCP socket."""
         self.begin()
         vault, net = self.proxy.workers()
 
@@ -70,7 +70,8 @@ class Processes(World):
     def check_killed(self, victims):
         for pid in victims:
             os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: not any(pid in harness.descendants(self.proxy.process.pid) and "zombie" not in harness.state_of(pid)
+        wait_for(lambda: not any(pid in harness.descendants(self.proxy.process.pid)
+                                 and "zombie" not in harness.state_of(pid)
                                  for pid in victims), "their end")
         self.check_mail()
         wait_for(lambda: len(self.proxy.workers()) == 2, "vault and net")
@@ -97,7 +98,8 @@ class Processes(World):
         os.kill(self.proxy.process.pid, signal.SIGKILL)
         self.proxy.process.wait()
         for pid in family:
-            wait_for(lambda pid=pid: not os.path.exists("/proc/%d" % pid) or "zombie" in harness.state_of(pid), "the end of %d" % pid)
+            wait_for(lambda pid=pid: not os.path.exists("/proc/%d" % pid) or "zombie" in harness.state_of(pid),
+                     "the end of %d" % pid)
         self.proxy.process.stdout.close()
         self.proxy.start()
         self.check_mail()
@@ -120,7 +122,8 @@ class Processes(World):
             self.proxy.process.terminate()
             self.assertEqual(idle.replies_to_the_end(), [421])
         self.proxy.stop()
-        self.assertEqual([pid for pid in family if os.path.exists("/proc/%d" % pid) and harness.PRIVYSEAL in harness.command_of(pid)], [])
+        self.assertEqual([pid for pid in family if os.path.exists("/proc/%d" % pid)
+                          and harness.PRIVYSEAL in harness.command_of(pid)], [])
         self.assertNotIn("ended with status", self.proxy.log())
 
     def test_sigint_is_the_same(self):
@@ -157,7 +160,8 @@ class Processes(World):
             with self.subTest(line=line):
                 with open(proxy.config, "w", encoding="utf-8") as file:
                     file.write(proxy.text + line + "\n")
-                done = subprocess.run([harness.PRIVYSEAL, "serve", "--config", proxy.config], capture_output=True, timeout=30, check=False)
+                done = subprocess.run([harness.PRIVYSEAL, "serve", "--config", proxy.config], capture_output=True,
+                                      timeout=30, check=False)
                 self.assertEqual(done.returncode, 2)
                 self.assertEqual(done.stdout, b"")
                 message = done.stderr.decode()
@@ -165,13 +169,16 @@ class Processes(World):
                 self.assertIn(text, message)
                 self.assertFalse(os.path.exists(proxy.state))
         proxy.config += ".missing"
-        done = subprocess.run([harness.PRIVYSEAL, "serve", "--config", proxy.config], capture_output=True, timeout=30, check=False)
+        done = subprocess.run([harness.PRIVYSEAL, "serve", "--config", proxy.config], capture_output=True, timeout=30,
+                              check=False)
         self.assertEqual(done.returncode, 2)
 
     def test_port_in_use(self):
         self.begin()
-        second = harness.Proxy(self, self.server, start=False, listen='listen smtp { at = "127.0.0.1:%d" }' % self.proxy.port)
-        done = subprocess.run([harness.PRIVYSEAL, "serve", "--config", second.config], capture_output=True, timeout=30, check=False)
+        second = harness.Proxy(self, self.server, start=False,
+                               listen='listen smtp { at = "127.0.0.1:%d" }' % self.proxy.port)
+        done = subprocess.run([harness.PRIVYSEAL, "serve", "--config", second.config], capture_output=True, timeout=30,
+                              check=False)
         self.assertNotEqual(done.returncode, 0)
         self.assertIn(b"127.0.0.1 port %d" % self.proxy.port, done.stderr)
         self.check_mail()

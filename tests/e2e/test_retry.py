@@ -1,7 +1,7 @@
-"""A message of several copies of which some are delivered and some are not: a retry reaches the missing, and nobody twice.
+"""A message of which some copies are delivered and some are not: a retry reaches the missing, and nobody twice.
 
-To: Bob (key), Bcc: Carol (key, so a copy of her own), To: Dave (no key, so a signed copy). The client's own transaction takes MAIL 1 and RCPT
-1 to 3 at the server; the copies take MAIL 2 to 4, RCPT 4 to 6, DATA 1 to 3.
+To: Bob (key), Bcc: Carol (key, so a copy of her own), To: Dave (no key, so a signed copy). The client's own transaction
+takes MAIL 1 and RCPT 1 to 3 at the server; the copies take MAIL 2 to 4, RCPT 4 to 6, DATA 1 to 3.
 """
 import collections
 import os
@@ -14,7 +14,8 @@ import harness
 from harness import ALICE, BOB, CAROL, DAVE, World, wait_for
 
 EVERYONE = [BOB, CAROL, DAVE]
-POINTS = {"mail": lambda copy: 1 + copy, "rcpt": lambda copy: 3 + copy, "data": lambda copy: copy, "dot": lambda copy: copy}
+POINTS = {"mail": lambda copy: 1 + copy, "rcpt": lambda copy: 3 + copy, "data": lambda copy: copy,
+          "dot": lambda copy: copy}
 ACTIONS = ("451 4.3.0 not now", "550 5.7.1 never", "cut")
 SINGLE = [BOB]
 
@@ -36,7 +37,8 @@ class Retry(World):
             self.number += 1
         return corpus.lines(
             "From: Alice <%s>\nTo: %s, %s\nSubject: s\nDate: %s\nMessage-ID: <%d@example.org>\nMIME-Version: 1.0\n"
-            "Content-Type: multipart/mixed; boundary=\"%s\"\n\n--%s\n\n%s\n--%s\nContent-Type: text/x-more\n\nmore\n--%s--\n" % (
+            "Content-Type: multipart/mixed; boundary=\"%s\"\n\n--%s\n\n%s\n--%s\n"
+            "Content-Type: text/x-more\n\nmore\n--%s--\n" % (
                 ALICE, BOB, DAVE, date, number or self.number, boundary, boundary, text, boundary, boundary))
 
     def delivered(self):
@@ -151,7 +153,7 @@ class Retry(World):
                 self.assertEqual(self.delivered(), {BOB: 1, CAROL: 1, DAVE: 1})
 
     def test_client_gone_between_copies(self):
-        """The other copies are delivered without it, and its retry, which comes to a fresh process, delivers none again."""
+        """The other copies are delivered without it, and its retry, in a fresh process, delivers none again."""
         self.begin()
         message = self.message()
         self.server.faults("data:2=stall")
@@ -213,7 +215,7 @@ class Retry(World):
             self.assertEqual(self.delivered(), {BOB: count, CAROL: count, DAVE: count})
 
     def test_one_recipient_refused_within_a_copy(self):
-        """A recipient whom the server took at first and refuses at delivery is the only one of the copy who is missing."""
+        """A recipient whom the server took at first and refuses at delivery is the only one who is missing."""
         self.begin()
         message = self.message().replace(b"To: %s" % BOB.encode(), b"Cc: %s\r\nTo: %s" % (CAROL.encode(), BOB.encode()))
         self.assertEqual(self.attempt(message, EVERYONE, "rcpt:5=451 4.2.1 later"), 451)

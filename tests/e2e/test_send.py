@@ -1,4 +1,4 @@
-"""Real mail programs send every kind of mail through privyseal to the reference server; plain gpg and Python read what arrives."""
+"""Real mail programs send every kind of mail through privyseal; plain gpg and Python read what arrives."""
 import unittest
 
 import clients
@@ -8,7 +8,8 @@ from harness import ALICE, BOB, CAROL, DAVE, World
 
 SIGN_ONLY = 'rule "all" { encrypt = never  sign = always }'
 PLAIN = 'rule "all" { encrypt = never  sign = never }'
-FROM_ALICE = corpus.lines("From: Alice <%s>\nDate: Fri, 20 Nov 2026 12:00:00 +0000\nMessage-ID: <here@example.org>\n" % ALICE)
+FROM_ALICE = corpus.lines("From: Alice <%s>\nDate: Fri, 20 Nov 2026 12:00:00 +0000\nMessage-ID: <here@example.org>\n" %
+                          ALICE)
 
 
 class Send(World):

@@ -1,68 +1,22 @@
-"""What a mail program meets in a session: what is offered, how it logs in, what is answered, and what becomes of a message's fields."""
+"""What a mail program meets in a session: what is offered, how it logs in, TLS, and how commands are answered."""
 import base64
 import hashlib
 import hmac
 import os
-import re
-import signal
-import smtplib
 import subprocess
 import sys
 import unittest
 
 import corpus
 import harness
-from harness import ALICE, BOB, CAROL, DAVE, World, wait_for
+from harness import ALICE, BOB, CAROL, DAVE
+from sessions import Case, letter
 
 ALL_MECHANISMS = "PLAIN LOGIN XOAUTH2 OAUTHBEARER CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256"
-PLAIN = 'rule "all" { encrypt = never  sign = never }'
-NEVER = 'rule "all" { encrypt = never  sign = never  trust = unverified }'
 
 
 def encoded(data):
     return base64.b64encode(data if isinstance(data, bytes) else data.encode()).decode()
-
-
-def letter(to=BOB, subject="s", extra="", text="text\n", sender=ALICE, number=1):
-    return corpus.lines("From: Alice <%s>\nTo: %s\nSubject: %s\nDate: Fri, 20 Nov 2026 12:00:00 +0000\n"
-                        "Message-ID: <%d@example.org>\n%s\n%s" % (sender, to, subject, number, extra, text))
-
-
-class Case(World):
-    def begin(self, rules=harness.TRUSTING, options="", account="", listen='listen smtp { at = "127.0.0.1:0" }', ca_file=None,
-              **server_options):
-        self.server = harness.RefServer(self, **server_options)
-        self.proxy = harness.Proxy(self, self.server, rules=rules, options=options, account=account, listen=listen, ca_file=ca_file)
-
-    def raw(self, login=True):
-        raw = harness.Raw(self.proxy.port)
-        self.addCleanup(raw.close)
-        if login:
-            self.offer = raw.login()
-        return raw
-
-    def told(self, message, recipients, sender=ALICE):
-        """(code, text) of the answer to the message's end; recipients must be accepted."""
-        with self.proxy.client() as client:
-            self.assertEqual(client.mail(sender)[0], 250)
-            for address in recipients:
-                self.assertEqual(client.rcpt(address)[0], 250)
-            return client.data(message)
-
-    def refused(self, message, recipients, code, enhanced):
-        before = len(self.server.mail())
-        got, text = self.told(message, recipients)
-        self.assertEqual(got, code, text)
-        self.assertIn(enhanced.encode(), text)
-        self.assertEqual(len(self.server.mail()), before)
-        return text.decode()
-
-    def arrived(self, message, recipients):
-        """Content of what this message became, by recipient."""
-        before = len(self.server.mail())
-        code, text = self.told(message, recipients)
-        self.assertEqual(code, 250, text)
-        return {word[4:].split(">")[0]: content for envelope, content in self.server.mail()[before:] for word in envelope["rcpt"]}
 
 
 class Offers(Case):
@@ -71,10 +25,12 @@ class Offers(Case):
             return client.esmtp_features
 
     def test_everything(self):
-        self.begin(features="PIPELINING,SIZE=1000000,8BITMIME,ENHANCEDSTATUSCODES,DSN,SMTPUTF8,CHUNKING,BINARYMIME,VRFY,ETRN,X-ODD")
+        self.begin(features="PIPELINING,SIZE=1000000,8BITMIME,ENHANCEDSTATUSCODES,DSN,SMTPUTF8,CHUNKING,BINARYMIME,"
+                            "VRFY,ETRN,X-ODD")
         offer = self.offered()
-        self.assertEqual(set(offer), {"size", "pipelining", "8bitmime", "enhancedstatuscodes", "chunking", "dsn", "smtputf8",
-                                      "starttls", "auth"})
+        self.assertEqual(set(offer),
+                         {"size", "pipelining", "8bitmime", "enhancedstatuscodes", "chunking", "dsn", "smtputf8",
+                          "starttls", "auth"})
         self.assertEqual(offer["auth"].split(), ["PLAIN", "LOGIN"])
         self.assertTrue(500000 < int(offer["size"]) < 750000)
         self.assertNotIn("starttls", self.offered(tls=True))
@@ -82,7 +38,8 @@ class Offers(Case):
     def test_little(self):
         self.begin(features="", auth="PLAIN")
         offer = self.offered()
-        self.assertEqual(set(offer), {"size", "pipelining", "8bitmime", "enhancedstatuscodes", "chunking", "starttls", "auth"})
+        self.assertEqual(set(offer),
+                         {"size", "pipelining", "8bitmime", "enhancedstatuscodes", "chunking", "starttls", "auth"})
         self.assertEqual(int(offer["size"]), 104857600)
         self.assertEqual(offer["auth"].split(), ["PLAIN", "LOGIN"])
 
@@ -120,7 +77,8 @@ class Offers(Case):
         code, text = raw.command("MAIL FROM:<%s> SIZE=%d" % (ALICE, size + 1))
         self.assertEqual((code, text[:5]), (552, "5.3.4"))
         raw.begin([BOB])
-        raw.send(letter(text="x" * 70 + "\n", extra="X: y\n") + (b"y" * 70 + b"\r\n") * (size // 72 + 1) + b".\r\nNOOP\r\n")
+        raw.send(letter(text="x" * 70 + "\n", extra="X: y\n") + (b"y" * 70 + b"\r\n") * (size // 72 + 1) +
+                 b".\r\nNOOP\r\n")
         self.assertEqual(raw.reply()[0], 552)
         self.assertEqual(raw.reply()[0], 250)
         self.assertEqual(self.server.mail(), [])
@@ -174,8 +132,10 @@ class Login(Case):
     def test_cram_md5(self):
         self.begin(auth="CRAM-MD5")
         self.check("CRAM-MD5", None, lambda challenge: "alice " + hmac.new(b"secret", challenge, "md5").hexdigest())
-        self.check("CRAM-MD5", None, lambda challenge: "alice " + hmac.new(b"wrong", challenge, "md5").hexdigest(), code=535)
-        self.check("CRAM-MD5", None, lambda challenge: "mallory " + hmac.new(b"secret", challenge, "md5").hexdigest(), code=535)
+        self.check("CRAM-MD5", None, lambda challenge: "alice " + hmac.new(b"wrong", challenge, "md5").hexdigest(),
+                   code=535)
+        self.check("CRAM-MD5", None, lambda challenge: "mallory " + hmac.new(b"secret", challenge, "md5").hexdigest(),
+                   code=535)
 
     def scram(self, hash_name, password):
         """RFC 5802: the client's first message, and the answer to the server's."""
@@ -257,7 +217,8 @@ class Login(Case):
                    "try:\n    client.login('alice', 'secret')\n    print('in')\n"
                    "except smtplib.SMTPException as error:\n    print(error)\n")
         command = [sys.executable, "-c", program, str(self.proxy.port)]
-        done = subprocess.run(command, capture_output=True, user=65534, group=65534, extra_groups=[], cwd="/", check=False)
+        done = subprocess.run(command, capture_output=True, user=65534, group=65534, extra_groups=[], cwd="/",
+                              check=False)
         self.assertIn(b"554", done.stdout, done.stderr)
         self.assertIn(b"5.7.1", done.stdout)
         self.assertNotIn(b"AUTH", self.server.wire())
@@ -267,7 +228,8 @@ class Login(Case):
 class Tls(Case):
     def test_injection_is_thrown_away(self):
         self.begin()
-        for behind in (b"EHLO evil\r\n", b"NOOP\r\nNOOP\r\n", b"AUTH PLAIN " + encoded("\0alice\0secret").encode() + b"\r\n"):
+        for behind in (b"EHLO evil\r\n", b"NOOP\r\nNOOP\r\n",
+                       b"AUTH PLAIN " + encoded("\0alice\0secret").encode() + b"\r\n"):
             with self.subTest(behind=behind), harness.Raw(self.proxy.port) as raw:
                 raw.command("EHLO x")
                 raw.send(b"STARTTLS\r\n" + behind)
@@ -305,7 +267,8 @@ class Tls(Case):
         self.assertEqual(raw.command("STARTTLS")[0] // 100, 5)
 
     def test_ipv6_and_several_listeners(self):
-        self.begin(listen='listen "smtp:a" { at = { "127.0.0.1:0", "[::1]:0" } }\nlisten "smtp:b" { at = "[::1]:0"  tls = implicit }')
+        self.begin(listen='listen "smtp:a" { at = { "127.0.0.1:0", "[::1]:0" } }\n'
+                          'listen "smtp:b" { at = "[::1]:0"  tls = implicit }')
         self.assertEqual(len(self.proxy.ports), 3)
         for host, port in zip(("127.0.0.1", "::1"), self.proxy.ports):
             with harness.Raw(port, host=host) as raw:
@@ -320,8 +283,10 @@ class Tls(Case):
         context = self.proxy.tls_context()
         for version in ("TLSv1", "TLSv1_1"):
             with self.subTest(version=version), harness.Raw(self.proxy.port) as raw:
-                done = subprocess.run(["openssl", "s_client", "-starttls", "smtp", "-connect", "127.0.0.1:%d" % self.proxy.port,
-                                       "-" + {"TLSv1": "tls1", "TLSv1_1": "tls1_1"}[version], "-cipher", "DEFAULT@SECLEVEL=0"],
+                done = subprocess.run(["openssl", "s_client", "-starttls", "smtp",
+                                       "-connect", "127.0.0.1:%d" % self.proxy.port,
+                                       "-" + {"TLSv1": "tls1", "TLSv1_1": "tls1_1"}[version],
+                                       "-cipher", "DEFAULT@SECLEVEL=0"],
                                       input=b"", capture_output=True, check=False)
                 self.assertNotEqual(done.returncode, 0)
         with harness.Raw(self.proxy.port) as raw:
@@ -347,7 +312,8 @@ class Tls(Case):
     def test_upstream_with_another_name(self):
         for tls in ("starttls", "implicit"):
             with self.subTest(tls=tls):
-                self.upstream_refused(tls=tls, certificate=self.certificate("elsewhere", "DNS:elsewhere.example"), name="s" + tls)
+                self.upstream_refused(tls=tls, certificate=self.certificate("elsewhere", "DNS:elsewhere.example"),
+                                      name="s" + tls)
 
 
 class Commands(Case):
@@ -362,10 +328,11 @@ class Commands(Case):
                               ("EXPN list", 502), ("FROB", 500), ("DATA now", 503), ("RCPT TO:<%s>" % BOB, 503),
                               ("MAIL FROM:%s" % ALICE, 501), ("MAIL FROM:<>", 250), ("MAIL FROM:<%s>" % ALICE, 503),
                               ("DATA", 554), ("RSET", 250), ("MAIL FROM:<%s> FROB=1" % ALICE, 555),
-                              ("MAIL FROM:<%s>" % ALICE, 250), ("RCPT TO:<no at>", 553), ("RCPT TO:<%s>" % BOB, 250), ("RSET", 250),
-                              ("DATA", 503), ("noop", 250), ("QUIT", 221)):
+                              ("MAIL FROM:<%s>" % ALICE, 250), ("RCPT TO:<no at>", 553), ("RCPT TO:<%s>" % BOB, 250),
+                              ("RSET", 250), ("DATA", 503), ("noop", 250), ("QUIT", 221)):
             got, text = raw.command(command)
-            self.assertEqual(got // 100 if code in (500, 501, 553) else got, code // 100 if code in (500, 501, 553) else code,
+            self.assertEqual(got // 100 if code in (500, 501, 553) else got,
+                             code // 100 if code in (500, 501, 553) else code,
                              "%s: %s" % (command, text))
         self.assertEqual(raw.reply()[0], 0)
         self.assertEqual(self.server.mail(), [])
@@ -391,7 +358,8 @@ class Commands(Case):
         raw = self.raw()
         raw.send(("MAIL FROM:<%s>\r\nRCPT TO:<%s>\r\nRCPT TO:<%s>\r\nDATA\r\n" % (ALICE, BOB, CAROL)).encode())
         self.assertEqual([raw.reply()[0] for _ in range(4)], [250, 250, 250, 354])
-        raw.send(letter("%s, %s" % (BOB, CAROL)) + (".\r\nMAIL FROM:<%s>\r\nRCPT TO:<%s>\r\nDATA\r\n" % (ALICE, DAVE)).encode())
+        raw.send(letter("%s, %s" % (BOB, CAROL)) +
+                 (".\r\nMAIL FROM:<%s>\r\nRCPT TO:<%s>\r\nDATA\r\n" % (ALICE, DAVE)).encode())
         self.assertEqual([raw.reply()[0] for _ in range(4)], [250, 250, 250, 354])
         raw.send(letter(DAVE) + b".\r\nQUIT\r\n")
         self.assertEqual(raw.replies_to_the_end(), [250, 221])
@@ -427,318 +395,6 @@ class Commands(Case):
         raw.send(letter(CAROL) + b".\r\n")
         self.assertEqual(raw.reply()[0], 250)
         self.assertEqual(self.server.recipients(), [CAROL])
-
-
-class Parameters(Case):
-    def test_dsn(self):
-        self.begin()
-        raw = self.raw()
-        self.assertEqual(raw.command("MAIL FROM:<%s> RET=HDRS ENVID=a+2Bb SIZE=500 BODY=8BITMIME" % ALICE)[0], 250)
-        for address, more in ((BOB, " NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;b+2Bob@example.net"), (CAROL, " NOTIFY=NEVER"), (DAVE, "")):
-            self.assertEqual(raw.command("RCPT TO:<%s>%s" % (address, more))[0], 250)
-        self.assertEqual(raw.command("DATA")[0], 354)
-        raw.send(letter() + b".\r\n")
-        self.assertEqual(raw.reply()[0], 250)
-        self.assertEqual(len(self.server.mail()), 3)
-        rcpts = []
-        for envelope, content in self.server.mail():
-            self.assertIn(" RET=HDRS", envelope["mail"])
-            self.assertIn(" ENVID=a+2Bb", envelope["mail"])
-            self.assertNotIn("8BITMIME", envelope["mail"])
-            self.assertEqual(int(re.search(r" SIZE=(\d+)", envelope["mail"]).group(1)), len(content))
-            rcpts += envelope["rcpt"]
-        self.assertEqual(sorted(rcpts), ["TO:<%s> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;b+2Bob@example.net" % BOB,
-                                         "TO:<%s> NOTIFY=NEVER" % CAROL, "TO:<%s>" % DAVE])
-
-    def test_not_offered_upstream(self):
-        self.begin(features="SIZE=1000000")
-        raw = self.raw()
-        for parameter in ("RET=FULL", "ENVID=1", "SMTPUTF8"):
-            self.assertEqual(raw.command("MAIL FROM:<%s> %s" % (ALICE, parameter))[0], 555)
-        self.assertEqual(raw.command("MAIL FROM:<%s>" % ALICE)[0], 250)
-        self.assertEqual(raw.command("RCPT TO:<%s> NOTIFY=NEVER" % BOB)[0], 555)
-
-    def test_announced_size_holds(self):
-        self.begin()
-        message = corpus.html_with_attachments()
-        self.proxy.send(message, [BOB])
-        (envelope, content), = self.server.mail()
-        self.assertGreaterEqual(int(re.search(r"(?i) SIZE=(\d+)", envelope["mail"]).group(1)), len(content))
-
-    def test_smtputf8(self):
-        self.begin(rules=PLAIN)
-        raw = self.raw()
-        self.assertEqual(raw.command("MAIL FROM:<%s> SMTPUTF8 BODY=8BITMIME" % ALICE)[0], 250)
-        self.assertEqual(raw.command("RCPT TO:<jörg@example.net>")[0], 250)
-        self.assertEqual(raw.command("DATA")[0], 354)
-        raw.send(letter("jörg@example.net") + b".\r\n")
-        self.assertEqual(raw.reply()[0], 250)
-        (envelope, content), = self.server.mail()
-        self.assertIn(" SMTPUTF8", envelope["mail"])
-        self.assertEqual(envelope["rcpt"], ["TO:<jörg@example.net>"])
-        self.assertIn("To: jörg@example.net".encode(), content)
-        self.assertEqual(raw.command("MAIL FROM:<%s>" % ALICE)[0], 250)
-        self.assertEqual(raw.command("RCPT TO:<jörg@example.net>")[0], 553)
-
-    def test_too_many_recipients(self):
-        self.begin(options="recipients_max = 2")
-        raw = self.raw()
-        raw.command("MAIL FROM:<%s>" % ALICE)
-        self.assertEqual([raw.command("RCPT TO:<%d@example.edu>" % i)[0] for i in range(3)], [250, 250, 452])
-
-    def test_too_many_copies(self):
-        self.begin(options="groups_max = 1")
-        raw = self.raw()
-        raw.command("MAIL FROM:<%s>" % ALICE)
-        self.assertEqual(raw.command("RCPT TO:<%s>" % BOB)[0], 250)
-        code, text = raw.command("RCPT TO:<%s>" % DAVE)
-        self.assertEqual((code, text[:5]), (452, "4.5.3"))
-        # That Carol is a blind recipient is known only from the message.
-        self.assertEqual(raw.command("RCPT TO:<%s>" % CAROL)[0], 250)
-        self.assertEqual(raw.command("DATA")[0], 354)
-        raw.send(letter() + b".\r\n")
-        code, text = raw.reply()
-        self.assertEqual((code, text[:5]), (554, "5.5.3"))
-        self.assertEqual(self.server.mail(), [])
-
-    def test_8bit_to_a_7bit_server(self):
-        self.begin(rules=PLAIN, features="SIZE=1000000")
-        for message in (corpus.eight_bit(), corpus.utf8()):
-            content = self.arrived(message, [DAVE])[DAVE]
-            self.assertTrue(content.isascii())
-            corpus.check_same(self, message, corpus.read(content))
-        signed = corpus.signed().replace(b"signed by hand", "signed by händ".encode())
-        self.refused(signed, [DAVE], 554, "5.6.3")
-        header = letter(DAVE, extra="X-Raw: grüße\n")
-        self.refused(header, [DAVE], 554, "5.6.3")
-
-
-class Privacy(Case):
-    def key_ids(self, content):
-        opened = corpus.Opened(content)
-        return harness.keys().key_ids_of(opened.outer.get_payload(1).get_payload(decode=True))
-
-    def test_bcc(self):
-        """A blind recipient's copy is alone, no other copy names a key of hers, and no copy has a Bcc field."""
-        self.begin()
-        message = letter(extra="Bcc: Carol\n <%s>, %s\nbcc : %s\nX-Last: 1\n" % (CAROL, DAVE, CAROL))
-        copies = self.arrived(message, [BOB, CAROL, DAVE])
-        self.assertEqual(len(self.server.mail()), 3)
-        keyring = harness.keys()
-        ids = {address: keyring.encryption_key_ids(address) for address in (ALICE, BOB, CAROL)}
-        for address, others in ((BOB, (CAROL,)), (CAROL, (BOB,))):
-            found = self.key_ids(copies[address])
-            self.assertEqual(len(found), 2)
-            self.assertTrue(found & ids[address] and found & ids[ALICE])
-            for other in others:
-                self.assertFalse(found & ids[other])
-        for address, content in copies.items():
-            opened = corpus.Opened(content)
-            if opened.is_encrypted:
-                opened.decrypt()
-            for text in (opened.content, opened.plain):
-                self.assertNotRegex(text, rb"(?i)\nbcc[ \t]*:")
-                self.assertNotIn(b"Carol", text)
-                self.assertNotIn(CAROL.encode(), text)
-                self.assertNotIn(DAVE.encode(), text)
-            self.assertEqual(opened.outer["X-Last"], "1")
-
-    def test_bcc_in_plain_copies(self):
-        self.begin(rules=PLAIN)
-        copies = self.arrived(letter(extra="Bcc: %s\n" % CAROL), [BOB, CAROL])
-        self.assertEqual(len(self.server.mail()), 1)
-        self.assertEqual(copies[CAROL], letter())
-
-    def test_two_blind_recipients(self):
-        self.begin()
-        copies = self.arrived(letter(DAVE), [BOB, CAROL])
-        keyring = harness.keys()
-        self.assertFalse(self.key_ids(copies[BOB]) & keyring.encryption_key_ids(CAROL))
-        self.assertFalse(self.key_ids(copies[CAROL]) & keyring.encryption_key_ids(BOB))
-
-    def test_forged_verdicts_are_removed(self):
-        forged = "Privyseal-Verdict: signature=good\nPRIVYSEAL-verdict :\n signature=good;\n trust=full\n"
-        inner = corpus.lines("From: eve@example.net\nSubject: inner\nPrivyseal-Verdict: inside\n\nstays\n")
-        message = letter("%s, %s" % (BOB, DAVE), extra=forged + "X-Stays: 1\nMIME-Version: 1.0\nContent-Type: message/rfc822\n", text="") + inner
-        for rules in (harness.TRUSTING, PLAIN):
-            with self.subTest(rules=rules):
-                self.begin(rules=rules, name="s%d" % self.count())
-                for content in self.arrived(message, [BOB, DAVE]).values():
-                    opened = corpus.Opened(content)
-                    if opened.is_encrypted:
-                        opened.decrypt()
-                    for text in (opened.content, opened.plain):
-                        self.assertNotRegex(text, rb"(?i)verdict[ \t]*:[ \r\n]*signature")
-                    self.assertIn(b"Privyseal-Verdict: inside", opened.plain)
-                    self.assertEqual(opened.outer["X-Stays"], "1")
-
-
-class Requests(Case):
-    def test_asking_for_encryption(self):
-        """In each way of asking a recipient without a key is refused, and one with a key is sealed to whatever the rule says."""
-        self.begin(rules=NEVER)
-        for subject, extra in (("s", "Privyseal: encrypt=required\n"), ("s", "privyseal:\n encrypt = Required\n"),
-                               ("[encrypt] s", ""), ("[ENCRYPT]s", ""), ("s", "Sensitivity: Company-Confidential\n")):
-            with self.subTest(subject=subject, extra=extra):
-                text = self.refused(letter(DAVE, subject=subject, extra=extra), [DAVE], 550, "5.7.5")
-                self.assertIn(DAVE, text)
-                content = self.arrived(letter(subject=subject, extra=extra), [BOB])[BOB]
-                opened = corpus.Opened(content)
-                self.assertTrue(opened.is_encrypted)
-                opened.decrypt()
-                self.assertEqual(str(opened.inner["Subject"]).strip(), "s")
-                for part in (opened.outer, opened.inner):
-                    self.assertIsNone(part["Privyseal"])
-                self.assertNotIn(b"[encrypt]", opened.plain.lower())
-
-    def test_tag_of_choice(self):
-        self.begin(rules=NEVER, options='subject_tag = "#secret"')
-        opened = corpus.Opened(self.arrived(letter(subject="s #secret"), [BOB])[BOB])
-        self.assertTrue(opened.is_encrypted)
-        self.assertEqual(corpus.Opened(self.arrived(letter(subject="[encrypt] s", number=2), [BOB])[BOB]).outer["Subject"], "[encrypt] s")
-
-    def test_asking_for_less(self):
-        message = letter(extra="Privyseal: encrypt=never\n")
-        for may, kind in (("false", "multipart/encrypted"), ("true", "multipart/signed")):
-            with self.subTest(may=may):
-                self.begin(rules='rule "all" { encrypt = when-possible  sign = always  trust = unverified  may_ask_less = %s }' % may,
-                           name="s" + may)
-                opened = corpus.Opened(self.arrived(message, [BOB])[BOB])
-                self.assertEqual(opened.kind, kind)
-                self.assertIsNone(opened.outer["Privyseal"])
-
-    def test_no_request_is_left_in_plain_mail(self):
-        self.begin(rules=PLAIN)
-        self.assertEqual(self.arrived(letter(extra="Privyseal: encrypt=never\n"), [BOB])[BOB], letter())
-
-
-class Policy(Case):
-    def test_mixed_refused(self):
-        self.begin(rules='rule "all" { encrypt = when-possible  sign = always  trust = unverified  mixed = refuse }')
-        text = self.refused(letter(), [BOB, DAVE], 550, "5.7.1")
-        self.assertIn(DAVE, text)
-        self.assertEqual(len(self.arrived(letter(), [BOB, CAROL])), 2)
-        self.assertEqual(len(self.arrived(letter(DAVE), [DAVE])), 1)
-
-    def test_required_beside_never(self):
-        self.begin(rules='rule "d" { to = "*@example.edu"  encrypt = never }\n' + harness.REQUIRED)
-        text = self.refused(letter(), [BOB, DAVE], 550, "5.7.1")
-        self.assertIn(DAVE, text)
-
-    def test_required_beside_never_with_a_key(self):
-        """A recipient who can be sealed to is, where somebody else's rule requires it."""
-        self.begin(rules='rule "d" { to = "%s"  encrypt = never  sign = always  trust = unverified }\n' % CAROL + harness.REQUIRED)
-        copies = self.arrived(letter("%s, %s" % (BOB, CAROL)), [BOB, CAROL])
-        for content in copies.values():
-            self.assertTrue(corpus.Opened(content).is_encrypted)
-
-    def test_not_her_own_from(self):
-        self.begin()
-        for extra in ("", "From: %s\n" % ALICE):
-            self.refused(letter(sender="mallory@example.net", extra=extra), [BOB], 550, "5.7.1")
-        self.refused(letter().replace(b"From: Alice", b"X-From: Alice"), [BOB], 550, "5.7.1")
-
-    def test_not_her_own_from_without_a_signature_required(self):
-        self.begin(rules='rule "all" { encrypt = when-possible  sign = when-possible  trust = unverified }')
-        opened = corpus.Opened(self.arrived(letter(sender="mallory@example.net"), [BOB])[BOB])
-        self.assertTrue(opened.is_encrypted)
-        opened.decrypt()
-        self.assertNotIn("GOODSIG", opened.status)
-
-    def test_trust(self):
-        """Without `trust` an unknown key does not do; one that the person has certified does."""
-        self.begin(rules='rule "all" { encrypt = required  sign = always }')
-        with self.proxy.client() as client:
-            client.mail(ALICE)
-            code, text = client.rcpt(BOB)
-            self.assertEqual(code, 550)
-            self.assertIn(b"trust", text)
-            self.alice().run("--yes", "--quick-lsign-key", harness.keys().fingerprint(BOB))
-            # What Alice's own gpg does by itself when it next needs it: her home is not privyseal's to write in.
-            self.alice().run("--check-trustdb")
-            self.assertEqual(client.rcpt(BOB)[0], 250)
-            self.assertEqual(client.data(letter())[0], 250)
-        self.assertTrue(corpus.Opened(self.server.mail()[0][1]).is_encrypted)
-
-    def test_first_rule_decides(self):
-        self.begin(rules='rule "a" { to = { "%s", "*@*.example" }  encrypt = never  sign = never }\n' % BOB + harness.TRUSTING)
-        copies = self.arrived(letter("%s, %s, x@sub.example" % (BOB, CAROL)), [BOB, CAROL, "x@sub.example"])
-        self.assertEqual([corpus.Opened(copies[address]).kind for address in (BOB, CAROL, "x@sub.example")],
-                         ["text/plain", "multipart/encrypted", "text/plain"])
-
-    def sealed_by_hand(self, extra=""):
-        inner = corpus.lines("Content-Type: text/plain\n\nsealed by hand\n")
-        data = harness.keys().run("--armor", "--trust-model", "always", "--recipient", BOB, "--encrypt", data=inner).stdout
-        return letter(extra=extra + "MIME-Version: 1.0\nContent-Type: multipart/encrypted; boundary=\"b\";\n"
-                                    " protocol=\"application/pgp-encrypted\"\n",
-                      text="--b\nContent-Type: application/pgp-encrypted\n\nVersion: 1\n--b\n"
-                           "Content-Type: application/octet-stream\n\n%s\n--b--\n" % data.decode())
-
-    def test_already_encrypted_passes(self):
-        self.begin(rules=harness.REQUIRED)
-        content = self.arrived(self.sealed_by_hand(extra="Bcc: x@example.net\nPrivyseal-Verdict: signature=good\n"), [BOB])[BOB]
-        self.assertEqual(content.split(b"\r\n\r\n", 1)[0], self.sealed_by_hand().split(b"\r\n\r\n", 1)[0])
-        plain, status = harness.keys().decrypt(corpus.Opened(content).outer.get_payload(1).get_payload(decode=True))
-        self.assertIn(b"sealed by hand", plain)
-        self.assertIn("pass", self.proxy.log())
-
-    def test_pretended_encryption_is_sealed(self):
-        """Something beside the encrypted part, or nothing encrypted in it: content like any other."""
-        self.begin(rules=harness.REQUIRED)
-        sealed = self.sealed_by_hand()
-        for message in (sealed.replace(b"--b--\r\n", b"--b\r\n\r\nKANARIENVOGEL beside\r\n--b--\r\n"),
-                        re.sub(rb"(?s)-----BEGIN.*MESSAGE-----", b"KANARIENVOGEL", sealed)):
-            content = self.arrived(message, [BOB])[BOB]
-            self.assertNotIn(corpus.CANARY, content)
-            opened = corpus.Opened(content).decrypt()
-            self.assertIn(corpus.CANARY, opened.plain)
-            self.assertIn("GOODSIG", opened.status)
-
-
-class Changes(Case):
-    def test_key_that_comes_while_serving(self):
-        self.begin(rules=harness.REQUIRED)
-        with self.proxy.client() as client:
-            client.mail(ALICE)
-            self.assertEqual(client.rcpt(DAVE)[0], 550)
-            self.alice().take(harness.keys().export(DAVE))
-            self.assertEqual(client.rcpt(DAVE)[0], 250)
-            self.assertEqual(client.data(letter(DAVE))[0], 250)
-        self.assertTrue(corpus.Opened(self.server.mail()[0][1]).is_encrypted)
-
-    def rewrite(self, old, new):
-        with open(self.proxy.config, "w", encoding="utf-8") as file:
-            file.write(self.proxy.text.replace(old, new))
-        os.kill(self.proxy.process.pid, signal.SIGHUP)
-
-    def test_reload(self):
-        self.begin(rules=PLAIN)
-        raw = self.raw()
-        raw.begin([BOB])
-        self.rewrite(PLAIN, harness.REQUIRED)
-        wait_for(lambda: "configuration read again" in self.proxy.log(), "the reload")
-        # A transaction that is open ends under the rules under which it began, and the session with it.
-        raw.send(letter() + b".\r\n")
-        self.assertEqual(raw.replies_to_the_end(), [250, 421])
-        self.assertEqual(corpus.Opened(self.server.mail()[0][1]).kind, "text/plain")
-
-        def is_required():
-            try:
-                self.proxy.send(letter(number=2), [DAVE])
-            except smtplib.SMTPRecipientsRefused:
-                return True
-            except smtplib.SMTPException:
-                pass
-            return False
-        wait_for(is_required, "the new rules")
-        self.proxy.send(letter(number=3), [BOB])
-        self.assertEqual(corpus.Opened(self.server.mail()[-1][1]).kind, "multipart/encrypted")
-
-    def test_reload_of_an_error_changes_nothing(self):
-        self.begin(rules=PLAIN)
-        self.rewrite(PLAIN, 'rule "all" { encrypt = perhaps }')
-        wait_for(lambda: "the old one goes on" in self.proxy.log(), "the refusal")
-        self.assertEqual(self.arrived(letter(), [BOB])[BOB], letter())
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """One message from the client is never two at the server, however its line ends lie (design 1.1.9).
 
-Each variant stands between an innocent body and a second envelope that would deliver to a victim, if either side took it for the end of data.
-Every combination of proxy (refusing, repairing) and server (strict, or ending lines at a bare LF as real ones did) is tried.
+Each variant stands between an innocent body and a second envelope that would deliver to a victim, if either side took
+it for the end of data. Every combination of proxy (refusing, repairing) and server (strict, or ending lines at a bare
+LF as real ones did) is tried.
 """
 import unittest
 
@@ -11,16 +12,17 @@ from harness import ALICE, BOB, DAVE, World
 
 VICTIM = "victim@example.net"
 PIECES = {"LF.LF": b"\n.\n", "LF.CRLF": b"\n.\r\n", "CRLF.LF": b"\r\n.\n", "CR.CR": b"\r.\r", "CR.CRLF": b"\r.\r\n",
-          "CRLF.CR": b"\r\n.\r", "CR.LF": b"\r.\n", "LF.CR": b"\n.\r", "CRCRLF.CRLF": b"\r\r\n.\r\r\n", "CR CRLF.CRCR": b"\r\r\n.\r\r",
-          "CRLF.CRCRLF": b"\r\n.\r\r\n", "CRLF.NUL CRLF": b"\r\n.\0\r\n", "CRLF NUL.CRLF": b"\r\n\0.\r\n", "CRLF.CR NUL LF": b"\r\n.\r\0\n",
-          "CR NUL LF.CRLF": b"\r\0\n.\r\n", "NUL LF.LF": b"\0\n.\n", "LFCR.LFCR": b"\n\r.\n\r", "LFLF.LFLF": b"\n\n.\n\n",
-          "CRLF.LFCR": b"\r\n.\n\r", "CR.CR NUL": b"\r.\r\0", "LF.NUL LF": b"\n.\0\n", "VT": b"\x0b.\x0b", "FF": b"\x0c.\x0c",
-          "NEL": b"\xc2\x85.\xc2\x85", "LS": b"\xe2\x80\xa8.\xe2\x80\xa8", "CRLF..CRLF": b"\r\n..\r\n", "CRLF. CRLF": b"\r\n. \r\n",
-          "CRLF.LF.CRLF": b"\r\n.\n.\r\n."}
+          "CRLF.CR": b"\r\n.\r", "CR.LF": b"\r.\n", "LF.CR": b"\n.\r", "CRCRLF.CRLF": b"\r\r\n.\r\r\n",
+          "CR CRLF.CRCR": b"\r\r\n.\r\r", "CRLF.CRCRLF": b"\r\n.\r\r\n", "CRLF.NUL CRLF": b"\r\n.\0\r\n",
+          "CRLF NUL.CRLF": b"\r\n\0.\r\n", "CRLF.CR NUL LF": b"\r\n.\r\0\n", "CR NUL LF.CRLF": b"\r\0\n.\r\n",
+          "NUL LF.LF": b"\0\n.\n", "LFCR.LFCR": b"\n\r.\n\r", "LFLF.LFLF": b"\n\n.\n\n", "CRLF.LFCR": b"\r\n.\n\r",
+          "CR.CR NUL": b"\r.\r\0", "LF.NUL LF": b"\n.\0\n", "VT": b"\x0b.\x0b", "FF": b"\x0c.\x0c",
+          "NEL": b"\xc2\x85.\xc2\x85", "LS": b"\xe2\x80\xa8.\xe2\x80\xa8", "CRLF..CRLF": b"\r\n..\r\n",
+          "CRLF. CRLF": b"\r\n. \r\n", "CRLF.LF.CRLF": b"\r\n.\n.\r\n."}
 CONTROL_FREE = ("VT", "FF", "NEL", "LS", "CRLF..CRLF", "CRLF. CRLF")
 ATTACK = b"MAIL FROM:<%s>\r\nRCPT TO:<%s>\r\nDATA\r\nFrom: boss\r\n\r\nsmuggled\r\n" % (ALICE.encode(), VICTIM.encode())
-HEAD = corpus.lines("From: Alice <%s>\nTo: Bob <%s>, Dave <%s>\nSubject: s\nMIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\n"
-                    "Content-Transfer-Encoding: 8bit\n\n" % (ALICE, BOB, DAVE))
+HEAD = corpus.lines("From: Alice <%s>\nTo: Bob <%s>, Dave <%s>\nSubject: s\nMIME-Version: 1.0\n"
+                    "Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n" % (ALICE, BOB, DAVE))
 PLAIN = 'rule "all" { encrypt = never  sign = never }'
 
 
@@ -40,7 +42,7 @@ class Smuggling(World):
             self.assertNotIn(b"\r", content.replace(b"\r\n", b""))
 
     def send(self, piece, chunks):
-        """The codes of all replies from the end of data on; the attack is part of one message, if the proxy is right."""
+        """The codes of all replies from the end of data on; if the proxy is right, the attack is part of a message."""
         with harness.Raw(self.proxy.port) as raw:
             raw.login()
             raw.begin([DAVE])
@@ -135,7 +137,8 @@ class Smuggling(World):
         for end in (b"\n", b"\r", b"\r\r\n"):
             with self.subTest(end=end), harness.Raw(self.proxy.port) as raw:
                 raw.login()
-                raw.send(b"MAIL FROM:<%s>" % ALICE.encode() + end + b"RCPT TO:<%s>" % VICTIM.encode() + end + b"\r\nRSET\r\nQUIT\r\n")
+                raw.send(b"MAIL FROM:<%s>" % ALICE.encode() + end + b"RCPT TO:<%s>" % VICTIM.encode() + end +
+                         b"\r\nRSET\r\nQUIT\r\n")
                 codes = raw.replies_to_the_end()
                 self.assertEqual(codes[-2:], [250, 221])
                 self.assertTrue(all(code >= 500 for code in codes[:-2]), codes)
@@ -180,7 +183,8 @@ class Smuggling(World):
         self.assertEqual(content, data + b"\r\n")
 
     def test_bdat_out_of_order(self):
-        """A chunk that is refused is skipped by its length, so that its bytes are no commands; DATA does not go on where BDAT began."""
+        """A chunk that is refused is skipped by its length, so that its bytes are no commands; DATA does not go on
+        where BDAT began."""
         self.begin(repair=False, lenient=True)
         with harness.Raw(self.proxy.port) as raw:
             raw.login()

@@ -1,6 +1,6 @@
-"""Whatever fails, no byte of the plain text reaches the server, nobody gets a message twice, and the client hears of it.
+"""Whatever fails, no byte of the plain text reaches the server, nobody gets a message twice, the client hears of it.
 
-The canary stands in the body, in the subject and in an attachment's name. The server records every byte that it is sent.
+The canary stands in the body, in the subject and in an attachment's name. The server records every byte it is sent.
 """
 import base64
 import os
@@ -41,7 +41,8 @@ class Case(World):
 
     def message(self, to=BOB):
         self.number += 1
-        return corpus.html_with_attachments().replace(b"<html@", b"<%d@" % self.number).replace(BOB.encode(), to.encode())
+        return corpus.html_with_attachments().replace(
+            b"<html@", b"<%d@" % self.number).replace(BOB.encode(), to.encode())
 
     def failure(self, message, recipients=(BOB,)):
         """What the client was told; None if it was told that all is well."""
@@ -237,7 +238,8 @@ class Workers(Case):
         self.proxy = harness.Proxy(self, self.server, rules=TWO, start=False)
         store = os.path.join(self.proxy.state, "store")
         os.makedirs(store, 0o700)
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "none", store], capture_output=True, check=False)
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "none", store], capture_output=True,
+                                 check=False)
         if mounted.returncode != 0:
             self.skipTest("no disk can be made to be filled: %s" % mounted.stderr.decode().strip())
         self.addCleanup(subprocess.run, ["umount", "--lazy", store], check=True)

@@ -175,7 +175,7 @@ def main():
         utils, registry = by_utils(value), by_registry(value)
         if got != utils and got != registry:
             unlike += 1
-            # Both refusing what we can still read is no vote: how much they read of a damaged list varies with their version.
+            # Both refusing what we can still read is no vote: what they read of a damaged list varies by version.
             if utils == registry and utils:
                 failures += 1
                 print("ALONE", repr(value), "\n python", utils, "\n got   ", got)

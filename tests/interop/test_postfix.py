@@ -1,6 +1,7 @@
-"""The same mail through privyseal to Postfix: a private instance that delivers to maildirs and has no way to the network.
+"""The same mail through privyseal to Postfix: a private instance that delivers to maildirs and reaches no network.
 
-Postfix asks a small server of ours for logins, in Dovecot's protocol. Its privileged parts need root; otherwise the tests are skipped.
+Postfix asks a small server of ours for logins, in Dovecot's protocol. Its privileged parts need root; otherwise the
+tests are skipped.
 """
 import base64
 import os
@@ -88,8 +89,8 @@ class AuthSession(socketserver.StreamRequestHandler):
         self.say("OK" if is_good else "FAIL", number, "user=alice")
 
     def handle(self):
-        for words in (("VERSION", "1", "1"), ("MECH", "PLAIN", "plaintext"), ("MECH", "LOGIN", "plaintext"), ("SPID", str(os.getpid())),
-                      ("CUID", "1"), ("COOKIE", secrets.token_hex(16)), ("DONE",)):
+        for words in (("VERSION", "1", "1"), ("MECH", "PLAIN", "plaintext"), ("MECH", "LOGIN", "plaintext"),
+                      ("SPID", str(os.getpid())), ("CUID", "1"), ("COOKIE", secrets.token_hex(16)), ("DONE",)):
             self.say(*words)
         names = {}
         for line in self.rfile:
@@ -145,16 +146,18 @@ class Postfix:
         os.chmod(os.path.join(self.folder, "auth", "socket"), 0o666)
         world.add(self.close_auth)
         self.port = free_port()
-        values = {"folder": self.folder, "port": self.port, "certificate": self.certificate, "key": key, "uid": owner.pw_uid,
-                  "gid": owner.pw_gid, "bob": BOB, "carol": CAROL, "dave": DAVE}
+        values = {"folder": self.folder, "port": self.port, "certificate": self.certificate, "key": key,
+                  "uid": owner.pw_uid, "gid": owner.pw_gid, "bob": BOB, "carol": CAROL, "dave": DAVE}
         for name, text in (("main.cf", MAIN), ("master.cf", SERVICES)):
             with open(os.path.join(self.folder, "etc", name), "w", encoding="utf-8") as file:
                 file.write(text.format(**values))
-        done = subprocess.run([POSTFIX, "-c", os.path.join(self.folder, "etc"), "check"], capture_output=True, check=False)
+        done = subprocess.run([POSTFIX, "-c", os.path.join(self.folder, "etc"), "check"], capture_output=True,
+                              check=False)
         if done.returncode != 0:
             raise AssertionError("postfix check: %s" % done.stderr.decode(errors="replace"))
-        self.process = subprocess.Popen([MASTER, "-c", os.path.join(self.folder, "etc"), "-d"], stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        self.process = subprocess.Popen([MASTER, "-c", os.path.join(self.folder, "etc"), "-d"],
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                        start_new_session=True)
         world.add(self.close)
         wait_for(self.is_up, "Postfix")
 
@@ -182,7 +185,8 @@ class Postfix:
         folder = os.path.join(self.folder, "mail", name, "new")
         if not os.path.isdir(folder):
             return []
-        paths = sorted((os.path.join(folder, file) for file in os.listdir(folder)), key=lambda path: os.stat(path).st_mtime_ns)
+        paths = sorted((os.path.join(folder, file) for file in os.listdir(folder)),
+                       key=lambda path: os.stat(path).st_mtime_ns)
         result = []
         for path in paths:
             with open(path, "rb") as file:
@@ -267,7 +271,7 @@ class ToPostfix(World):
                 corpus.check_signed(self, message, self.postfix.wait_for_mail("dave", count), self.folder)
 
     def test_three_copies(self):
-        """One sealed for whom the message names, one for whom it does not, and a signed one for whom there is no key."""
+        """One sealed for whom the message names, one for whom it does not, and a signed one where there is no key."""
         self.begin()
         message = corpus.lines("From: Alice <%s>\nTo: %s, %s\nBcc: %s\nSubject: three\nMessage-ID: <3@example.org>\n"
                                "Date: Fri, 20 Nov 2026 12:00:00 +0000\n\nfor three\n" % (ALICE, BOB, DAVE, CAROL))

@@ -40,7 +40,8 @@ def files(*endings):
 def texts():
     """All that a person wrote, the licence aside."""
     return files(".c", ".h", ".py") + sorted(
-        glob.glob("tests/*.py") + glob.glob("*.md") + glob.glob("docs/*.*") + glob.glob("docs/guides/*") + glob.glob(".ci/*") + ["Makefile"])
+        glob.glob("tests/*.py") + glob.glob("*.md") + glob.glob("docs/*.*") + glob.glob("docs/guides/*") +
+        glob.glob(".ci/*") + ["Makefile"])
 
 
 def read(path):
