@@ -64,7 +64,8 @@ class Case(World):
         self.assertNotIn(corpus.CANARY, self.server.wire())
         if told is None:
             self.assertTrue(may_succeed, "the client was told that all is well")
-            self.assertEqual(delivered, 1)
+            # A server that answers before its time has the message a moment later.
+            harness.wait_for(lambda: len(self.server.mail()) - before == 1, "the message at the server")
         else:
             self.assertIn(told[0] // 100, (0, 4, 5))
             self.assertLessEqual(delivered, 1 if may_be_delivered else 0)
