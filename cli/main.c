@@ -16,13 +16,21 @@ static const struct cli_command *const commands[] = {&cli_serve,    &cli_check, 
                                                      &cli_why,      &cli_seal,     &cli_open,       &cli_certificate};
 #define COMMANDS_LEN (sizeof commands / sizeof *commands)
 
+/* The commands whose names begin with `prefix`. */
+static void print_commands(FILE *out, const char *prefix)
+{
+    fprintf(out, "Commands:\n");
+    for (size_t i = 0; i < COMMANDS_LEN; i++)
+        if (strncmp(commands[i]->name, prefix, strlen(prefix)) == 0)
+            fprintf(out, "  %-13s %s\n", commands[i]->name, commands[i]->summary);
+    fprintf(out, "\n`privyseal COMMAND --help` explains a command.\n");
+}
+
 static void print_overview(FILE *out)
 {
     fprintf(out, "privyseal signs and encrypts the mail that passes through it.\n\n"
-                 "Usage: privyseal COMMAND [OPTION]...\n\nCommands:\n");
-    for (size_t i = 0; i < COMMANDS_LEN; i++)
-        fprintf(out, "  %-13s %s\n", commands[i]->name, commands[i]->summary);
-    fprintf(out, "\n`privyseal COMMAND --help` explains a command.\n");
+                 "Usage: privyseal COMMAND [OPTION]...\n\n");
+    print_commands(out, "");
 }
 
 /* How many words of the command line name the command; 0 if they do not. */
@@ -44,6 +52,11 @@ static const struct cli_command *find_command(int argc, char **argv, int *words_
         if ((*words_out = words_matching(commands[i], argc, argv)) > 0)
             return commands[i];
     return NULL;
+}
+
+static bool is_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
 }
 
 static int unknown_command(int argc, char **argv)
@@ -91,8 +104,13 @@ int main(int argc, char **argv)
         argc--;
         argv++;
     }
-    if ((wants_help && argc == 0) || (argc > 0 && strcmp(argv[0], "--help") == 0)) {
+    if ((wants_help && argc == 0) || (argc > 0 && is_help(argv[0]))) {
         print_overview(stdout);
+        return CLI_DONE;
+    }
+    if (argc > 0 && strcmp(argv[0], "key") == 0 && ((wants_help && argc == 1) || (argc > 1 && is_help(argv[1])))) {
+        printf("Usage: privyseal key COMMAND [OPTION]...\n\n");
+        print_commands(stdout, "key ");
         return CLI_DONE;
     }
     int words = 0;
