@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#define SHORT_LEN 16
+
 static bool is_wanted(const struct keyring_entry *entry, int argc, char **argv)
 {
     for (int i = 0; i < argc; i++)
@@ -26,23 +28,37 @@ static int print_json(const struct cli *cli, int argc, char **argv)
     return cli_print_json(list);
 }
 
-static int print_table(const struct cli *cli, int argc, char **argv)
+/* The narrow table leaves out the algorithm, and of the fingerprint all but the 16 digits that suffice as KEY. */
+static enum err fill(const struct cli *cli, int argc, char **argv, bool is_narrow, struct table **table_out)
 {
-    static const char *const heads[] = {"ADDRESS", "TRUST", "STATE", "ALGORITHM", "EXPIRES", "FINGERPRINT", NULL};
+    static const char *const heads[] = {"ADDRESS", "TRUST", "STATE", "EXPIRES", "FINGERPRINT", "ALGORITHM"};
     struct table *table;
-    enum err err = table_new(heads, 6, &table);
+    enum err err = table_new(heads, is_narrow ? 5 : 6, &table);
     for (size_t i = 0; !err && i < keyring_len(cli->keyring); i++) {
         const struct keyring_entry *entry = keyring_at(cli->keyring, i);
         char expires[CLI_DATE_SIZE];
         cli_date(entry->expires, expires);
+        const size_t len = strlen(entry->fingerprint);
         const char *const cells[] = {entry->address[0] ? entry->address : entry->user_id,
                                      keyring_trust_name(entry->trust),
                                      key_state(entry),
-                                     entry->algorithm,
                                      expires,
-                                     entry->fingerprint};
+                                     entry->fingerprint + (is_narrow && len > SHORT_LEN ? len - SHORT_LEN : 0),
+                                     entry->algorithm};
         if (is_wanted(entry, argc, argv))
             err = table_add(table, cells);
+    }
+    *table_out = table;
+    return err;
+}
+
+static int print_table(const struct cli *cli, int argc, char **argv)
+{
+    struct table *table;
+    enum err err = fill(cli, argc, argv, false, &table);
+    if (!err && table_is_too_wide(table)) {
+        table_free(&table);
+        err = fill(cli, argc, argv, true, &table);
     }
     if (!err)
         table_print(table);
@@ -64,8 +80,10 @@ const struct cli_command cli_key_list = {
     .name = "key list",
     .operands = "[TEXT...]",
     .summary = "lists the keys: address, trust, state, expiry",
-    .text = "Lists the keys of the account's key ring, one line for each address that a key carries; with TEXT, those\n"
-            "whose address, name or fingerprint holds it. TRUST says how far the key is trusted for that address:\n"
-            "own, pinned, full, marginal, found, seen, unverified or never.",
+    .text =
+        "Lists the keys of the account's key ring, one line for each address that a key carries; with TEXT, those\n"
+        "whose address, name or fingerprint holds it. TRUST says how far the key is trusted for that address:\n"
+        "own, pinned, full, marginal, found, seen, unverified or never. On a narrow terminal the algorithm is left\n"
+        "out, and the fingerprint is cut to its last 16 digits.",
     .example = "privyseal key list example.org",
     .run = run};

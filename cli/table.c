@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 struct table {
     size_t columns;
@@ -90,13 +92,62 @@ enum err table_add(struct table *table, const char *const *cells)
     return ERR_OK;
 }
 
+/* SIZE_MAX where lines have no end: a file, a pipe. */
+static size_t terminal_width(void)
+{
+    struct winsize size;
+    return isatty(STDOUT_FILENO) && !ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) && size.ws_col ? size.ws_col : SIZE_MAX;
+}
+
+/* Where the last column begins. */
+static size_t last_column(const struct table *table)
+{
+    size_t at = 0;
+    for (size_t i = 0; i + 1 < table->columns; i++)
+        at += table->widths[i] + 2;
+    return at;
+}
+
+bool table_is_too_wide(const struct table *table)
+{
+    return last_column(table) + table->widths[table->columns - 1] > terminal_width();
+}
+
+/* Bytes of `text` that go into a line of `room` characters: up to a blank if there is one, and one word at least. */
+static size_t line_length(const char *text, size_t room)
+{
+    if (width_of(text) <= room)
+        return strlen(text);
+    size_t width = 0, at = 0, blank = 0;
+    for (; text[at] && (width <= room || blank == 0); at++) {
+        if (text[at] == ' ')
+            blank = at;
+        width += ((unsigned char)text[at + 1] & 0xc0) != 0x80;
+    }
+    return blank ? blank : at;
+}
+
+static void print_last(const char *text, size_t indent)
+{
+    const size_t width = terminal_width(), room = width > indent + 20 ? width - indent : SIZE_MAX;
+    for (;;) {
+        const size_t len = line_length(text, room);
+        printf("%.*s\n", (int)len, text);
+        text += len;
+        if (!*text)
+            return;
+        text++;
+        printf("%*s", (int)indent, "");
+    }
+}
+
 void table_print(const struct table *table)
 {
     for (size_t row = 0; row < table->rows_len; row++)
         for (size_t i = 0; i < table->columns; i++) {
             const char *cell = table->cells[row * table->columns + i];
             if (i + 1 == table->columns)
-                printf("%s\n", cell);
+                print_last(cell, last_column(table));
             else
                 printf("%s%*s", cell, (int)(table->widths[i] - width_of(cell) + 2), "");
         }

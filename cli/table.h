@@ -6,18 +6,21 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define TABLE_COLUMNS_MAX 8
 
 struct table;
 
-/* `heads` (NULL-terminated) are printed above the columns; NULL heads: no such line. */
+/* `heads`, one for each column, are printed above them; NULL heads: no such line. */
 ERR_RETURN enum err table_new(const char *const *heads, size_t columns, struct table **table_out);
 void table_free(struct table **table);
 /* Copies one row; NULL cells are empty. */
 ERR_RETURN enum err table_add(struct table *table, const char *const *cells);
-/* Prints to standard output. */
+/* Whether standard output is a terminal on which a line of the table would be broken. */
+bool table_is_too_wide(const struct table *table);
+/* Prints to standard output. On a terminal the last column is broken at blanks and its lines stand below each other. */
 void table_print(const struct table *table);
 
 #endif
