@@ -35,14 +35,16 @@ static int run(struct cli *cli, int argc, char **argv)
     enum err err = key_open(cli, argv[0], &key);
     if (err)
         return cli_exit_of(err);
+    if (is_secret && !key->has_secret)
+        return cli_fail(cli, ERR_NOT_FOUND, "the secret key of %s", key->fingerprint);
     struct buf armour;
     buf_init_secret(&armour, KEY_EXPORT_MAX);
-    err = is_secret && !key->has_secret ? ERR_NOT_FOUND
-                                        : keyring_gpg_export(cli->gpg, key->fingerprint, is_secret, &armour);
-    if (!err)
-        err = write_out(buf_span(&armour));
+    err = keyring_gpg_export(cli->gpg, key->fingerprint, is_secret, &armour);
+    int status = err ? cli_fail(cli, err, "exporting %s", key->fingerprint) : CLI_DONE;
+    if (!err && (err = write_out(buf_span(&armour))))
+        status = cli_fail(cli, err, "writing %s", output ? output : "standard output");
     buf_fini(&armour);
-    return err ? cli_fail(cli, err, "exporting %s", key->fingerprint) : CLI_DONE;
+    return status;
 }
 
 const struct cli_command cli_key_export = {

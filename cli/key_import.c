@@ -94,9 +94,9 @@ static enum err certify(struct cli *cli, const struct keyring_entry *key, bool *
         return ERR_NO_SIGNING_KEY;
     }
     if (!is_compared(key->fingerprint) && !ask(key, "Did its owner tell you this very fingerprint?")) {
-        fprintf(stderr,
-                "privyseal key import: %s is not certified; expected \"yes\" on the terminal, or --fingerprint\n",
-                key->fingerprint);
+        fprintf(stderr, "privyseal key import: %s is not certified; expected %s\n", key->fingerprint,
+                fingerprints.len ? "this fingerprint with --fingerprint: another one was given"
+                                 : "\"yes\" on the terminal, or --fingerprint");
         *is_refused = true;
         return ERR_OK;
     }
@@ -126,6 +126,17 @@ static enum err follow_up(struct cli *cli, const char *fingerprint, bool *is_ref
     return err;
 }
 
+/* A key that nobody vouched for is taken by no rule unless it says trust = unverified. */
+static void advise(const struct cli *cli, const char *fingerprint)
+{
+    const struct keyring_entry *key = key_of_fingerprint(cli->keyring, fingerprint);
+    if (key && key->trust == KEYRING_UNVERIFIED && !key->has_secret && !is_certifying)
+        fprintf(words, "%s: unverified; compare the fingerprint with its owner, then import it with --certify\n",
+                fingerprint);
+    if (key && key->encrypt_until < 0)
+        fprintf(words, "%s: cannot encrypt, so nothing can be sealed to it\n", fingerprint);
+}
+
 static enum err import_file(struct cli *cli, const char *path, struct keyring_import *result)
 {
     struct buf data;
@@ -134,9 +145,12 @@ static enum err import_file(struct cli *cli, const char *path, struct keyring_im
     if (!err)
         err = keyring_gpg_import(cli->gpg, buf_span(&data), !is_own && !is_keeping, result);
     buf_fini(&data);
-    if (err)
-        (void)cli_fail(cli, err, "importing %s%s", path && strcmp(path, "-") != 0 ? path : "standard input",
-                       err == ERR_MALFORMED && !is_own ? " (a secret key is taken only with --own)" : "");
+    const char *name = path && strcmp(path, "-") != 0 ? path : "standard input";
+    if (err == ERR_MALFORMED)
+        fprintf(stderr, "privyseal key import: %s holds no OpenPGP key that can be read%s\n", name,
+                is_own ? "" : ", or a secret key, which is taken only with --own");
+    else if (err)
+        (void)cli_fail(cli, err, "importing %s", name);
     return err;
 }
 
@@ -168,6 +182,8 @@ static int import_one(struct cli *cli, const char *path)
         err = follow_up(cli, result.fingerprints[i], &is_refused);
         if (!err)
             err = cli_list_ring(cli);
+        if (!err)
+            advise(cli, result.fingerprints[i]);
     }
     if (err)
         return cli_exit_of(err);

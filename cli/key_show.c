@@ -10,6 +10,15 @@ static enum err add_line(struct table *table, const char *name, const char *valu
     return table_add(table, cells);
 }
 
+/* Until when the key serves for `use`: 0 without end, negative not at all. */
+static enum err add_use(struct table *table, const char *use, int64_t until)
+{
+    char date[CLI_DATE_SIZE], value[CLI_DATE_SIZE + 8];
+    cli_date(until, date);
+    snprintf(value, sizeof value, "until %s", date);
+    return add_line(table, use, until < 0 ? "no" : until == 0 ? "yes, without end" : value);
+}
+
 static enum err add_dates(struct table *table, const struct keyring_entry *entry)
 {
     char date[CLI_DATE_SIZE];
@@ -18,13 +27,9 @@ static enum err add_dates(struct table *table, const struct keyring_entry *entry
     cli_date(entry->expires, date);
     if (!err)
         err = add_line(table, "expires", date);
-    cli_date(entry->encrypt_until, date);
     if (!err)
-        err = add_line(table, "encrypts until", entry->encrypt_until < 0 ? "cannot encrypt" : date);
-    cli_date(entry->sign_until, date);
-    if (!err)
-        err = add_line(table, "signs until", entry->sign_until < 0 ? "cannot sign" : date);
-    return err;
+        err = add_use(table, "encrypts", entry->encrypt_until);
+    return err ? err : add_use(table, "signs", entry->sign_until);
 }
 
 static enum err add_user_ids(const struct cli *cli, struct table *table, const char *fingerprint)
