@@ -94,9 +94,10 @@ static int run(struct cli *cli, int argc, char **argv)
 const struct cli_command cli_open = {
     .name = "open",
     .summary = "decrypts and verifies a message from standard input",
-    .text = "Reads a message from standard input and writes it to standard output as a mail program behind the proxy\n"
-            "would see it, with its verdict in the header. Exits 1 unless the signature is good. With --report only\n"
-            "the verdict is printed. With --at, keys and signatures are judged as of that time.",
+    .text = "Reads a message from standard input and writes it to standard output, decrypted, with its verdict in the\n"
+            "header if it was signed or encrypted. The verdict also goes to standard error; with --report only the\n"
+            "verdict is written, to standard output. Exits 1 unless the signature is good. With --at, keys and\n"
+            "signatures are judged as of that time.",
     .example = "privyseal open --report < message.eml",
     .options = options,
     .run = run};

@@ -204,6 +204,26 @@ static void report_group(struct seal *seal, const struct policy_group *group, co
     printf("\n");
 }
 
+static enum err write_all(struct seal *seal, const int *sealed)
+{
+    enum err err = output_dir && mkdir(output_dir, 0700) && errno != EEXIST ? err_of_errno(errno) : ERR_OK;
+    if (err)
+        (void)cli_fail(seal->cli, err, "making %s", output_dir);
+    for (size_t i = 0; !err && i < seal->plan.groups_len; i++) {
+        char path[CONFIG_PATH_SIZE];
+        const int count = snprintf(path, sizeof path, "%s/%zu.eml", output_dir ? output_dir : "", i + 1);
+        if (!output_dir)
+            err = write_copy(sealed[i], STDOUT_FILENO);
+        else
+            err = count > 0 && (size_t)count < sizeof path ? write_file(sealed[i], path) : ERR_LIMIT;
+        if (err)
+            (void)cli_fail(seal->cli, err, "writing %s", output_dir ? path : "standard output");
+        else
+            report_group(seal, &seal->plan.groups[i], output_dir ? path : NULL);
+    }
+    return err;
+}
+
 /* All copies are sealed before the first is written, as the proxy seals all before it sends one. */
 static enum err seal_all(struct seal *seal)
 {
@@ -217,24 +237,14 @@ static enum err seal_all(struct seal *seal)
         err = seal_group(seal, &seal->plan.groups[done], &sealed[done]);
         done++;
     }
-    if (!err && output_dir && mkdir(output_dir, 0700) && errno != EEXIST)
-        err = err_of_errno(errno);
-    for (size_t i = 0; !err && i < len; i++) {
-        char path[CONFIG_PATH_SIZE];
-        const int count = snprintf(path, sizeof path, "%s/%zu.eml", output_dir ? output_dir : "", i + 1);
-        if (!output_dir)
-            err = write_copy(sealed[i], STDOUT_FILENO);
-        else
-            err = count > 0 && (size_t)count < sizeof path ? write_file(sealed[i], path) : ERR_LIMIT;
-        if (!err)
-            report_group(seal, &seal->plan.groups[i], output_dir ? path : NULL);
-    }
+    if (err)
+        (void)cli_fail(seal->cli, err, "sealing");
+    else
+        err = write_all(seal, sealed);
     for (size_t i = 0; i < done; i++)
         if (sealed[i] >= 0)
             close(sealed[i]);
     free(sealed);
-    if (err)
-        (void)cli_fail(seal->cli, err, "sealing");
     return err;
 }
 
@@ -260,7 +270,8 @@ static int print_report(struct seal *seal)
         return CLI_DONE;
     if (output_dir)
         return cli_print_json(json_incref(seal->report));
-    return json_dumpf(seal->report, stderr, JSON_INDENT(2) | JSON_SORT_KEYS) ? CLI_FAILED : CLI_DONE;
+    return json_dumpf(seal->report, stderr, JSON_INDENT(2) | JSON_SORT_KEYS) || fputc('\n', stderr) == EOF ? CLI_FAILED
+                                                                                                           : CLI_DONE;
 }
 
 static int run(struct cli *cli, int argc, char **argv)

@@ -137,8 +137,10 @@ static int print_table(const struct cli *cli, const struct answer *answer)
 static int run(struct cli *cli, int argc, char **argv)
 {
     char address[MIME_ADDR_SIZE], sender[MIME_ADDR_SIZE];
-    if (argc != 1 || mime_addr_normalise(span_of(argv[0]), address))
+    if (argc != 1)
         return cli_usage(cli, "expected one address");
+    if (mime_addr_normalise(span_of(argv[0]), address))
+        return cli_usage(cli, "\"%s\" is no address; expected one like bob@example.org", argv[0]);
     if (from && mime_addr_normalise(span_of(from), sender))
         return cli_usage(cli, "--from %s is no address", from);
     enum err err = cli_open_account(cli, from);
