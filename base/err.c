@@ -55,7 +55,7 @@ static const struct err_entry rows[] = {
     ROW(ERR_REFUSED, "refused", 550, "5.7.1", "NOPERM", "SYS/PERM", "Refused by policy"),
     ROW(ERR_NO_KEY, "no-key", 550, "5.7.5", "CANNOT", "SYS/PERM", "Encryption is required and no usable key was found"),
     ROW(ERR_NO_SIGNING_KEY, "no-signing-key", 550, "5.7.5", "CANNOT", "SYS/PERM",
-        "A signature is required and the account has no key, run privyseal setup"),
+        "A signature is required and the account has no key, make one with privyseal key make"),
     ROW(ERR_NOT_OWN_FROM, "not-own-from", 550, "5.7.1", "NOPERM", "SYS/PERM",
         "The From address is not the account's own"),
     ROW(ERR_MIXED, "mixed", 550, "5.7.1", "NOPERM", "SYS/PERM",
