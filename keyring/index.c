@@ -133,7 +133,7 @@ const char *keyring_reason_text(enum keyring_reason reason)
     case KEYRING_DISABLED:
         return "disabled";
     case KEYRING_UNABLE:
-        return "cannot be used for this";
+        return "no valid part of it serves for this";
     case KEYRING_NO_SECRET:
         return "its secret key is not here";
     case KEYRING_TOO_LITTLE_TRUST:
