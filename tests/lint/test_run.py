@@ -88,6 +88,15 @@ class Run(unittest.TestCase):
         self.write("tests/e2e/test_some.py", GOOD + "            self.skipTest('not here')\n")
         self.assert_run("e2e", 0, "1 passed, 0 failed, 1 skipped")
 
+    def test_what_cmocka_skips_is_not_failed(self):
+        self.write_unit("test_some", """
+            echo 1..3
+            echo ok 1 - test_one
+            echo 'not ok 2 # SKIP test_two'
+            echo ok 3 - test_three
+        """)
+        self.assert_run("unit", 0, "2 passed, 0 failed, 1 skipped")
+
     def test_failed_unit_test(self):
         self.write_unit("test_x", "echo 1..2; echo ok 1 - a; echo not ok 2 - b; exit 1")
         self.assert_run("unit", 1, "1 passed, 1 failed")
