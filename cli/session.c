@@ -78,7 +78,9 @@ enum err cli_open_ring(struct cli *cli, bool is_as_of)
     const char *home = cli->account->gnupghome, *engine = wrapper;
     enum err err = keyring_gpg_wrapper(wrapper, sizeof wrapper);
     if (err) {
-        (void)cli_fail(cli, err, "looking for privyseal-gpg");
+        (void)cli_fail(cli, err,
+                       "looking for privyseal-gpg beside privyseal and in " PREFIX
+                       "/libexec/privyseal (`make install` puts it there)");
         return err;
     }
     err = proxy_state_prepare_account(cli->config, cli->account);
