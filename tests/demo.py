@@ -4,6 +4,7 @@ import email
 import email.message
 import email.policy
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -21,13 +22,16 @@ def say(text=""):
 
 
 def side_by_side(left_title, left, right_title, right, lines=22):
-    """Two texts in two columns, long ones cut with a mark."""
+    """Two texts in two columns, or below each other where the terminal is narrow; long ones cut with a mark."""
     def column(title, text):
         rows = [title, "-" * WIDTH]
         for row in text.decode(errors="replace").splitlines():
             rows += textwrap.wrap(row, WIDTH, drop_whitespace=False) or [""]
         return rows[:lines] + (["  ... %d more lines" % (len(rows) - lines)] if len(rows) > lines else [])
     first, second = column(left_title, left), column(right_title, right)
+    if shutil.get_terminal_size((2 * WIDTH + 3, 24)).columns < 2 * WIDTH + 3:
+        say("\n".join([*first, "", *second, ""]))
+        return
     for i in range(max(len(first), len(second))):
         say("%-*s | %s" % (WIDTH, first[i] if i < len(first) else "", second[i] if i < len(second) else ""))
     say()
@@ -58,7 +62,7 @@ def show_sealed(server, proxy):
     say(textwrap.indent(plain.decode(), "    "))
     view = subprocess.run([harness.PRIVYSEAL, "open", "--config", proxy.config, "--report"], input=held, capture_output=True,
                           check=False)
-    say("privyseal open --report says: %s\n" % view.stdout.decode().strip())
+    say("Alice's own key opens the copy too. privyseal open --report says:\n\n    %s\n" % view.stdout.decode().strip())
 
 
 def show_refused(proxy):
@@ -69,7 +73,8 @@ def show_refused(proxy):
         sys.exit(1)
     except harness.smtplib.SMTPRecipientsRefused as refused:
         for address, (code, text) in refused.recipients.items():
-            say("    %s: %d %s\n" % (address, code, text.decode()))
+            reply = "%s: %d %s" % (address, code, text.decode())
+            say(textwrap.indent(textwrap.fill(reply, WIDTH), "    ") + "\n")
 
 
 def show_plain(server, proxy):
@@ -91,7 +96,7 @@ class Demo(harness.World):
         show_refused(proxy)
         show_plain(server, proxy)
         leaks = server.wire().count(b"rabbit hole")
-        say("Bytes of the sealed letter's text that the server ever received: %s" % ("none" if leaks == 0 else "SOME"))
+        say("How often \"rabbit hole\" stands in all that the server ever received (TLS taken off): %d" % leaks)
         self.assertEqual(leaks, 0)
 
 
