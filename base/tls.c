@@ -42,6 +42,9 @@ void tls_log_errors(const char *doing)
     unsigned long code;
     while ((code = ERR_get_error_all(NULL, NULL, NULL, &data, &flags)) != 0) {
         char text[256];
+        /* libevent leaves codes of no library behind that say nothing. */
+        if (ERR_GET_LIB(code) == 0)
+            continue;
         ERR_error_string_n(code, text, sizeof text);
         log_warning("%s: %s%s%s", doing, text, (flags & ERR_TXT_STRING) ? ": " : "",
                     (flags & ERR_TXT_STRING) ? data : "");

@@ -3,7 +3,20 @@
 #include "base/tls.h"
 #include "proxy/state.h"
 
+#include <ctype.h>
 #include <stdio.h>
+
+/* As mail programs show it, to be compared by eye: AA:BB:CC... */
+static void print_fingerprint(const char *hexadecimal)
+{
+    fputs("SHA-256 ", stderr);
+    for (size_t i = 0; hexadecimal[i] != '\0'; i++) {
+        if (i > 0 && i % 2 == 0)
+            fputc(':', stderr);
+        fputc(toupper((unsigned char)hexadecimal[i]), stderr);
+    }
+    fputc('\n', stderr);
+}
 
 static int run(struct cli *cli, int argc, char **argv)
 {
@@ -23,7 +36,7 @@ static int run(struct cli *cli, int argc, char **argv)
     if (cli->is_json)
         return cli_print_json(json_pack("{s:s, s:s}", "certificate", certificate, "sha256", fingerprint));
     printf("%s\n", certificate);
-    fprintf(stderr, "SHA-256 %s\n", fingerprint);
+    print_fingerprint(fingerprint);
     return CLI_DONE;
 }
 

@@ -54,8 +54,9 @@ void proxy_submit_free(struct proxy_submit **submit)
 void submit_end(struct proxy_submit *submit, const struct smtp_reply *reply)
 {
     struct proxy_session *session = submit->session;
-    log_info("%s: %s: message %s for %zu recipients: %d %s", session->peer, session_account(session)->address,
-             submit->facts.message_id, session->recipients_len, reply->code, reply->enhanced);
+    const char *message_id = submit->facts.message_id[0] == '\0' ? "without Message-ID" : submit->facts.message_id;
+    log_info("%s: %s: message %s for %zu recipients: %d %s %s", session->peer, session_account(session)->address,
+             message_id, session->recipients_len, reply->code, reply->enhanced, reply->text.data);
     if (session->server != NULL && smtp_reply_is_ok(reply) && submit->has_record) {
         /* The strings of the key move to the session, which outlives the submission. */
         memcpy(session->told_message_id, submit->facts.message_id, sizeof(session->told_message_id));

@@ -349,7 +349,7 @@ class CommandLine(unittest.TestCase):
             self.assertIn("BEGIN CERTIFICATE", file.read())
         again = self.alice.json("certificate")
         self.assertEqual(again["certificate"], path.strip())
-        self.assertIn(again["sha256"], fingerprint)
+        self.assertIn(again["sha256"], fingerprint.replace(":", "").lower())
 
     def test_an_account_must_be_named_where_there_are_several(self):
         with open(self.alice.config, "a", encoding="utf-8") as file:
