@@ -1,4 +1,4 @@
-"""Ten thousand hostile byte streams against the listeners: no process dies, memory stays, and mail goes on.
+"""Ten thousand hostile byte streams against each listener: no process dies, memory stays, and mail goes on.
 
 The streams are made from a fixed seed by mutating real sessions where it hurts: commands cut, doubled, lengthened, with
 the wrong bytes in them, out of order, in odd segments; replies are read or ignored, the end is in order or not.
@@ -87,18 +87,19 @@ def stream(number):
 
 
 class Hostile(World):
-    def attack(self, port, number, context=None):
+    def attack(self, port, number, context=None, starts_in_clear=True):
         """One stream. Every second connection is ended in order and hears all it is told; some others are reset."""
         connection = socket.create_connection(("127.0.0.1", port), timeout=30)
         try:
             if number % 16 == 1:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            if context is not None:
+            if context is not None and starts_in_clear:
                 connection.recv(1000)
                 connection.sendall(b"EHLO x\r\n")
                 connection.recv(10000)
                 connection.sendall(b"STARTTLS\r\n")
                 connection.recv(1000)
+            if context is not None:
                 connection = context.wrap_socket(connection, server_hostname="127.0.0.1")
             for segment in stream(number):
                 connection.sendall(segment)
@@ -120,8 +121,8 @@ class Hostile(World):
     def sessions(self):
         """Connections that the net process still has."""
         with open("/proc/net/tcp", encoding="ascii") as file:
-            port = ":%04X" % self.proxy.port
-            return [row for row in file if row.split()[1].endswith(port) and row.split()[3] in ("01", "08")]
+            ports = tuple(":%04X" % port for port in self.proxy.ports)
+            return [row for row in file if row.split()[1].endswith(ports) and row.split()[3] in ("01", "08")]
 
     def check_mail(self):
         before = len(self.server.mail())
@@ -144,11 +145,10 @@ class Hostile(World):
         context = self.proxy.tls_context()
 
         def attack(number):
-            if number % (STREAMS // UNDER_TLS) == 0:
-                self.attack(self.proxy.ports[0], number, context)
-            else:
-                # To the listener that wants TLS all of this is noise.
-                self.attack(self.proxy.ports[1 if number % 10 == 0 else 0], number)
+            is_under_tls = number % (STREAMS // UNDER_TLS) == 0
+            self.attack(self.proxy.ports[0], number, context if is_under_tls else None)
+            # To the listener that wants TLS every second stream is noise; the others come inside it.
+            self.attack(self.proxy.ports[1], number, context if number % 4 < 2 else None, starts_in_clear=False)
 
         def attack_all(numbers):
             with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
