@@ -137,6 +137,19 @@ class Faults(Case):
                                  may_be_delivered=action == "unsolicited")
         self.check_health()
 
+    def test_refused_to_begin_anew(self):
+        """A server that keeps the opened transaction and its recipients gets no copy in it: it would reach them all."""
+        self.begin(rules=TWO)
+        for count, fault in enumerate(("rset:1=451 4.3.0 not now", "rset:1=502 5.5.1 what"), 1):
+            with self.subTest(fault=fault):
+                message = self.message()
+                self.server.faults(fault)
+                self.assertIsNotNone(self.failure(message, [BOB, CAROL]))
+                self.server.faults()
+                self.assertIsNone(self.failure(message, [BOB, CAROL]))
+                self.assertEqual(self.server.recipients(), [BOB] * count + [CAROL] * count)
+                self.assertEqual({len(envelope["rcpt"]) for envelope, _ in self.server.mail()}, {1})
+
     def test_stalled(self):
         self.begin(timeout_percent=1)
         for point in POINTS:
