@@ -18,15 +18,19 @@ static void check(bool is_right)
         abort();
 }
 
+/* The root's header is its caller's to write, and its last line may have been broken off by the end of the message. */
 static void add_header(const struct mime_part *root, struct span message, enum mime_encoding encoding, struct buf *out)
 {
     struct mime_field field;
     size_t at = 0;
     struct span header = mime_part_header(root, message);
+    bool is_changed = encoding != root->encoding;
     while (mime_field_next(header, &at, &field))
-        if (encoding == root->encoding || !mime_field_is(&field, "Content-Transfer-Encoding"))
+        if (!is_changed || !mime_field_is(&field, "Content-Transfer-Encoding"))
             check(buf_add_span(out, field.whole) == ERR_OK);
-    if (encoding != root->encoding)
+    if (is_changed && out->len > 0 && out->data[out->len - 1] != '\n')
+        check(buf_add_string(out, "\r\n") == ERR_OK);
+    if (is_changed)
         check(buf_addf(out, "Content-Transfer-Encoding: %s\r\n", mime_encoding_name(encoding)) == ERR_OK);
     check(buf_add_span(out, span_skip(header, at)) == ERR_OK);
 }

@@ -4,6 +4,7 @@
 #ifndef TESTS_MIME_TREE_H
 #define TESTS_MIME_TREE_H
 
+#include "mime/field.h"
 #include "mime/part.h"
 
 #include <string.h>
@@ -44,6 +45,21 @@ static inline unsigned tree_count(struct span bytes, size_t *lines_out)
     return flags;
 }
 
+/* True if the fields of a header end where the parser saw it end: at its empty line, or, where a boundary or the end of
+   the message broke it off, at a body of nothing. Otherwise one of them would take text for fields. */
+static inline bool tree_header_ends(const struct mime_part *part, struct span message)
+{
+    struct span header = mime_part_header(part, message);
+    struct mime_field field;
+    size_t at = 0;
+
+    while (mime_field_next(header, &at, &field))
+        continue;
+    header = span_skip(header, at);
+    return header.len == 0 ? part->body_at == part->body_end
+                           : span_is_equal(header, SPAN_LIT("\r\n")) || span_is_equal(header, SPAN_LIT("\n"));
+}
+
 /* The first thing that is wrong with a part, or NULL. */
 static inline const char *tree_check_part(const struct mime_part *part, struct span message)
 {
@@ -55,6 +71,8 @@ static inline const char *tree_check_part(const struct mime_part *part, struct s
         return "lines and flags of the header";
     if (part->body_flags != tree_count(mime_part_body(part, message), &lines) || part->body_lines != lines)
         return "lines and flags of the body";
+    if (!tree_header_ends(part, message))
+        return "the header ends where its fields do";
     if ((part->kind == MIME_LEAF) != (part->first_child == NULL))
         return "a leaf has no child, all else has one";
     if (part->kind == MIME_MESSAGE &&
