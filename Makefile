@@ -14,15 +14,15 @@ FUZZ_SECONDS ?= 60
 # What is made with sanitizers or for coverage lies in a folder of its own.
 OUT      := $(BUILD)$(if $(SANITIZE),/sanitize)$(if $(COVERAGE),/coverage)
 
-LAYERS   := base mime store keyring crypto policy smtp proxy cli
+LAYERS   := base mime store keyring crypto policy smtp imap proxy cli
 LIBRARIES := gpgme libevent libevent_openssl libconfuse sqlite3 openssl zlib libidn2 libseccomp jansson
 
 # Debian packages: what the program needs, and what its tests need besides.
 BUILD_PACKAGES := libc6-dev linux-libc-dev pkg-config libgpgme-dev libevent-dev libconfuse-dev libsqlite3-dev \
-	libseccomp-dev libjansson-dev libidn2-dev libssl-dev zlib1g-dev gnupg gpg gpg-agent
+	libseccomp-dev libjansson-dev libidn2-dev libunistring-dev libssl-dev zlib1g-dev gnupg gpg gpg-agent
 TEST_PACKAGES  := libcmocka-dev libgmime-3.0-dev gpgsm python3 openssl curl swaks libnet-ssleay-perl \
 	libio-socket-ssl-perl postfix procps iproute2 clang clang-tidy clang-format libclang-rt-14-dev llvm-14 cppcheck \
-	mandoc universal-ctags python3-cryptography
+	mandoc universal-ctags python3-cryptography dovecot-imapd isync neomutt offlineimap3 nginx-light libnginx-mod-mail
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wvla -Werror
 HARDEN   := -fstack-protector-strong -fPIE
@@ -38,7 +38,8 @@ CFLAGS   ?= -g
 ALL_CPPFLAGS = -I. -D_GNU_SOURCE -DPREFIX='"$(PREFIX)"' $(CPPFLAGS) $(LIBRARY_CFLAGS)
 ALL_CFLAGS   = -std=gnu17 $(WARNINGS) $(HARDEN) $(OPTIMISE) $(CFLAGS)
 ALL_LDFLAGS  = $(LINKHARD) $(OPTIMISE) $(LDFLAGS)
-LIBS         = $(LIBRARY_LIBS)
+# libunistring has no pkg-config file.
+LIBS         = $(LIBRARY_LIBS) -lunistring
 
 SOURCES  := $(foreach layer,$(LAYERS),$(wildcard $(layer)/*.c))
 OBJECTS  := $(SOURCES:%.c=$(OUT)/%.o)

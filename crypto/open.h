@@ -7,6 +7,7 @@
 #ifndef CRYPTO_OPEN_H
 #define CRYPTO_OPEN_H
 
+#include "crypto/decision.h"
 #include "crypto/openpgp.h"
 #include "mime/part.h"
 
@@ -20,8 +21,10 @@ struct crypto_open_options {
 
 struct crypto_opened {
     struct crypto_verdict verdict;
-    bool is_changed;  /* the view differs from the message (beyond the verdict fields) */
-    char reason[128]; /* for a person: why it is failed or not good; "" otherwise */
+    bool is_changed;                         /* the view differs from the message (beyond the verdict fields) */
+    char reason[128];                        /* for a person: why it is failed or not good; "" otherwise */
+    struct crypto_decision decision;         /* complete, for crypto_open_options.decided of a later time */
+    struct crypto_session_keys session_keys; /* of the layers that were opened */
 };
 
 /* Adds the view of `message` to `view_out` (a secret buffer). ERR_KEY_LOCKED: cannot be opened now, nothing written.

@@ -31,12 +31,28 @@ enum proxy_message {
     PROXY_JOB_LIST,    /* - */
     PROXY_JOB_INSPECT, /* subject tag, recipients u32, each; message file */
     PROXY_JOB_SEAL,    /* see proxy_put_seal; message file */
-    PROXY_JOB_DONE,    /* err u32, then by job: index file | facts | size u64, is_8bit u32, file */
+    PROXY_JOB_OPEN,    /* index number u64 (a keeper keeps the last one), decision, session keys (empty: first time);
+                          message file, index file */
+    PROXY_JOB_OWN,     /* as PROXY_JOB_SEAL, for an own copy (crypto/own.h); message file */
+    PROXY_JOB_UNLOCK,  /* -: asks the person for each locked key, one after the other; may take long */
+    PROXY_JOB_DONE,    /* err u32, then by job: index file | facts | size u64, is_8bit u32, file | (open) decision,
+                          session keys, is_plain u32; unless plain: view file, record file, searchable text file */
     /* net to vault, and back */
     PROXY_DELIVERY_GET,    /* key */
     PROXY_DELIVERY_ADD,    /* key, now u64, recipients u32, each */
     PROXY_DELIVERY_FORGET, /* key */
-    PROXY_VAULT_DONE       /* err u32, recipients u32, each */
+    PROXY_VIEW_GET,        /* account, views u32, each digest and generation u32; answered with a file: for each in turn
+                              is_found u32, decision, session keys, record (wire_view.h) */
+    PROXY_VIEW_PUT, /* account, digest, generation u32, now u64, decision, session keys; record file, text file */
+    PROXY_VIEW_GENERATION, /* account, digest; answered with u32 */
+    PROXY_VIEW_SEARCH,   /* account; keys file, leaves file; answered with missing u32 (SIZE_MAX: none) and bits file */
+    PROXY_PLACES_GET,    /* account, mailbox, UIDVALIDITY u32; answered with a file of places */
+    PROXY_PLACES_PUT,    /* account, mailbox, UIDVALIDITY u32; places file */
+    PROXY_PLACES_FORGET, /* account, mailbox, UIDVALIDITY u32; file of UIDs */
+    PROXY_PLACES_RENAME, /* account, from, to, separator u32 */
+    PROXY_STORE_TOTALS,  /* account */
+    PROXY_STORE_CLEAR,   /* account, or an empty one for all */
+    PROXY_VAULT_DONE     /* err u32, then by request: recipients u32, each | what stands above */
 };
 
 #define PROXY_DIRS_MAX 28

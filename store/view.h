@@ -1,0 +1,93 @@
+/*
+ * Views of messages, where they stand, and what can be searched in them (design 1.2.1 and section 4).
+ *
+ * A view belongs to (account, digest of the raw message, generation). Its decision (verdict, size, digest of the view)
+ * is kept for good and the first commit of it wins, so that a view never changes; what is large and can be made again
+ * (record, searchable text) is dropped, oldest first, when the file passes its bound. Places say which UIDs of which
+ * mailbox hold which view, or need none. Decisions and session keys lie in durable.sqlite, the rest in views.sqlite,
+ * which may be deleted. Values are sealed under two keys per account, derived from the store's: one for views and text,
+ * one for session keys. All of it is on disk when a call returns.
+ */
+#ifndef STORE_VIEW_H
+#define STORE_VIEW_H
+
+#include "mime/text.h"
+#include "store/store.h"
+
+#define STORE_DIGEST_SIZE 32
+#define STORE_RECORD_MAX ((size_t)16 << 20)
+
+struct store_view_key {
+    const char *account;
+    uint8_t digest[STORE_DIGEST_SIZE]; /* SHA-256 of the raw message */
+    uint32_t generation;               /* 0, and one more for each `store reopen` of it */
+};
+
+/* What the store keeps for a view; opaque to it but for the saved text, which it can search. */
+struct store_view {
+    struct span decision;     /* at most 4 KiB; see crypto/decision.h */
+    struct span session_keys; /* at most 4 KiB */
+    struct span record;       /* header, ENVELOPE, BODYSTRUCTURE, ...: proxy/record.h; at most STORE_RECORD_MAX */
+    struct span text;         /* mime/text.h; not given back by store_view_get */
+};
+
+/* Keeps a view. If there is a decision for the key already, that one stays, and so do its session keys; the record and
+   the text are kept if they were dropped and `decision` is the same as the old one (else ERR_EXISTS: look it up and
+   make the view again from what was decided). */
+ERR_RETURN enum err store_view_put(struct store *store, const struct store_view_key *key, const struct store_view *view,
+                                   int64_t now);
+/* ERR_NOT_FOUND: never decided. Parts that were dropped come back empty. `out` owns the bytes that the spans of
+   `view_out` point to. */
+struct buf;
+ERR_RETURN enum err store_view_get(struct store *store, const struct store_view_key *key, struct buf *out,
+                                   struct store_view *view_out);
+/* The newest generation that has a decision; ERR_NOT_FOUND. */
+ERR_RETURN enum err store_view_generation(struct store *store, const char *account,
+                                          const uint8_t digest[STORE_DIGEST_SIZE], uint32_t *generation_out);
+
+/* A mailbox as the server names it, in one of its lives. */
+struct store_mailbox {
+    const char *account;
+    struct span name;
+    uint32_t uid_validity;
+};
+
+struct store_place {
+    uint32_t uid;
+    bool is_view; /* false: the message needs none; then the rest means nothing */
+    uint8_t digest[STORE_DIGEST_SIZE];
+    uint32_t generation;
+};
+/* All places that are known of a mailbox, ascending by UID. Another UIDVALIDITY than that of the places which are kept
+   forgets those. `*places_out` is allocated, the caller frees. */
+ERR_RETURN enum err store_places_get(struct store *store, const struct store_mailbox *mailbox,
+                                     struct store_place **places_out, size_t *len_out);
+/* Adds (or replaces) places, in one commit. */
+ERR_RETURN enum err store_places_put(struct store *store, const struct store_mailbox *mailbox,
+                                     const struct store_place *places, size_t len);
+ERR_RETURN enum err store_places_forget(struct store *store, const struct store_mailbox *mailbox, const uint32_t *uids,
+                                        size_t len);
+/* The mailbox has another name now; what was known under that one is forgotten. Mailboxes below it (name + separator)
+   move, too. An empty `to`: deleted. */
+ERR_RETURN enum err store_places_rename(struct store *store, const char *account, struct span from, struct span to,
+                                        char separator);
+
+/* Tests the searchable text of each view against each leaf: `bits_out` gets leaves_len rows of (len + 7) / 8 bytes.
+   ERR_NOT_FOUND: the text of view number `*missing_out` was dropped or never kept; it must be made again first. */
+ERR_RETURN enum err store_view_search(struct store *store, const struct store_view_key *keys, size_t len,
+                                      const struct mime_text_leaf *leaves, size_t leaves_len, uint8_t *bits_out,
+                                      size_t *missing_out);
+
+struct store_totals {
+    uint64_t views, failed; /* decided; of those, not opened */
+    uint64_t records;       /* with record and text at hand */
+    uint64_t places, mailboxes;
+    uint64_t bytes; /* of views.sqlite */
+};
+ERR_RETURN enum err store_view_totals(struct store *store, const char *account, struct store_totals *totals_out);
+/* Drops records, texts and places (of one account, or of all if NULL); decisions stay. */
+ERR_RETURN enum err store_view_clear(struct store *store, const char *account);
+/* Drops the oldest records and texts until views.sqlite holds at most `bytes_max`. */
+ERR_RETURN enum err store_view_shrink(struct store *store, uint64_t bytes_max);
+
+#endif
