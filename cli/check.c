@@ -108,7 +108,7 @@ static void check_machine(struct check *check)
 static void check_account(struct check *check, const struct config_account *account)
 {
     check_keys(check, account);
-    if (!account->has_smtp)
+    if (!config_has_upstream(account, CONFIG_SMTP))
         check_note(check, CHECK_WARNING, account->address, "has no smtp server; add smtp = \"smtps://...\"");
     else if (!is_offline)
         check_server(check, account);

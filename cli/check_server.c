@@ -2,7 +2,7 @@
 
 #include "base/sasl.h"
 #include "base/tls.h"
-#include "smtp/client.h"
+#include "proxy/upstream.h"
 
 #include <event2/dns.h>
 #include <event2/event.h>
@@ -21,7 +21,7 @@ struct visit {
 static void say_features(struct visit *visit)
 {
     const struct smtp_features *features = smtp_client_features(visit->client);
-    const struct config_upstream *server = &visit->account->smtp;
+    const struct config_upstream *server = &visit->account->upstreams[CONFIG_SMTP];
     struct buf mechanisms;
     buf_init(&mechanisms, 512);
     if (sasl_format_set(features->mechanisms, &mechanisms))
@@ -60,8 +60,9 @@ static void on_close(struct smtp_client *client, enum err why, void *owner)
 {
     (void)client;
     struct visit *visit = owner;
-    check_note(visit->check, CHECK_BAD, visit->account->address, "server %s port %d: %s; %s", visit->account->smtp.host,
-               visit->account->smtp.port, err_sentence(why), advice(why));
+    check_note(visit->check, CHECK_BAD, visit->account->address, "server %s port %d: %s; %s",
+               visit->account->upstreams[CONFIG_SMTP].host, visit->account->upstreams[CONFIG_SMTP].port,
+               err_sentence(why), advice(why));
     visit->is_over = true;
     event_base_loopbreak(visit->base);
 }
@@ -69,14 +70,14 @@ static void on_close(struct smtp_client *client, enum err why, void *owner)
 static enum err begin(struct visit *visit, struct evdns_base *dns, SSL_CTX *tls)
 {
     static const struct smtp_client_handlers handlers = {.on_ready = on_ready, .on_close = on_close};
-    const struct config_upstream *server = &visit->account->smtp;
+    const struct config_upstream *server = &visit->account->upstreams[CONFIG_SMTP];
     const struct smtp_client_options options = {.base = visit->base,
                                                 .dns = dns,
                                                 .handlers = &handlers,
                                                 .owner = visit,
                                                 .host = server->host,
                                                 .port = server->port,
-                                                .security = server->security,
+                                                .security = proxy_upstream_smtp_security(server),
                                                 .tls = tls,
                                                 .hello_name = visit->check->cli->config->host_name,
                                                 .timeout_percent = 100};
@@ -89,8 +90,9 @@ void check_server(struct check *check, const struct config_account *account)
     struct evdns_base *dns = visit.base ? evdns_base_new(visit.base, EVDNS_BASE_INITIALIZE_NAMESERVERS) : NULL;
     SSL_CTX *tls = NULL;
     enum err err = visit.base ? ERR_OK : ERR_MEMORY;
-    if (!err && account->smtp.security != SMTP_CLEAR)
-        err = tls_client_new(account->smtp.ca_file[0] ? account->smtp.ca_file : NULL, &tls);
+    if (!err && account->upstreams[CONFIG_SMTP].security != CONFIG_CLEAR)
+        err = tls_client_new(
+            account->upstreams[CONFIG_SMTP].ca_file[0] ? account->upstreams[CONFIG_SMTP].ca_file : NULL, &tls);
     if (!err)
         err = begin(&visit, dns, tls);
     const struct timeval limit = {SERVER_TIMEOUT_S, 0};
@@ -99,10 +101,11 @@ void check_server(struct check *check, const struct config_account *account)
         event_base_dispatch(visit.base);
         if (!visit.is_over)
             check_note(check, CHECK_BAD, account->address, "server %s port %d does not answer within %d seconds; %s",
-                       account->smtp.host, account->smtp.port, SERVER_TIMEOUT_S, advice(ERR_TIMEOUT));
+                       account->upstreams[CONFIG_SMTP].host, account->upstreams[CONFIG_SMTP].port, SERVER_TIMEOUT_S,
+                       advice(ERR_TIMEOUT));
     } else {
-        check_note(check, CHECK_BAD, account->address, "server %s: %s; %s", account->smtp.host, err_sentence(err),
-                   advice(ERR_UPSTREAM_TLS));
+        check_note(check, CHECK_BAD, account->address, "server %s: %s; %s", account->upstreams[CONFIG_SMTP].host,
+                   err_sentence(err), advice(ERR_UPSTREAM_TLS));
     }
     smtp_client_free(&visit.client);
     if (dns)

@@ -27,6 +27,8 @@ static void set_defaults(struct config *config)
     config->sessions_max = 2000;
     config->sessions_per_address = 1000;
     config->timeout_percent = 100;
+    config->view_cache_max = UINT64_C(64) << 20;
+    config->store_max = UINT64_C(1) << 30;
     if (gethostname(config->host_name, sizeof config->host_name) || !config->host_name[0])
         snprintf(config->host_name, sizeof config->host_name, "localhost");
     config->host_name[sizeof config->host_name - 1] = '\0';
@@ -116,6 +118,7 @@ static enum err read_numbers(struct config_reader *reader)
     uint64_t message_max = config->message_max, recipients = config->recipients_max, groups = config->groups_max;
     uint64_t keepers = config->keepers_max, timeout = config->job_timeout_ms / 1000, sessions = config->sessions_max;
     uint64_t per_address = config->sessions_per_address, percent = config->timeout_percent;
+    uint64_t view_cache = config->view_cache_max, store = config->store_max;
     const struct {
         const char *option;
         uint64_t least, most;
@@ -128,7 +131,9 @@ static enum err read_numbers(struct config_reader *reader)
                 {"job_timeout", 1, 3600, false, &timeout},
                 {"sessions_max", 1, 100000, false, &sessions},
                 {"sessions_per_address", 1, 100000, false, &per_address},
-                {"timeout_percent", 1, 1000, false, &percent}};
+                {"timeout_percent", 1, 1000, false, &percent},
+                {"view_cache_max", 1 << 20, UINT64_C(1) << 40, true, &view_cache},
+                {"store_max", 1 << 20, UINT64_C(1) << 44, true, &store}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         enum err err = config_number(reader, reader->root, rows[i].option, rows[i].least, rows[i].most,
                                      rows[i].has_unit, rows[i].number);
@@ -143,6 +148,8 @@ static enum err read_numbers(struct config_reader *reader)
     config->sessions_max = (size_t)sessions;
     config->sessions_per_address = (size_t)per_address;
     config->timeout_percent = (unsigned)percent;
+    config->view_cache_max = view_cache;
+    config->store_max = store;
     return ERR_OK;
 }
 
@@ -280,6 +287,17 @@ const struct config_account *config_account_of_address(const struct config *conf
             if (mime_addr_is_same(config->accounts[i].addresses[j], address))
                 return &config->accounts[i];
     return NULL;
+}
+
+bool config_has_upstream(const struct config_account *account, enum config_protocol protocol)
+{
+    return account->upstreams[protocol].host[0] != '\0';
+}
+
+const char *config_protocol_name(enum config_protocol protocol)
+{
+    static const char *const names[] = {[CONFIG_SMTP] = "smtp", [CONFIG_IMAP] = "imap"};
+    return names[protocol];
 }
 
 bool config_upstream_is_same(const struct config_upstream *a, const struct config_upstream *b)

@@ -10,26 +10,29 @@
 #include "base/log.h"
 #include "base/sasl.h"
 #include "policy/rule.h"
-#include "smtp/client.h"
 
 #define CONFIG_PATH_SIZE 512
 #define CONFIG_HOST_SIZE 256
 
-/* Where an account's server is: from "smtps://host:port". */
+enum config_security { CONFIG_TLS_FROM_START, CONFIG_TLS_BY_COMMAND /* required */, CONFIG_CLEAR /* loopback only */ };
+
+/* Where one of an account's servers is: from "smtps://host:port". */
 struct config_upstream {
-    char host[CONFIG_HOST_SIZE];
-    int port; /* defaults: smtps 465, smtp 587, smtp+clear 25 */
-    enum smtp_security security;
+    char host[CONFIG_HOST_SIZE]; /* "" : the account has none of this kind */
+    int port;                    /* defaults: smtps 465, smtp 587, smtp+clear 25; imaps 993, imap and imap+clear 143 */
+    enum config_security security;
     char ca_file[CONFIG_PATH_SIZE]; /* "" : the system's */
 };
+
+enum config_protocol { CONFIG_SMTP, CONFIG_IMAP, CONFIG_PROTOCOL_COUNT };
 
 struct config_account {
     char address[MIME_ADDR_SIZE];
     char **addresses; /* address and `also`, normal form; [0] is address */
     size_t addresses_len;
     char login[256]; /* the address if not given */
-    struct config_upstream smtp;
-    bool has_smtp;
+    struct config_upstream upstreams[CONFIG_PROTOCOL_COUNT];
+    bool append_plain; /* append = plain: what is saved is not sealed */
     char gnupghome[CONFIG_PATH_SIZE];
     bool is_own_home; /* privyseal's own, under the state directory */
 };
@@ -37,7 +40,8 @@ struct config_account {
 enum config_tls { CONFIG_TLS_STARTTLS, CONFIG_TLS_IMPLICIT, CONFIG_TLS_NONE };
 
 struct config_listener {
-    char name[64]; /* the section's title, "smtp" or "smtp:NAME" */
+    char name[64]; /* the section's title, "smtp", "imap" or "smtp:NAME" */
+    enum config_protocol protocol;
     struct config_address {
         char host[64]; /* a literal IPv4 or IPv6 address */
         int port;      /* 0: the kernel chooses */
@@ -45,7 +49,7 @@ struct config_listener {
     } * at;
     size_t at_len;
     enum config_tls tls;
-    size_t *accounts; /* indices into config.accounts; all of them if none were named */
+    size_t *accounts; /* indices into config.accounts; all that have such a server if none were named */
     size_t accounts_len;
 };
 
@@ -70,6 +74,8 @@ struct config {
     size_t sessions_max;         /* default 2,000 */
     size_t sessions_per_address; /* default 1,000 (loopback shares one address) */
     unsigned timeout_percent;    /* of the times in RFC 5321 §4.5.3.2; default 100 */
+    uint64_t view_cache_max;     /* bytes of opened messages kept in memory; default 64 MiB */
+    uint64_t store_max;          /* bytes of views kept on disk; default 1 GiB */
 };
 
 /* Reads `file`, or the first of ~/.config/privyseal/privyseal.conf ($XDG_CONFIG_HOME heeded) and
@@ -84,6 +90,9 @@ const struct config_account *config_account_of_login(const struct config *config
                                                      const struct config_listener *listener, const char *login);
 /* The account one of whose addresses this is, or NULL. */
 const struct config_account *config_account_of_address(const struct config *config, const char *address);
+bool config_has_upstream(const struct config_account *account, enum config_protocol protocol);
+/* "smtp", "imap". */
+const char *config_protocol_name(enum config_protocol protocol);
 /* True if both servers are the same. */
 bool config_upstream_is_same(const struct config_upstream *a, const struct config_upstream *b);
 

@@ -1,5 +1,5 @@
 /*
- * account "address" { also login smtp ca_file gnupghome }
+ * account "address" { also login smtp imap append ca_file gnupghome }
  */
 #include "proxy/config_reader.h"
 
@@ -58,44 +58,67 @@ static enum err read_login(struct config_reader *reader, cfg_t *section, struct 
     return ERR_OK;
 }
 
-/* smtps:// smtp:// smtp+clear:// and a host, perhaps with a port. */
-static enum err read_smtp(struct config_reader *reader, cfg_t *section, struct config_account *account)
+/* One scheme of a server's URL. */
+struct scheme {
+    const char *name;
+    enum config_security security;
+    int port;
+};
+
+/* SCHEME://HOST[:PORT][/]; what it says goes into `upstream`. */
+static bool read_url(const struct scheme *scheme, const char *url, struct config_upstream *upstream)
 {
-    static const struct {
-        const char *scheme;
-        enum smtp_security security;
-        int port;
-    } schemes[] = {
-        {"smtps://", SMTP_TLS_IMPLICIT, 465}, {"smtp://", SMTP_TLS_STARTTLS, 587}, {"smtp+clear://", SMTP_CLEAR, 25}};
-    enum err err = config_path(reader, section, "ca_file", account->smtp.ca_file);
-    const char *url = config_text(reader, section, "smtp");
+    struct span rest = span_skip(span_of(url), strlen(scheme->name));
+    if (rest.len && rest.ptr[rest.len - 1] == '/')
+        rest.len--;
+    upstream->security = scheme->security;
+    upstream->port = scheme->port;
+    return config_split_host(rest, upstream->host, sizeof upstream->host, &upstream->port) && upstream->port != 0 &&
+           upstream->host[0] && !strpbrk(upstream->host, "/@?# \t");
+}
+
+static enum err read_upstream(struct config_reader *reader, cfg_t *section, struct config_account *account,
+                              enum config_protocol protocol)
+{
+    static const struct scheme schemes[CONFIG_PROTOCOL_COUNT][3] = {
+        [CONFIG_SMTP] = {{"smtps://", CONFIG_TLS_FROM_START, 465},
+                         {"smtp://", CONFIG_TLS_BY_COMMAND, 587},
+                         {"smtp+clear://", CONFIG_CLEAR, 25}},
+        [CONFIG_IMAP] = {{"imaps://", CONFIG_TLS_FROM_START, 993},
+                         {"imap://", CONFIG_TLS_BY_COMMAND, 143},
+                         {"imap+clear://", CONFIG_CLEAR, 143}}};
+    const char *name = config_protocol_name(protocol);
+    struct config_upstream upstream = {.port = 0};
+    enum err err = config_path(reader, section, "ca_file", upstream.ca_file);
+    const char *url = config_text(reader, section, name);
     if (err || !url)
         return err;
-    const int line = config_reader_line(reader, section, "smtp");
-    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
-        const struct span scheme = span_of(schemes[i].scheme);
-        if (!span_has_case_prefix(span_of(url), scheme))
-            continue;
-        struct span rest = span_skip(span_of(url), scheme.len);
-        if (rest.len && rest.ptr[rest.len - 1] == '/')
-            rest.len--;
-        account->smtp.security = schemes[i].security;
-        account->smtp.port = schemes[i].port;
-        if (!config_split_host(rest, account->smtp.host, sizeof account->smtp.host, &account->smtp.port) ||
-            account->smtp.port == 0 || strpbrk(account->smtp.host, "/@?# \t"))
-            break;
-        if (schemes[i].security == SMTP_CLEAR && !config_is_loopback(account->smtp.host))
-            return config_fail(reader, line,
-                               "smtp = \"%s\" would send passwords and mail in clear; expected smtps:// or smtp:// "
-                               "(smtp+clear:// is for this machine only)",
-                               url);
-        account->has_smtp = true;
-        return ERR_OK;
-    }
-    return config_fail(reader, line,
-                       "smtp = \"%s\"; expected \"smtps://HOST\" (TLS at once) or \"smtp://HOST\" (STARTTLS), with "
-                       ":PORT if it is not the usual one",
-                       url);
+    const int line = config_reader_line(reader, section, name);
+    const struct scheme *scheme = NULL;
+    for (size_t i = 0; i < 3; i++)
+        if (span_has_case_prefix(span_of(url), span_of(schemes[protocol][i].name)))
+            scheme = &schemes[protocol][i];
+    if (!scheme || !read_url(scheme, url, &upstream))
+        return config_fail(reader, line,
+                           "%s = \"%s\"; expected \"%ss://HOST\" (TLS at once) or \"%s://HOST\" (STARTTLS), with "
+                           ":PORT if it is not the usual one",
+                           name, url, name, name);
+    if (scheme->security == CONFIG_CLEAR && !config_is_loopback(upstream.host))
+        return config_fail(reader, line,
+                           "%s = \"%s\" would send passwords and mail in clear; expected %ss:// or %s:// "
+                           "(%s+clear:// is for this machine only)",
+                           name, url, name, name, name);
+    account->upstreams[protocol] = upstream;
+    return ERR_OK;
+}
+
+static enum err read_append(struct config_reader *reader, cfg_t *section, struct config_account *account)
+{
+    static const struct config_word words[] = {{"seal", 0}, {"plain", 1}, {NULL, 0}};
+    int is_plain = 0;
+    enum err err = config_word(reader, section, "append", words, &is_plain);
+    account->append_plain = is_plain;
+    return err;
 }
 
 /* gpg-agent makes its sockets in the home; a socket's path must fit into sockaddr_un. */
@@ -140,7 +163,11 @@ static enum err read_account(struct config_reader *reader, cfg_t *section)
     if (!err)
         err = read_login(reader, section, account);
     if (!err)
-        err = read_smtp(reader, section, account);
+        err = read_upstream(reader, section, account, CONFIG_SMTP);
+    if (!err)
+        err = read_upstream(reader, section, account, CONFIG_IMAP);
+    if (!err)
+        err = read_append(reader, section, account);
     if (!err)
         err = read_home(reader, section, account);
     return err;

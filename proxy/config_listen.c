@@ -1,5 +1,5 @@
 /*
- * listen "smtp[:NAME]" { at tls accounts }
+ * listen "smtp[:NAME]" and "imap[:NAME]" { at tls accounts }
  */
 #include "proxy/config_reader.h"
 
@@ -13,10 +13,16 @@ static enum err read_title(struct config_reader *reader, cfg_t *section, struct 
     const struct span title = span_of(cfg_title(section));
     struct span rest = title, protocol = SPAN_NONE;
     (void)span_take_until(&rest, ':', &protocol);
-    bool is_known = span_is_equal(protocol, SPAN_LIT("smtp")) && (title.len == 4 || rest.len > 0);
-    if (!is_known || !span_copy(title, listener->name, sizeof listener->name))
+    bool is_known = false;
+    for (int i = 0; i < CONFIG_PROTOCOL_COUNT && !is_known; i++) {
+        listener->protocol = (enum config_protocol)i;
+        is_known = span_is_equal(protocol, span_of(config_protocol_name(listener->protocol)));
+    }
+    if (!is_known || (title.len > protocol.len && rest.len == 0) ||
+        !span_copy(title, listener->name, sizeof listener->name))
         return config_fail(reader, config_reader_line(reader, section, NULL),
-                           "listen \"%s\"; expected \"smtp\" or \"smtp:NAME\"", cfg_title(section));
+                           "listen \"%s\"; expected \"smtp\", \"imap\", or one of them with \":NAME\" behind it",
+                           cfg_title(section));
     return ERR_OK;
 }
 
@@ -76,7 +82,8 @@ static enum err read_accounts(struct config_reader *reader, cfg_t *section, stru
     enum err err = ERR_OK;
     const unsigned count = cfg_size(section, "accounts");
     for (size_t i = 0; !err && count == 0 && i < config->accounts_len; i++)
-        err = add_account(listener, i);
+        if (config_has_upstream(&config->accounts[i], listener->protocol))
+            err = add_account(listener, i);
     for (unsigned i = 0; !err && i < count; i++) {
         const char *text = cfg_getnstr(section, "accounts", i);
         const int line = config_reader_line(reader, section, "accounts");
@@ -87,9 +94,10 @@ static enum err read_accounts(struct config_reader *reader, cfg_t *section, stru
         if (!account)
             return config_fail(reader, line, "there is no account \"%s\"; expected the title of an account section",
                                text);
-        if (!account->has_smtp)
-            return config_fail(reader, line, "account \"%s\" has no server; expected smtp = \"smtps://...\" in it",
-                               account->address);
+        const char *name = config_protocol_name(listener->protocol);
+        if (!config_has_upstream(account, listener->protocol))
+            return config_fail(reader, line, "account \"%s\" has no server; expected %s = \"%ss://...\" in it",
+                               account->address, name, name);
         err = add_account(listener, (size_t)(account - config->accounts));
     }
     return err;

@@ -3,13 +3,14 @@
 #include "base/sandbox.h"
 #include "proxy/net_internal.h"
 #include "proxy/owner.h"
-#include "proxy/session.h"
 #include "proxy/state.h"
+#include "proxy/views.h"
 #include "proxy/wire.h"
 
 #include <errno.h>
 #include <netdb.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -24,9 +25,12 @@
 struct acceptor {
     struct proxy_net *net;
     const struct config_listener *listener;
+    const struct proxy_protocol *protocol;
     struct event *event;
     struct event *resume;
 };
+
+static const struct proxy_protocol *const PROTOCOLS[] = {[CONFIG_SMTP] = &proxy_smtp, [CONFIG_IMAP] = &proxy_imap};
 
 struct net_process {
     struct proxy_net net;
@@ -35,29 +39,32 @@ struct net_process {
     struct event *control;
 };
 
-struct smtp_client_options proxy_net_upstream(const struct proxy_net *net, size_t account)
-{
-    const struct config_upstream *upstream = &net->config->accounts[account].smtp;
-    return (struct smtp_client_options){.base = net->base,
-                                        .dns = net->dns,
-                                        .host = upstream->host,
-                                        .port = upstream->port,
-                                        .security = upstream->security,
-                                        .tls = net->client_tls[account],
-                                        .hello_name = net->config->host_name,
-                                        .timeout_percent = net->config->timeout_percent};
-}
-
 /* Under both limits: of all sessions, and of those from the client's address. */
 static bool has_room(const struct proxy_net *net, const char *host)
 {
     size_t same = 0;
-    struct proxy_session *session;
-    if (net->sessions_len >= net->config->sessions_max)
+    struct proxy_client *client;
+    if (net->clients_len >= net->config->sessions_max)
         return false;
-    for (session = TAILQ_FIRST(&net->sessions); session != NULL; session = proxy_session_next(session))
-        same += strcmp(proxy_session_host(session), host) == 0;
+    TAILQ_FOREACH(client, &net->clients, link)
+    same += strcmp(client->host, host) == 0;
     return same < net->config->sessions_per_address;
+}
+
+void proxy_client_enter(struct proxy_net *net, struct proxy_client *client, const struct proxy_protocol *protocol,
+                        const char *host)
+{
+    client->protocol = protocol;
+    client->net = net;
+    snprintf(client->host, sizeof(client->host), "%s", host);
+    TAILQ_INSERT_TAIL(&net->clients, client, link);
+    net->clients_len++;
+}
+
+void proxy_client_leave(struct proxy_client *client)
+{
+    TAILQ_REMOVE(&client->net->clients, client, link);
+    client->net->clients_len--;
 }
 
 /* The client's address without its port, in a form to compare and print. */
@@ -70,10 +77,10 @@ static void host_of(const struct sockaddr_storage *address, socklen_t len, char 
 /* A word costs nothing and tells the client to come back; a client that does not read it loses only the word. */
 static void turn_away(const struct acceptor *acceptor, int client, const char *host)
 {
-    static const char busy[] = "421 4.3.2 Too many sessions\r\n";
+    const char *busy = acceptor->protocol->busy;
     ssize_t sent = acceptor->listener->tls == CONFIG_TLS_IMPLICIT
                        ? 0
-                       : send(client, busy, sizeof(busy) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+                       : send(client, busy, strlen(busy), MSG_DONTWAIT | MSG_NOSIGNAL);
     log_warning("too many sessions; one from %s turned away%s", host, sent < 0 ? " without a word" : "");
     close(client);
 }
@@ -115,7 +122,7 @@ static void on_accept(evutil_socket_t fd, short what, void *context)
             turn_away(acceptor, client, host);
             continue;
         }
-        enum err err = proxy_session_new(acceptor->net, acceptor->listener, client, host);
+        enum err err = acceptor->protocol->start(acceptor->net, acceptor->listener, client, host);
         if (err != ERR_OK)
             log_failure(err, "a new session");
     }
@@ -136,12 +143,12 @@ static void stop_accepting(struct net_process *process)
 
 static void drain(struct net_process *process)
 {
-    struct proxy_session *session, *next;
+    struct proxy_client *client, *next;
     stop_accepting(process);
     process->net.is_draining = true;
-    for (session = TAILQ_FIRST(&process->net.sessions); session != NULL; session = next) {
-        next = proxy_session_next(session);
-        proxy_session_drain(session);
+    for (client = TAILQ_FIRST(&process->net.clients); client != NULL; client = next) {
+        next = TAILQ_NEXT(client, link);
+        client->protocol->drain(client);
     }
 }
 
@@ -225,9 +232,12 @@ static enum err open_all(struct proxy_net *net)
     if (net->client_tls == NULL)
         return ERR_MEMORY;
     for (size_t i = 0; err == ERR_OK && i < config->accounts_len; i++) {
-        const struct config_upstream *upstream = &config->accounts[i].smtp;
-        if (config->accounts[i].has_smtp && upstream->security != SMTP_CLEAR)
-            err = tls_client_new(upstream->ca_file[0] == '\0' ? NULL : upstream->ca_file, &net->client_tls[i]);
+        const struct config_upstream *upstreams = config->accounts[i].upstreams;
+        for (int protocol = 0; err == ERR_OK && protocol < CONFIG_PROTOCOL_COUNT; protocol++)
+            if (upstreams[protocol].host[0] != '\0' && upstreams[protocol].security != CONFIG_CLEAR &&
+                net->client_tls[i] == NULL)
+                err = tls_client_new(upstreams[protocol].ca_file[0] == '\0' ? NULL : upstreams[protocol].ca_file,
+                                     &net->client_tls[i]);
     }
     if (err == ERR_OK)
         err = proxy_owner_open(&net->diag);
@@ -254,6 +264,8 @@ static enum err start(struct net_process *process, const struct proxy_sockets *s
         err = proxy_vaultlink_new(net->base, on_vault_lost, net, &net->vault);
     if (err == ERR_OK)
         err = proxy_probe_new(net, &net->probe);
+    if (err == ERR_OK)
+        err = proxy_views_new(net, &net->views);
     if (err != ERR_OK)
         return err;
     proxy_ring_set_pool(net->ring, net->pool);
@@ -263,7 +275,8 @@ static enum err start(struct net_process *process, const struct proxy_sockets *s
         return ERR_MEMORY;
     for (size_t i = 0; i < sockets->len; i++) {
         struct acceptor *acceptor = &process->acceptors[process->acceptors_len++];
-        *acceptor = (struct acceptor){.net = net, .listener = &net->config->listeners[sockets->items[i].listener]};
+        const struct config_listener *listener = &net->config->listeners[sockets->items[i].listener];
+        *acceptor = (struct acceptor){.net = net, .listener = listener, .protocol = PROTOCOLS[listener->protocol]};
         acceptor->event = event_new(net->base, sockets->items[i].fd, EV_READ | EV_PERSIST, on_accept, acceptor);
         acceptor->resume = evtimer_new(net->base, on_resume, acceptor);
         if (acceptor->event == NULL || acceptor->resume == NULL || event_add(acceptor->event, NULL) != 0)
@@ -282,7 +295,7 @@ static enum err tell_ready(const struct proxy_net *net)
 /* The loop ends when the last session of a draining process has ended. */
 static void run(struct proxy_net *net)
 {
-    while (!(net->is_draining && net->sessions_len == 0) && !event_base_got_break(net->base))
+    while (!(net->is_draining && net->clients_len == 0) && !event_base_got_break(net->base))
         if (event_base_loop(net->base, EVLOOP_ONCE) != 0)
             return;
 }
@@ -291,8 +304,11 @@ static void close_all(struct net_process *process)
 {
     struct proxy_net *net = &process->net;
     proxy_vaultlink_free(&net->vault);
-    while (!TAILQ_EMPTY(&net->sessions))
-        proxy_session_free(TAILQ_FIRST(&net->sessions));
+    while (!TAILQ_EMPTY(&net->clients)) {
+        struct proxy_client *client = TAILQ_FIRST(&net->clients);
+        client->protocol->free(client);
+    }
+    proxy_views_free(&net->views);
     proxy_probe_free(&net->probe);
     proxy_ring_free(&net->ring);
     proxy_pool_free(&net->pool);
@@ -313,7 +329,7 @@ static void close_all(struct net_process *process)
 int proxy_net_main(const struct config *config, const struct proxy_sockets *sockets, int master)
 {
     struct net_process process = {.net = {.config = config, .master = master, .diag = -1}};
-    TAILQ_INIT(&process.net.sessions);
+    TAILQ_INIT(&process.net.clients);
     log_init("net", config->log_level);
     signal(SIGPIPE, SIG_IGN);
     /* A terminal and systemd signal every process; this one ends when the master says so, or is no more. */

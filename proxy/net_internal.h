@@ -4,15 +4,16 @@
 #ifndef PROXY_NET_INTERNAL_H
 #define PROXY_NET_INTERNAL_H
 
+#include "imap/client.h"
+#include "proxy/client.h"
 #include "proxy/net.h"
 #include "proxy/pool.h"
 #include "proxy/probe.h"
 #include "proxy/ring.h"
 #include "proxy/vaultlink.h"
+#include "smtp/client.h"
 
-#include <sys/queue.h>
-
-struct proxy_session;
+struct proxy_views;
 
 struct proxy_net {
     const struct config *config;
@@ -23,15 +24,17 @@ struct proxy_net {
     struct proxy_vaultlink *vault;
     struct proxy_probe *probe;
     SSL_CTX *server_tls;
-    SSL_CTX **client_tls; /* for each account, its upstream's trust; NULL where the upstream is clear */
+    SSL_CTX **client_tls; /* for each account, the trust of its servers; NULL where all are clear */
     int diag;             /* see owner.h */
     int master;
-    TAILQ_HEAD(, proxy_session) sessions;
-    size_t sessions_len;
+    struct proxy_views *views;
+    TAILQ_HEAD(, proxy_client) clients;
+    size_t clients_len;
     bool is_draining;
 };
 
-/* The options of a connection to the upstream of account `account`; the caller sets handlers and owner. */
-struct smtp_client_options proxy_net_upstream(const struct proxy_net *net, size_t account);
+/* upstream.c: the options of a connection to a server of account `account`; the caller sets handlers and owner. */
+struct smtp_client_options proxy_upstream_smtp(const struct proxy_net *net, size_t account);
+struct imap_client_options proxy_upstream_imap(const struct proxy_net *net, size_t account);
 
 #endif

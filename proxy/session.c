@@ -25,8 +25,7 @@ static void session_destroy(struct proxy_session *session)
     smtp_client_free(&session->upstream);
     secret_fini(&session->response);
     free(session->recipients);
-    TAILQ_REMOVE(&session->net->sessions, session, link);
-    session->net->sessions_len--;
+    proxy_client_leave(&session->client);
     free(session);
 }
 
@@ -38,8 +37,9 @@ static void session_end(struct proxy_session *session)
     session_destroy(session);
 }
 
-void proxy_session_free(struct proxy_session *session)
+static void free_at_once(struct proxy_client *client)
 {
+    struct proxy_session *session = (struct proxy_session *)client;
     proxy_submit_free(&session->submit);
     session_destroy(session);
 }
@@ -100,7 +100,7 @@ void session_on_upstream_ready(struct smtp_client *client, void *owner);
 const struct smtp_client_handlers session_upstream_handlers = {.on_ready = session_on_upstream_ready,
                                                                .on_close = on_upstream_close};
 
-static void on_shared_features(const struct smtp_features *shared, void *context)
+static void on_shared_features(const struct proxy_shared *shared, void *context)
 {
     struct proxy_session *session = context;
     const struct config *config = session->net->config;
@@ -111,7 +111,7 @@ static void on_shared_features(const struct smtp_features *shared, void *context
     session->probe_wait = NULL;
     if (session->server == NULL)
         return;
-    features.flags |= shared->flags & (SMTP_HAS_DSN | SMTP_HAS_SMTPUTF8);
+    features.flags |= shared->smtp_flags & (SMTP_HAS_DSN | SMTP_HAS_SMTPUTF8);
     if (shared->size_max != 0) {
         uint64_t room =
             shared->size_max > SEALED_HEADERS ? (shared->size_max - SEALED_HEADERS) / 100 * SEALED_PERCENT : 1;
@@ -173,7 +173,7 @@ static uint32_t scaled(const struct config *config, uint32_t ms)
     return (uint32_t)((uint64_t)ms * config->timeout_percent / 100);
 }
 
-enum err proxy_session_new(struct proxy_net *net, const struct config_listener *listener, int fd, const char *host)
+static enum err start(struct proxy_net *net, const struct config_listener *listener, int fd, const char *host)
 {
     const struct config *config = net->config;
     struct proxy_session *session = calloc(1, sizeof(*session));
@@ -183,7 +183,6 @@ enum err proxy_session_new(struct proxy_net *net, const struct config_listener *
     }
     session->net = net;
     session->listener = listener;
-    snprintf(session->host, sizeof(session->host), "%s", host);
     struct smtp_server_options options = {.base = net->base,
                                           .handlers = &SERVER_HANDLERS,
                                           .owner = session,
@@ -198,8 +197,7 @@ enum err proxy_session_new(struct proxy_net *net, const struct config_listener *
                                           .data_timeout_ms = scaled(config, 180000)};
     for (size_t i = 0; i < listener->at_len; i++)
         options.may_auth_in_clear = options.may_auth_in_clear && listener->at[i].is_loopback;
-    TAILQ_INSERT_TAIL(&net->sessions, session, link);
-    net->sessions_len++;
+    proxy_client_enter(net, &session->client, &proxy_smtp, host);
     enum err err = smtp_server_new(&options, fd, &session->server);
     if (err != ERR_OK) {
         session->server = NULL;
@@ -210,18 +208,12 @@ enum err proxy_session_new(struct proxy_net *net, const struct config_listener *
     return ERR_OK;
 }
 
-void proxy_session_drain(struct proxy_session *session)
+static void drain(struct proxy_client *client)
 {
+    struct proxy_session *session = (struct proxy_session *)client;
     if (session->submit == NULL && session->server != NULL && session->recipients_len == 0 && !session->is_open)
         smtp_server_shutdown(session->server, ERR_SHUTDOWN, NULL);
 }
 
-struct proxy_session *proxy_session_next(struct proxy_session *session)
-{
-    return TAILQ_NEXT(session, link);
-}
-
-const char *proxy_session_host(const struct proxy_session *session)
-{
-    return session->host;
-}
+const struct proxy_protocol proxy_smtp = {
+    .name = "smtp", .busy = "421 4.3.2 Too many sessions\r\n", .start = start, .drain = drain, .free = free_at_once};

@@ -41,7 +41,7 @@ static enum err choose_account(struct proxy_session *session, const char *login)
 {
     const struct config *config = session->net->config;
     const struct config_account *account = config_account_of_login(config, session->listener, login);
-    if (account == NULL || !account->has_smtp) {
+    if (account == NULL || !config_has_upstream(account, CONFIG_SMTP)) {
         /* The name stays out of the log: it may be a password typed into the wrong field. */
         log_warning("%s: no account has the login name given", session->peer);
         return ERR_AUTH_FAILED;
@@ -52,7 +52,7 @@ static enum err choose_account(struct proxy_session *session, const char *login)
 
 static enum err connect_upstream(struct proxy_session *session)
 {
-    struct smtp_client_options options = proxy_net_upstream(session->net, session->account);
+    struct smtp_client_options options = proxy_upstream_smtp(session->net, session->account);
     options.handlers = &session_upstream_handlers;
     options.owner = session;
     smtp_client_free(&session->upstream);

@@ -9,7 +9,6 @@
 #include "crypto/inspect.h"
 #include "policy/plan.h"
 #include "proxy/net_internal.h"
-#include "proxy/session.h"
 #include "proxy/submit.h"
 
 enum session_auth {
@@ -24,8 +23,13 @@ struct session_recipient {
     struct smtp_rcpt rcpt;
 };
 
+/*
+ * One client session of the SMTP proxy: the server side towards the mail program, the client side towards the account's
+ * upstream, and what joins them. It is bound to an account when the upstream has accepted the login, and never to
+ * another afterwards; it frees itself when the client is gone and nothing of it is under way.
+ */
 struct proxy_session {
-    TAILQ_ENTRY(proxy_session) link;
+    struct proxy_client client;
     struct proxy_net *net;
     const struct config_listener *listener;
     struct smtp_server *server;   /* NULL once the client is gone */
@@ -33,7 +37,6 @@ struct proxy_session {
     size_t account;               /* meaningful from SESSION_AUTH_CONNECT on */
     bool is_authenticated;
     char peer[80];
-    char host[PROXY_HOST_SIZE];
 
     enum session_auth auth;
     enum sasl_mechanism mechanism;

@@ -19,7 +19,7 @@ static void check(const struct config *config)
         const struct config_account *account = &config->accounts[i];
         if (account->gnupghome[0] != '/' || config_account_of_address(config, account->address) != account)
             abort();
-        if (account->has_smtp && (account->smtp.port <= 0 || !account->smtp.host[0]))
+        if (config_has_upstream(account, CONFIG_SMTP) && account->upstreams[CONFIG_SMTP].port <= 0)
             abort();
         (void)!config_key_cache(config, account, path);
     }

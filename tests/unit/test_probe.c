@@ -38,10 +38,10 @@ struct world {
 
 struct outcome {
     unsigned times;
-    struct smtp_features features;
+    struct proxy_shared features;
 };
 
-static void on_shared(const struct smtp_features *shared, void *context)
+static void on_shared(const struct proxy_shared *shared, void *context)
 {
     struct outcome *outcome = context;
     outcome->times++;
@@ -93,10 +93,9 @@ static void start_upstream(struct world *world, size_t number, const char *featu
     assert_non_null(upstream->listener);
     assert_int_equal(getsockname(evconnlistener_get_fd(upstream->listener), (struct sockaddr *)&address, &len), 0);
     struct config_account *account = &world->accounts[number];
-    account->has_smtp = true;
-    account->smtp.security = SMTP_CLEAR;
-    account->smtp.port = ntohs(address.sin_port);
-    snprintf(account->smtp.host, sizeof(account->smtp.host), "127.0.0.1");
+    account->upstreams[CONFIG_SMTP].security = CONFIG_CLEAR;
+    account->upstreams[CONFIG_SMTP].port = ntohs(address.sin_port);
+    snprintf(account->upstreams[CONFIG_SMTP].host, sizeof(account->upstreams[CONFIG_SMTP].host), "127.0.0.1");
 }
 
 static int setup(void **state)
@@ -158,8 +157,8 @@ static void test_offers_what_all_share(void **state)
     (void)ask(world, &outcome);
     run_until(world, &outcome);
     assert_int_equal(outcome.features.size_max, 3000);
-    assert_true((outcome.features.flags & SMTP_HAS_DSN) != 0);
-    assert_true((outcome.features.flags & SMTP_HAS_SMTPUTF8) == 0);
+    assert_true((outcome.features.smtp_flags & SMTP_HAS_DSN) != 0);
+    assert_true((outcome.features.smtp_flags & SMTP_HAS_SMTPUTF8) == 0);
     /* The password forms stand for each other; CRAM-MD5 needs one server. */
     assert_int_equal(outcome.features.mechanisms, 1u << SASL_PLAIN | 1u << SASL_LOGIN);
 }
@@ -186,7 +185,7 @@ static void test_unreachable_server_means_the_least(void **state)
     start_upstream(world, 1, NULL);
     (void)ask(world, &outcome);
     run_until(world, &outcome);
-    assert_int_equal(outcome.features.flags, 0);
+    assert_int_equal(outcome.features.smtp_flags, 0);
     assert_int_equal(outcome.features.mechanisms, 1u << SASL_PLAIN | 1u << SASL_LOGIN);
 }
 
@@ -211,7 +210,7 @@ static void test_no_server(void **state)
     struct outcome outcome = {0};
     (void)ask(world, &outcome);
     run_until(world, &outcome);
-    assert_int_equal(outcome.features.flags, 0);
+    assert_int_equal(outcome.features.smtp_flags, 0);
     assert_int_equal(outcome.features.mechanisms, 1u << SASL_PLAIN | 1u << SASL_LOGIN);
 }
 
