@@ -1,8 +1,10 @@
 /*
- * Delivery records, asked of the vault process without waiting for it: net's end of the line.
+ * Requests to the vault process, without waiting for it: net's end of the line.
  *
- * A request outlives the vault that it was sent to: it goes to the next one too, once (asking twice does no harm, all
- * requests can be repeated). When nothing comes for half a minute, all that are open fail.
+ * Any message of proxy/wire.h that the vault answers can be asked (proxy_vault_ask); the delivery records stand here,
+ * views, places and searches in proxy/vault_views.h. A request outlives the vault that it was sent to: it goes to the
+ * next one too, once (asking twice does no harm, all requests can be repeated). When nothing comes for half a minute,
+ * all that are open fail. An answer that is malformed ends the line.
  */
 #ifndef PROXY_VAULTLINK_H
 #define PROXY_VAULTLINK_H
@@ -13,10 +15,8 @@
 #include <event2/event.h>
 
 struct proxy_vaultlink;
+struct proxy_vault_request;
 
-/* Fires once for each request: ERR_OK with the recipients (for a get), or what went wrong; ERR_STORE also when there is
-   no vault. The addresses are valid during the call. */
-typedef void (*proxy_vault_fn)(enum err err, const char *const *addresses, size_t addresses_len, void *context);
 /* The line to the vault is lost: another is wanted (proxy_vaultlink_connect). */
 typedef void (*proxy_vault_lost_fn)(void *context);
 
@@ -26,6 +26,23 @@ ERR_RETURN enum err proxy_vaultlink_new(struct event_base *base, proxy_vault_los
 void proxy_vaultlink_free(struct proxy_vaultlink **link);
 /* Takes a new socket to the vault over. */
 void proxy_vaultlink_connect(struct proxy_vaultlink *link, int socket);
+
+/* With ERR_OK: `answer` stands after its error, and `fn` reads all of it to its end; what it finds malformed it leaves
+   in answer->err (by the gets, or by setting it), which ends the line. Files that it does not take are closed. With
+   any other `err` there is no answer: what the vault said, or ERR_STORE when there is no vault. */
+typedef void (*proxy_vault_answer_fn)(enum err err, struct ipc_in *answer, void *context);
+
+/* Asks. Takes `request` over and finishes it in any case; its files stay the caller's (they are duplicated). With
+   ERR_OK `fn` fires exactly once, later, unless the request is cancelled; a NULL `fn` lets a failure be logged. The
+   caller forgets `*request_out` (which may be NULL) when `fn` fires. */
+ERR_RETURN enum err proxy_vault_ask(struct proxy_vaultlink *link, struct ipc_out *request, proxy_vault_answer_fn fn,
+                                    void *context, struct proxy_vault_request **request_out);
+/* `fn` will not fire. The request may be carried out all the same. Clears `*request`; NULL is nothing to cancel. */
+void proxy_vault_cancel(struct proxy_vault_request **request);
+
+/* Delivery records (vaultlink_delivery.c). Fires once for each request: ERR_OK with the recipients (for a get), or what
+   went wrong. The addresses are valid during the call. */
+typedef void (*proxy_vault_fn)(enum err err, const char *const *addresses, size_t addresses_len, void *context);
 
 /* With ERR_OK `fn` will fire, later; a NULL `fn` lets the answer be logged if it is a failure. */
 ERR_RETURN enum err proxy_vault_get(struct proxy_vaultlink *link, const struct store_delivery_key *key,

@@ -41,18 +41,20 @@ enum proxy_message {
     PROXY_DELIVERY_GET,    /* key */
     PROXY_DELIVERY_ADD,    /* key, now u64, recipients u32, each */
     PROXY_DELIVERY_FORGET, /* key */
-    PROXY_VIEW_GET,        /* account, views u32, each digest and generation u32; answered with a file: for each in turn
-                              is_found u32, decision, session keys, record (wire_view.h) */
+    PROXY_VIEW_GET,        /* account; keys file; answered with views file (wire_view.h says what stands in files) */
     PROXY_VIEW_PUT, /* account, digest, generation u32, now u64, decision, session keys; record file, text file */
     PROXY_VIEW_GENERATION, /* account, digest; answered with u32 */
-    PROXY_VIEW_SEARCH,   /* account; keys file, leaves file; answered with missing u32 (SIZE_MAX: none) and bits file */
-    PROXY_PLACES_GET,    /* account, mailbox, UIDVALIDITY u32; answered with a file of places */
+    PROXY_VIEW_REOPENED,   /* account, digest, generation u32 */
+    PROXY_VIEW_SEARCH,   /* account; keys file, leaves file; answered with missing u32 (UINT32_MAX: none), bits file */
+    PROXY_PLACES_GET,    /* account, mailbox, UIDVALIDITY u32; answered with places file */
     PROXY_PLACES_PUT,    /* account, mailbox, UIDVALIDITY u32; places file */
-    PROXY_PLACES_FORGET, /* account, mailbox, UIDVALIDITY u32; file of UIDs */
+    PROXY_PLACES_FORGET, /* account, mailbox, UIDVALIDITY u32; UIDs file */
     PROXY_PLACES_RENAME, /* account, from, to, separator u32 */
-    PROXY_STORE_TOTALS,  /* account */
+    PROXY_STORE_TOTALS,  /* account; answered with views, failed, records, places, mailboxes, bytes u64 */
     PROXY_STORE_CLEAR,   /* account, or an empty one for all */
-    PROXY_VAULT_DONE     /* err u32, then by request: recipients u32, each | what stands above */
+    PROXY_STORE_REOPEN,  /* account; answered with the number of messages u64 */
+    PROXY_VAULT_DONE     /* err u32; if that is 0, by request: recipients u32, each (a get of deliveries) | what stands
+                            above */
 };
 
 #define PROXY_DIRS_MAX 28

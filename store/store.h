@@ -3,7 +3,8 @@
  *
  * One process opens them: the vault while `serve` runs, the command line alone otherwise (a lock says which). Durable
  * records live in durable.sqlite. The sealing key is random, made on first use in a 0600 file beside them. Every commit
- * is on disk (synchronous=FULL) when the call returns: a record survives kill -9 and power loss.
+ * is on disk (synchronous=FULL) when the call returns: a record survives kill -9 and power loss. Disposable ones live
+ * in views.sqlite (store/view.h).
  */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
@@ -17,6 +18,11 @@ struct store;
    they are damaged or their key does not fit (said in the log, nothing is overwritten). */
 ERR_RETURN enum err store_open(const char *dir, struct store **store_out);
 void store_close(struct store **store);
+
+/* A group of calls is on disk together, when it ends, at the price of one commit: what is done in it is done on the
+   word of store_group_end alone. A call that fails takes nothing but its own changes back. Groups do not nest. */
+ERR_RETURN enum err store_group_begin(struct store *store);
+ERR_RETURN enum err store_group_end(struct store *store);
 
 /* Seals `plain` under the store's key, bound to `context` (table and row); opens what store_seal made. ERR_STORE on
  * mismatch. */
