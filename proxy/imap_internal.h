@@ -85,16 +85,21 @@ struct imap_session {
     enum sasl_mechanism mechanism;
     unsigned auth_step;
     char login[256];
-    struct secret response;
+    struct secret response; /* the client's first response, until it is sent */
+    struct secret password; /* of LOGIN, and of the mechanisms PLAIN and LOGIN, until it is sent */
     struct buf login_reply; /* the upstream's "OK ..." while its capabilities are asked */
 
     struct buf shown;             /* the capabilities that the client was shown after login */
     struct imap_mailbox *mailbox; /* NULL: none is selected */
     TAILQ_HEAD(, imap_work) works;
     size_t works_len;
-    bool is_streaming; /* a response is on its way to the client, piece by piece */
-    bool is_filtered;  /* the response that is being kept goes through on_response of the oldest work */
+    struct event *wake; /* frees what is done, and starts what may start */
+    bool is_starting;
+    enum imap_fate fate; /* of the response that is coming in */
+    bool is_hidden;      /* that response is nobody's but ours: capabilities, and all before login */
+    bool is_checked;     /* it passes if it says nothing of a message's content */
     bool is_ending;
+    uint64_t progress_ms; /* when the client last heard that work is under way */
 };
 
 static inline const struct config_account *imap_session_account(const struct imap_session *session)
@@ -118,6 +123,8 @@ void imap_session_end(struct imap_session *session, enum err why);
 /* "* OK [INPROGRESS ("tag" done total)] text" at most every second or so; for work that takes long (RFC 9585). */
 void imap_session_progress(struct imap_session *session, const char *tag, size_t done, size_t total);
 
+extern const struct imap_client_handlers imap_session_upstream;
+
 /* ---- imap_auth.c ---- */
 void imap_auth_on_login(struct imap_server *server, const char *tag, struct span user, struct span password,
                         void *owner);
@@ -130,9 +137,9 @@ void imap_auth_on_ready(struct imap_client *client, void *owner);
 void imap_auth_lost(struct imap_session *session, enum err why);
 
 /* ---- the works ---- */
-extern const struct imap_work_type imap_relay_type;     /* passes the command and all answers through */
-extern const struct imap_work_type imap_select_type;    /* SELECT, EXAMINE; CLOSE, UNSELECT */
-extern const struct imap_work_type imap_mailboxes_type; /* RENAME, DELETE, COPY, MOVE: places follow */
+extern const struct imap_work_type imap_relay_type;  /* passes the command and all answers through */
+extern const struct imap_work_type imap_select_type; /* SELECT, EXAMINE; CLOSE, UNSELECT */
+extern const struct imap_work_type imap_places_type; /* RENAME, DELETE, COPY, MOVE: places follow */
 extern const struct imap_work_type imap_idle_type;
 extern const struct imap_work_type imap_enable_type;
 extern const struct imap_work_type imap_fetch_type;  /* FETCH, UID FETCH */
@@ -165,8 +172,10 @@ void imap_mailbox_set_view(struct imap_mailbox *mailbox, uint32_t uid, const str
 typedef void (*imap_mailbox_fn)(enum err err, void *context);
 void imap_mailbox_load(struct imap_mailbox *mailbox, imap_mailbox_fn fn, void *context);
 bool imap_mailbox_is_loaded(const struct imap_mailbox *mailbox);
-/* While imap_mailbox_load's own commands are open, the work that waits for it hands FETCH responses in here by KEEP;
-   the map has heard them already, so nothing more is to be done. */
+/* True while its own question for UIDs is open; the session keeps the answers from the client and from the work. */
+bool imap_mailbox_is_loading(const struct imap_mailbox *mailbox);
+/* All UIDs that are known to hold views, ascending; borrowed until the next change. */
+const struct imap_set *imap_mailbox_views(const struct imap_mailbox *mailbox);
 
 /* ---- imap_prepare.c: what must be known of messages before they can be answered for ---- */
 

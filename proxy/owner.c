@@ -1,5 +1,7 @@
 #include "proxy/owner.h"
 
+#include "base/log.h"
+
 #include <errno.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
@@ -88,4 +90,20 @@ enum err proxy_owner_of(int diag, int fd, uid_t *uid_out)
         return ERR_NOT_FOUND;
     *uid_out = found->idiag_uid;
     return ERR_OK;
+}
+
+enum err proxy_owner_check(int diag, struct conn *client)
+{
+    uid_t uid = 0;
+    if (!conn_is_loopback(client)) {
+        /* Nobody beyond this machine has been given a way yet. */
+        log_warning("%s: login from beyond this machine refused", conn_peer(client));
+        return ERR_NOT_OWNER;
+    }
+    enum err err = proxy_owner_of(diag, conn_fd(client), &uid);
+    if (err == ERR_OK && (uid == 0 || uid == getuid()))
+        return ERR_OK;
+    log_warning("%s: login from another user's socket refused (%s, uid %u)", conn_peer(client), err_name(err),
+                (unsigned)uid);
+    return ERR_NOT_OWNER;
 }

@@ -7,7 +7,6 @@
 #include "proxy/owner.h"
 
 #include <string.h>
-#include <unistd.h>
 
 #define RESPONSE_MAX 8192
 
@@ -17,24 +16,6 @@ static void fail(struct proxy_session *session, enum err err)
     secret_fini(&session->response);
     smtp_client_free(&session->upstream);
     smtp_server_fail(session->server, err, NULL);
-}
-
-/* On loopback only privyseal's own user, and root, may log in; nobody beyond it has been given a way yet
- * (design 1.1.7). */
-static enum err check_owner(struct proxy_session *session)
-{
-    struct conn *conn = smtp_server_conn(session->server);
-    uid_t uid = 0;
-    if (!conn_is_loopback(conn)) {
-        log_warning("%s: login from beyond this machine refused", session->peer);
-        return ERR_NOT_OWNER;
-    }
-    enum err err = proxy_owner_of(session->net->diag, conn_fd(conn), &uid);
-    if (err == ERR_OK && (uid == 0 || uid == getuid()))
-        return ERR_OK;
-    log_warning("%s: login from another user's socket refused (%s, uid %u)", session->peer, err_name(err),
-                (unsigned)uid);
-    return ERR_NOT_OWNER;
 }
 
 static enum err choose_account(struct proxy_session *session, const char *login)
@@ -94,7 +75,7 @@ void session_on_auth(struct smtp_server *server, enum sasl_mechanism mechanism, 
     (void)server;
     session->mechanism = mechanism;
     session->is_authenticated = false; /* a login before STARTTLS counts no more */
-    enum err err = check_owner(session);
+    enum err err = proxy_owner_check(session->net->diag, smtp_server_conn(session->server));
     if (err != ERR_OK) {
         fail(session, err);
         return;
