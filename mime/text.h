@@ -13,7 +13,9 @@
 #include "mime/part.h"
 
 enum mime_text_kind {
-    MIME_TEXT_HEADER, /* field `name` holds the needle; an empty needle: the field is there */
+    MIME_TEXT_HEADER,  /* field `name` holds the needle; an empty needle: the field is there */
+    MIME_TEXT_ADDRESS, /* the same of the addresses of from, to, cc, bcc, written anew ("FROM", "TO", ...) */
+    MIME_TEXT_SUBJECT, /* the same of `name` with runs of blanks made one ("SUBJECT") */
     MIME_TEXT_BODY,
     MIME_TEXT_ANY, /* header or body ("TEXT") */
     MIME_TEXT_LARGER,
@@ -25,7 +27,7 @@ enum mime_text_kind {
 
 struct mime_text_leaf {
     enum mime_text_kind kind;
-    char *name;      /* HEADER: field name in lower case; owned */
+    char *name;      /* HEADER, ADDRESS, SUBJECT: field name in lower case; owned */
     char *needle;    /* normalised UTF-8; owned; may be "" */
     uint64_t number; /* LARGER, SMALLER: bytes; SENT_*: days since 1970-01-01 */
 };
