@@ -144,8 +144,8 @@ $(UNIT): $(OUT)/tests/test_%: $(OUT)/tests/unit/test_%.o $(LIBRARY) | $(WRAPPER)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LIBS) $(CMOCKA_LIBS) $(EXTRA_LIBS_test_$*)
 
-# A server is all files of its name; it shares no code with what it tests.
-server_objects = $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/servers/$(1)_*.c))
+# A server is all files of its name and those that are common; it shares no code with what it tests.
+server_objects = $(patsubst %.c,$(OUT)/%.o,$(wildcard tests/servers/$(1)_*.c tests/servers/common_*.c))
 .SECONDEXPANSION:
 $(SERVERS): $(OUT)/tests/%: $$(call server_objects,$$*)
 	@mkdir -p $(@D)
@@ -176,7 +176,8 @@ $(FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/fuzz/tests/fuzz/%.o $(BUILD)/fuzz/libprivy
 .SECONDARY:
 
 # What the tests find in their environment; LINT_FLAGS is how lint compiles a file.
-RUN = PRIVYSEAL=$(abspath $(PROGRAM)) SMTPD=$(abspath $(OUT)/tests/smtpd) BUILD=$(abspath $(OUT)) \
+RUN = PRIVYSEAL=$(abspath $(PROGRAM)) SMTPD=$(abspath $(OUT)/tests/smtpd) IMAPD=$(abspath $(OUT)/tests/imapd) \
+	BUILD=$(abspath $(OUT)) \
 	LINT_FLAGS='$(subst ','\'',-std=gnu17 $(WARNINGS) $(ALL_CPPFLAGS) $(GMIME_CFLAGS))' CC='$(CC)' CLANG='$(CLANG)' \
 	ASAN_OPTIONS=abort_on_error=0:detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1
 RUN_TESTS = +$(RUN) $(PYTHON) tests/run.py $(if $(SANITIZE),--patience 4) --fuzzers $(abspath $(BUILD)/fuzz)

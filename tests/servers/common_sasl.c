@@ -1,5 +1,5 @@
 /* Checks logins for real, with OpenSSL's primitives. */
-#include "tests/servers/smtpd.h"
+#include "tests/servers/common.h"
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -9,6 +9,11 @@
 #include <strings.h>
 
 #define TEXT_MAX 8192
+
+struct dialogue {
+    struct server_io *io;
+    server_challenge_fn challenge;
+};
 
 static void encode(const unsigned char *bytes, size_t len, char *text)
 {
@@ -31,20 +36,24 @@ static long decode(const char *text, unsigned char *bytes)
 }
 
 /* Sends a challenge and takes the answer; -1 if it is "*" or no base64. */
-static long challenge(struct smtpd_io *io, const unsigned char *bytes, size_t len, unsigned char *answer)
+static long challenge(const struct dialogue *dialogue, const unsigned char *bytes, size_t len, unsigned char *answer)
 {
     char text[TEXT_MAX * 2], line[TEXT_MAX * 2];
     encode(bytes, len, text);
-    smtpd_put(io, "334 %s\r\n", text);
-    return smtpd_get_line(io, line, sizeof(line)) < 0 ? -1 : decode(line, answer);
+    return dialogue->challenge(dialogue->io, text, line, sizeof(line)) < 0 ? -1 : decode(line, answer);
 }
 
-static bool is_user(const struct smtpd *server, const char *name)
+static bool is_user(const struct server *server, const char *name)
 {
     return strcmp(name, server->user) == 0;
 }
 
-static bool check_plain(struct smtpd_io *io, const unsigned char *response, long len, char *login, size_t size)
+bool server_is_login(const struct server *server, const char *user, const char *password)
+{
+    return is_user(server, user) && strcmp(password, server->password) == 0;
+}
+
+static bool check_plain(const struct server *server, const unsigned char *response, long len, char *login, size_t size)
 {
     const char *identity = (const char *)response;
     const char *name = identity + strlen(identity) + 1;
@@ -54,25 +63,26 @@ static bool check_plain(struct smtpd_io *io, const unsigned char *response, long
     if (password > identity + len)
         return false;
     snprintf(login, size, "%s", name);
-    return identity[0] == '\0' && is_user(io->server, name) && strcmp(password, io->server->password) == 0;
+    return identity[0] == '\0' && server_is_login(server, name, password);
 }
 
-static bool check_login(struct smtpd_io *io, const unsigned char *first, long len, char *login, size_t size)
+static bool check_login(const struct dialogue *dialogue, const unsigned char *first, long len, char *login, size_t size)
 {
     unsigned char answer[TEXT_MAX];
     if (len >= 0)
         snprintf(login, size, "%s", (const char *)first);
-    else if (challenge(io, (const unsigned char *)"Username:", 9, answer) > 0)
+    else if (challenge(dialogue, (const unsigned char *)"Username:", 9, answer) > 0)
         snprintf(login, size, "%s", (const char *)answer);
     else
         return false;
-    if (challenge(io, (const unsigned char *)"Password:", 9, answer) <= 0)
+    if (challenge(dialogue, (const unsigned char *)"Password:", 9, answer) <= 0)
         return false;
-    return is_user(io->server, login) && strcmp((const char *)answer, io->server->password) == 0;
+    return server_is_login(dialogue->io->server, login, (const char *)answer);
 }
 
 /* XOAUTH2 and OAUTHBEARER: the token is the password. */
-static bool check_token(struct smtpd_io *io, const unsigned char *response, long len, char *login, size_t size)
+static bool check_token(const struct dialogue *dialogue, const unsigned char *response, long len, char *login,
+                        size_t size)
 {
     const char *text = (const char *)response;
     char expected[256];
@@ -81,30 +91,30 @@ static bool check_token(struct smtpd_io *io, const unsigned char *response, long
                        : len > 4 && strncmp(text, "n,a=", 4) == 0 ? text + 4
                                                                   : "";
     snprintf(login, size, "%.*s", (int)strcspn(name, ",\001"), name);
-    snprintf(expected, sizeof(expected), "auth=Bearer %s\001", io->server->password);
-    if (is_user(io->server, login) && strstr(text, expected) != NULL)
+    snprintf(expected, sizeof(expected), "auth=Bearer %s\001", dialogue->io->server->password);
+    if (is_user(dialogue->io->server, login) && strstr(text, expected) != NULL)
         return true;
     static const char problem[] = "{\"status\":\"invalid_token\"}";
-    challenge(io, (const unsigned char *)problem, sizeof(problem) - 1, answer);
+    challenge(dialogue, (const unsigned char *)problem, sizeof(problem) - 1, answer);
     return false;
 }
 
-static bool check_cram(struct smtpd_io *io, char *login, size_t size)
+static bool check_cram(const struct dialogue *dialogue, char *login, size_t size)
 {
     unsigned char answer[TEXT_MAX], mac[EVP_MAX_MD_SIZE], random[8];
     char nonce[64], expected[256];
     unsigned mac_len = 0;
     RAND_bytes(random, sizeof(random));
     snprintf(nonce, sizeof(nonce), "<%02x%02x%02x%02x@reference.example>", random[0], random[1], random[2], random[3]);
-    if (challenge(io, (const unsigned char *)nonce, strlen(nonce), answer) <= 0)
+    if (challenge(dialogue, (const unsigned char *)nonce, strlen(nonce), answer) <= 0)
         return false;
-    HMAC(EVP_md5(), io->server->password, (int)strlen(io->server->password), (const unsigned char *)nonce,
-         strlen(nonce), mac, &mac_len);
+    HMAC(EVP_md5(), dialogue->io->server->password, (int)strlen(dialogue->io->server->password),
+         (const unsigned char *)nonce, strlen(nonce), mac, &mac_len);
     snprintf(login, size, "%.*s", (int)strcspn((const char *)answer, " "), (const char *)answer);
     int len = snprintf(expected, sizeof(expected), "%s ", login);
     for (unsigned i = 0; i < mac_len; i++)
         len += snprintf(expected + len, sizeof(expected) - (size_t)len, "%02x", mac[i]);
-    return is_user(io->server, login) && strcmp((const char *)answer, expected) == 0;
+    return is_user(dialogue->io->server, login) && strcmp((const char *)answer, expected) == 0;
 }
 
 /* The proof that a client with the right password sends (RFC 5802 §3); adds the server's signature. */
@@ -129,7 +139,8 @@ static bool scram_proof(const EVP_MD *hash, const char *password, const unsigned
     return true;
 }
 
-static bool check_scram(struct smtpd_io *io, const EVP_MD *hash, const unsigned char *first, char *login, size_t size)
+static bool check_scram(const struct dialogue *dialogue, const EVP_MD *hash, const unsigned char *first, char *login,
+                        size_t size)
 {
     static const unsigned char salt[] = "reference salt";
     unsigned char random[12], answer[TEXT_MAX];
@@ -145,50 +156,55 @@ static bool check_scram(struct smtpd_io *io, const EVP_MD *hash, const unsigned 
     encode(random, sizeof(random), nonce_text);
     encode(salt, sizeof(salt) - 1, salt_text);
     snprintf(server_first, sizeof(server_first), "r=%s%s,s=%s,i=4096", nonce + 3, nonce_text, salt_text);
-    if (challenge(io, (const unsigned char *)server_first, strlen(server_first), answer) <= 0)
+    if (challenge(dialogue, (const unsigned char *)server_first, strlen(server_first), answer) <= 0)
         return false;
     char *given = strstr((char *)answer, ",p=");
     if (given == NULL)
         return false;
     *given = '\0';
     snprintf(text, sizeof(text), "%s,%s,%s", bare, server_first, (const char *)answer);
-    if (!scram_proof(hash, io->server->password, salt, sizeof(salt) - 1, text, proof, signature) ||
-        !is_user(io->server, login) || strcmp(given + 3, proof) != 0)
+    if (!scram_proof(hash, dialogue->io->server->password, salt, sizeof(salt) - 1, text, proof, signature) ||
+        !is_user(dialogue->io->server, login) || strcmp(given + 3, proof) != 0)
         return false;
     snprintf(final, sizeof(final), "v=%s", signature);
-    return challenge(io, (const unsigned char *) final, strlen(final), answer) >= 0;
+    return challenge(dialogue, (const unsigned char *) final, strlen(final), answer) >= 0;
 }
 
-bool smtpd_auth(struct smtpd_io *io, const char *argument, char *login, size_t login_size)
+static bool is_offered(const struct server *server, const char *mechanism)
 {
-    char mechanism[32];
-    unsigned char initial[TEXT_MAX] = "";
-    size_t name_len = strcspn(argument, " ");
+    size_t len = strlen(mechanism);
+    for (const char *at = server->mechanisms; at != NULL && len > 0; at = strchr(at, ' ')) {
+        at += strspn(at, " ");
+        if (strncasecmp(at, mechanism, len) == 0 && (at[len] == ' ' || at[len] == '\0'))
+            return true;
+    }
+    return false;
+}
+
+enum server_sasl server_sasl(struct server_io *io, const char *mechanism, const char *initial,
+                             server_challenge_fn challenge_fn, char *login, size_t login_size)
+{
+    const struct dialogue dialogue = {io, challenge_fn};
+    unsigned char first[TEXT_MAX] = "";
     long len = -1;
     bool is_good = false;
-    snprintf(mechanism, sizeof(mechanism), "%.*s", (int)name_len, argument);
-    if (io->server->mechanisms == NULL || strcasestr(io->server->mechanisms, mechanism) == NULL) {
-        smtpd_put(io, "504 5.5.4 Unknown mechanism\r\n");
-        return false;
-    }
-    if (argument[name_len] == ' ' && (len = decode(argument + name_len + 1, initial)) < 0) {
-        smtpd_put(io, "501 5.5.2 Bad base64\r\n");
-        return false;
-    }
+    if (!is_offered(io->server, mechanism))
+        return SERVER_SASL_UNKNOWN;
+    if (initial != NULL && (len = decode(initial, first)) < 0)
+        return SERVER_SASL_MALFORMED;
     bool is_login = strcasecmp(mechanism, "LOGIN") == 0, is_cram = strcasecmp(mechanism, "CRAM-MD5") == 0;
     if (len < 0 && !is_login && !is_cram)
-        len = challenge(io, (const unsigned char *)"", 0, initial);
+        len = challenge(&dialogue, (const unsigned char *)"", 0, first);
     if (is_login)
-        is_good = check_login(io, initial, len, login, login_size);
+        is_good = check_login(&dialogue, first, len, login, login_size);
     else if (is_cram)
-        is_good = check_cram(io, login, login_size);
+        is_good = check_cram(&dialogue, login, login_size);
     else if (len > 0 && strcasecmp(mechanism, "PLAIN") == 0)
-        is_good = check_plain(io, initial, len, login, login_size);
+        is_good = check_plain(io->server, first, len, login, login_size);
     else if (len > 0 && strncasecmp(mechanism, "SCRAM-SHA-", 10) == 0)
-        is_good =
-            check_scram(io, strcmp(mechanism + 10, "1") == 0 ? EVP_sha1() : EVP_sha256(), initial, login, login_size);
+        is_good = check_scram(&dialogue, strcmp(mechanism + 10, "1") == 0 ? EVP_sha1() : EVP_sha256(), first, login,
+                              login_size);
     else if (len > 0)
-        is_good = check_token(io, initial, len, login, login_size);
-    smtpd_put(io, is_good ? "235 2.7.0 Welcome\r\n" : "535 5.7.8 Wrong name or password\r\n");
-    return is_good;
+        is_good = check_token(&dialogue, first, len, login, login_size);
+    return is_good ? SERVER_SASL_GOOD : SERVER_SASL_BAD;
 }
