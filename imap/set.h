@@ -64,6 +64,8 @@ uint32_t imap_map_count(const struct imap_map *map);
 uint32_t imap_map_uid(const struct imap_map *map, uint32_t number);
 /* 0 if there is no such message, or it is not known to be there. */
 uint32_t imap_map_number(const struct imap_map *map, uint32_t uid);
+/* True if all UIDs are known. */
+bool imap_map_is_known(const struct imap_map *map);
 /* The numbers whose UID is not known. */
 ERR_RETURN enum err imap_map_unknown(const struct imap_map *map, struct imap_set *numbers_out);
 /* UIDs of a set of numbers, and numbers of those UIDs of a set that exist; all must be known. */

@@ -171,6 +171,8 @@ void imap_mailbox_set_view(struct imap_mailbox *mailbox, uint32_t uid, const str
    the loop, or at once if there is nothing to do; only one at a time. */
 typedef void (*imap_mailbox_fn)(enum err err, void *context);
 void imap_mailbox_load(struct imap_mailbox *mailbox, imap_mailbox_fn fn, void *context);
+/* Whoever waits for imap_mailbox_load waits no more: its function will not fire. */
+void imap_mailbox_stop(struct imap_mailbox *mailbox);
 bool imap_mailbox_is_loaded(const struct imap_mailbox *mailbox);
 /* True while its own question for UIDs is open; the session keeps the answers from the client and from the work. */
 bool imap_mailbox_is_loading(const struct imap_mailbox *mailbox);

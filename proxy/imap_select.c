@@ -1,0 +1,240 @@
+/*
+ * Commands that change which mailbox is selected, and those after which messages stand elsewhere: what is known of
+ * their views goes with them (no second decryption after COPY, MOVE and RENAME).
+ */
+#include "proxy/imap_internal.h"
+
+#include "proxy/vault_views.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define NAME_SIZE 4096
+#define COPIED_MAX 1000000u
+
+static void send_command(struct imap_work *work, imap_reply_fn fn)
+{
+    struct imap_out out;
+    imap_out_init(&out);
+    imap_out_command(&out, work->command);
+    imap_session_send(work->session, &out, NULL, fn, work);
+}
+
+/* The mailbox that a command names first. */
+static enum err take_name(struct imap_cursor *cursor, struct buf *name_out)
+{
+    struct imap_string string;
+    struct buf raw;
+    buf_init(&raw, NAME_SIZE);
+    enum err err = imap_take_astring(cursor, &string) ? imap_string_add(&string, &raw) : ERR_COMMAND_SYNTAX;
+    if (err == ERR_OK)
+        err = imap_mailbox_normalise(buf_span(&raw), name_out);
+    buf_fini(&raw);
+    return err == ERR_MALFORMED ? ERR_COMMAND_SYNTAX : err;
+}
+
+/* ---- SELECT, EXAMINE, CLOSE, UNSELECT ---- */
+
+static bool opens(const struct imap_work *work)
+{
+    return work->command->verb == IMAP_SELECT || work->command->verb == IMAP_EXAMINE;
+}
+
+static void leave_mailbox(struct imap_session *session)
+{
+    imap_mailbox_free(&session->mailbox);
+    imap_server_set_state(session->server, IMAP_STATE_AUTHENTICATED);
+}
+
+static void on_select_reply(struct imap_client *client, const struct imap_reply *reply, void *context)
+{
+    struct imap_work *work = context;
+    struct imap_session *session = work->session;
+    (void)client;
+    /* A SELECT that failed leaves nothing selected, a CLOSE that failed changes nothing. */
+    if (opens(work) && reply->status == IMAP_OK)
+        imap_server_set_state(session->server, IMAP_STATE_SELECTED);
+    else if (opens(work) || reply->status == IMAP_OK)
+        leave_mailbox(session);
+    imap_work_reply(work, reply);
+}
+
+static void select_start(struct imap_work *work)
+{
+    struct imap_session *session = work->session;
+    struct imap_cursor cursor = work->command->arguments;
+    struct buf name;
+    if (!opens(work)) {
+        send_command(work, on_select_reply);
+        return;
+    }
+    /* Whatever comes of it, the mailbox before it is selected no more (RFC 3501 §6.3.1). */
+    buf_init(&name, NAME_SIZE);
+    enum err err = take_name(&cursor, &name);
+    if (err == ERR_OK) {
+        imap_mailbox_free(&session->mailbox);
+        err = imap_mailbox_new(session, buf_span(&name), &session->mailbox);
+    }
+    buf_fini(&name);
+    if (err == ERR_OK)
+        send_command(work, on_select_reply);
+    else
+        imap_work_fail(work, err);
+}
+
+const struct imap_work_type imap_select_type = {
+    .name = "select", .start = select_start, .size = sizeof(struct imap_work)};
+
+/* ---- COPY, MOVE, RENAME, DELETE ---- */
+
+/* The numbers of a COPYUID set if they are written in ascending order: then the two sets of one code go pair by pair.
+   In another order nothing is concluded from them. */
+static enum err ascending(struct span text, struct imap_set *set_out)
+{
+    uint32_t last = 0;
+    struct span rest = text, range, first;
+    uint64_t number;
+    while (span_take_until(&rest, ',', &range)) {
+        while (span_take_until(&range, ':', &first)) {
+            if (!span_to_u64(first, UINT32_MAX, &number) || number <= last)
+                return ERR_NOT_FOUND;
+            last = (uint32_t)number;
+        }
+    }
+    return imap_set_parse(text, 0, set_out, NULL);
+}
+
+static enum err collect(const struct imap_mailbox *mailbox, const struct imap_set *from, const struct imap_set *to,
+                        struct store_place **places_out, size_t *len_out)
+{
+    struct imap_set_step from_step = {0}, to_step = {0};
+    struct proxy_view_id id;
+    uint32_t source, target;
+    size_t len = 0;
+    uint64_t count = imap_set_count(from);
+    *places_out = NULL;
+    if (count != imap_set_count(to) || count == 0 || count > COPIED_MAX)
+        return ERR_NOT_FOUND;
+    struct store_place *places = calloc((size_t)count, sizeof(*places));
+    if (places == NULL)
+        return ERR_MEMORY;
+    while (imap_set_next(from, &from_step, &source) && imap_set_next(to, &to_step, &target)) {
+        enum imap_class class = imap_mailbox_class(mailbox, source, &id);
+        if (class == IMAP_CLASS_UNKNOWN)
+            continue;
+        places[len] = (struct store_place){.uid = target, .is_view = class == IMAP_CLASS_VIEW};
+        if (class == IMAP_CLASS_VIEW) {
+            places[len].generation = id.generation;
+            memcpy(places[len].digest, id.digest, sizeof(id.digest));
+        }
+        len++;
+    }
+    *places_out = places;
+    *len_out = len;
+    return ERR_OK;
+}
+
+/* "COPYUID uidvalidity from to" (RFC 4315): what is known of the sources is known of the copies. A failure costs
+   another look at the copies, no more. */
+static void follow_copies(struct imap_work *work, struct span code)
+{
+    struct imap_session *session = work->session;
+    struct imap_cursor cursor = work->command->arguments;
+    struct imap_set from, to;
+    struct store_place *places = NULL;
+    struct span word, validity, from_text, to_text = code;
+    struct buf name;
+    uint64_t uid_validity;
+    size_t len = 0;
+    if (session->mailbox == NULL || !span_take_until(&to_text, ' ', &word) ||
+        !span_is_case_equal(word, SPAN_LIT("COPYUID")) || !span_take_until(&to_text, ' ', &validity) ||
+        !span_to_u64(validity, UINT32_MAX, &uid_validity) || !span_take_until(&to_text, ' ', &from_text))
+        return;
+    imap_set_init(&from);
+    imap_set_init(&to);
+    buf_init(&name, NAME_SIZE);
+    enum err err = imap_take_atom(&cursor, &word) && imap_take_space(&cursor) ? ERR_OK : ERR_COMMAND_SYNTAX;
+    if (err == ERR_OK)
+        err = take_name(&cursor, &name);
+    if (err == ERR_OK)
+        err = ascending(from_text, &from);
+    if (err == ERR_OK)
+        err = ascending(to_text, &to);
+    if (err == ERR_OK)
+        err = collect(session->mailbox, &from, &to, &places, &len);
+    struct store_mailbox key = {.account = imap_session_account(session)->address,
+                                .name = buf_span(&name),
+                                .uid_validity = (uint32_t)uid_validity};
+    if (err == ERR_OK && len > 0)
+        err = proxy_vault_places_put(session->net->vault, &key, places, len, NULL, NULL, NULL);
+    if (err != ERR_OK && err != ERR_NOT_FOUND)
+        log_failure(err, "following copies to another mailbox");
+    imap_set_fini(&from);
+    imap_set_fini(&to);
+    buf_fini(&name);
+    free(places);
+}
+
+/* The places move with the mailbox; a separator that is not known is "/" or ".", and one too many forgets no more than
+   what can be found out again. */
+static void follow_rename(struct imap_work *work)
+{
+    struct imap_session *session = work->session;
+    struct imap_cursor cursor = work->command->arguments;
+    struct buf from, to;
+    buf_init(&from, NAME_SIZE);
+    buf_init(&to, NAME_SIZE);
+    enum err err = take_name(&cursor, &from);
+    if (err == ERR_OK && work->command->verb == IMAP_RENAME)
+        err = imap_take_space(&cursor) ? take_name(&cursor, &to) : ERR_COMMAND_SYNTAX;
+    char separator = span_find_byte(buf_span(&from), 0, '/') < from.len ? '/' : '.';
+    if (err == ERR_OK)
+        err = proxy_vault_places_rename(session->net->vault, imap_session_account(session)->address, buf_span(&from),
+                                        buf_span(&to), separator, NULL, NULL, NULL);
+    if (err != ERR_OK)
+        log_failure(err, "following a mailbox to its new name");
+    buf_fini(&from);
+    buf_fini(&to);
+}
+
+static void on_places_reply(struct imap_client *client, const struct imap_reply *reply, void *context)
+{
+    struct imap_work *work = context;
+    bool is_mailbox = work->command->verb == IMAP_RENAME || work->command->verb == IMAP_DELETE;
+    (void)client;
+    if (reply->status == IMAP_OK && is_mailbox)
+        follow_rename(work);
+    else if (reply->status == IMAP_OK)
+        follow_copies(work, reply->code);
+    imap_work_reply(work, reply);
+}
+
+/* MOVE tells COPYUID in an untagged OK, before the EXPUNGEs (RFC 6851 §4.3). */
+static enum imap_fate places_on_head(struct imap_work *work, const struct imap_head *head)
+{
+    (void)work;
+    return head->kind == IMAP_RESPONSE_STATUS ? IMAP_FATE_FILTER : IMAP_FATE_PASS;
+}
+
+static bool places_on_response(struct imap_work *work, const struct imap_head *head, struct imap_unit *unit)
+{
+    struct imap_cursor cursor;
+    struct span code;
+    (void)head;
+    imap_cursor_init(&cursor, unit);
+    if (imap_take_char(&cursor, '*') && imap_take_space(&cursor) && imap_take_word(&cursor, "OK") &&
+        imap_take_space(&cursor) && imap_take_code(&cursor, &code))
+        follow_copies(work, code);
+    return true;
+}
+
+static void places_start(struct imap_work *work)
+{
+    send_command(work, on_places_reply);
+}
+
+const struct imap_work_type imap_places_type = {.name = "places",
+                                                .start = places_start,
+                                                .on_head = places_on_head,
+                                                .on_response = places_on_response,
+                                                .size = sizeof(struct imap_work)};
