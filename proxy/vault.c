@@ -43,7 +43,8 @@ static void put_answer(struct ipc_out *out, enum err result, const struct recipi
 {
     ipc_out_begin(out, PROXY_VAULT_DONE);
     ipc_put_u32(out, (uint32_t)result);
-    ipc_put_u32(out, list == NULL ? 0 : list->len);
+    if (result == ERR_OK)
+        ipc_put_u32(out, list == NULL ? 0 : list->len);
     for (uint32_t i = 0; list != NULL && i < list->len; i++)
         ipc_put_string(out, list->addresses[i]);
 }

@@ -1,9 +1,10 @@
-#include "proxy/vaultlink.h"
+#include "proxy/vaultlink_internal.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "proxy/wire.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -12,16 +13,17 @@
 #define REQUESTS_MAX 10000u
 #define STALL_S 30
 
-struct request {
-    STAILQ_ENTRY(request) link;
-    struct ipc_out message; /* kept until the answer is there */
+struct proxy_vault_request {
+    STAILQ_ENTRY(proxy_vault_request) link;
+    struct ipc_out message; /* kept, with its files, until the answer is there */
     bool is_sent_twice;
-    bool is_over; /* given up; its answer may still come and is dropped */
-    proxy_vault_fn fn;
+    bool is_over; /* cancelled or given up; its answer may still come and is dropped */
+    proxy_vault_answer_fn fn;
     void *context;
+    struct proxy_vault_typed typed;
 };
 
-STAILQ_HEAD(requests, request);
+STAILQ_HEAD(requests, proxy_vault_request);
 
 struct proxy_vaultlink {
     struct event_base *base;
@@ -35,29 +37,44 @@ struct proxy_vaultlink {
     size_t requests_len;
 };
 
-static struct request *take_first(struct proxy_vaultlink *link, struct requests *queue)
+static struct proxy_vault_request *take_first(struct proxy_vaultlink *link, struct requests *queue)
 {
-    struct request *request = STAILQ_FIRST(queue);
+    struct proxy_vault_request *request = STAILQ_FIRST(queue);
     STAILQ_REMOVE_HEAD(queue, link);
     link->requests_len--;
     return request;
 }
 
-static void request_free(struct request *request)
+static void close_files(struct ipc_out *message)
 {
+    for (size_t i = 0; i < message->files_len; i++)
+        close(message->files[i]);
+    message->files_len = 0;
+}
+
+static void request_free(struct proxy_vault_request *request)
+{
+    close_files(&request->message);
     ipc_out_fini(&request->message);
     free(request);
 }
 
-static void tell(struct request *request, enum err err, const char *const *addresses, size_t len)
+static void tell(struct proxy_vault_request *request, enum err err, struct ipc_in *answer)
 {
     if (request->is_over)
         return;
     request->is_over = true;
     if (request->fn != NULL)
-        request->fn(err, addresses, len, request->context);
+        request->fn(err, answer, request->context);
     else if (err != ERR_OK)
-        log_failure(err, "delivery record");
+        log_failure(err, "what the vault was to keep");
+}
+
+void proxy_vault_cancel(struct proxy_vault_request **request)
+{
+    if (*request != NULL)
+        (*request)->is_over = true;
+    *request = NULL;
 }
 
 static void watch_stall(struct proxy_vaultlink *link)
@@ -69,18 +86,20 @@ static void watch_stall(struct proxy_vaultlink *link)
         evtimer_add(link->stall, &time);
 }
 
-static enum err send_copy(int socket, const struct request *request)
+static enum err send_copy(int socket, const struct proxy_vault_request *request)
 {
     struct ipc_out copy = {.err = ERR_OK};
     buf_init_secret(&copy.bytes, IPC_SIZE_MAX);
     copy.err = buf_add_span(&copy.bytes, buf_span(&request->message.bytes));
+    copy.files_len = request->message.files_len;
+    memcpy(copy.files, request->message.files, sizeof(copy.files));
     return ipc_send(socket, &copy);
 }
 
 /* Sends what there is room for. A socket that has failed is told by its end, from the loop. */
 static void flush(struct proxy_vaultlink *link)
 {
-    struct request *request;
+    struct proxy_vault_request *request;
     while (link->socket >= 0 && (request = STAILQ_FIRST(&link->unsent)) != NULL) {
         enum err err = send_copy(link->socket, request);
         if (err == ERR_AGAIN)
@@ -112,7 +131,7 @@ static void disconnect(struct proxy_vaultlink *link)
 {
     struct requests failed = STAILQ_HEAD_INITIALIZER(failed);
     struct requests again = STAILQ_HEAD_INITIALIZER(again);
-    struct request *request;
+    struct proxy_vault_request *request;
     close_socket(link);
     while ((request = STAILQ_FIRST(&link->open)) != NULL) {
         STAILQ_REMOVE_HEAD(&link->open, link);
@@ -126,7 +145,7 @@ static void disconnect(struct proxy_vaultlink *link)
     STAILQ_CONCAT(&link->unsent, &again);
     while (!STAILQ_EMPTY(&failed)) {
         request = take_first(link, &failed);
-        tell(request, ERR_STORE, NULL, 0);
+        tell(request, ERR_STORE, NULL);
         request_free(request);
     }
 }
@@ -135,7 +154,7 @@ static void on_stall(evutil_socket_t fd, short what, void *context)
 {
     struct proxy_vaultlink *link = context;
     struct requests failed = STAILQ_HEAD_INITIALIZER(failed);
-    struct request *request;
+    struct proxy_vault_request *request;
     size_t open_len = 0;
     (void)fd;
     (void)what;
@@ -146,10 +165,10 @@ static void on_stall(evutil_socket_t fd, short what, void *context)
     /* Those that were sent keep their places, so that late answers find the right ones. */
     request = STAILQ_FIRST(&link->open);
     for (; open_len > 0; open_len--, request = STAILQ_NEXT(request, link))
-        tell(request, ERR_STORE, NULL, 0);
+        tell(request, ERR_STORE, NULL);
     while (!STAILQ_EMPTY(&failed)) {
         request = take_first(link, &failed);
-        tell(request, ERR_STORE, NULL, 0);
+        tell(request, ERR_STORE, NULL);
         request_free(request);
     }
 }
@@ -158,27 +177,14 @@ static void on_stall(evutil_socket_t fd, short what, void *context)
 static enum err take_answer(struct proxy_vaultlink *link, struct ipc_in *in)
 {
     uint32_t code = ipc_get_u32(in);
-    uint32_t len = ipc_get_u32(in);
-    if (STAILQ_EMPTY(&link->open) || ipc_type(in) != PROXY_VAULT_DONE || code >= ERR_COUNT ||
-        len > CRYPTO_RECIPIENTS_MAX)
+    if (STAILQ_EMPTY(&link->open) || ipc_type(in) != PROXY_VAULT_DONE || in->err != ERR_OK || code >= ERR_COUNT ||
+        (code != ERR_OK && ipc_in_end(in) != ERR_OK))
         return ERR_PEER_PROTOCOL;
-    char(*addresses)[MIME_ADDR_SIZE] = calloc(len + 1u, sizeof(*addresses));
-    const char **pointers = calloc(len + 1u, sizeof(*pointers));
-    enum err err = addresses == NULL || pointers == NULL ? ERR_MEMORY : ERR_OK;
-    for (uint32_t i = 0; err == ERR_OK && i < len; i++) {
-        ipc_get_string(in, addresses[i], sizeof(addresses[i]));
-        pointers[i] = addresses[i];
-    }
-    if (err == ERR_OK)
-        err = ipc_in_end(in);
-    if (err == ERR_OK) {
-        struct request *request = take_first(link, &link->open);
-        tell(request, (enum err)code, pointers, len);
-        request_free(request);
-    }
-    free(addresses);
-    free(pointers);
-    return err;
+    struct proxy_vault_request *request = take_first(link, &link->open);
+    bool is_read = !request->is_over && request->fn != NULL;
+    tell(request, (enum err)code, code == ERR_OK ? in : NULL);
+    request_free(request);
+    return is_read ? ipc_in_end(in) : ERR_OK;
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *context)
@@ -224,52 +230,74 @@ void proxy_vaultlink_connect(struct proxy_vaultlink *link, int socket)
     flush(link);
 }
 
-static enum err submit(struct proxy_vaultlink *link, struct ipc_out *out, proxy_vault_fn fn, void *context)
+/* The caller's descriptors may be closed before the request is sent, or sent again. */
+static enum err take_files(struct ipc_out *message)
 {
-    struct request *request =
-        out->err == ERR_OK && link->requests_len < REQUESTS_MAX ? calloc(1, sizeof(*request)) : NULL;
-    if (request == NULL) {
-        enum err err = out->err != ERR_OK ? out->err : ERR_BUSY;
+    size_t len = message->files_len;
+    message->files_len = 0;
+    for (size_t i = 0; i < len; i++) {
+        int fd = fcntl(message->files[i], F_DUPFD_CLOEXEC, 0);
+        if (fd < 0) {
+            enum err err = err_of_errno(errno);
+            close_files(message);
+            return err;
+        }
+        message->files[message->files_len++] = fd;
+    }
+    return ERR_OK;
+}
+
+static enum err enter(struct proxy_vaultlink *link, struct ipc_out *out, struct proxy_vault_request **request_out)
+{
+    enum err err = out->err;
+    struct proxy_vault_request *request = NULL;
+    if (err == ERR_OK && link->requests_len >= REQUESTS_MAX)
+        err = ERR_BUSY;
+    if (err == ERR_OK && (request = calloc(1, sizeof(*request))) == NULL)
+        err = ERR_MEMORY;
+    if (err == ERR_OK)
+        err = take_files(out);
+    if (err != ERR_OK) {
         ipc_out_fini(out);
+        free(request);
         return err;
     }
-    *request = (struct request){.message = *out, .fn = fn, .context = context};
+    request->message = *out;
     STAILQ_INSERT_TAIL(&link->unsent, request, link);
     link->requests_len++;
     if (!evtimer_pending(link->stall, NULL))
         watch_stall(link);
     flush(link);
+    *request_out = request;
     return ERR_OK;
 }
 
-enum err proxy_vault_get(struct proxy_vaultlink *link, const struct store_delivery_key *key, proxy_vault_fn fn,
-                         void *context)
+enum err proxy_vault_ask(struct proxy_vaultlink *link, struct ipc_out *out, proxy_vault_answer_fn fn, void *context,
+                         struct proxy_vault_request **request_out)
 {
-    struct ipc_out out;
-    ipc_out_begin(&out, PROXY_DELIVERY_GET);
-    proxy_put_delivery(&out, key);
-    return submit(link, &out, fn, context);
+    struct proxy_vault_request *request;
+    enum err err = enter(link, out, &request);
+    if (err != ERR_OK)
+        return err;
+    request->fn = fn;
+    request->context = context;
+    if (request_out != NULL)
+        *request_out = request;
+    return ERR_OK;
 }
 
-enum err proxy_vault_add(struct proxy_vaultlink *link, const struct store_delivery_key *key,
-                         const char *const *addresses, size_t addresses_len, proxy_vault_fn fn, void *context)
+enum err proxy_vault_ask_typed(struct proxy_vaultlink *link, struct ipc_out *out, proxy_vault_answer_fn fn,
+                               const struct proxy_vault_typed *typed, struct proxy_vault_request **request_out)
 {
-    struct ipc_out out;
-    ipc_out_begin(&out, PROXY_DELIVERY_ADD);
-    proxy_put_delivery(&out, key);
-    ipc_put_u64(&out, (uint64_t)clock_now());
-    ipc_put_u32(&out, (uint32_t)addresses_len);
-    for (size_t i = 0; i < addresses_len; i++)
-        ipc_put_string(&out, addresses[i]);
-    return submit(link, &out, fn, context);
-}
-
-enum err proxy_vault_forget(struct proxy_vaultlink *link, const struct store_delivery_key *key)
-{
-    struct ipc_out out;
-    ipc_out_begin(&out, PROXY_DELIVERY_FORGET);
-    proxy_put_delivery(&out, key);
-    return submit(link, &out, NULL, NULL);
+    struct proxy_vault_request *request;
+    enum err err = proxy_vault_ask(link, out, fn, NULL, &request);
+    if (err != ERR_OK)
+        return err;
+    request->typed = *typed;
+    request->context = &request->typed;
+    if (request_out != NULL)
+        *request_out = request;
+    return ERR_OK;
 }
 
 enum err proxy_vaultlink_new(struct event_base *base, proxy_vault_lost_fn on_lost, void *context,

@@ -53,7 +53,7 @@ enum proxy_message {
     PROXY_STORE_TOTALS,  /* account; answered with views, failed, records, places, mailboxes, bytes u64 */
     PROXY_STORE_CLEAR,   /* account, or an empty one for all */
     PROXY_STORE_REOPEN,  /* account; answered with the number of messages u64 */
-    PROXY_VAULT_DONE     /* err u32; if that is 0, by request: recipients u32, each (a get of deliveries) | what stands
+    PROXY_VAULT_DONE     /* err u32; if that is 0, by request: recipients u32, each (deliveries) | what stands
                             above */
 };
 
