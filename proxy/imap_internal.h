@@ -171,6 +171,10 @@ void imap_mailbox_set_view(struct imap_mailbox *mailbox, uint32_t uid, const str
    the loop, or at once if there is nothing to do; only one at a time. */
 typedef void (*imap_mailbox_fn)(enum err err, void *context);
 void imap_mailbox_load(struct imap_mailbox *mailbox, imap_mailbox_fn fn, void *context);
+/* The places alone. */
+void imap_mailbox_load_places(struct imap_mailbox *mailbox, imap_mailbox_fn fn, void *context);
+/* UIDs of messages whose views `privyseal store reopen` wants to be judged again; needs the places. */
+const struct imap_set *imap_mailbox_reopens(const struct imap_mailbox *mailbox);
 /* Whoever waits for imap_mailbox_load waits no more: its function will not fire. */
 void imap_mailbox_stop(struct imap_mailbox *mailbox);
 bool imap_mailbox_is_loaded(const struct imap_mailbox *mailbox);
@@ -178,6 +182,17 @@ bool imap_mailbox_is_loaded(const struct imap_mailbox *mailbox);
 bool imap_mailbox_is_loading(const struct imap_mailbox *mailbox);
 /* All UIDs that are known to hold views, ascending; borrowed until the next change. */
 const struct imap_set *imap_mailbox_views(const struct imap_mailbox *mailbox);
+
+/* ---- imap_reopen.c ---- */
+
+struct imap_reopen;
+/* Judges marked messages of the mailbox that was just selected again (design 1.2.1): each is copied within the mailbox,
+   its copy gets the next generation, and the old one is expunged. The work that runs it keeps all untagged responses
+   from the client, and selects anew afterwards. `fn` fires once, whatever came of it. */
+typedef void (*imap_reopen_fn)(void *context);
+ERR_RETURN enum err imap_reopen_new(struct imap_work *work, imap_reopen_fn fn, void *context,
+                                    struct imap_reopen **reopen_out);
+void imap_reopen_free(struct imap_reopen **reopen);
 
 /* ---- imap_prepare.c: what must be known of messages before they can be answered for ---- */
 

@@ -32,7 +32,10 @@ struct imap_mailbox {
     size_t pending_len;
     struct event *flush;
 
+    struct imap_set reopens; /* UIDs whose views are to be judged again */
+
     bool has_places; /* the vault was asked */
+    bool wants_uids; /* by whoever waits */
     bool is_asking;  /* our question for UIDs is open */
     struct proxy_vault_request *request;
     imap_mailbox_fn fn; /* who waits for imap_mailbox_load */
@@ -309,14 +312,16 @@ static void on_places(enum err err, const struct store_place *places, size_t len
 {
     struct imap_mailbox *mailbox = context;
     mailbox->request = NULL;
-    for (size_t i = 0; err == ERR_OK && i < len; i++)
+    for (size_t i = 0; err == ERR_OK && i < len; i++) {
         err = keep_place(mailbox, &places[i]);
-    if (err != ERR_OK) {
-        finish(mailbox, err);
-        return;
+        if (err == ERR_OK && places[i].is_view && places[i].wants_reopen)
+            err = imap_set_add(&mailbox->reopens, places[i].uid);
     }
-    mailbox->has_places = true;
-    ask_uids(mailbox);
+    mailbox->has_places = err == ERR_OK;
+    if (mailbox->has_places && mailbox->wants_uids)
+        ask_uids(mailbox);
+    else
+        finish(mailbox, err);
 }
 
 bool imap_mailbox_is_loaded(const struct imap_mailbox *mailbox)
@@ -329,7 +334,7 @@ bool imap_mailbox_is_loading(const struct imap_mailbox *mailbox)
     return mailbox->is_asking;
 }
 
-void imap_mailbox_load(struct imap_mailbox *mailbox, imap_mailbox_fn fn, void *context)
+static void load(struct imap_mailbox *mailbox, bool wants_uids, imap_mailbox_fn fn, void *context)
 {
     struct store_mailbox key = key_of(mailbox);
     if (mailbox->fn != NULL) {
@@ -338,13 +343,32 @@ void imap_mailbox_load(struct imap_mailbox *mailbox, imap_mailbox_fn fn, void *c
     }
     mailbox->fn = fn;
     mailbox->context = context;
+    mailbox->wants_uids = wants_uids;
     if (mailbox->has_places) {
-        ask_uids(mailbox);
+        if (wants_uids)
+            ask_uids(mailbox);
+        else
+            finish(mailbox, ERR_OK);
         return;
     }
     enum err err = proxy_vault_places_get(mailbox->session->net->vault, &key, on_places, mailbox, &mailbox->request);
     if (err != ERR_OK)
         finish(mailbox, err);
+}
+
+void imap_mailbox_load(struct imap_mailbox *mailbox, imap_mailbox_fn fn, void *context)
+{
+    load(mailbox, true, fn, context);
+}
+
+void imap_mailbox_load_places(struct imap_mailbox *mailbox, imap_mailbox_fn fn, void *context)
+{
+    load(mailbox, false, fn, context);
+}
+
+const struct imap_set *imap_mailbox_reopens(const struct imap_mailbox *mailbox)
+{
+    return &mailbox->reopens;
 }
 
 void imap_mailbox_stop(struct imap_mailbox *mailbox)
@@ -365,6 +389,7 @@ enum err imap_mailbox_new(struct imap_session *session, struct span name, struct
     buf_init(&mailbox->name, NAME_MAX_SIZE);
     imap_set_init(&mailbox->plain);
     imap_set_init(&mailbox->views);
+    imap_set_init(&mailbox->reopens);
     enum err err = imap_mailbox_normalise(name, &mailbox->name);
     if (err == ERR_OK)
         err = imap_map_new(&mailbox->map);
@@ -387,6 +412,7 @@ void imap_mailbox_free(struct imap_mailbox **mailbox_pointer)
     imap_map_free(&mailbox->map);
     imap_set_fini(&mailbox->plain);
     imap_set_fini(&mailbox->views);
+    imap_set_fini(&mailbox->reopens);
     free(mailbox->places);
     free(mailbox->pending);
     buf_fini(&mailbox->name);

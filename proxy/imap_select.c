@@ -35,6 +35,15 @@ static enum err take_name(struct imap_cursor *cursor, struct buf *name_out)
 
 /* ---- SELECT, EXAMINE, CLOSE, UNSELECT ---- */
 
+struct select_work {
+    struct imap_work work;
+    struct imap_reopen *reopen; /* messages are being judged again: the client hears nothing of it */
+    bool is_waiting;            /* for the places */
+    bool has_reopened;
+    struct buf reply; /* the server's, while it waits */
+    struct buf line;  /* the command, to be said once more */
+};
+
 static bool opens(const struct imap_work *work)
 {
     return work->command->verb == IMAP_SELECT || work->command->verb == IMAP_EXAMINE;
@@ -46,11 +55,68 @@ static void leave_mailbox(struct imap_session *session)
     imap_server_set_state(session->server, IMAP_STATE_AUTHENTICATED);
 }
 
+static void on_select_reply(struct imap_client *client, const struct imap_reply *reply, void *context);
+
+/* What the client was told of the mailbox is no longer so: it is told anew, before the command's own answer. */
+static void on_reopened(void *context)
+{
+    struct select_work *select = context;
+    struct imap_session *session = select->work.session;
+    struct imap_out out;
+    struct buf name;
+    buf_init(&name, NAME_SIZE);
+    enum err err = buf_add_span(&name, imap_mailbox_name(session->mailbox));
+    imap_reopen_free(&select->reopen);
+    imap_mailbox_free(&session->mailbox);
+    if (err == ERR_OK)
+        err = imap_mailbox_new(session, buf_span(&name), &session->mailbox);
+    buf_fini(&name);
+    select->has_reopened = true;
+    imap_out_init(&out);
+    imap_out_text(&out, buf_span(&select->line));
+    if (err == ERR_OK)
+        imap_session_send(session, &out, NULL, on_select_reply, select);
+    else {
+        imap_out_fini(&out);
+        imap_session_end(session, err);
+    }
+}
+
+static void on_places(enum err err, void *context)
+{
+    struct select_work *select = context;
+    struct imap_session *session = select->work.session;
+    select->is_waiting = false;
+    if (err == ERR_OK && !imap_set_is_empty(imap_mailbox_reopens(session->mailbox)))
+        err = imap_reopen_new(&select->work, on_reopened, select, &select->reopen);
+    if (err != ERR_OK)
+        log_failure(err, "looking for messages to be judged again");
+    if (select->reopen != NULL)
+        return;
+    imap_server_done_line(session->server, select->work.command->tag, buf_span(&select->reply));
+    imap_work_done(&select->work);
+}
+
+static bool may_reopen(const struct select_work *select)
+{
+    const struct imap_capabilities *capabilities = imap_client_capabilities(select->work.session->upstream);
+    return select->work.command->verb == IMAP_SELECT && !select->has_reopened && select->line.len > 0 &&
+           (capabilities->features & IMAP_HAS_UIDPLUS) != 0;
+}
+
 static void on_select_reply(struct imap_client *client, const struct imap_reply *reply, void *context)
 {
     struct imap_work *work = context;
+    struct select_work *select = context;
     struct imap_session *session = work->session;
     (void)client;
+    if (reply->status == IMAP_OK && may_reopen(select) && !span_has_case_prefix(reply->code, SPAN_LIT("READ-ONLY")) &&
+        buf_add_span(&select->reply, reply->rest) == ERR_OK) {
+        imap_server_set_state(session->server, IMAP_STATE_SELECTED);
+        select->is_waiting = true;
+        imap_mailbox_load_places(session->mailbox, on_places, select);
+        return;
+    }
     /* A SELECT that failed leaves nothing selected, a CLOSE that failed changes nothing. */
     if (opens(work) && reply->status == IMAP_OK)
         imap_server_set_state(session->server, IMAP_STATE_SELECTED);
@@ -59,11 +125,22 @@ static void on_select_reply(struct imap_client *client, const struct imap_reply 
     imap_work_reply(work, reply);
 }
 
+/* The command without a literal in it can be said twice. */
+static void keep_line(struct select_work *select)
+{
+    const struct imap_command *command = select->work.command;
+    buf_init(&select->reply, 16384);
+    buf_init(&select->line, 16384);
+    if (command->unit.literals_len == 0 && buf_add_span(&select->line, span_trim(command->line)) != ERR_OK)
+        buf_clear(&select->line);
+}
+
 static void select_start(struct imap_work *work)
 {
     struct imap_session *session = work->session;
     struct imap_cursor cursor = work->command->arguments;
     struct buf name;
+    keep_line((struct select_work *)work);
     if (!opens(work)) {
         send_command(work, on_select_reply);
         return;
@@ -82,8 +159,36 @@ static void select_start(struct imap_work *work)
         imap_work_fail(work, err);
 }
 
-const struct imap_work_type imap_select_type = {
-    .name = "select", .start = select_start, .size = sizeof(struct imap_work)};
+static enum imap_fate select_on_head(struct imap_work *work, const struct imap_head *head)
+{
+    (void)head;
+    return ((struct select_work *)work)->reopen == NULL ? IMAP_FATE_PASS : IMAP_FATE_KEEP;
+}
+
+static bool select_on_response(struct imap_work *work, const struct imap_head *head, struct imap_unit *unit)
+{
+    (void)work;
+    (void)head;
+    (void)unit;
+    return false;
+}
+
+static void select_fini(struct imap_work *work)
+{
+    struct select_work *select = (struct select_work *)work;
+    if (select->is_waiting)
+        imap_mailbox_stop(work->session->mailbox);
+    imap_reopen_free(&select->reopen);
+    buf_fini(&select->reply);
+    buf_fini(&select->line);
+}
+
+const struct imap_work_type imap_select_type = {.name = "select",
+                                                .start = select_start,
+                                                .on_head = select_on_head,
+                                                .on_response = select_on_response,
+                                                .fini = select_fini,
+                                                .size = sizeof(struct select_work)};
 
 /* ---- COPY, MOVE, RENAME, DELETE ---- */
 

@@ -1,0 +1,214 @@
+/*
+ * Judging again what could not be opened before (design 1.2.1): a view never changes under its UID, so the message gets
+ * another one. Copied first, expunged last: what is broken off leaves a message twice, never none.
+ */
+#include "proxy/imap_internal.h"
+
+#include "proxy/vault_views.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct imap_reopen {
+    struct imap_work *work;
+    imap_reopen_fn fn;
+    void *context;
+    struct imap_set uids;
+    struct imap_set_step step;
+    uint32_t uid; /* the one that is at hand */
+    struct proxy_view_id id;
+    uint32_t generation; /* its next one */
+    uint32_t copy;       /* the UID of its copy */
+    struct proxy_vault_request *request;
+    struct event *finish; /* fn fires from the loop */
+};
+
+static void take_next(struct imap_reopen *reopen);
+
+static struct imap_session *session_of(const struct imap_reopen *reopen)
+{
+    return reopen->work->session;
+}
+
+static struct store_view_key key_of(const struct imap_reopen *reopen)
+{
+    struct store_view_key key = {.account = imap_session_account(session_of(reopen))->address,
+                                 .generation = reopen->id.generation};
+    memcpy(key.digest, reopen->id.digest, sizeof(key.digest));
+    return key;
+}
+
+/* One that fails stays as it is, marked; the others are tried. */
+static void give_up(struct imap_reopen *reopen, enum err err)
+{
+    log_failure(err, "judging message with UID %u again", reopen->uid);
+    take_next(reopen);
+}
+
+static void on_unmarked(enum err err, void *context)
+{
+    struct imap_reopen *reopen = context;
+    reopen->request = NULL;
+    if (err != ERR_OK)
+        log_failure(err, "taking the mark off UID %u", reopen->uid);
+    take_next(reopen);
+}
+
+static void on_expunged(struct imap_client *client, const struct imap_reply *reply, void *context)
+{
+    struct imap_reopen *reopen = context;
+    struct store_view_key key = key_of(reopen);
+    (void)client;
+    if (reply->status != IMAP_OK) {
+        give_up(reopen, ERR_UPSTREAM_REJECTED);
+        return;
+    }
+    log_info("message with UID %u is judged again as UID %u", reopen->uid, reopen->copy);
+    enum err err =
+        proxy_vault_view_reopened(session_of(reopen)->net->vault, &key, on_unmarked, reopen, &reopen->request);
+    if (err != ERR_OK)
+        give_up(reopen, err);
+}
+
+static void on_deleted(struct imap_client *client, const struct imap_reply *reply, void *context)
+{
+    struct imap_reopen *reopen = context;
+    struct imap_out out;
+    (void)client;
+    if (reply->status != IMAP_OK) {
+        give_up(reopen, ERR_UPSTREAM_REJECTED);
+        return;
+    }
+    imap_out_init(&out);
+    imap_out_addf(&out, "UID EXPUNGE %u", reopen->uid);
+    imap_session_send(session_of(reopen), &out, NULL, on_expunged, reopen);
+}
+
+static void on_placed(enum err err, void *context)
+{
+    struct imap_reopen *reopen = context;
+    struct imap_out out;
+    reopen->request = NULL;
+    if (err != ERR_OK) {
+        give_up(reopen, err);
+        return;
+    }
+    imap_out_init(&out);
+    imap_out_addf(&out, "UID STORE %u +FLAGS.SILENT (\\Deleted)", reopen->uid);
+    imap_session_send(session_of(reopen), &out, NULL, on_deleted, reopen);
+}
+
+/* "COPYUID uidvalidity from to", each of one message. */
+static bool read_copy(struct imap_reopen *reopen, struct span code)
+{
+    struct span word, validity, from, to = code;
+    uint64_t source, target;
+    if (!span_take_until(&to, ' ', &word) || !span_is_case_equal(word, SPAN_LIT("COPYUID")) ||
+        !span_take_until(&to, ' ', &validity) || !span_take_until(&to, ' ', &from) ||
+        !span_to_u64(from, UINT32_MAX, &source) || !span_to_u64(to, UINT32_MAX, &target) || source != reopen->uid)
+        return false;
+    reopen->copy = (uint32_t)target;
+    return true;
+}
+
+static void on_copied(struct imap_client *client, const struct imap_reply *reply, void *context)
+{
+    struct imap_reopen *reopen = context;
+    struct imap_session *session = session_of(reopen);
+    struct store_place place = {.is_view = true, .generation = reopen->generation};
+    struct store_mailbox mailbox = {.account = imap_session_account(session)->address,
+                                    .name = imap_mailbox_name(session->mailbox),
+                                    .uid_validity = imap_mailbox_uid_validity(session->mailbox)};
+    (void)client;
+    if (reply->status != IMAP_OK || !read_copy(reopen, reply->code)) {
+        give_up(reopen, ERR_UPSTREAM_REJECTED);
+        return;
+    }
+    place.uid = reopen->copy;
+    memcpy(place.digest, reopen->id.digest, sizeof(place.digest));
+    enum err err =
+        proxy_vault_places_put(session->net->vault, &mailbox, &place, 1, on_placed, reopen, &reopen->request);
+    if (err != ERR_OK)
+        give_up(reopen, err);
+}
+
+static void on_generation(enum err err, uint32_t generation, void *context)
+{
+    struct imap_reopen *reopen = context;
+    struct imap_session *session = session_of(reopen);
+    struct imap_out out;
+    reopen->request = NULL;
+    if (err != ERR_OK) {
+        give_up(reopen, err);
+        return;
+    }
+    /* A copy elsewhere may have been judged again already: then its word counts. */
+    reopen->generation = generation > reopen->id.generation ? generation : generation + 1;
+    imap_out_init(&out);
+    imap_out_addf(&out, "UID COPY %u ", reopen->uid);
+    imap_out_astring(&out, imap_mailbox_name(session->mailbox));
+    imap_session_send(session, &out, NULL, on_copied, reopen);
+}
+
+static void on_finish(evutil_socket_t fd, short what, void *context)
+{
+    struct imap_reopen *reopen = context;
+    (void)fd;
+    (void)what;
+    reopen->fn(reopen->context);
+}
+
+static void take_next(struct imap_reopen *reopen)
+{
+    struct imap_session *session = session_of(reopen);
+    struct store_view_key key;
+    do {
+        if (!imap_set_next(&reopen->uids, &reopen->step, &reopen->uid)) {
+            event_active(reopen->finish, EV_TIMEOUT, 0);
+            return;
+        }
+    } while (imap_mailbox_class(session->mailbox, reopen->uid, &reopen->id) != IMAP_CLASS_VIEW);
+    key = key_of(reopen);
+    enum err err = proxy_vault_view_generation(session->net->vault, key.account, key.digest, on_generation, reopen,
+                                               &reopen->request);
+    if (err != ERR_OK) {
+        log_failure(err, "judging messages again");
+        event_active(reopen->finish, EV_TIMEOUT, 0);
+    }
+}
+
+enum err imap_reopen_new(struct imap_work *work, imap_reopen_fn fn, void *context, struct imap_reopen **reopen_out)
+{
+    struct imap_reopen *reopen = calloc(1, sizeof(*reopen));
+    *reopen_out = NULL;
+    if (reopen == NULL)
+        return ERR_MEMORY;
+    reopen->work = work;
+    reopen->fn = fn;
+    reopen->context = context;
+    imap_set_init(&reopen->uids);
+    reopen->finish = event_new(work->session->net->base, -1, 0, on_finish, reopen);
+    enum err err = reopen->finish == NULL ? ERR_MEMORY : ERR_OK;
+    if (err == ERR_OK)
+        err = imap_set_copy(imap_mailbox_reopens(work->session->mailbox), &reopen->uids);
+    if (err != ERR_OK) {
+        imap_reopen_free(&reopen);
+        return err;
+    }
+    *reopen_out = reopen;
+    take_next(reopen);
+    return ERR_OK;
+}
+
+void imap_reopen_free(struct imap_reopen **reopen_pointer)
+{
+    struct imap_reopen *reopen = *reopen_pointer;
+    *reopen_pointer = NULL;
+    if (reopen == NULL)
+        return;
+    proxy_vault_cancel(&reopen->request);
+    if (reopen->finish != NULL)
+        event_free(reopen->finish);
+    imap_set_fini(&reopen->uids);
+    free(reopen);
+}
