@@ -100,6 +100,11 @@ static enum err read_accounts(struct config_reader *reader, cfg_t *section, stru
                                account->address, name, name);
         err = add_account(listener, (size_t)(account - config->accounts));
     }
+    const char *name = config_protocol_name(listener->protocol);
+    if (!err && listener->accounts_len == 0)
+        return config_fail(reader, config_reader_line(reader, section, NULL),
+                           "no account has a server for listen \"%s\"; expected %s = \"%ss://...\" in one of them",
+                           listener->name, name, name);
     return err;
 }
 

@@ -54,11 +54,14 @@ static void test_all_of_it(void **state)
         "# a comment\n" STATE "user = root\nhost_name = mail.example.org\nlog = debug\nsubject_tag = \"[encrypt]\"\n"
         "bare_line_ends = repair\nmessage_max = 25M\nrecipients_max = 10\ngroups_max = 5\nkeepers = 7\n"
         "job_timeout = 30\nsessions_max = 20\nsessions_per_address = 4\ntimeout_percent = 10\n"
+        "view_cache_max = 32M\nstore_max = 2G\n"
         "listen smtp { at = { \"127.0.0.1:1025\", \"[::1]:0\" } }\n"
         "listen \"smtp:gate\" { at = \"0.0.0.0:465\" tls = implicit accounts = \"b.ob@Example.org\" }\n"
         "account \"alice@EXAMPLE.org\" { also = \"a@example.org\" login = alice\n smtp = \"smtp://[::1]:2525\"\n"
         "  gnupghome = \"keys\" ca_file = \"/etc/ca.pem\" }\n"
-        "account \"bob@example.org\" { also = { \"b.ob@example.org\" } smtp = \"smtp+clear://localhost\" }\n"
+        "listen imap { at = \"127.0.0.1:1143\" }\n"
+        "account \"bob@example.org\" { imap = \"imap://imap.example\" append = plain also = { \"b.ob@example.org\" } "
+        "smtp = \"smtp+clear://localhost\" }\n"
         "rule lists { to = { \"*@Lists.example\", \"*@*.lists.example\", \"*\", \"x@Y.example\" } encrypt = never\n"
         " sign = when-possible mixed = refuse may_ask_less = yes trust = full format = { openpgp } }\n");
     assert_string_equal(config->state_dir, "/tmp/s");
@@ -74,13 +77,19 @@ static void test_all_of_it(void **state)
     assert_int_equal(config->sessions_max, 20);
     assert_int_equal(config->sessions_per_address, 4);
     assert_int_equal(config->timeout_percent, 10);
-    assert_int_equal(config->listeners_len, 2);
+    assert_int_equal(config->view_cache_max, 32u << 20);
+    assert_int_equal(config->store_max, UINT64_C(2) << 30);
+    assert_int_equal(config->listeners_len, 3);
     const struct config_listener *first = &config->listeners[0], *second = &config->listeners[1];
     assert_int_equal(first->at_len, 2);
     assert_string_equal(first->at[1].host, "::1");
     assert_int_equal(first->at[1].port, 0);
     assert_true(first->at[0].is_loopback && first->at[1].is_loopback);
     assert_int_equal(first->accounts_len, 2);
+    assert_int_equal(first->protocol, CONFIG_SMTP);
+    assert_int_equal(config->listeners[2].protocol, CONFIG_IMAP);
+    assert_int_equal(config->listeners[2].accounts_len, 1);
+    assert_int_equal(config->listeners[2].accounts[0], 1);
     assert_string_equal(second->name, "smtp:gate");
     assert_int_equal(second->tls, CONFIG_TLS_IMPLICIT);
     assert_false(second->at[0].is_loopback);
@@ -98,6 +107,10 @@ static void test_all_of_it(void **state)
     assert_string_equal(alice->gnupghome + strlen(directory), "/keys");
     assert_int_equal(bob->upstreams[CONFIG_SMTP].security, CONFIG_CLEAR);
     assert_int_equal(bob->upstreams[CONFIG_SMTP].port, 25);
+    assert_int_equal(bob->upstreams[CONFIG_IMAP].port, 143);
+    assert_int_equal(bob->upstreams[CONFIG_IMAP].security, CONFIG_TLS_BY_COMMAND);
+    assert_true(bob->append_plain && !alice->append_plain);
+    assert_false(config_has_upstream(alice, CONFIG_IMAP));
     assert_true(bob->is_own_home);
     assert_string_equal(bob->gnupghome, "/tmp/s/keys/bob@example.org/gnupg");
     const struct policy_rule *rule = &config->policy.rules[0];
@@ -162,8 +175,15 @@ static const struct {
     {STATE "bare_line_ends = pass\n" ACCOUNT, 2, "pass", "refuse"},
     {STATE "host_name = \"a b\"\n" ACCOUNT, 2, "a b", "host name"},
     {STATE, 1, "no account", "account"},
-    {STATE ACCOUNT "listen imap { at = \"127.0.0.1:1\" }\n", 3, "imap", "smtp"},
-    {STATE ACCOUNT "listen \"smtp:\" { at = \"127.0.0.1:1\" }\n", 3, "smtp:", "smtp:NAME"},
+    {STATE ACCOUNT "listen pop4 { at = \"127.0.0.1:1\" }\n", 3, "pop4", "imap"},
+    {STATE ACCOUNT "listen imap { at = \"127.0.0.1:1\" }\n", 3, "no account", "imaps://"},
+    {STATE ACCOUNT "listen imap { at = \"127.0.0.1:1\" accounts = \"alice@example.org\" }\n", 3, "has no server",
+     "imaps://"},
+    {STATE "account \"a@b.example\" {\n imap = \"imap+clear://mail.example\" }\n", 3, "in clear", "imaps://"},
+    {STATE "account \"a@b.example\" {\n imap = \"smtps://mail.example\" }\n", 3, "smtps://", "imaps://"},
+    {STATE "account \"a@b.example\" {\n append = maybe }\n", 3, "maybe", "seal"},
+    {STATE "store_max = 1\n" ACCOUNT, 2, "\"1\"", "from 1048576"},
+    {STATE ACCOUNT "listen \"smtp:\" { at = \"127.0.0.1:1\" }\n", 3, "smtp:", ":NAME"},
     {STATE ACCOUNT "listen smtp { }\n", 3, "no address", "127.0.0.1:1025"},
     {STATE ACCOUNT "listen smtp { at = \"localhost:25\" }\n", 3, "localhost:25", "[::1]:1025"},
     {STATE ACCOUNT "listen smtp { at = \"127.0.0.1\" }\n", 3, "127.0.0.1", "port"},
