@@ -1,0 +1,40 @@
+#include "imap/fetch.h"
+
+/* msg-att = "(" msg-att-item *(SP msg-att-item) ")", each item a label and a value; "()" is let pass. */
+enum err imap_fetch_answers(struct imap_cursor *cursor, struct imap_answer *answers_out, size_t *len_out)
+{
+    *len_out = 0;
+    if (!imap_take_char(cursor, '('))
+        return ERR_MALFORMED;
+    while (!imap_take_char(cursor, ')')) {
+        struct imap_answer answer;
+        if (*len_out > 0 && !imap_take_space(cursor))
+            return ERR_MALFORMED;
+        char first = imap_peek(cursor);
+        if (first == '(' || first == '"' || first == '{' || !imap_take_value(cursor, &answer.label) ||
+            !imap_take_space(cursor) || !imap_take_value(cursor, &answer.value))
+            return ERR_MALFORMED;
+        if (*len_out == IMAP_ANSWERS_MAX)
+            return ERR_LIMIT;
+        answers_out[(*len_out)++] = answer;
+    }
+    return imap_at_end(cursor) ? ERR_OK : ERR_MALFORMED;
+}
+
+struct span imap_answer_find(const struct imap_answer *answers, size_t len, const char *label)
+{
+    for (size_t i = 0; i < len; i++)
+        if (span_is_case_equal(answers[i].label, span_of(label)))
+            return answers[i].value;
+    return SPAN_NONE;
+}
+
+bool imap_answer_is_content(const struct imap_answer *answer)
+{
+    static const struct span prefixes[] = {SPAN_LIT("BODY"),   SPAN_LIT("RFC822"),  SPAN_LIT("ENVELOPE"),
+                                           SPAN_LIT("BINARY"), SPAN_LIT("PREVIEW"), SPAN_LIT("SNIPPET")};
+    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++)
+        if (span_has_case_prefix(answer->label, prefixes[i]))
+            return true;
+    return false;
+}
