@@ -108,10 +108,12 @@ static void check_machine(struct check *check)
 static void check_account(struct check *check, const struct config_account *account)
 {
     check_keys(check, account);
-    if (!config_has_upstream(account, CONFIG_SMTP))
-        check_note(check, CHECK_WARNING, account->address, "has no smtp server; add smtp = \"smtps://...\"");
-    else if (!is_offline)
-        check_server(check, account);
+    if (!config_has_upstream(account, CONFIG_SMTP) && !config_has_upstream(account, CONFIG_IMAP))
+        check_note(check, CHECK_WARNING, account->address,
+                   "has no server; add smtp = \"smtps://...\" and imap = \"imaps://...\"");
+    for (int protocol = 0; protocol < CONFIG_PROTOCOL_COUNT && !is_offline; protocol++)
+        if (config_has_upstream(account, (enum config_protocol)protocol))
+            check_server(check, account, (enum config_protocol)protocol);
 }
 
 static int run(struct cli *cli, int argc, char **argv)
