@@ -56,7 +56,8 @@ static int open_message(struct cli *cli, struct span message)
                                             .least = KEYRING_FOUND,
                                             .output_max = cli->config->message_max * 2,
                                             .layers_max = OPEN_LAYERS_MAX,
-                                            .authserv_id = cli->config->host_name};
+                                            .authserv_id = cli->config->host_name,
+                                            .asks_person = true};
     struct crypto_opened opened = {.is_changed = false};
     struct buf view;
     buf_init_secret(&view, cli->config->message_max * 2 + 65536);
@@ -65,6 +66,7 @@ static int open_message(struct cli *cli, struct span message)
     if (!err && !is_report && (err = cli_write(STDOUT_FILENO, buf_span(&view))))
         status = cli_fail(cli, err, "writing the message");
     buf_fini(&view);
+    crypto_session_keys_fini(&opened.session_keys);
     if (status == CLI_DONE)
         status = print_verdict(cli, &opened);
     if (status == CLI_DONE && opened.verdict.signature != CRYPTO_SIG_GOOD)

@@ -9,6 +9,7 @@
 
 #include "crypto/verdict.h"
 
+#define CRYPTO_AUTHSERV_ID_SIZE 256
 #define CRYPTO_SESSION_KEYS_MAX 16
 #define CRYPTO_SESSION_KEY_SIZE 160 /* "9:" and 64 hexadecimal digits and some */
 
@@ -18,10 +19,11 @@ struct crypto_decision {
     bool is_own;     /* our own sealed copy: unwrapped, without a verdict */
     bool is_unread;  /* beyond the limits: shown as it came */
     bool keeps_outer_from;
-    bool is_header_signed; /* the header of the payload is believed */
-    uint32_t layers;       /* encrypted layers that were opened */
-    uint64_t size;         /* bytes of the view */
-    uint8_t digest[32];    /* SHA-256 of the view */
+    bool is_header_signed;                     /* the header of the payload is believed */
+    uint32_t layers;                           /* encrypted layers that were opened */
+    char authserv_id[CRYPTO_AUTHSERV_ID_SIZE]; /* under which Authentication-Results was written; "": it was not */
+    uint64_t size;                             /* bytes of the view */
+    uint8_t digest[32];                        /* SHA-256 of the view */
 };
 
 ERR_RETURN enum err crypto_decision_save(const struct crypto_decision *decision, struct buf *out);

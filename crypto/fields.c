@@ -1,11 +1,14 @@
 #include "crypto/fields.h"
 
+#include "mime/param.h"
+
 static const struct {
     const char *name;
     unsigned classes;
 } fields[] = {
     {"Privyseal-Verdict", CRYPTO_FIELD_VERDICT},
     {"Privyseal", CRYPTO_FIELD_REQUEST},
+    {"Privyseal-Own", CRYPTO_FIELD_REQUEST}, /* the mark of own copies: nobody else's message may carry it signed */
     {"Bcc", CRYPTO_FIELD_BLIND},
     {"Resent-Bcc", CRYPTO_FIELD_BLIND},
     {"Received", CRYPTO_FIELD_TRACE},
@@ -61,4 +64,21 @@ unsigned crypto_field_classes(const struct mime_field *field)
     if (is_copy_of_hidden(field->name))
         return CRYPTO_FIELD_HIDDEN;
     return span_has_case_prefix(field->name, SPAN_LIT("List-")) ? CRYPTO_FIELD_LIST : 0;
+}
+
+enum err crypto_param_is(struct span header, const char *name, const char *wanted, bool *is_it_out)
+{
+    struct mime_field type;
+    struct buf value;
+    enum err result;
+
+    *is_it_out = false;
+    if (!mime_field_find(header, "Content-Type", &type))
+        return ERR_OK;
+    buf_init(&value, MIME_PARAM_MAX);
+    result = mime_param_get(type.value, name, &value);
+    if (result == ERR_OK)
+        *is_it_out = wanted == NULL || span_is_case_equal(buf_span(&value), span_of(wanted));
+    buf_fini(&value);
+    return result == ERR_MEMORY ? result : ERR_OK;
 }

@@ -22,5 +22,8 @@ enum crypto_field_class {
 
 /* The classes of `field` (set of enum crypto_field_class); 0 for an ordinary field. */
 unsigned crypto_field_classes(const struct mime_field *field);
+/* Whether the Content-Type in `header` has this parameter with the value `wanted` (ASCII case ignored; NULL: whatever
+   it is). What is too long to be read is not it; the only errors are the machine's. */
+ERR_RETURN enum err crypto_param_is(struct span header, const char *name, const char *wanted, bool *is_it_out);
 
 #endif

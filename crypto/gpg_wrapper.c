@@ -39,6 +39,11 @@ static const char *const fixed_options[] = {
 };
 #define FIXED_COUNT (sizeof fixed_options / sizeof *fixed_options)
 
+/* With a session key nothing is looked up: what was signed was judged when the message was first opened. That leaves
+   half of gpg's work. */
+static const char *const session_key_options[] = {"--skip-verify", "--no-keyring"};
+#define SESSION_KEY_COUNT (sizeof session_key_options / sizeof *session_key_options)
+
 static void complain(const char *what)
 {
     fputs("privyseal-gpg: ", stderr);
@@ -63,6 +68,15 @@ static int listing_status_fd(int argc, char **argv)
             fd = (int)strtol(argv[i + 1], NULL, 10);
     }
     return is_listing ? fd : -1;
+}
+
+static bool has_session_key(int argc, char **argv)
+{
+    static const char option[] = "--override-session-key";
+    for (int i = 1; i < argc; i++)
+        if (strncmp(argv[i], option, sizeof option - 1) == 0)
+            return true;
+    return false;
 }
 
 /* GPGME does not look at gpg's exit code, so to it a listing that broke off is a short ring; and mail for keys that
@@ -91,16 +105,20 @@ static int list_keys(const char **arguments, int status_fd)
 
 int main(int argc, char **argv)
 {
-    size_t given = argc > 1 ? (size_t)argc - 1 : 0;
-    const char **arguments = calloc(1 + FIXED_COUNT + given + 1, sizeof *arguments);
+    size_t given = argc > 1 ? (size_t)argc - 1 : 0, len = 1 + FIXED_COUNT;
+    const char **arguments = calloc(len + SESSION_KEY_COUNT + given + 1, sizeof *arguments);
     if (arguments == NULL) {
         complain("memory");
         return 2;
     }
     arguments[0] = "gpg";
     memcpy(arguments + 1, fixed_options, sizeof fixed_options);
+    if (has_session_key(argc, argv)) {
+        memcpy(arguments + len, session_key_options, sizeof session_key_options);
+        len += SESSION_KEY_COUNT;
+    }
     for (size_t i = 0; i < given; i++)
-        arguments[1 + FIXED_COUNT + i] = argv[1 + i];
+        arguments[len + i] = argv[1 + i];
     int status_fd = listing_status_fd(argc, argv), code = 2;
     if (status_fd >= 0)
         code = list_keys(arguments, status_fd);

@@ -17,18 +17,26 @@ struct crypto_open_options {
     uint64_t output_max;           /* bytes of the view and of each layer */
     unsigned layers_max;           /* nested layers: 8 */
     const char *authserv_id;       /* name for Authentication-Results; NULL: that field is not written */
+    bool asks_person;              /* may bring up a pinentry for a locked key; else that is ERR_KEY_LOCKED at once */
+    /* Of an earlier opening of the same message: its view is made again, with the same bytes, whatever has become of
+       keys, trust and this configuration; no signature is checked, and private keys are only used for layers whose
+       session key is missing. NULL: the first time. */
+    const struct crypto_decision *decided;
+    const struct crypto_session_keys *session_keys; /* with `decided`; NULL: none are known */
 };
 
 struct crypto_opened {
     struct crypto_verdict verdict;
     bool is_changed;                         /* the view differs from the message (beyond the verdict fields) */
+    bool is_plain;                           /* there is no protection, and the view is the message byte for byte */
     char reason[128];                        /* for a person: why it is failed or not good; "" otherwise */
     struct crypto_decision decision;         /* complete, for crypto_open_options.decided of a later time */
-    struct crypto_session_keys session_keys; /* of the layers that were opened */
+    struct crypto_session_keys session_keys; /* of the layers that were opened; end with crypto_session_keys_fini */
 };
 
 /* Adds the view of `message` to `view_out` (a secret buffer). ERR_KEY_LOCKED: cannot be opened now, nothing written.
-   Other errors are the machine's; a message that is merely bad is ERR_OK with a verdict. */
+   ERR_DECRYPT: what was decided before cannot be followed. Other errors are the machine's; a message that is merely bad
+   is ERR_OK with a verdict. */
 ERR_RETURN enum err crypto_open(struct keyring_gpg *gpg, const struct crypto_open_options *options, struct span message,
                                 struct buf *view_out, struct crypto_opened *opened_out);
 /* Adds `header` without privyseal's own verdict fields and without Authentication-Results of `authserv_id`. */

@@ -10,26 +10,23 @@
 /* What the inside has no say in: how the message came here, and what privyseal says of it. */
 #define NOT_FROM_INSIDE (TRANSPORT | CRYPTO_FIELD_VERDICT | CRYPTO_FIELD_STRUCTURAL | CRYPTO_FIELD_HP_OUTER)
 
-enum crypto_header_protection crypto_header_protection(struct span payload_header)
+enum err crypto_header_protection(struct span payload_header, enum crypto_header_protection *protection_out)
 {
-    enum crypto_header_protection protection = CRYPTO_HEADER_UNPROTECTED;
-    struct mime_field type;
-    struct buf value;
+    bool has_hp, is_cipher = false, is_clear = false, is_legacy = false;
+    enum err result = crypto_param_is(payload_header, "hp", NULL, &has_hp);
 
-    if (!mime_field_find(payload_header, "Content-Type", &type))
-        return protection;
-    buf_init(&value, MIME_PARAM_MAX);
-    if (mime_param_get(type.value, "hp", &value) == ERR_OK) {
-        if (span_is_case_equal(buf_span(&value), SPAN_LIT("cipher")) ||
-            span_is_case_equal(buf_span(&value), SPAN_LIT("clear")))
-            protection = CRYPTO_HEADER_RFC9788;
-    } else {
-        buf_clear(&value);
-        if (mime_param_get(type.value, "protected-headers", &value) == ERR_OK)
-            protection = CRYPTO_HEADER_LEGACY;
-    }
-    buf_fini(&value);
-    return protection;
+    *protection_out = CRYPTO_HEADER_UNPROTECTED;
+    if (result == ERR_OK && has_hp)
+        result = crypto_param_is(payload_header, "hp", "cipher", &is_cipher);
+    if (result == ERR_OK && has_hp)
+        result = crypto_param_is(payload_header, "hp", "clear", &is_clear);
+    if (result == ERR_OK && !has_hp)
+        result = crypto_param_is(payload_header, "protected-headers", NULL, &is_legacy);
+    if (result == ERR_OK && (is_cipher || is_clear))
+        *protection_out = CRYPTO_HEADER_RFC9788;
+    else if (result == ERR_OK && is_legacy)
+        *protection_out = CRYPTO_HEADER_LEGACY;
+    return result;
 }
 
 /* authserv-id = value = token / quoted-string, with CFWS before it (RFC 8601 §2.2). */
@@ -177,52 +174,62 @@ static enum err add_meaning(struct span value, struct buf *out)
     return result;
 }
 
-static bool is_same_meaning(struct span a, struct span b)
+static enum err compare_meaning(struct span a, struct span b, bool *is_same_out)
 {
     struct buf first, second;
-    bool is_same;
+    enum err result;
 
-    if (span_is_equal(a, b))
-        return true;
+    *is_same_out = span_is_equal(a, b);
+    if (*is_same_out)
+        return ERR_OK;
     buf_init(&first, VALUE_MAX);
     buf_init(&second, VALUE_MAX);
-    is_same = add_meaning(a, &first) == ERR_OK && add_meaning(b, &second) == ERR_OK &&
-              span_is_equal(buf_span(&first), buf_span(&second));
+    result = add_meaning(a, &first);
+    if (result == ERR_OK)
+        result = add_meaning(b, &second);
+    if (result == ERR_OK)
+        *is_same_out = span_is_equal(buf_span(&first), buf_span(&second));
     buf_fini(&first);
     buf_fini(&second);
-    return is_same;
+    return result == ERR_LIMIT ? ERR_OK : result; /* what is that long is not compared */
 }
 
-/* True if the outer header has as many fields of this name as the inner one, and one of them says the same. */
-static bool stands_outside(const struct crypto_header_merge *merge, const struct mime_field *inner)
+/* Whether the outer header has as many fields of this name as the inner one, and one of them says the same. */
+static enum err find_outside(const struct crypto_header_merge *merge, const struct mime_field *inner,
+                             bool *stands_outside_out)
 {
     struct mime_field field;
     size_t outer_len = 0, inner_len = 0;
     bool is_found = false;
+    enum err result = ERR_OK;
 
-    for (size_t at = 0; mime_field_next(merge->outer, &at, &field);) {
+    for (size_t at = 0; result == ERR_OK && mime_field_next(merge->outer, &at, &field);) {
         if (!span_is_case_equal(field.name, inner->name))
             continue;
         outer_len++;
-        is_found = is_found || is_same_meaning(field.value, inner->value);
+        if (!is_found)
+            result = compare_meaning(field.value, inner->value, &is_found);
     }
     for (size_t at = 0; mime_field_next(merge->inner, &at, &field);)
         inner_len += span_is_case_equal(field.name, inner->name);
-    return is_found && outer_len == inner_len;
+    *stands_outside_out = is_found && outer_len == inner_len;
+    return result;
 }
 
-bool crypto_header_is_same(const struct crypto_header_merge *merge)
+enum err crypto_header_is_same(const struct crypto_header_merge *merge, bool *is_same_out)
 {
     struct mime_field field;
+    enum err result = ERR_OK;
 
-    for (size_t at = 0; mime_field_next(merge->inner, &at, &field);)
-        if (is_inner_taken(merge, &field) && !stands_outside(merge, &field))
-            return false;
-    for (size_t at = 0; mime_field_next(merge->outer, &at, &field);)
+    *is_same_out = true;
+    for (size_t at = 0; result == ERR_OK && *is_same_out && mime_field_next(merge->inner, &at, &field);)
+        if (is_inner_taken(merge, &field))
+            result = find_outside(merge, &field, is_same_out);
+    for (size_t at = 0; result == ERR_OK && *is_same_out && mime_field_next(merge->outer, &at, &field);)
         if ((crypto_field_classes(&field) & (CRYPTO_FIELD_FACING | CRYPTO_FIELD_HP_OUTER)) != 0 &&
             !is_outer_kept(merge, &field) && !has_name(merge->inner, field.name))
-            return false;
-    return true;
+            *is_same_out = false;
+    return result;
 }
 
 /* Adds the Content-Type without the parameters of header protection. */

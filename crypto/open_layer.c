@@ -1,21 +1,13 @@
 #include "crypto/open_layer.h"
 
+#include "crypto/fields.h"
 #include "crypto/packets.h"
 #include "mime/encoding.h"
-#include "mime/field.h"
-#include "mime/param.h"
 
-static bool is_param(const struct mime_part *part, struct span bytes, const char *name, struct span wanted)
+static enum err test_param(const struct mime_part *part, struct span bytes, const char *name, const char *wanted,
+                           bool *is_it_out)
 {
-    struct mime_field field;
-    struct buf found;
-    bool is_same = false;
-
-    buf_init(&found, MIME_PARAM_MAX);
-    if (mime_field_find(mime_part_header(part, bytes), "Content-Type", &field))
-        is_same = mime_param_get(field.value, name, &found) == ERR_OK && span_is_case_equal(buf_span(&found), wanted);
-    buf_fini(&found);
-    return is_same;
+    return crypto_param_is(mime_part_header(part, bytes), name, wanted, is_it_out);
 }
 
 /* The decoded body of a leaf: borrowed if it is not encoded, else in `text`. */
@@ -59,13 +51,17 @@ static enum err find_encrypted(const struct mime_part *part, struct span bytes, 
 static enum err find_signed(const struct mime_part *part, struct span bytes, struct crypto_layer *layer)
 {
     const struct mime_part *content = part->first_child, *signature = content != NULL ? content->next : NULL;
+    bool is_openpgp;
+    enum err result;
 
     if (!mime_part_is(part, "multipart", "signed") || signature == NULL || signature->next != NULL)
         return ERR_OK;
     layer->content = mime_part_whole(content, bytes);
     layer->signed_part = content;
-    if (mime_part_is(signature, "application", "pgp-signature") &&
-        is_param(part, bytes, "protocol", SPAN_LIT("application/pgp-signature")))
+    result = test_param(part, bytes, "protocol", "application/pgp-signature", &is_openpgp);
+    if (result != ERR_OK)
+        return result;
+    if (mime_part_is(signature, "application", "pgp-signature") && is_openpgp)
         layer->kind = CRYPTO_LAYER_SIGNED;
     else if (mime_part_is(signature, "application", "pkcs7-signature") ||
              mime_part_is(signature, "application", "x-pkcs7-signature"))
@@ -74,12 +70,16 @@ static enum err find_signed(const struct mime_part *part, struct span bytes, str
                                             : decode_body(signature, bytes, &layer->texts[0], &layer->signature);
 }
 
-static void find_smime(const struct mime_part *part, struct span bytes, struct crypto_layer *layer)
+static enum err find_smime(const struct mime_part *part, struct span bytes, struct crypto_layer *layer)
 {
+    bool is_signed;
+    enum err result;
+
     if (!mime_part_is(part, "application", "pkcs7-mime") && !mime_part_is(part, "application", "x-pkcs7-mime"))
-        return;
-    layer->kind = is_param(part, bytes, "smime-type", SPAN_LIT("signed-data")) ? CRYPTO_LAYER_SMIME_SIGNED
-                                                                               : CRYPTO_LAYER_SMIME_ENCRYPTED;
+        return ERR_OK;
+    result = test_param(part, bytes, "smime-type", "signed-data", &is_signed);
+    layer->kind = is_signed ? CRYPTO_LAYER_SMIME_SIGNED : CRYPTO_LAYER_SMIME_ENCRYPTED;
+    return result;
 }
 
 /* Adds one line of clear-signed text as it was signed: without its dash escape, without blanks at its end, with CRLF
@@ -156,7 +156,7 @@ enum err crypto_layer_find(const struct mime_part *part, struct span bytes, stru
     if (result == ERR_OK && layer_out->kind == CRYPTO_LAYER_NONE)
         result = find_inline(part, bytes, layer_out);
     if (result == ERR_OK && layer_out->kind == CRYPTO_LAYER_NONE)
-        find_smime(part, bytes, layer_out);
+        result = find_smime(part, bytes, layer_out);
     if (result != ERR_OK)
         crypto_layer_fini(layer_out);
     return result;
@@ -177,32 +177,47 @@ static bool has_line(struct span text, struct span mark)
     return false;
 }
 
-static void scan_text(const struct mime_part *part, struct span bytes, bool *has_encrypted, bool *has_signed)
+static enum err scan_text(const struct mime_part *part, struct span bytes, bool *has_encrypted, bool *has_signed)
 {
     struct span body;
     struct buf text;
+    enum err result;
 
     buf_init(&text, 0);
-    if (decode_body(part, bytes, &text, &body) == ERR_OK) {
+    result = decode_body(part, bytes, &text, &body);
+    if (result == ERR_OK) {
         *has_encrypted |= has_line(body, SPAN_LIT("-----BEGIN PGP MESSAGE-----"));
         *has_signed |= has_line(body, SPAN_LIT("-----BEGIN PGP SIGNED MESSAGE-----"));
     }
     buf_fini(&text);
+    return result == ERR_MEMORY ? result : ERR_OK;
 }
 
-void crypto_layer_scan(const struct mime_part *part, struct span bytes, bool *has_encrypted_out, bool *has_signed_out)
+static enum err scan_smime(const struct mime_part *part, struct span bytes, bool *has_encrypted, bool *has_signed)
+{
+    bool is_signed;
+    enum err result = test_param(part, bytes, "smime-type", "signed-data", &is_signed);
+
+    *(is_signed ? has_signed : has_encrypted) = true;
+    return result;
+}
+
+enum err crypto_layer_scan(const struct mime_part *part, struct span bytes, bool *has_encrypted_out,
+                           bool *has_signed_out)
 {
     size_t end = part->body_end;
+    enum err result = ERR_OK;
 
     *has_encrypted_out = *has_signed_out = false;
-    for (; part != NULL && part->header_at < end; part = mime_part_after(part)) {
+    for (; result == ERR_OK && part != NULL && part->header_at < end; part = mime_part_after(part)) {
         if (mime_part_is(part, "multipart", "encrypted") || mime_part_is(part, "application", "pgp-encrypted"))
             *has_encrypted_out = true;
         else if (mime_part_is(part, "multipart", "signed") || mime_part_is(part, "application", "pkcs7-signature"))
             *has_signed_out = true;
         else if (mime_part_is(part, "application", "pkcs7-mime") || mime_part_is(part, "application", "x-pkcs7-mime"))
-            *(is_param(part, bytes, "smime-type", SPAN_LIT("signed-data")) ? has_signed_out : has_encrypted_out) = true;
+            result = scan_smime(part, bytes, has_encrypted_out, has_signed_out);
         else if (part->kind == MIME_LEAF && mime_part_is(part, "text", NULL))
-            scan_text(part, bytes, has_encrypted_out, has_signed_out);
+            result = scan_text(part, bytes, has_encrypted_out, has_signed_out);
     }
+    return result;
 }

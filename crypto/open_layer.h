@@ -31,6 +31,7 @@ ERR_RETURN enum err crypto_layer_find(const struct mime_part *part, struct span 
 void crypto_layer_fini(struct crypto_layer *layer);
 
 /* Whether any part below (or at) `part` is encrypted or signed by itself, beside others. */
-void crypto_layer_scan(const struct mime_part *part, struct span bytes, bool *has_encrypted_out, bool *has_signed_out);
+ERR_RETURN enum err crypto_layer_scan(const struct mime_part *part, struct span bytes, bool *has_encrypted_out,
+                                      bool *has_signed_out);
 
 #endif

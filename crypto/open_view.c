@@ -1,7 +1,6 @@
 #include "crypto/open_view.h"
 
-#include "mime/field.h"
-#include "mime/param.h"
+#include "crypto/fields.h"
 #include "mime/utf8.h"
 
 #define FIELD_MAX 4096
@@ -78,78 +77,88 @@ enum err crypto_view_add_clean(struct span text, struct buf *out)
     return result == ERR_OK ? buf_add_span(out, span_skip(text, from)) : result;
 }
 
-static bool has_param(const struct mime_part *part, struct span bytes, const char *name, const char *wanted)
+/* Whether `part` says of itself that it repeats the header for programs that know nothing of protection. */
+static enum err test_legacy(const struct mime_part *part, struct span bytes, bool *is_legacy_out)
 {
-    struct mime_field type;
-    struct buf value;
-    bool is_there = false;
-
-    buf_init(&value, MIME_PARAM_MAX);
-    if (mime_field_find(mime_part_header(part, bytes), "Content-Type", &type))
-        is_there =
-            mime_param_get(type.value, name, &value) == ERR_OK && span_is_case_equal(buf_span(&value), span_of(wanted));
-    buf_fini(&value);
-    return is_there;
+    return crypto_param_is(mime_part_header(part, bytes), "hp-legacy-display", "1", is_legacy_out);
 }
+
+/* A piece of a body to leave out; none if it is empty. */
+struct legacy {
+    size_t from, to;
+};
 
 /* Legacy display lines end at the first empty line (RFC 9788 §4.5.3.1). Encoded bodies whose lines are not those of
    the text keep them. */
-static bool find_legacy_lines(const struct mime_part *part, struct span bytes, size_t *from_out, size_t *to_out)
+static enum err find_legacy_lines(const struct mime_part *part, struct span bytes, struct legacy *legacy)
 {
     struct span body = mime_part_body(part, bytes);
     size_t end = span_find(body, 0, SPAN_LIT("\r\n\r\n"));
+    bool is_legacy;
+    enum err result;
 
-    if (!mime_part_is(part, "text", "plain") || part->encoding == MIME_BASE64 || end == SIZE_MAX ||
-        !has_param(part, bytes, "hp-legacy-display", "1"))
-        return false;
-    *from_out = part->body_at;
-    *to_out = part->body_at + end + 4;
-    return true;
+    if (!mime_part_is(part, "text", "plain") || part->encoding == MIME_BASE64 || end == SIZE_MAX)
+        return ERR_OK;
+    result = test_legacy(part, bytes, &is_legacy);
+    if (is_legacy)
+        *legacy = (struct legacy){part->body_at, part->body_at + end + 4};
+    return result;
 }
 
 /* The same in HTML: the first <div class="header-protection-legacy-display"> of the body (§4.5.3.2). */
-static bool find_legacy_html(const struct mime_part *part, struct span bytes, size_t *from_out, size_t *to_out)
+static enum err find_legacy_html(const struct mime_part *part, struct span bytes, struct legacy *legacy)
 {
     struct span body = mime_part_body(part, bytes);
     size_t from, end;
+    bool is_legacy;
+    enum err result;
 
-    if (!mime_part_is(part, "text", "html") || part->encoding == MIME_BASE64 ||
-        part->encoding == MIME_QUOTED_PRINTABLE || !has_param(part, bytes, "hp-legacy-display", "1"))
-        return false;
+    if (!mime_part_is(part, "text", "html") || part->encoding == MIME_BASE64 || part->encoding == MIME_QUOTED_PRINTABLE)
+        return ERR_OK;
+    result = test_legacy(part, bytes, &is_legacy);
+    if (!is_legacy)
+        return result;
     from = span_find_case(body, 0, SPAN_LIT("<div class=\"header-protection-legacy-display\">"));
     end = from == SIZE_MAX ? SIZE_MAX : span_find_case(body, from, SPAN_LIT("</div>"));
-    if (end == SIZE_MAX || span_find_case(span_slice(body, from + 4, end), 0, SPAN_LIT("<div")) != SIZE_MAX)
-        return false;
-    *from_out = part->body_at + from;
-    *to_out = part->body_at + end + 6;
-    return true;
+    if (end != SIZE_MAX && span_find_case(span_slice(body, from + 4, end), 0, SPAN_LIT("<div")) == SIZE_MAX)
+        *legacy = (struct legacy){part->body_at + from, part->body_at + end + 6};
+    return result;
 }
 
 /* The older form: multipart/mixed whose first part holds nothing but the header fields for display. */
-static bool find_legacy_part(const struct mime_part *part, struct span bytes, size_t *from_out, size_t *to_out)
+static enum err find_legacy_part(const struct mime_part *part, struct span bytes, struct legacy *legacy)
 {
     const struct mime_part *first = part->first_child;
+    bool is_legacy;
+    enum err result;
 
     if (!mime_part_is(part, "multipart", "mixed") || first == NULL || first->next == NULL || first->kind != MIME_LEAF ||
-        !mime_part_is(first, "text", NULL) || !has_param(first, bytes, "protected-headers", "v1"))
-        return false;
-    if (!mime_part_is(first, "text", "rfc822-headers") && !mime_part_is(first, "text", "plain"))
-        return false;
-    *from_out = first->header_at;
-    *to_out = first->next->header_at;
-    return true;
+        (!mime_part_is(first, "text", "rfc822-headers") && !mime_part_is(first, "text", "plain")))
+        return ERR_OK;
+    result = crypto_param_is(mime_part_header(first, bytes), "protected-headers", "v1", &is_legacy);
+    if (is_legacy)
+        *legacy = (struct legacy){first->header_at, first->next->header_at};
+    return result;
 }
 
-/* The next piece to leave out, in `part` or in the text parts of it that are alternatives or come first. */
-static bool find_legacy(const struct mime_part *part, struct span bytes, size_t *from_out, size_t *to_out)
+/* What to leave out in `part`, the first of these that it has. */
+static enum err find_legacy(const struct mime_part *part, struct span bytes, struct legacy *legacy_out)
 {
-    return find_legacy_part(part, bytes, from_out, to_out) || find_legacy_lines(part, bytes, from_out, to_out) ||
-           find_legacy_html(part, bytes, from_out, to_out);
+    enum err result;
+
+    *legacy_out = (struct legacy){0, 0};
+    result = find_legacy_part(part, bytes, legacy_out);
+    if (result == ERR_OK && legacy_out->to == 0)
+        result = find_legacy_lines(part, bytes, legacy_out);
+    if (result == ERR_OK && legacy_out->to == 0)
+        result = find_legacy_html(part, bytes, legacy_out);
+    return result;
 }
 
 enum err crypto_view_add_body(const struct mime_part *part, struct span bytes, bool is_payload, struct buf *out)
 {
-    size_t at = part->body_at, from, to;
+    size_t at = part->body_at;
+    struct legacy legacy;
     enum err result = ERR_OK;
 
     for (const struct mime_part *inner = part; is_payload && result == ERR_OK && inner != NULL;
@@ -159,9 +168,12 @@ enum err crypto_view_add_body(const struct mime_part *part, struct span bytes, b
         /* Signed parts and enclosed messages keep every byte, and so does what comes after one. */
         if (mime_part_is(inner, "multipart", "signed") || inner->kind == MIME_MESSAGE)
             break;
-        if (!is_left_out && find_legacy(inner, bytes, &from, &to)) {
-            result = crypto_view_add_clean(span_slice(bytes, at, from), out);
-            at = to;
+        if (is_left_out)
+            continue;
+        result = find_legacy(inner, bytes, &legacy);
+        if (result == ERR_OK && legacy.to > 0) {
+            result = crypto_view_add_clean(span_slice(bytes, at, legacy.from), out);
+            at = legacy.to;
         }
     }
     return result == ERR_OK ? crypto_view_add_clean(span_slice(bytes, at, part->body_end), out) : result;

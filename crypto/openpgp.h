@@ -5,7 +5,7 @@
 #ifndef CRYPTO_OPENPGP_H
 #define CRYPTO_OPENPGP_H
 
-#include "crypto/verdict.h"
+#include "crypto/decision.h"
 #include "keyring/gpg.h"
 #include "mime/pieces.h"
 
@@ -23,11 +23,19 @@ struct crypto_openpgp_opened {
     struct crypto_signature signatures[8];
     size_t signatures_len;
     bool is_encrypted;
+    char session_key[CRYPTO_SESSION_KEY_SIZE]; /* with which the text was encrypted; "" if the engine did not tell */
 };
 void crypto_openpgp_opened_fini(struct crypto_openpgp_opened *opened);
+
+struct crypto_openpgp_how {
+    size_t text_max;         /* bounds the expansion */
+    bool asks_person;        /* a key that is locked may bring up a pinentry; else it is ERR_KEY_LOCKED at once */
+    const char *session_key; /* of an earlier opening: no key is used, and no signature is checked; NULL or "": none */
+};
 /* Decrypts wholly, checks wholly (return code and mdc_method == 2), then gives the text. ERR_DECRYPT for every failure
-   that depends on the data, ERR_KEY_LOCKED if the key could not be unlocked. `text_max` bounds the expansion. */
-ERR_RETURN enum err crypto_openpgp_decrypt(struct keyring_gpg *gpg, struct span cipher, size_t text_max,
+   that depends on the data, ERR_KEY_LOCKED if the key is locked or could not be unlocked. */
+ERR_RETURN enum err crypto_openpgp_decrypt(struct keyring_gpg *gpg, struct span cipher,
+                                           const struct crypto_openpgp_how *how,
                                            struct crypto_openpgp_opened *opened_out);
 /* Verifies a detached signature over `content`. */
 ERR_RETURN enum err crypto_openpgp_verify(struct keyring_gpg *gpg, struct span signature, struct span content,

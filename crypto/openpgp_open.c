@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/secret.h"
 
 #include <string.h>
 
@@ -202,6 +203,7 @@ static void judge_all(struct keyring_gpg *gpg, gpgme_ctx_t context, const struct
 void crypto_openpgp_opened_fini(struct crypto_openpgp_opened *opened)
 {
     buf_fini(&opened->text);
+    secret_wipe(opened->session_key, sizeof opened->session_key);
     *opened = (struct crypto_openpgp_opened){.text = opened->text};
 }
 
@@ -227,29 +229,63 @@ static enum err judge_decryption(gpgme_error_t error, struct keyring_gpg *gpg, g
     return is_sound ? ERR_OK : ERR_DECRYPT;
 }
 
-enum err crypto_openpgp_decrypt(struct keyring_gpg *gpg, struct span cipher, size_t text_max,
-                                struct crypto_openpgp_opened *opened_out)
+/* Sets the context for one decryption; `how` NULL: back again. */
+static enum err set_how(gpgme_ctx_t context, const struct crypto_openpgp_how *how)
+{
+    const char *key = how != NULL && how->session_key != NULL ? how->session_key : "";
+    gpgme_error_t error = gpgme_set_ctx_flag(context, "override-session-key", key);
+    if (error == 0)
+        error = gpgme_set_ctx_flag(context, "export-session-key", how != NULL && *key == '\0' ? "1" : "0");
+    /* "error", not "cancel": gpg then goes on to the next of several keys. */
+    if (error == 0)
+        error = gpgme_set_pinentry_mode(context, how != NULL && !how->asks_person ? GPGME_PINENTRY_MODE_ERROR
+                                                                                  : GPGME_PINENTRY_MODE_DEFAULT);
+    return keyring_gpg_error(error, "setting how to decrypt");
+}
+
+static void keep_session_key(gpgme_ctx_t context, struct crypto_openpgp_opened *opened)
+{
+    gpgme_decrypt_result_t result = gpgme_op_decrypt_result(context);
+    if (result != NULL && result->session_key != NULL)
+        (void)span_copy(span_of(result->session_key), opened->session_key, sizeof opened->session_key);
+}
+
+static enum err decrypt(struct keyring_gpg *gpg, gpgme_ctx_t context, struct span cipher,
+                        const struct crypto_openpgp_how *how, struct crypto_openpgp_opened *opened)
 {
     struct heard heard = {0};
-    gpgme_ctx_t context = keyring_gpg_context(gpg);
+    struct openpgp_sink sink = {.buf = &opened->text};
     gpgme_data_t in = NULL, out = NULL;
-    *opened_out = (struct crypto_openpgp_opened){.is_encrypted = true};
-    buf_init_secret(&opened_out->text, text_max);
-    struct openpgp_sink sink = {.buf = &opened_out->text};
     gpgme_set_status_cb(context, hear, &heard);
-    enum err err =
-        keyring_gpg_error(gpgme_data_new_from_mem(&in, cipher.len == 0 ? "" : cipher.ptr, cipher.len, 0), "data");
+    enum err err = set_how(context, how);
+    if (err == ERR_OK)
+        err = keyring_gpg_error(gpgme_data_new_from_mem(&in, cipher.len == 0 ? "" : cipher.ptr, cipher.len, 0), "data");
     if (err == ERR_OK)
         err = openpgp_sink_data(&sink, &out);
     if (err == ERR_OK)
         err = judge_decryption(gpgme_op_decrypt_verify(context, in, out), gpg, context, &heard);
     if (sink.err != ERR_OK)
         err = sink.err == ERR_MEMORY ? ERR_MEMORY : ERR_DECRYPT;
-    if (err == ERR_OK)
-        judge_all(gpg, context, &heard, opened_out);
+    if (err == ERR_OK && (how->session_key == NULL || *how->session_key == '\0')) {
+        judge_all(gpg, context, &heard, opened);
+        keep_session_key(context, opened);
+    }
     gpgme_set_status_cb(context, NULL, NULL);
     gpgme_data_release(in);
     gpgme_data_release(out);
+    return err;
+}
+
+enum err crypto_openpgp_decrypt(struct keyring_gpg *gpg, struct span cipher, const struct crypto_openpgp_how *how,
+                                struct crypto_openpgp_opened *opened_out)
+{
+    gpgme_ctx_t context = keyring_gpg_context(gpg);
+    *opened_out = (struct crypto_openpgp_opened){.is_encrypted = true};
+    buf_init_secret(&opened_out->text, how->text_max);
+    enum err err = decrypt(gpg, context, cipher, how, opened_out);
+    enum err reset = set_how(context, NULL);
+    if (err == ERR_OK)
+        err = reset;
     /* GPGME hands plain text out before it knows that the message is whole. */
     if (err != ERR_OK)
         crypto_openpgp_opened_fini(opened_out);

@@ -24,6 +24,8 @@ ERR_RETURN enum err crypto_seal_own(struct keyring_gpg *gpg, const struct crypto
                                     struct span message, int fd, struct crypto_seal_result *result_out);
 /* The payload that crypto_seal_own seals. `outer` gets the outer header without structural fields. */
 ERR_RETURN enum err crypto_own_wrap(struct span message, struct mime_pieces *payload, struct buf *outer);
+/* True if `payload` begins with the mark. */
+bool crypto_own_has_mark(struct span payload);
 /* The message back out of such a payload. ERR_NOT_FOUND: it carries no mark; ERR_MALFORMED: it does not hold what the
    mark says. */
 ERR_RETURN enum err crypto_own_unwrap(struct span payload, struct buf *out);

@@ -1,4 +1,4 @@
-#include "crypto/seal.h"
+#include "crypto/seal_internal.h"
 
 #include "base/log.h"
 #include "base/memfd.h"
@@ -8,11 +8,7 @@
 #include "mime/field.h"
 #include "mime/transfer.h"
 
-#include <limits.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 
 #define SIGNATURE_MAX 1048576 /* bytes of an armoured signature */
 
@@ -174,87 +170,27 @@ static enum err seal_signed(const struct sealing *sealing)
     return result;
 }
 
-struct key_files {
-    char **paths;
-    size_t len;
-};
-
-static void key_files_fini(struct key_files *files)
-{
-    for (size_t i = 0; i < files->len; i++)
-        free(files->paths[i]);
-    free(files->paths);
-}
-
-static enum err find_key_files(const struct sealing *sealing, struct key_files *files)
-{
-    const struct crypto_seal_request *request = sealing->request;
-    char path[PATH_MAX];
-    enum err result = ERR_OK;
-
-    files->paths = calloc(request->recipients_len, sizeof(*files->paths));
-    if (files->paths == NULL)
-        return ERR_MEMORY;
-    for (size_t i = 0; result == ERR_OK && i < request->recipients_len; i++) {
-        result = keyring_gpg_key_file(sealing->gpg, request->key_cache_dir, request->recipients[i], path, sizeof(path));
-        if (result == ERR_OK && (files->paths[i] = span_dup(span_of(path))) == NULL)
-            result = ERR_MEMORY;
-        files->len = i + (result == ERR_OK);
-    }
-    return result == ERR_NOT_FOUND ? ERR_NO_KEY : result;
-}
-
-static enum err write_encrypted(const struct sealing *sealing, const struct key_files *files, const char *signer,
-                                const struct mime_pieces *payload)
-{
-    char boundary[MIME_BOUNDARY_SIZE];
-    struct buf text;
-    enum err result = mime_boundary_make(boundary);
-
-    buf_init(&text, CRYPTO_HEADER_MAX);
-    if (result == ERR_OK)
-        result = crypto_protect_outer(sealing->header, CRYPTO_PROTECT_CIPHER, sealing->request->subject_tag, &text);
-    if (result == ERR_OK)
-        result = buf_addf(&text,
-                          "MIME-Version: 1.0\r\n"
-                          "Content-Type: multipart/encrypted;\r\n"
-                          " protocol=\"application/pgp-encrypted\"; boundary=\"%s\"\r\n"
-                          "\r\n--%s\r\n"
-                          "Content-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n"
-                          "\r\n--%s\r\n"
-                          "Content-Type: application/octet-stream; name=\"encrypted.asc\"\r\n\r\n",
-                          boundary, boundary, boundary);
-    if (result == ERR_OK)
-        result = write_text(sealing, &text);
-    if (result == ERR_OK)
-        result = crypto_openpgp_encrypt(sealing->gpg, signer, (const char *const *)files->paths, files->len, payload,
-                                        sealing->fd, sealing->output_max);
-    buf_clear(&text);
-    if (result == ERR_OK)
-        result = buf_addf(&text, "\r\n--%s--\r\n", boundary);
-    if (result == ERR_OK)
-        result = write_text(sealing, &text);
-    buf_fini(&text);
-    return result;
-}
-
 /* multipart/encrypted (RFC 3156 §4), signed in the same operation if a signature is wanted (§6.2). */
 static enum err seal_encrypted(const struct sealing *sealing)
 {
-    bool is_signed = sealing->request->action == CRYPTO_SEAL_SIGN_ENCRYPT;
-    struct key_files files = {NULL, 0};
+    const struct crypto_seal_request *request = sealing->request;
+    bool is_signed = request->action == CRYPTO_SEAL_SIGN_ENCRYPT;
     struct mime_pieces body, payload;
-    enum err result = find_key_files(sealing, &files);
+    struct buf outer;
+    enum err result;
 
     mime_pieces_init(&body);
     mime_pieces_init(&payload);
+    buf_init(&outer, CRYPTO_HEADER_MAX);
+    result = make_payload(sealing, CRYPTO_PROTECT_CIPHER, is_signed, &body, &payload);
     if (result == ERR_OK)
-        result = make_payload(sealing, CRYPTO_PROTECT_CIPHER, is_signed, &body, &payload);
+        result = crypto_protect_outer(sealing->header, CRYPTO_PROTECT_CIPHER, request->subject_tag, &outer);
     if (result == ERR_OK)
-        result = write_encrypted(sealing, &files, is_signed ? sealing->request->signer : "", &payload);
+        result = seal_write_encrypted(sealing->gpg, request, is_signed ? request->signer : "", buf_span(&outer),
+                                      &payload, sealing->fd);
+    buf_fini(&outer);
     mime_pieces_fini(&payload);
     mime_pieces_fini(&body);
-    key_files_fini(&files);
     return result;
 }
 
@@ -303,53 +239,6 @@ static enum err check_message(const struct sealing *sealing, const struct mime_t
     return ERR_OK;
 }
 
-/* The result is what was asked for: read again from the file, with the same strict eyes. */
-static enum err check_sealed(const struct sealing *sealing, struct span sealed, struct crypto_seal_result *result_out)
-{
-    struct mime_tree *tree = NULL;
-    enum err result = mime_parse(sealed, MIME_LIMITS_DEFAULT, &tree);
-    bool is_fine = true;
-
-    if (result != ERR_OK)
-        return result;
-    switch (sealing->request->action) {
-    case CRYPTO_SEAL_ENCRYPT:
-    case CRYPTO_SEAL_SIGN_ENCRYPT:
-        is_fine = crypto_sealed_kind(sealed, tree) == CRYPTO_SEALED_OPENPGP &&
-                  mime_part_is(tree->root, "multipart", "encrypted");
-        break;
-    case CRYPTO_SEAL_PASS:
-        is_fine = crypto_sealed_kind(sealed, tree) != CRYPTO_NOT_SEALED;
-        break;
-    case CRYPTO_SEAL_SIGN:
-        is_fine = mime_part_is(tree->root, "multipart", "signed") && tree->root->first_child != NULL &&
-                  tree->root->first_child->next != NULL && tree->root->first_child->next->next == NULL;
-        break;
-    default:
-        break;
-    }
-    result_out->is_8bit = ((tree->root->header_flags | tree->root->body_flags) & MIME_HAS_8BIT) != 0;
-    mime_tree_free(&tree);
-    return is_fine ? ERR_OK : log_failure(ERR_NOT_SEALED, "the result is not what was asked for");
-}
-
-static enum err check_file(const struct sealing *sealing, struct crypto_seal_result *result_out)
-{
-    struct stat status;
-    void *bytes;
-    enum err result;
-
-    if (fstat(sealing->fd, &status) != 0 || status.st_size <= 0)
-        return log_failure(ERR_IO, "reading the sealed message again");
-    result_out->size = (size_t)status.st_size;
-    bytes = mmap(NULL, result_out->size, PROT_READ, MAP_PRIVATE, sealing->fd, 0);
-    if (bytes == MAP_FAILED)
-        return log_failure(ERR_MEMORY, "mapping the sealed message");
-    result = check_sealed(sealing, (struct span){bytes, result_out->size}, result_out);
-    munmap(bytes, result_out->size);
-    return result;
-}
-
 static enum err seal(const struct sealing *sealing)
 {
     switch (sealing->request->action) {
@@ -374,7 +263,7 @@ enum err crypto_seal(struct keyring_gpg *gpg, const struct crypto_seal_request *
     enum err result = check_request(request, gpg != NULL);
 
     memset(result_out, 0, sizeof(*result_out));
-    sealing.output_max = request->output_max > SIZE_MAX ? SIZE_MAX : (size_t)request->output_max;
+    sealing.output_max = seal_output_max(request);
     if (result == ERR_OK)
         result = mime_parse(message, MIME_LIMITS_DEFAULT, &tree);
     if (result != ERR_OK)
@@ -387,7 +276,7 @@ enum err crypto_seal(struct keyring_gpg *gpg, const struct crypto_seal_request *
     if (result == ERR_LIMIT)
         result = ERR_TOO_BIG;
     if (result == ERR_OK)
-        result = check_file(&sealing, result_out);
+        result = seal_check_file(request->action, fd, result_out);
     if (result == ERR_OK && (request->action == CRYPTO_SEAL_SIGN || request->action == CRYPTO_SEAL_SIGN_ENCRYPT))
         memcpy(result_out->signed_by, request->signer, sizeof(result_out->signed_by));
     mime_tree_free(&tree);

@@ -13,6 +13,7 @@ static void check_merge(const struct crypto_header_merge *merge)
 {
     struct mime_field field;
     struct buf out, again;
+    bool is_same;
 
     buf_init(&out, OUT_MAX);
     buf_init(&again, OUT_MAX);
@@ -24,7 +25,8 @@ static void check_merge(const struct crypto_header_merge *merge)
             abort();
     if (crypto_remove_verdicts(buf_span(&out), merge->authserv_id, &again) != ERR_OK || again.len != out.len)
         abort();
-    (void)crypto_header_is_same(merge);
+    if (crypto_header_is_same(merge, &is_same) != ERR_OK)
+        abort();
     buf_fini(&out);
     buf_fini(&again);
 }
@@ -36,6 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t split = span_find_byte(all, 0, '\0');
     struct crypto_header_merge merge = {
         .outer = span_slice(all, 0, split), .inner = span_skip(all, split + 1), .authserv_id = "me.example"};
+    enum crypto_header_protection protection;
     struct buf out;
 
     for (int i = 0; i < 6; i++) {
@@ -47,7 +50,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (crypto_remove_verdicts(all, NULL, &out) != ERR_OK)
         abort();
     buf_clear(&out);
-    if (crypto_header_add_structural(all, crypto_header_protection(all) != CRYPTO_HEADER_UNPROTECTED, &out) != ERR_OK)
+    if (crypto_header_protection(all, &protection) != ERR_OK ||
+        crypto_header_add_structural(all, protection != CRYPTO_HEADER_UNPROTECTED, &out) != ERR_OK)
         abort();
     buf_fini(&out);
     return 0;

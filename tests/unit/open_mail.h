@@ -46,6 +46,27 @@ static inline void mail_fini(struct mail *mail)
     buf_fini(&mail->view);
 }
 
+/* The view is made again from what was decided: the same bytes, without any trust and under another configuration. */
+static inline void open_again(const struct mail *mail)
+{
+    struct crypto_open_options options = {.output_max = SIZE_OF_ALL,
+                                          .layers_max = 8,
+                                          .authserv_id = "other.example",
+                                          .decided = &mail->opened.decision,
+                                          .session_keys = &mail->opened.session_keys};
+    struct crypto_opened opened;
+    struct buf view;
+
+    buf_init_secret(&view, SIZE_OF_ALL);
+    assert_int_equal(crypto_open(home.gpg, &options, buf_span(&mail->sealed), &view, &opened), ERR_OK);
+    assert_int_equal(view.len, mail->view.len);
+    assert_memory_equal(view.data, mail->view.data, view.len);
+    assert_int_equal(opened.is_plain, mail->opened.is_plain);
+    assert_int_equal(opened.is_changed, mail->opened.is_changed);
+    assert_memory_equal(&opened.session_keys, &mail->opened.session_keys, sizeof(opened.session_keys));
+    buf_fini(&view);
+}
+
 static inline void open_with(struct mail *mail, const char *authserv_id)
 {
     struct crypto_open_options options = {.keyring = keyring,
@@ -56,6 +77,7 @@ static inline void open_with(struct mail *mail, const char *authserv_id)
 
     buf_init_secret(&mail->view, SIZE_OF_ALL);
     assert_int_equal(crypto_open(home.gpg, &options, buf_span(&mail->sealed), &mail->view, &mail->opened), ERR_OK);
+    open_again(mail);
 }
 
 static inline void open_text(const char *message, struct mail *mail)

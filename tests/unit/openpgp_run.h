@@ -106,7 +106,8 @@ __attribute__((unused)) static void assert_opens_to(struct span cipher, struct s
                                                     enum crypto_signature_state state, const char *signer)
 {
     struct crypto_openpgp_opened opened;
-    assert_int_equal(crypto_openpgp_decrypt(home.gpg, cipher, SIZE_MOST, &opened), ERR_OK);
+    const struct crypto_openpgp_how how = {.text_max = SIZE_MOST};
+    assert_int_equal(crypto_openpgp_decrypt(home.gpg, cipher, &how, &opened), ERR_OK);
     assert_true(opened.is_encrypted);
     assert_true(span_is_equal(buf_span(&opened.text), text));
     assert_int_equal(opened.signatures_len, state == CRYPTO_SIG_NONE ? 0 : 1);
@@ -121,7 +122,8 @@ __attribute__((unused)) static void assert_opens_to(struct span cipher, struct s
 __attribute__((unused)) static void assert_refused(struct span cipher, size_t text_max)
 {
     struct crypto_openpgp_opened opened;
-    assert_int_equal(crypto_openpgp_decrypt(home.gpg, cipher, text_max, &opened), ERR_DECRYPT);
+    const struct crypto_openpgp_how how = {.text_max = text_max};
+    assert_int_equal(crypto_openpgp_decrypt(home.gpg, cipher, &how, &opened), ERR_DECRYPT);
     assert_int_equal(opened.text.len, 0);
     assert_int_equal(opened.signatures_len, 0);
     assert_int_equal(opened.text.capacity, 0);

@@ -229,6 +229,7 @@ static void test_password(void **state)
 
     (void)state;
     for (size_t i = 0; i < 2; i++) {
+        const struct crypto_openpgp_how how = {.text_max = SIZE_OF_ALL};
         struct crypto_openpgp_opened opened;
         struct buf armour, message;
         struct mail mail;
@@ -236,7 +237,7 @@ static void test_password(void **state)
         make_armour(ways[i], "Content-Type: text/plain\r\n\r\nthe body\r\n", &armour);
         assert_true(crypto_cipher_has_password(buf_span(&armour)));
         if (i == 0) /* and should that look have been deceived */
-            assert_int_equal(crypto_openpgp_decrypt(home.gpg, buf_span(&armour), SIZE_OF_ALL, &opened), ERR_DECRYPT);
+            assert_int_equal(crypto_openpgp_decrypt(home.gpg, buf_span(&armour), &how, &opened), ERR_DECRYPT);
         buf_init(&message, SIZE_OF_ALL);
         assert_int_equal(buf_addf(&message, FROM "\r\n%s", armour.data), ERR_OK);
         open_text(message.data, &mail);

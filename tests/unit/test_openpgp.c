@@ -283,6 +283,7 @@ static void locked_key_is_told_from_a_broken_message(void **state)
     (void)state;
     char key[KEYRING_FPR_SIZE], micalg[24];
     struct secret passphrase = {0};
+    const struct crypto_openpgp_how how = {.text_max = SIZE_MOST};
     struct crypto_openpgp_opened opened;
     struct mime_pieces pieces;
     struct buf sealed, signature;
@@ -296,7 +297,7 @@ static void locked_key_is_told_from_a_broken_message(void **state)
     buf_init(&signature, 1 << 16);
     assert_int_equal(mime_pieces_borrow(&pieces, span_of(TEXT)), ERR_OK);
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(crypto_openpgp_decrypt(home.gpg, buf_span(&sealed), SIZE_MOST, &opened), ERR_KEY_LOCKED);
+        assert_int_equal(crypto_openpgp_decrypt(home.gpg, buf_span(&sealed), &how, &opened), ERR_KEY_LOCKED);
         assert_int_equal(opened.text.len, 0);
         assert_int_equal(crypto_openpgp_sign(home.gpg, key, &pieces, &signature, micalg), ERR_KEY_LOCKED);
         /* The second time there is no agent at all. */

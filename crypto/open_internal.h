@@ -1,0 +1,53 @@
+/*
+ * A message being opened: what open.c, open_peel.c and open_judge.c share. Nobody else includes this.
+ */
+#ifndef CRYPTO_OPEN_INTERNAL_H
+#define CRYPTO_OPEN_INTERNAL_H
+
+#include "crypto/open.h"
+#include "crypto/open_header.h"
+
+#define OPEN_LAYERS_MAX CRYPTO_SESSION_KEYS_MAX /* whatever the options say */
+#define OPEN_SIGNATURES_MAX 16                  /* of all layers together */
+
+/* What came out of one encrypted layer. */
+struct open_decrypted {
+    struct crypto_openpgp_opened opened;
+    struct mime_tree *tree; /* of opened.text; NULL for inline text */
+};
+
+struct opening {
+    struct keyring_gpg *gpg;
+    const struct crypto_open_options *options;
+    const struct crypto_decision *decided; /* NULL: the first time */
+    struct span message;
+    struct mime_tree *tree;
+    struct open_decrypted decrypted[OPEN_LAYERS_MAX];
+    size_t decrypted_len;
+    struct crypto_signature signatures[OPEN_SIGNATURES_MAX];
+    size_t signatures_len;
+    struct span bytes;             /* what `part` and `shown` are slices of */
+    const struct mime_part *part;  /* where peeling has come to: in the end the payload */
+    const struct mime_part *shown; /* what the view shows the body of: the content of the last encrypted layer */
+    struct span header;            /* of `part`; stays so when the text of inline PGP has taken its place */
+    unsigned layers_len;           /* layers of any kind that were peeled */
+    bool is_inline, is_clearsigned, is_header_signed;
+    bool keeps_outer_from;
+    struct buf own; /* the message out of an own copy */
+    struct crypto_opened *result;
+};
+
+/* The first reason that is given counts. */
+void open_give_reason(const struct opening *opening, const char *reason);
+
+/* open_peel.c: decrypts and verifies layer after layer. */
+ERR_RETURN enum err open_peel(struct opening *opening);
+
+/* open_judge.c: takes the message out of an own copy, after the first layer: ERR_END if it is one. */
+ERR_RETURN enum err open_find_own(struct opening *opening);
+/* Decides what the verdict is and which header counts. */
+ERR_RETURN enum err open_judge(struct opening *opening, struct crypto_header_merge *merge);
+/* Which header counts, as it was decided before. */
+ERR_RETURN enum err open_follow(struct opening *opening, struct crypto_header_merge *merge);
+
+#endif

@@ -1,0 +1,150 @@
+#include "crypto/open_internal.h"
+
+#include "crypto/author.h"
+#include "crypto/open_layer.h"
+#include "crypto/own.h"
+#include "mime/field.h"
+
+#include <string.h>
+
+/* The summary of all signatures for one author: the first good one, else the outermost. */
+static void judge(const struct opening *opening, const char *author, struct crypto_verdict *verdict_out)
+{
+    struct crypto_verdict first = *verdict_out;
+
+    for (size_t i = 0; i < opening->signatures_len; i++) {
+        struct crypto_verdict verdict = *verdict_out;
+
+        crypto_verdict_judge(&opening->signatures[i], author, opening->options->keyring, opening->options->least,
+                             &verdict);
+        if (i == 0 || (verdict.signature == CRYPTO_SIG_GOOD && first.signature != CRYPTO_SIG_GOOD))
+            first = verdict;
+    }
+    *verdict_out = first;
+}
+
+/* True if the header of the payload came out of a layer of MIME: inline PGP covers no header (design 1.1.3). */
+static bool is_header_protected(const struct opening *opening)
+{
+    return opening->decrypted_len > (opening->is_inline ? 1 : 0) || opening->is_header_signed;
+}
+
+/* What is known of the header without judging any signature. */
+static enum err find_header(const struct opening *opening, struct crypto_header_merge *merge)
+{
+    if (is_header_protected(opening))
+        merge->inner = opening->header;
+    return crypto_header_protection(merge->inner, &merge->protection);
+}
+
+/* Decides which header counts, who the author is, and what the signatures say of that author. */
+static void judge_author(struct opening *opening, struct crypto_header_merge *merge)
+{
+    struct crypto_verdict *verdict = &opening->result->verdict;
+    bool is_text_alone = opening->is_inline || opening->is_clearsigned, has_inner, is_same;
+    char outer[MIME_ADDR_SIZE], inner[MIME_ADDR_SIZE];
+
+    crypto_author(merge->outer, outer);
+    has_inner = merge->protection != CRYPTO_HEADER_UNPROTECTED && mime_field_count(merge->inner, "From") > 0;
+    crypto_author(has_inner ? merge->inner : merge->outer, inner);
+    is_same = !has_inner || (outer[0] != '\0' && mime_addr_is_same(outer, inner));
+    /* A signature over the text alone vouches for no From but the one that stands outside anyway. */
+    judge(opening, is_same || !is_text_alone ? inner : outer, verdict);
+    if (is_same || (verdict->signature == CRYPTO_SIG_GOOD && !is_text_alone))
+        return;
+    /* RFC 9788 §4.4: an inner From that no good signature vouches for could be anybody's. */
+    merge->keeps_outer_from = true;
+    open_give_reason(opening, "the author inside is another than outside");
+    if (verdict->signature == CRYPTO_SIG_GOOD)
+        return;
+    if (verdict->signature == CRYPTO_SIG_UNTRUSTED)
+        verdict->signature = CRYPTO_SIG_MISMATCH;
+    verdict->signer[0] = '\0';
+    verdict->trust = KEYRING_NEVER;
+}
+
+/* What stands beside other parts is shown as it came, never opened (design 1.1.3). */
+static enum err look_for_parts(struct opening *opening)
+{
+    struct crypto_verdict *verdict = &opening->result->verdict;
+    bool has_encrypted, has_signed;
+    enum err result;
+
+    if (opening->is_inline || opening->is_clearsigned || verdict->encryption == CRYPTO_ENC_FAILED)
+        return ERR_OK;
+    result = crypto_layer_scan(opening->part, opening->bytes, &has_encrypted, &has_signed);
+    if (result != ERR_OK)
+        return result;
+    if (has_encrypted && verdict->encryption == CRYPTO_ENC_NONE)
+        verdict->encryption = CRYPTO_ENC_PARTIAL;
+    if (has_signed && opening->signatures_len == 0)
+        verdict->signature = CRYPTO_SIG_PARTIAL;
+    if (has_encrypted || has_signed)
+        open_give_reason(opening, "parts of the message are protected by themselves");
+    return ERR_OK;
+}
+
+static bool is_own_key(const struct keyring *keyring, const char *fingerprint)
+{
+    for (size_t i = 0; i < keyring_len(keyring); i++) {
+        const struct keyring_entry *entry = keyring_at(keyring, i);
+
+        if (entry->has_secret && entry->trust == KEYRING_OWN && !entry->is_revoked && !entry->is_disabled &&
+            strcmp(entry->fingerprint, fingerprint) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* One encrypted layer that one good signature of an own key covers wholly, with the mark in its payload (design 1.2.7).
+   The mark alone says nothing: anybody can encrypt to a public key. */
+static bool is_own_copy(const struct opening *opening)
+{
+    if (opening->decided != NULL)
+        return opening->decided->is_own;
+    return opening->layers_len == 1 && opening->decrypted_len == 1 && !opening->is_inline &&
+           opening->signatures_len == 1 && opening->signatures[0].state == CRYPTO_SIG_GOOD &&
+           crypto_own_has_mark(opening->bytes) &&
+           is_own_key(opening->options->keyring, opening->signatures[0].fingerprint);
+}
+
+enum err open_find_own(struct opening *opening)
+{
+    enum err result;
+
+    if (!is_own_copy(opening))
+        return ERR_OK;
+    result = crypto_own_unwrap(opening->bytes, &opening->own);
+    opening->result->decision.is_own = result == ERR_OK;
+    if (result == ERR_OK)
+        return ERR_END;
+    return result == ERR_MALFORMED ? ERR_OK : result;
+}
+
+static void clear_verdict(struct crypto_verdict *verdict)
+{
+    *verdict = (struct crypto_verdict){.has_integrity = true, .at = verdict->at};
+}
+
+enum err open_judge(struct opening *opening, struct crypto_header_merge *merge)
+{
+    enum err result;
+
+    if (opening->result->decision.is_own) {
+        clear_verdict(&opening->result->verdict);
+        return ERR_OK;
+    }
+    result = find_header(opening, merge);
+    if (result != ERR_OK)
+        return result;
+    judge_author(opening, merge);
+    return look_for_parts(opening);
+}
+
+enum err open_follow(struct opening *opening, struct crypto_header_merge *merge)
+{
+    opening->result->verdict = opening->decided->verdict;
+    opening->is_header_signed = opening->decided->is_header_signed;
+    merge->keeps_outer_from = opening->decided->keeps_outer_from;
+    return find_header(opening, merge);
+}

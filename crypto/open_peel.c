@@ -1,0 +1,183 @@
+#include "crypto/open_internal.h"
+
+#include "base/log.h"
+#include "crypto/open_layer.h"
+#include "crypto/packets.h"
+
+#include <string.h>
+
+/* Bad data ends in a verdict; only what says nothing of the data is an error. */
+static bool is_about_data(enum err result)
+{
+    return result == ERR_DECRYPT || result == ERR_MALFORMED || result == ERR_LIMIT || result == ERR_TOO_BIG;
+}
+
+static void keep_signatures(struct opening *opening, const struct crypto_openpgp_opened *opened)
+{
+    for (size_t i = 0; i < opened->signatures_len && opening->signatures_len < OPEN_SIGNATURES_MAX; i++)
+        opening->signatures[opening->signatures_len++] = opened->signatures[i];
+}
+
+static bool has_valid_signature(const struct opening *opening)
+{
+    for (size_t i = 0; i < opening->signatures_len; i++)
+        if (opening->signatures[i].state == CRYPTO_SIG_GOOD)
+            return true;
+    return false;
+}
+
+static enum err verify_layer(struct opening *opening, const struct crypto_layer *layer)
+{
+    struct crypto_openpgp_opened opened = {0};
+    enum err result;
+
+    /* What was decided stays, whatever has become of keys since. */
+    if (opening->decided != NULL)
+        return ERR_OK;
+    result = crypto_openpgp_verify(opening->gpg, layer->signature, layer->content, &opened);
+
+    if (result == ERR_OK && opened.signatures_len > 0) {
+        keep_signatures(opening, &opened);
+    } else if (result == ERR_OK || is_about_data(result) || result == ERR_ENGINE) {
+        /* A signature that the engine chokes on is no better than a wrong one; an error here would keep the message
+           from ever being shown. */
+        if (opening->signatures_len < OPEN_SIGNATURES_MAX)
+            opening->signatures[opening->signatures_len++] = (struct crypto_signature){.state = CRYPTO_SIG_BAD};
+        open_give_reason(opening, "the signature cannot be read");
+        result = ERR_OK;
+    }
+    crypto_openpgp_opened_fini(&opened);
+    return result;
+}
+
+/* Notes that this layer cannot be opened; the view then ends at the layer before it, or is the message as it came. */
+static enum err fail_layer(struct opening *opening, const char *reason)
+{
+    if (opening->decrypted_len == 0)
+        opening->result->verdict.encryption = CRYPTO_ENC_FAILED;
+    open_give_reason(opening, reason);
+    return ERR_END;
+}
+
+/* As the message was opened the first time, or as it was then. */
+static enum err decrypt(struct opening *opening, struct span cipher, struct crypto_openpgp_opened *opened)
+{
+    const struct crypto_session_keys *keys = opening->options->session_keys;
+    size_t number = opening->decrypted_len;
+    uint64_t text_max = opening->options->output_max;
+    struct crypto_openpgp_how how = {.text_max = text_max > SIZE_MAX ? SIZE_MAX : (size_t)text_max,
+                                     .asks_person = opening->options->asks_person};
+    struct crypto_session_keys *kept = &opening->result->session_keys;
+    enum err result;
+
+    if (opening->decided != NULL && keys != NULL && number < keys->len)
+        how.session_key = keys->keys[number];
+    result = crypto_openpgp_decrypt(opening->gpg, cipher, &how, opened);
+    if (result != ERR_OK)
+        return result;
+    memcpy(kept->keys[number],
+           how.session_key != NULL && how.session_key[0] != '\0' ? how.session_key : opened->session_key,
+           CRYPTO_SESSION_KEY_SIZE);
+    kept->len = number + 1;
+    return ERR_OK;
+}
+
+/* What could not be opened then is not tried now; what could, must be. */
+static enum err fail_decided(const struct opening *opening, enum err result)
+{
+    return is_about_data(result)
+               ? log_failure(ERR_DECRYPT, "layer %zu of a view that is made again", opening->decrypted_len + 1)
+               : result;
+}
+
+static enum err decrypt_layer(struct opening *opening, const struct crypto_layer *layer)
+{
+    struct open_decrypted *next = &opening->decrypted[opening->decrypted_len];
+    enum err result;
+
+    if (opening->decided != NULL && opening->decrypted_len >= opening->decided->layers)
+        return ERR_END;
+    if (opening->decided == NULL && crypto_cipher_has_password(layer->cipher))
+        return fail_layer(opening, "the message is encrypted with a password");
+    result = decrypt(opening, layer->cipher, &next->opened);
+    if (result == ERR_OK && layer->kind == CRYPTO_LAYER_ENCRYPTED)
+        result = mime_parse(buf_span(&next->opened.text), MIME_LIMITS_DEFAULT, &next->tree);
+    if (result != ERR_OK) {
+        crypto_openpgp_opened_fini(&next->opened);
+        next->tree = NULL;
+        opening->result->session_keys.len = opening->decrypted_len;
+        if (opening->decided != NULL)
+            return fail_decided(opening, result);
+        return is_about_data(result) ? fail_layer(opening, "the message could not be decrypted") : result;
+    }
+    opening->decrypted_len++;
+    opening->result->verdict.encryption = CRYPTO_ENC_OPENPGP;
+    keep_signatures(opening, &next->opened);
+    opening->bytes = buf_span(&next->opened.text);
+    opening->is_inline = layer->kind == CRYPTO_LAYER_INLINE;
+    if (opening->is_inline)
+        return ERR_END;
+    opening->part = opening->shown = next->tree->root;
+    opening->header = mime_part_header(opening->part, opening->bytes);
+    return ERR_OK;
+}
+
+/* Peels one layer. ERR_END: there is none, or none further that can be peeled. */
+static enum err peel(struct opening *opening)
+{
+    struct crypto_layer layer;
+    enum err result = crypto_layer_find(opening->part, opening->bytes, &layer);
+
+    if (result != ERR_OK)
+        return result;
+    opening->header = mime_part_header(opening->part, opening->bytes);
+    opening->layers_len += layer.kind != CRYPTO_LAYER_NONE;
+    switch (layer.kind) {
+    case CRYPTO_LAYER_ENCRYPTED:
+    case CRYPTO_LAYER_INLINE:
+        result = decrypt_layer(opening, &layer);
+        break;
+    case CRYPTO_LAYER_SIGNED:
+        result = verify_layer(opening, &layer);
+        opening->part = layer.signed_part;
+        opening->header = mime_part_header(opening->part, opening->bytes);
+        opening->is_header_signed = has_valid_signature(opening);
+        break;
+    case CRYPTO_LAYER_CLEARSIGNED:
+        result = verify_layer(opening, &layer);
+        opening->is_clearsigned = true;
+        result = result == ERR_OK ? ERR_END : result;
+        break;
+    case CRYPTO_LAYER_SMIME_ENCRYPTED:
+        result = fail_layer(opening, "S/MIME cannot be opened by this engine");
+        break;
+    case CRYPTO_LAYER_SMIME_SIGNED:
+        if (opening->signatures_len < OPEN_SIGNATURES_MAX)
+            opening->signatures[opening->signatures_len++] = (struct crypto_signature){.state = CRYPTO_SIG_UNKNOWN_KEY};
+        open_give_reason(opening, "S/MIME signatures cannot be checked by this engine");
+        result = ERR_END;
+        break;
+    default:
+        result = ERR_END;
+        break;
+    }
+    crypto_layer_fini(&layer);
+    return result;
+}
+
+enum err open_peel(struct opening *opening)
+{
+    unsigned layers_max =
+        opening->options->layers_max < OPEN_LAYERS_MAX ? opening->options->layers_max : OPEN_LAYERS_MAX;
+    enum err result = ERR_OK;
+
+    for (unsigned layers = 0; result == ERR_OK && layers < layers_max; layers++) {
+        result = peel(opening);
+        /* What an own copy holds is a message as it was saved, whatever that is protected by. */
+        if (result == ERR_OK && layers == 0)
+            result = open_find_own(opening);
+    }
+    if (result == ERR_OK)
+        open_give_reason(opening, "there are too many layers");
+    return result == ERR_END ? ERR_OK : result;
+}
