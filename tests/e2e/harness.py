@@ -4,6 +4,7 @@ Everything lives below one short temporary directory (gpg's sockets have a limit
 ports that the kernel chooses, and is gone when the world is closed, processes included.
 """
 import base64
+import imaplib
 import json
 import os
 import re
@@ -240,20 +241,26 @@ class RefServer:
 class Proxy:
     """privyseal serve, with a configuration made of the pieces that a test cares about."""
 
-    def __init__(self, world, upstream, rules="", options="", account="", listen='listen smtp { at = "127.0.0.1:0" }',
-                 timeout_percent=100, start=True, ca_file=None):
+    def __init__(self, world, upstream, rules="", options="", account="", listen=None, timeout_percent=100, start=True,
+                 ca_file=None, imap=None):
+        """`upstream` is the SMTP server, `imap` the IMAP server; either may be None. By default there is a listener for
+        each."""
         self.world, self.process = world, None
         self.folder = os.path.join(world.folder, "p%d" % world.count())
         os.makedirs(self.folder)
         self.config = os.path.join(self.folder, "c.conf")
         self.state = os.path.join(self.folder, "st")
         self.log_file = os.path.join(self.folder, "log")
-        ca_file = ca_file or getattr(upstream, "certificate", None)
-        ca_line = '    ca_file = "%s"\n' % ca_file if ca_file else ""
+        servers = {name: server for name, server in (("smtp", upstream), ("imap", imap)) if server is not None}
+        listen = listen or "\n".join('listen %s { at = "127.0.0.1:0" }' % name for name in servers)
+        ca_file = ca_file or next((server.certificate for server in servers.values()
+                                   if hasattr(server, "certificate")), None)
+        lines = ['    %s = "%s"\n' % (name, server.url()) for name, server in servers.items()]
+        lines += ['    ca_file = "%s"\n' % ca_file] if ca_file else []
         self.text = "\n".join([
             'state = "%s"' % self.state, 'log = debug', "timeout_percent = %d" % timeout_percent, options, listen,
-            'account "%s" {\n    login = "alice"\n    smtp = "%s"\n%s    gnupghome = "%s"\n%s\n}' % (
-                ALICE, upstream.url(), ca_line, world.alice().home, account),
+            'account "%s" {\n    login = "alice"\n%s    gnupghome = "%s"\n%s\n}' % (
+                ALICE, "".join(lines), world.alice().home, account),
             rules, ""])
         with open(self.config, "w", encoding="utf-8") as file:
             file.write(self.text)
@@ -271,7 +278,7 @@ class Proxy:
         while time.monotonic() < end:
             line = self.process.stdout.readline().decode()
             if line == "ready\n":
-                self.port = self.ports[0]
+                self.port, self.imap_port = self.ports[0], self.ports[-1]
                 return
             if line == "":
                 raise AssertionError("privyseal did not start:\n" + self.log())
@@ -342,6 +349,10 @@ class Proxy:
     def tls_context(self):
         return ssl.create_default_context(cafile=self.certificate())
 
+    def imap(self, timeout=60):
+        """An imaplib session, logged in."""
+        return imap_client(self.imap_port, timeout)
+
     def client(self, login=True, tls=False, timeout=60):
         """An smtplib session."""
         client = smtplib.SMTP("127.0.0.1", self.port, local_hostname="client.example", timeout=timeout)
@@ -360,6 +371,17 @@ class Proxy:
         """Sends; raises what smtplib raises."""
         with self.client() as client:
             return client.sendmail(sender, recipients, message, mail_options=list(options))
+
+
+def imap_client(port, timeout=60):
+    """An imaplib session, logged in. As a context manager it says LOGOUT at its end."""
+    client = imaplib.IMAP4("127.0.0.1", port, timeout=timeout)
+    try:
+        client.login("alice", "secret")
+    except BaseException:
+        client.shutdown()
+        raise
+    return client
 
 
 def state_of(pid):

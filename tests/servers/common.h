@@ -55,14 +55,17 @@ struct server_io {
 
 /* ---- common_main.c ---- */
 
-/* Takes an option of the server's own: how many words it was, 0 if it is unknown. */
-typedef int (*server_option_fn)(struct server *server, const char *name, const char *value);
-/* Takes one connection from its first to its last byte. */
-typedef void (*server_session_fn)(struct server_io *io);
-/* Reads the command line, listens on loopback, prints "ready PORT", and serves until it is killed; own_usage is what
-   the options of its own are called. */
-_Noreturn void server_run(struct server *server, int argc, char **argv, const char *own_usage, server_option_fn own,
-                          server_session_fn session);
+/* What makes a server of one protocol. */
+struct server_kind {
+    const char *usage; /* of its own options */
+    /* Takes an option of its own: how many words it was, 0 if it is unknown. */
+    int (*take_option)(struct server *server, const char *name, const char *value);
+    void (*start)(struct server *server);  /* before it listens; may be NULL */
+    void (*session)(struct server_io *io); /* serves one connection to its end, in a thread of its own */
+};
+
+/* Reads the command line, listens on loopback, prints "ready PORT", and serves until it is killed. */
+_Noreturn void server_run(struct server *server, int argc, char **argv, const struct server_kind *kind);
 _Noreturn void server_fail(const char *what);
 
 /* ---- common_io.c ---- */

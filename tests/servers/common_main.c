@@ -18,7 +18,7 @@ struct options {
 
 struct connection {
     struct server_io io;
-    server_session_fn session;
+    void (*session)(struct server_io *io);
 };
 
 void server_fail(const char *what)
@@ -63,7 +63,7 @@ static void *serve(void *argument)
     return NULL;
 }
 
-_Noreturn static void accept_forever(struct server *server, int listener, server_session_fn session)
+_Noreturn static void accept_forever(struct server *server, int listener, const struct server_kind *kind)
 {
     const int yes = 1;
     for (;;) {
@@ -80,7 +80,7 @@ _Noreturn static void accept_forever(struct server *server, int listener, server
             server_fail("memory");
         connection->io.server = server;
         connection->io.fd = fd;
-        connection->session = session;
+        connection->session = kind->session;
         if (pthread_create(&thread, NULL, serve, connection) != 0)
             server_fail("thread");
         pthread_detach(thread);
@@ -123,18 +123,17 @@ static bool take_option(struct server *server, const char *name, const char *val
     return true;
 }
 
-void server_run(struct server *server, int argc, char **argv, const char *own_usage, server_option_fn own,
-                server_session_fn session)
+void server_run(struct server *server, int argc, char **argv, const struct server_kind *kind)
 {
     struct options options = {0};
     int count = 0;
     for (int i = 1; i < argc; i += count) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
-        count = own(server, argv[i], value);
+        count = kind->take_option(server, argv[i], value);
         if (count == 0 && value != NULL && take_option(server, argv[i], value, &options))
             count = 2;
         if (count == 0) {
-            fprintf(stderr, "%s\n       %s\n", USAGE, own_usage);
+            fprintf(stderr, "%s\n       %s\n", USAGE, kind->usage);
             exit(2);
         }
     }
@@ -144,8 +143,10 @@ void server_run(struct server *server, int argc, char **argv, const char *own_us
     pthread_mutex_init(&server->lock, NULL);
     if (server->tls != SERVER_CLEAR)
         server->context = make_context(options.certificate, options.key);
+    if (kind->start != NULL)
+        kind->start(server);
     int listener = listen_at(options.port, &options.port);
     printf("ready %d\n", options.port);
     fflush(stdout);
-    accept_forever(server, listener, session);
+    accept_forever(server, listener, kind);
 }

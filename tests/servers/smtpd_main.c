@@ -19,5 +19,6 @@ int main(int argc, char **argv)
 {
     static struct smtpd smtpd = {.server = {.user = "alice", .password = "secret"},
                                  .features = "PIPELINING,SIZE=104857600,8BITMIME,ENHANCEDSTATUSCODES,DSN,SMTPUTF8"};
-    server_run(&smtpd.server, argc, argv, "[--features WORDS] [--lenient]", take_option, smtpd_session);
+    const struct server_kind kind = {"[--features WORDS] [--lenient]", take_option, NULL, smtpd_session};
+    server_run(&smtpd.server, argc, argv, &kind);
 }
