@@ -15,6 +15,16 @@ struct reading {
     unsigned depth;
 };
 
+/* One space, says the grammar; servers take more. */
+static bool take_blanks(struct imap_cursor *cursor)
+{
+    bool is_there = false;
+
+    while (imap_take_space(cursor))
+        is_there = true;
+    return is_there;
+}
+
 static struct span since(const struct reading *reading, size_t start)
 {
     return span_slice(reading->cursor->text, start, reading->cursor->at);
@@ -109,7 +119,7 @@ static enum err take_astring(struct reading *reading, struct buf *out)
     enum err result = ERR_COMMAND_SYNTAX;
 
     buf_init(out, STRING_MAX);
-    if (imap_take_space(reading->cursor) && imap_take_astring(reading->cursor, &string))
+    if (take_blanks(reading->cursor) && imap_take_astring(reading->cursor, &string))
         result = imap_string_add(&string, out);
     if (result == ERR_OK && memchr(out->data, '\0', out->len) != NULL)
         result = ERR_COMMAND_SYNTAX;
@@ -197,33 +207,38 @@ static bool is_set(struct span text, bool *is_saved_out)
 
 static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 
-/* date-text = date-day "-" date-month "-" date-year (RFC 3501 §9), read through the Date field's own reader. */
-static bool read_date(struct span text, uint64_t *days_out)
+/* date-text = date-day "-" date-month "-" date-year (RFC 3501 §9), read as the Date field is. A day that the month does
+   not have is before or after all others, as servers see it. */
+static bool read_date(struct span text, int64_t *days_out)
 {
-    char field[40];
-    struct span day, month, year = text;
-    uint64_t number, year_number;
-    int64_t days;
+    static const char midnight[] = " 00:00";
+    char date[sizeof "01 Jan 1970" - 1 + sizeof midnight];
     bool is_month = false;
+    uint64_t day, year;
 
-    if (!span_take_until(&year, '-', &day) || !span_take_until(&year, '-', &month))
+    /* date-day-fixed has a blank for its first digit. */
+    if (text.len == sizeof "1-Jan-1970" - 1 && text.ptr[0] != ' ') {
+        date[0] = '0';
+        memcpy(date + 1, text.ptr, text.len);
+    } else if (text.len == sizeof "01-Jan-1970" - 1) {
+        memcpy(date, text.ptr, text.len);
+        date[0] = date[0] == ' ' ? '0' : date[0];
+    } else {
         return false;
+    }
+    memcpy(date + sizeof date - sizeof midnight, midnight, sizeof midnight);
     for (size_t i = 0; i < 12; i++)
-        is_month = is_month || span_is_case_equal(month, span_of(months[i]));
-    if (day.len > 2 || !span_to_u64(day, 31, &number) || !is_month || year.len != 4 ||
-        !span_to_u64(year, 9999, &year_number))
+        is_month = is_month || span_is_case_equal((struct span){date + 3, 3}, span_of(months[i]));
+    if (date[2] != '-' || date[6] != '-' || !is_month || !span_to_u64((struct span){date, 2}, 99, &day) ||
+        !span_to_u64((struct span){date + 7, 4}, 9999, &year))
         return false;
-    struct buf out;
-    buf_init(&out, sizeof field);
-    if (buf_addf(&out, "%u %.3s %.4s 0:00", (unsigned)number, month.ptr, year.ptr) != ERR_OK)
-        return false;
-    bool is_date = mime_text_day(buf_span(&out), &days);
-    buf_fini(&out);
-    *days_out = is_date && days > 0 ? (uint64_t)days : 0;
-    return is_date || year_number < 1900;
+    date[2] = date[6] = ' ';
+    if (!mime_text_day(span_of(date), days_out))
+        *days_out = year < 2000 ? INT64_MIN : INT64_MAX;
+    return true;
 }
 
-static enum err take_date(struct reading *reading, uint64_t *days_out)
+static enum err take_date(struct reading *reading, int64_t *days_out)
 {
     struct buf text;
     enum err result = take_astring(reading, &text);
@@ -234,11 +249,19 @@ static enum err take_date(struct reading *reading, uint64_t *days_out)
     return result;
 }
 
+static enum err take_sent(struct reading *reading, uint64_t *number_out)
+{
+    int64_t days = 0;
+    enum err result = take_date(reading, &days);
+
+    *number_out = (uint64_t)days;
+    return result;
+}
+
 /* ---- keys ---- */
 
 enum key_arguments {
     KEY_NONE,
-    KEY_ATOM,   /* one atom */
     KEY_STRING, /* one astring */
     KEY_DATE,
     KEY_NUMBER,  /* a number that is not 0 */
@@ -277,7 +300,7 @@ static const struct key keys[] = {
     {"FROM", KEY_FIELD, MIME_TEXT_ADDRESS},
     {"FUZZY", KEY_REFUSED, 0},
     {"HEADER", KEY_HEADER, MIME_TEXT_HEADER},
-    {"KEYWORD", KEY_ATOM, 0},
+    {"KEYWORD", KEY_STRING, 0},
     {"LARGER", KEY_SIZE, MIME_TEXT_LARGER},
     {"MODSEQ", KEY_MODSEQ, 0},
     {"NEW", KEY_NONE, 0},
@@ -306,7 +329,7 @@ static const struct key keys[] = {
     {"UNDELETED", KEY_NONE, 0},
     {"UNDRAFT", KEY_NONE, 0},
     {"UNFLAGGED", KEY_NONE, 0},
-    {"UNKEYWORD", KEY_ATOM, 0},
+    {"UNKEYWORD", KEY_STRING, 0},
     {"UNSEEN", KEY_NONE, 0},
     {"X-GM-LABELS", KEY_STRING, 0},
     {"X-GM-MSGID", KEY_STRING, 0},
@@ -330,12 +353,12 @@ static enum err take_modseq(struct reading *reading)
     uint64_t number;
 
     reading->search->has_modseq = true;
-    if (!imap_take_space(cursor))
+    if (!take_blanks(cursor))
         return ERR_COMMAND_SYNTAX;
     if (imap_peek(cursor) == '"') {
-        if (!imap_take_string(cursor, &entry) || !imap_take_space(cursor) ||
+        if (!imap_take_string(cursor, &entry) || !take_blanks(cursor) ||
             (!imap_take_word(cursor, "priv") && !imap_take_word(cursor, "shared") && !imap_take_word(cursor, "all")) ||
-            !imap_take_space(cursor))
+            !take_blanks(cursor))
             return ERR_COMMAND_SYNTAX;
     }
     return imap_take_number(cursor, INT64_MAX, &number) ? ERR_OK : ERR_COMMAND_SYNTAX;
@@ -346,7 +369,7 @@ static enum err take_set(struct reading *reading)
     struct span set;
     bool is_saved;
 
-    if (!imap_take_space(reading->cursor) || !imap_take_atom(reading->cursor, &set) || !is_set(set, &is_saved))
+    if (!take_blanks(reading->cursor) || !imap_take_atom(reading->cursor, &set) || !is_set(set, &is_saved))
         return ERR_COMMAND_SYNTAX;
     reading->search->has_saved_set = reading->search->has_saved_set || is_saved;
     return ERR_OK;
@@ -354,7 +377,7 @@ static enum err take_set(struct reading *reading)
 
 static enum err take_number(struct reading *reading, uint64_t min, uint64_t *number_out)
 {
-    if (!imap_take_space(reading->cursor) || !imap_take_number(reading->cursor, INT64_MAX, number_out) ||
+    if (!take_blanks(reading->cursor) || !imap_take_number(reading->cursor, UINT64_MAX, number_out) ||
         *number_out < min)
         return ERR_COMMAND_SYNTAX;
     return ERR_OK;
@@ -364,21 +387,17 @@ static enum err take_number(struct reading *reading, uint64_t min, uint64_t *num
 static enum err take_server_key(struct reading *reading, const struct key *key, size_t start, size_t *node_out)
 {
     struct buf string;
-    struct span atom;
     uint64_t number;
+    int64_t days;
     enum err result = ERR_OK;
 
     switch (key->arguments) {
-    case KEY_ATOM:
-        if (!imap_take_space(reading->cursor) || !imap_take_atom(reading->cursor, &atom))
-            result = ERR_COMMAND_SYNTAX;
-        break;
     case KEY_STRING:
         result = take_astring(reading, &string);
         buf_fini(&string);
         break;
     case KEY_DATE:
-        result = take_date(reading, &number);
+        result = take_date(reading, &days);
         break;
     case KEY_NUMBER:
         result = take_number(reading, 1, &number);
@@ -401,10 +420,7 @@ static enum err take_view_key(struct reading *reading, const struct key *key, si
     enum err result = ERR_OK;
 
     if (key->arguments == KEY_FIELD) {
-        struct imap_cursor name;
-
-        imap_cursor_init_text(&name, span_of(key->name));
-        leaf.name = span_dup(name.text);
+        leaf.name = span_dup(span_of(key->name));
         for (char *at = leaf.name; at != NULL && *at != '\0'; at++)
             *at = span_lower(*at);
         result = leaf.name == NULL ? ERR_MEMORY : ERR_OK;
@@ -414,7 +430,7 @@ static enum err take_view_key(struct reading *reading, const struct key *key, si
     if (key->arguments == KEY_SIZE)
         result = take_number(reading, 0, &leaf.number);
     else if (key->arguments == KEY_SENT)
-        result = take_date(reading, &leaf.number);
+        result = take_sent(reading, &leaf.number);
     else if (result == ERR_OK)
         result = take_needle(reading, &leaf.needle);
     if (result == ERR_OK)
@@ -433,7 +449,7 @@ static enum err take_operator(struct reading *reading, const struct key *key, si
     size_t last = 0, child;
 
     for (int i = 0; i < (is_or ? 2 : 1) && result == ERR_OK; i++) {
-        result = imap_take_space(reading->cursor) ? take_key(reading, &child) : ERR_COMMAND_SYNTAX;
+        result = take_blanks(reading->cursor) ? take_key(reading, &child) : ERR_COMMAND_SYNTAX;
         if (result == ERR_OK)
             hang(reading, *node_out, &last, child);
     }
@@ -452,7 +468,8 @@ static enum err take_keys(struct reading *reading, size_t parent)
         result = take_key(reading, &child);
         if (result == ERR_OK)
             hang(reading, parent, &last, child);
-    } while (result == ERR_OK && imap_take_space(reading->cursor));
+    } while (result == ERR_OK && take_blanks(reading->cursor) && !imap_at_end(reading->cursor) &&
+             imap_peek(reading->cursor) != ')');
     return result;
 }
 
@@ -461,6 +478,7 @@ static enum err take_list(struct reading *reading, size_t start, size_t *node_ou
 {
     enum err result = add_node(reading, IMAP_SEARCH_AND, node_out);
 
+    (void)take_blanks(reading->cursor);
     if (result == ERR_OK)
         result = take_keys(reading, *node_out);
     if (result == ERR_OK && !imap_take_char(reading->cursor, ')'))
@@ -517,7 +535,7 @@ static enum err take_return(struct imap_cursor *cursor, struct imap_search *sear
     if (!imap_take_word(cursor, "RETURN"))
         return ERR_OK;
     search->is_extended = true;
-    if (!imap_take_space(cursor) || !imap_take_char(cursor, '('))
+    if (!take_blanks(cursor) || !imap_take_char(cursor, '('))
         return ERR_COMMAND_SYNTAX;
     if (imap_peek(cursor) == ')')
         search->wants_all = true;
@@ -535,8 +553,8 @@ static enum err take_return(struct imap_cursor *cursor, struct imap_search *sear
                 search->wants_save = true;
             else
                 return ERR_COMMAND_SYNTAX;
-        } while (imap_take_space(cursor));
-    return imap_take_char(cursor, ')') && imap_take_space(cursor) ? ERR_OK : ERR_COMMAND_SYNTAX;
+        } while (take_blanks(cursor));
+    return imap_take_char(cursor, ')') && take_blanks(cursor) ? ERR_OK : ERR_COMMAND_SYNTAX;
 }
 
 /* ["CHARSET" SP charset SP] search-key *(SP search-key) */
@@ -549,7 +567,7 @@ static enum err take_program(struct reading *reading)
     enum err result;
 
     if (imap_take_word(cursor, "CHARSET")) {
-        if (!imap_take_space(cursor) || !imap_take_astring(cursor, &charset) || !imap_take_space(cursor))
+        if (!take_blanks(cursor) || !imap_take_astring(cursor, &charset) || !take_blanks(cursor))
             return ERR_COMMAND_SYNTAX;
         search->charset = charset.raw;
     }
@@ -570,6 +588,7 @@ enum err imap_search_parse(struct imap_cursor *cursor, struct imap_search *searc
     enum err result;
 
     memset(search_out, 0, sizeof *search_out);
+    (void)take_blanks(cursor);
     result = take_return(cursor, search_out);
     if (result == ERR_OK)
         result = take_program(&reading);

@@ -29,7 +29,7 @@ struct mime_text_leaf {
     enum mime_text_kind kind;
     char *name;      /* HEADER, ADDRESS, SUBJECT: field name in lower case; owned */
     char *needle;    /* normalised UTF-8; owned; may be "" */
-    uint64_t number; /* LARGER, SMALLER: bytes; SENT_*: days since 1970-01-01 */
+    uint64_t number; /* LARGER, SMALLER: bytes; SENT_*: days since 1970-01-01, an int64_t */
 };
 void mime_text_leaf_fini(struct mime_text_leaf *leaf);
 

@@ -134,11 +134,11 @@ static bool match_numbers(const struct mime_text_leaf *leaf, uint64_t size, uint
     case MIME_TEXT_SMALLER:
         return size < leaf->number;
     case MIME_TEXT_SENT_BEFORE:
-        return day < leaf->number;
+        return (int64_t)day < (int64_t)leaf->number;
     case MIME_TEXT_SENT_ON:
         return day == leaf->number;
     case MIME_TEXT_SENT_SINCE:
-        return day >= leaf->number;
+        return (int64_t)day >= (int64_t)leaf->number;
     default:
         return false;
     }

@@ -194,16 +194,37 @@ static enum err add_header(struct saving *saving, const struct mime_part *part)
 
 /* ---- body ---- */
 
-/* Text and what is enclosed as message/... (delivery reports and the like) can be read by a person. */
+/* Text, and what is enclosed as message/... (delivery reports and the like), can be read by a person. A type that
+   cannot be read is not taken for text, although it is shown as such. */
 static bool has_text(const struct mime_part *part, struct span header)
 {
+    char type[MIME_TYPE_MAX], subtype[MIME_TYPE_MAX];
     struct mime_field field;
 
     if (part->kind != MIME_LEAF || part->encoding == MIME_ENCODING_UNKNOWN)
         return false;
-    (void)header;
-    (void)field;
+    if (mime_field_find(header, "Content-Type", &field) && !mime_type_parse(field.value, type, subtype, MIME_TYPE_MAX))
+        return false;
     return mime_part_is(part, "text", NULL) || mime_part_is(part, "message", NULL);
+}
+
+/* Base64 is read up to the first byte that has nothing to do in it: after that the groups may be out of step. */
+static struct span readable(const struct mime_part *part, struct span body)
+{
+    static const char others[] = "+/= \t\r\n";
+    size_t len = 0;
+
+    if (part->encoding != MIME_BASE64)
+        return body;
+    while (len < body.len) {
+        char byte = body.ptr[len], lower = span_lower(byte);
+
+        if ((lower < 'a' || lower > 'z') && (byte < '0' || byte > '9') &&
+            memchr(others, byte, sizeof others - 1) == NULL)
+            break;
+        len++;
+    }
+    return span_slice(body, 0, len);
 }
 
 static enum err find_charset(struct span header, struct buf *charset_out)
@@ -251,7 +272,7 @@ static enum err add_body(struct saving *saving, const struct mime_part *part)
     result = find_charset(header, &charset);
     (void)mime_text_reader_init(&reader, buf_span(&charset), saving->out);
     if (result == ERR_OK)
-        result = feed_body(&reader, part, mime_part_body(part, saving->message), &decoded);
+        result = feed_body(&reader, part, readable(part, mime_part_body(part, saving->message)), &decoded);
     mime_text_reader_fini(&reader);
     buf_fini(&decoded);
     buf_fini(&charset);
@@ -284,7 +305,7 @@ static int64_t day_sent(const struct saving *saving, const struct mime_part *roo
 
     if (!mime_field_find(mime_part_header(root, saving->message), "Date", &field) || !mime_text_day(field.value, &day))
         return 0;
-    return day < 0 ? 0 : day;
+    return day;
 }
 
 enum err mime_text_save(const struct mime_part *root, struct span message, struct buf *out)
@@ -295,7 +316,7 @@ enum err mime_text_save(const struct mime_part *root, struct span message, struc
 
     buf_init(&saving.fields, out->len_max);
     buf_init(&saving.value, message.len);
-    buf_init(&saving.form, 8 * message.len + 64);
+    buf_init(&saving.form, 40 * message.len + 64); /* an address that is missing is written as one of 30 bytes */
     if (result == ERR_OK)
         result = add_number(out, 8, message.len);
     if (result == ERR_OK)
