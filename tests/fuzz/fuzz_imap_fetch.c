@@ -1,0 +1,55 @@
+/* What a client asks of FETCH, and what a server answers; the first byte says which of the two. The plain forms of
+   items that were understood are understood again, with the same labels. */
+#include "imap/fetch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check(bool ok)
+{
+    if (!ok)
+        abort();
+}
+
+static void parse_again(const struct imap_fetch *fetch, size_t size)
+{
+    struct imap_fetch *again = malloc(sizeof *again);
+    struct imap_cursor cursor;
+    struct buf text;
+    check(again != NULL);
+    buf_init(&text, 10 * size + 100);
+    for (size_t i = 0; i < fetch->len; i++)
+        check(buf_add_string(&text, i > 0 ? " " : "(") == ERR_OK && buf_add_span(&text, fetch->items[i].raw) == ERR_OK);
+    check(buf_add_string(&text, ")\r\n") == ERR_OK);
+    imap_cursor_init_text(&cursor, buf_span(&text));
+    check(imap_fetch_parse(&cursor, again) == ERR_OK && again->len == fetch->len);
+    for (size_t i = 0; i < fetch->len; i++)
+        check(span_is_equal(fetch->items[i].label, again->items[i].label));
+    imap_fetch_fini(again);
+    buf_fini(&text);
+    free(again);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct imap_fetch fetch;
+    static struct imap_answer answers[IMAP_ANSWERS_MAX];
+    struct imap_cursor cursor;
+    size_t len;
+    if (size == 0 || size > 10000)
+        return 0;
+    imap_cursor_init_text(&cursor, (struct span){(const char *)data + 1, size - 1});
+    if (data[0] % 2 == 0) {
+        if (imap_fetch_parse(&cursor, &fetch) == ERR_OK) {
+            parse_again(&fetch, size);
+            imap_fetch_fini(&fetch);
+        }
+        return 0;
+    }
+    if (imap_fetch_answers(&cursor, answers, &len) == ERR_OK)
+        for (size_t i = 0; i < len; i++)
+            check(answers[i].label.len > 0 && answers[i].value.len > 0);
+    return 0;
+}
