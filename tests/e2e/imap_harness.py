@@ -194,13 +194,13 @@ class Raw:
         return "t%d" % self.number
 
     def command(self, text, *literals):
-        """Carries out a command; each literal is sent when the server asks for it, with the text that follows it, a
-        pair (bytes, text). Gives back what answer() does."""
+        """Carries out a command; each literal, a pair (bytes, text that follows it), is sent when the server asks for
+        it. Gives back what answer() does."""
         tag = self.tag()
         text = text if isinstance(text, bytes) else text.encode()
         begun = []
         for content, after in literals:
-            self.send((tag.encode() + b" " if not begun else b"") + text + b"{%d}\r\n" % len(content))
+            self.send((tag.encode() + b" " if not begun else b"") + text + b" {%d}\r\n" % len(content))
             begun.append(self.response())
             if not begun[-1].startswith(b"+"):
                 return begun[:-1], begun[-1][len(tag) + 1:] if begun[-1].startswith(tag.encode()) else begun[-1]
