@@ -10,9 +10,13 @@
 #include "imap/fetch.h"
 #include "mime/part.h"
 
+/* The map of a message as IMAP servers see it, for the functions below; it fails for want of memory alone. Freed with
+   mime_tree_free. Beyond 10,000 parts and a nesting of 100 nothing is taken apart. */
+ERR_RETURN enum err imap_content_parse(struct span message, struct mime_tree **tree_out);
+
 /* Adds "(date subject (from) ...)"; from the header alone. Raw bytes of fields, unfolded, as servers send them. */
 ERR_RETURN enum err imap_envelope_add(struct span header, struct buf *out);
-/* Adds the value of BODY, or with `is_extended` of BODYSTRUCTURE. */
+/* `root` is of imap_content_parse here and below. Adds the value of BODY, or with `is_extended` of BODYSTRUCTURE. */
 ERR_RETURN enum err imap_structure_add(const struct mime_part *root, struct span message, bool is_extended,
                                        struct buf *out);
 

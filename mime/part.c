@@ -16,10 +16,12 @@ enum state {
 struct node {
     struct mime_part part; /* first, so that one pointer serves both */
     struct mime_part *last_child;
+    bool is_open; /* a multipart whose boundary may come */
 };
 
 struct mime_parser {
     struct mime_limits limits;
+    mime_header_fn read_header; /* NULL: read as mail programs do, else as servers do */
     struct mime_tree *tree;
     struct mime_part *part; /* the innermost open part; NULL when all is done */
     enum state state;
@@ -29,9 +31,22 @@ struct mime_parser {
     /* The end of the last body line: it belongs to that body only if no boundary follows (RFC 2046 §5.1.1). */
     size_t pending_len;
     unsigned pending_flags;
-    size_t last_len;   /* length of the last line ... */
-    bool last_has_end; /* ... and whether it had a line end */
+    size_t last_len;     /* length of the last line ... */
+    size_t last_end_len; /* ... and of its line end */
 };
+
+static struct node *node_of(struct mime_part *part)
+{
+    return (struct node *)part;
+}
+
+static bool is_full(const struct mime_parser *parser)
+{
+    const struct mime_part *parent = parser->part;
+
+    return parser->tree->parts_len >= parser->limits.parts_max ||
+           (parent != NULL && parent->depth >= parser->limits.depth_max);
+}
 
 /* Makes the part whose header begins at `at`, below the current one. */
 static enum err begin_part(struct mime_parser *parser, size_t at)
@@ -39,8 +54,7 @@ static enum err begin_part(struct mime_parser *parser, size_t at)
     struct mime_part *parent = parser->part;
     struct node *node;
 
-    if (parser->tree->parts_len >= parser->limits.parts_max ||
-        (parent != NULL && parent->depth >= parser->limits.depth_max))
+    if (is_full(parser))
         return ERR_LIMIT;
     node = calloc(1, sizeof *node);
     if (node == NULL)
@@ -51,7 +65,7 @@ static enum err begin_part(struct mime_parser *parser, size_t at)
     if (parent == NULL) {
         parser->tree->root = &node->part;
     } else {
-        struct node *above = (struct node *)parent;
+        struct node *above = node_of(parent);
 
         *(above->last_child != NULL ? &above->last_child->next : &parent->first_child) = &node->part;
         above->last_child = &node->part;
@@ -65,8 +79,21 @@ static enum err begin_part(struct mime_parser *parser, size_t at)
     return ERR_OK;
 }
 
+/* What a server makes of a header. One that was broken off tells no boundary. */
+static enum err read_as_server(struct mime_parser *parser, struct span header, bool is_whole)
+{
+    struct mime_part *part = parser->part;
+    bool has_boundary = false;
+    enum err result = parser->read_header(part, header, &has_boundary);
+
+    if (is_full(parser))
+        part->kind = MIME_LEAF;
+    node_of(part)->is_open = part->kind == MIME_MULTIPART && has_boundary && is_whole;
+    return result;
+}
+
 /* The header of the current part is complete. A message begins inside it at once. */
-static enum err finish_header(struct mime_parser *parser, size_t body_at)
+static enum err finish_header(struct mime_parser *parser, size_t body_at, bool is_whole)
 {
     struct mime_part *part = parser->part;
     struct span header = buf_span(&parser->header);
@@ -75,7 +102,10 @@ static enum err finish_header(struct mime_parser *parser, size_t body_at)
     part->body_at = part->body_end = body_at;
     if (header.len > 0 && header.ptr[header.len - 1] != '\n')
         part->header_flags |= MIME_HAS_NO_FINAL_CRLF;
-    result = mime_part_read_header(part, header);
+    if (parser->read_header != NULL)
+        result = read_as_server(parser, header, is_whole);
+    else
+        result = mime_part_read_header(part, header);
     if (result != ERR_OK)
         return result;
     parser->state = part->kind == MIME_MULTIPART ? IN_PREAMBLE : IN_BODY;
@@ -88,7 +118,7 @@ static enum err break_header(struct mime_parser *parser, size_t at)
     enum err result = ERR_OK;
 
     while (result == ERR_OK && parser->state == IN_HEADER)
-        result = finish_header(parser, at);
+        result = finish_header(parser, at, false);
     return result;
 }
 
@@ -110,7 +140,7 @@ static void close_part(struct mime_parser *parser, size_t end, bool ends_in_line
     part->body_end = end;
     if (end > part->body_at && !ends_in_line_end)
         part->body_flags |= MIME_HAS_NO_FINAL_CRLF;
-    if (part->kind == MIME_MULTIPART && part->first_child == NULL) {
+    if (part->kind == MIME_MULTIPART && part->first_child == NULL && parser->read_header == NULL) {
         part->kind = MIME_LEAF;
         part->boundary[0] = '\0';
         part->is_closed = part->has_preamble = part->has_epilogue = false;
@@ -138,6 +168,46 @@ static struct mime_part *find_boundary(const struct mime_parser *parser, bool *i
     return part;
 }
 
+/* The same as servers see it. */
+static struct mime_part *find_boundary_as_server(const struct mime_parser *parser, bool *is_closing_out)
+{
+    struct mime_part *best = NULL;
+    size_t best_len = 0;
+
+    for (struct mime_part *part = parser->part; part != NULL; part = part->parent) {
+        size_t len = strlen(part->boundary);
+        bool is_closing;
+
+        if (node_of(part)->is_open && (best == NULL || len > best_len) &&
+            mime_line_begins_with(&parser->line, part->boundary, len, &is_closing)) {
+            best = part;
+            best_len = len;
+            *is_closing_out = is_closing;
+        }
+    }
+    return best;
+}
+
+/* A boundary breaks a header off where it stands. For servers the line end before the boundary belongs to it, as after
+   a body, but only to the broken part: what is around it keeps it. */
+static enum err break_header_at_boundary(struct mime_parser *parser)
+{
+    struct mime_part *broken = parser->part;
+    size_t end = parser->line.at;
+    enum err result;
+
+    buf_truncate(&parser->header, parser->header_line_at);
+    if (parser->read_header == NULL || broken->header_lines == 0)
+        return break_header(parser, end);
+    end -= parser->last_end_len;
+    broken->header_lines--;
+    broken->parent->body_lines++;
+    result = break_header(parser, end);
+    while (result == ERR_OK && parser->part != broken->parent)
+        close_part(parser, end, false);
+    return result;
+}
+
 /*
  * delimiter := CRLF "--" boundary; close-delimiter := delimiter "--" (RFC 2046 §5.1.1). What is open below `owner` ends
  * before the delimiter's CRLF, unless that CRLF ends a header. The line end after a delimiter is the owner's; the one
@@ -151,8 +221,7 @@ static enum err take_boundary(struct mime_parser *parser, struct mime_part *owne
     enum err result;
 
     if (parser->state == IN_HEADER) {
-        buf_truncate(&parser->header, parser->header_line_at);
-        result = break_header(parser, line->at);
+        result = break_header_at_boundary(parser);
         if (result != ERR_OK)
             return result;
     }
@@ -162,8 +231,9 @@ static enum err take_boundary(struct mime_parser *parser, struct mime_part *owne
     owner->body_flags |= line->flags;
     parser->pending_len = line->end_len;
     parser->pending_flags = line->end_flags;
-    if (is_closing) {
-        owner->is_closed = true;
+    if (is_closing || (parser->read_header != NULL && is_full(parser))) {
+        owner->is_closed = is_closing;
+        node_of(owner)->is_open = false;
         parser->state = IN_EPILOGUE;
         return ERR_OK;
     }
@@ -179,7 +249,7 @@ static enum err take_header_line(struct mime_parser *parser)
     part->header_flags |= line->flags | line->end_flags;
     part->header_lines += line->end_len > 0;
     parser->header_line_at = parser->header.len;
-    return line->len == 0 ? finish_header(parser, parser->tree->size) : ERR_OK;
+    return line->len == 0 ? finish_header(parser, parser->tree->size, true) : ERR_OK;
 }
 
 static void take_body_line(struct mime_parser *parser)
@@ -203,7 +273,8 @@ static enum err take_line(struct mime_parser *parser, bool has_lf)
     enum err result = ERR_OK;
 
     mime_line_end(line, has_lf);
-    owner = find_boundary(parser, &is_closing);
+    owner =
+        parser->read_header != NULL ? find_boundary_as_server(parser, &is_closing) : find_boundary(parser, &is_closing);
     if (owner != NULL)
         result = take_boundary(parser, owner, is_closing);
     else if (parser->state == IN_HEADER)
@@ -211,7 +282,7 @@ static enum err take_line(struct mime_parser *parser, bool has_lf)
     else
         take_body_line(parser);
     parser->last_len = line->len;
-    parser->last_has_end = line->end_len > 0;
+    parser->last_end_len = line->end_len;
     mime_line_begin(line, parser->tree->size);
     return result;
 }
@@ -248,6 +319,8 @@ enum err mime_parser_feed(struct mime_parser *parser, struct span bytes)
         /* Before the line is known to be a boundary or not, so that the limit holds however the bytes arrive. */
         if (parser->state == IN_HEADER)
             result = buf_add(&parser->header, bytes.ptr, taken);
+        if (result == ERR_LIMIT && parser->read_header != NULL)
+            result = ERR_OK;
         mime_line_add(&parser->line, (struct span){bytes.ptr, text});
         parser->tree->size += taken;
         if (result == ERR_OK && lf != NULL)
@@ -271,7 +344,7 @@ enum err mime_parser_end(struct mime_parser *parser, struct mime_tree **tree_out
         return result;
     settle_line_end(parser, parser->part);
     while (parser->part != NULL)
-        close_part(parser, parser->tree->size, parser->last_has_end);
+        close_part(parser, parser->tree->size, parser->last_end_len > 0);
     *tree_out = parser->tree;
     parser->tree = NULL;
     return ERR_OK;
@@ -289,6 +362,12 @@ void mime_parser_free(struct mime_parser **parser)
 
 enum err mime_parse(struct span message, struct mime_limits limits, struct mime_tree **tree_out)
 {
+    return mime_parse_as_server(message, limits, NULL, tree_out);
+}
+
+enum err mime_parse_as_server(struct span message, struct mime_limits limits, mime_header_fn read_header,
+                              struct mime_tree **tree_out)
+{
     struct mime_parser *parser;
     enum err result;
 
@@ -296,6 +375,7 @@ enum err mime_parse(struct span message, struct mime_limits limits, struct mime_
     result = mime_parser_new(limits, &parser);
     if (result != ERR_OK)
         return result;
+    parser->read_header = read_header;
     result = mime_parser_feed(parser, message);
     if (result == ERR_OK)
         result = mime_parser_end(parser, tree_out);

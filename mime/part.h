@@ -85,6 +85,16 @@ void mime_parser_free(struct mime_parser **parser);
 
 /* All of the above for a message that is wholly in memory. */
 ERR_RETURN enum err mime_parse(struct span message, struct mime_limits limits, struct mime_tree **tree_out);
+
+/* Says what a part is, from its header: type, subtype, encoding and kind; the boundary, cut off where it is longer than
+   a reader looks at, if the part is a multipart and `*has_boundary_out`. */
+typedef enum err (*mime_header_fn)(struct mime_part *part, struct span header, bool *has_boundary_out);
+/* The same map as servers see it, whose word on parts counts in IMAP. They fail at nothing (but ERR_MEMORY): what is
+   beyond the limits is not taken apart. A line is a boundary if it begins so (RFC 2046 §5.1.1); of several the longest
+   counts. A header that a boundary breaks off gives its last line end to it. A multipart that has no parts stays one.
+ */
+ERR_RETURN enum err mime_parse_as_server(struct span message, struct mime_limits limits, mime_header_fn read_header,
+                                         struct mime_tree **tree_out);
 void mime_tree_free(struct mime_tree **tree);
 
 /* Slices of `message`, which must be what the tree was made from. The header includes its empty line. */
