@@ -311,6 +311,21 @@ static void test_odd_fields(void **state)
     buf_fini(&text);
 }
 
+/* What the message's end broke off is a line of its own, not the beginning of the field that is added after it. */
+static void test_header_that_breaks_off(void **state)
+{
+    struct buf sealed;
+    struct span content;
+
+    (void)state;
+    seal(CRYPTO_SEAL_SIGN,
+         "From: alice@example.org\r\nContent-Transfer-Encoding: 8bit\r\nContent-Description: broken off", &sealed);
+    assert_verifies(&sealed, &content);
+    assert_int_not_equal(span_find(content, 0, SPAN_LIT("\r\nContent-Description: broken off\r\n")), SIZE_MAX);
+    assert_int_not_equal(span_find(content, 0, SPAN_LIT("\r\nContent-Transfer-Encoding: 7bit\r\n")), SIZE_MAX);
+    buf_fini(&sealed);
+}
+
 /* Without the empty line after its header a message has its text there. */
 static void test_text_within_the_header(void **state)
 {
@@ -492,6 +507,7 @@ int main(void)
         cmocka_unit_test(test_nested_signed_is_untouched),
         cmocka_unit_test(test_without_content_type),
         cmocka_unit_test(test_odd_fields),
+        cmocka_unit_test(test_header_that_breaks_off),
         cmocka_unit_test(test_text_within_the_header),
         cmocka_unit_test(test_bcc_that_is_folded_badly),
         cmocka_unit_test(test_plain_changes_nothing_else),
