@@ -1,7 +1,6 @@
 #include "base/conn_internal.h"
 
 #include "base/log.h"
-#include "base/secret.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -17,7 +16,6 @@
 static void on_read(struct bufferevent *bufferevent, void *context);
 static void on_write(struct bufferevent *bufferevent, void *context);
 static void on_event(struct bufferevent *bufferevent, short what, void *context);
-static void on_input_change(struct evbuffer *buffer, const struct evbuffer_cb_info *info, void *context);
 
 void conn_start_timer(struct event *timer, uint32_t timeout_ms)
 {
@@ -25,9 +23,11 @@ void conn_start_timer(struct event *timer, uint32_t timeout_ms)
     event_add(timer, &interval);
 }
 
+/* What waits for the owner, and packed input that waits to become that. */
 static size_t input_len(const struct conn *conn)
 {
-    return evbuffer_get_length(bufferevent_get_input(conn->bufferevent));
+    size_t raw = evbuffer_get_length(bufferevent_get_input(conn->bufferevent));
+    return conn->deflate == NULL ? raw : raw + evbuffer_get_length(conn_inflated(conn));
 }
 
 static void restart_timeout(struct conn *conn)
@@ -49,7 +49,7 @@ void conn_adjust_reading(struct conn *conn)
     if (conn->state == CONN_FINISHING)
         is_wanted = !conn->has_ended;
     else if (conn->state == CONN_OPEN)
-        is_wanted = !conn->is_paused && input_len(conn) < conn->options.input_max;
+        is_wanted = !conn->is_paused && input_len(conn) < conn->input_max;
     bool is_on = (bufferevent_get_enabled(conn->bufferevent) & EV_READ) != 0;
     if (is_wanted && !is_on)
         bufferevent_enable(conn->bufferevent, EV_READ);
@@ -60,7 +60,7 @@ void conn_adjust_reading(struct conn *conn)
 static void mute(struct conn *conn)
 {
     bufferevent_setcb(conn->bufferevent, NULL, NULL, NULL, NULL);
-    evbuffer_remove_cb(bufferevent_get_input(conn->bufferevent), on_input_change, conn);
+    evbuffer_remove_cb(bufferevent_get_input(conn->bufferevent), conn_on_input_change, conn);
 }
 
 enum err conn_replace_bufferevent(struct conn *conn, struct bufferevent *bufferevent)
@@ -73,7 +73,8 @@ enum err conn_replace_bufferevent(struct conn *conn, struct bufferevent *buffere
     }
     conn->bufferevent = bufferevent;
     bufferevent_setcb(bufferevent, on_read, on_write, on_event, conn);
-    return evbuffer_add_cb(bufferevent_get_input(bufferevent), on_input_change, conn) == NULL ? ERR_MEMORY : ERR_OK;
+    return evbuffer_add_cb(bufferevent_get_input(bufferevent), conn_on_input_change, conn) == NULL ? ERR_MEMORY
+                                                                                                   : ERR_OK;
 }
 
 void conn_destroy(struct conn *conn)
@@ -86,6 +87,7 @@ void conn_destroy(struct conn *conn)
             shutdown(conn_fd(conn), SHUT_RDWR);
         bufferevent_free(conn->bufferevent);
     }
+    conn_deflate_free(&conn->deflate);
     SSL_free(conn->next_session);
     if (conn->phase_timer != NULL)
         event_free(conn->phase_timer);
@@ -184,11 +186,22 @@ static void on_timeout(int fd, short what, void *context)
         conn_close_with(conn, ERR_TIMEOUT);
 }
 
-static void on_input_change(struct evbuffer *buffer, const struct evbuffer_cb_info *info, void *context)
+static void tell_input(struct conn *conn)
 {
-    (void)buffer;
-    if (info->n_deleted > 0)
-        conn_adjust_reading(context);
+    bufferevent_trigger(conn->bufferevent, EV_READ, BEV_TRIG_DEFER_CALLBACKS | BEV_TRIG_IGNORE_WATERMARKS);
+}
+
+void conn_on_input_change(struct evbuffer *buffer, const struct evbuffer_cb_info *info, void *context)
+{
+    struct conn *conn = context;
+    if (info->n_deleted == 0)
+        return;
+    bool is_owners = buffer == conn_input(conn);
+    if (is_owners)
+        conn->input_max = conn->options.input_max;
+    conn_adjust_reading(conn);
+    if (is_owners && conn->state == CONN_OPEN && !conn->is_paused && conn_has_packed(conn))
+        tell_input(conn);
 }
 
 static void on_read(struct bufferevent *bufferevent, void *context)
@@ -200,6 +213,11 @@ static void on_read(struct bufferevent *bufferevent, void *context)
     }
     if (conn->state != CONN_OPEN || conn->is_paused)
         return;
+    if (conn->deflate != NULL && conn_inflate(conn) != ERR_OK) {
+        log_info("%s: %s: what came is not compressed", conn->peer, conn->doing);
+        conn_close_with(conn, ERR_UPSTREAM_LOST);
+        return;
+    }
     enter_callback(conn);
     conn->options.handlers->on_input(conn, conn->options.owner);
     conn_adjust_reading(conn);
@@ -307,6 +325,7 @@ enum err conn_new(const struct conn_options *options, enum conn_state state, int
         return ERR_MEMORY;
     conn->options = *options;
     conn->state = state;
+    conn->input_max = options->input_max;
     conn->doing = "connected";
     snprintf(conn->peer, sizeof conn->peer, "unknown");
     conn->phase_timer = event_new(options->base, -1, 0, on_phase_timer, conn);
@@ -355,56 +374,18 @@ enum err conn_accept(const struct conn_options *options, int fd, SSL_CTX *contex
 
 struct evbuffer *conn_input(struct conn *conn)
 {
-    return bufferevent_get_input(conn->bufferevent);
+    return conn->deflate != NULL ? conn_inflated(conn) : bufferevent_get_input(conn->bufferevent);
 }
 
-static enum err judge_write(const struct conn *conn, struct span bytes)
+void conn_want_more(struct conn *conn)
 {
-    if (conn->is_lost)
-        return ERR_UPSTREAM_LOST;
-    /* With a session waiting to take over, more clear text would follow the promise of TLS. */
-    if (conn->next_session != NULL || conn->state == CONN_RESOLVING || conn->state == CONN_CONNECTING)
-        return ERR_INTERNAL;
-    size_t waiting = conn_output_len(conn);
-    return waiting > conn->options.output_max || bytes.len > conn->options.output_max - waiting ? ERR_LIMIT : ERR_OK;
-}
-
-enum err conn_write(struct conn *conn, struct span bytes)
-{
-    enum err err = judge_write(conn, bytes);
-    if (err != ERR_OK || bytes.len == 0)
-        return err;
-    conn->has_written = true;
-    return bufferevent_write(conn->bufferevent, bytes.ptr, bytes.len) == 0 ? ERR_OK : ERR_MEMORY;
-}
-
-static void wipe_and_free(const void *bytes, size_t len, void *copy)
-{
-    (void)bytes;
-    secret_wipe(copy, len);
-    free(copy);
-}
-
-enum err conn_write_secret(struct conn *conn, struct span bytes)
-{
-    enum err err = judge_write(conn, bytes);
-    if (err != ERR_OK || bytes.len == 0)
-        return err;
-    char *copy = malloc(bytes.len);
-    if (copy == NULL)
-        return ERR_MEMORY;
-    memcpy(copy, bytes.ptr, bytes.len);
-    conn->has_written = true;
-    struct evbuffer *output = bufferevent_get_output(conn->bufferevent);
-    if (evbuffer_add_reference(output, copy, bytes.len, wipe_and_free, copy) == 0)
-        return ERR_OK;
-    wipe_and_free(copy, bytes.len, copy);
-    return ERR_MEMORY;
-}
-
-size_t conn_output_len(const struct conn *conn)
-{
-    return evbuffer_get_length(bufferevent_get_output(conn->bufferevent));
+    size_t len = evbuffer_get_length(conn_input(conn));
+    if (len < conn->input_max)
+        return;
+    conn->input_max = len + conn->options.input_max;
+    conn_adjust_reading(conn);
+    if (conn_has_packed(conn))
+        tell_input(conn);
 }
 
 void conn_pause(struct conn *conn)
@@ -422,7 +403,7 @@ void conn_resume(struct conn *conn)
     conn_adjust_reading(conn);
     /* What came just before the pause has not been told. */
     if (conn->state == CONN_OPEN && input_len(conn) > 0)
-        bufferevent_trigger(conn->bufferevent, EV_READ, BEV_TRIG_DEFER_CALLBACKS | BEV_TRIG_IGNORE_WATERMARKS);
+        tell_input(conn);
 }
 
 void conn_set_timeout(struct conn *conn, uint32_t timeout_ms)
@@ -471,6 +452,8 @@ void conn_finish(struct conn **conn_ref)
     *conn_ref = NULL;
     if (conn == NULL)
         return;
+    if (conn_deflate_flush(conn) != ERR_OK)
+        conn->is_lost = true;
     bool can_send =
         !conn->is_lost && conn->next_session == NULL && conn->state != CONN_RESOLVING && conn->state != CONN_CONNECTING;
     bool is_waiting = conn_output_len(conn) > 0;

@@ -56,11 +56,26 @@ ERR_RETURN enum err conn_connect(const struct conn_options *options, struct evdn
 ERR_RETURN enum err conn_start_tls_server(struct conn *conn, SSL_CTX *context);
 ERR_RETURN enum err conn_start_tls_client(struct conn *conn, SSL_CTX *context, const char *host);
 
+/* From now on both directions are compressed (raw DEFLATE, RFC 1951), what waits in the input included; what was
+   written before is sent as it is. What was written in one turn of the loop is flushed together. A stream that is none
+   ends the connection: on_close(ERR_UPSTREAM_LOST). Not to be called twice. */
+ERR_RETURN enum err conn_start_deflate(struct conn *conn);
+bool conn_is_deflating(const struct conn *conn);
+
 /* Borrows the input; the owner drains what it has consumed. */
 struct evbuffer *conn_input(struct conn *conn);
+/* What waits in the input is not enough for the owner (a line longer than input_max): as much again is let in, until
+   something is consumed. The owner bounds what it asks for. */
+void conn_want_more(struct conn *conn);
 ERR_RETURN enum err conn_write(struct conn *conn, struct span bytes);
 /* The same for a secret: our copy is wiped once it has been sent. */
 ERR_RETURN enum err conn_write_secret(struct conn *conn, struct span bytes);
+/* Moves `count` bytes off the front of `source` to the output, without copying them. Not bounded by output_max: the
+   owner looks at conn_output_len. On failure the bytes are gone all the same. */
+ERR_RETURN enum err conn_move(struct conn *conn, struct evbuffer *source, size_t count);
+/* Sends bytes that are borrowed until `give_back` is called: once, sooner or later, also on failure. Not bounded by
+   output_max either. */
+ERR_RETURN enum err conn_lend(struct conn *conn, struct span bytes, void (*give_back)(void *context), void *context);
 /* Bytes waiting to be sent. */
 size_t conn_output_len(const struct conn *conn);
 /* Stops or resumes reading (a session that waits for something else takes no more input). Input that is waiting when

@@ -1,6 +1,6 @@
 /*
- * What base/conn.c (life, input, output, timers) and base/conn_open.c (how a connection comes to stand, in clear and
- * under TLS) share. Nobody else includes this.
+ * What base/conn.c (life, input, timers), base/conn_output.c, base/conn_open.c (how a connection comes to stand, in
+ * clear and under TLS) and base/conn_deflate.c (compression) share. Nobody else includes this.
  */
 #ifndef BASE_CONN_INTERNAL_H
 #define BASE_CONN_INTERNAL_H
@@ -40,6 +40,8 @@ struct conn {
     const char *doing;
     char peer[ADDRESS_TEXT_SIZE];
     unsigned callback_depth;
+    size_t input_max;             /* now: options.input_max, or more while the owner wants it */
+    struct conn_deflate *deflate; /* NULL: nothing is compressed */
     bool is_paused;
     bool has_written; /* since the last on_drain */
     bool has_ended;   /* the peer will send no more */
@@ -67,5 +69,19 @@ void conn_connected(struct conn *conn);
 /* In CONN_HANDSHAKE, all clear output has gone: moves the descriptor under TLS. */
 ERR_RETURN enum err conn_begin_tls(struct conn *conn);
 void conn_log_tls_failure(struct conn *conn);
+
+/* conn_deflate.c. Unpacks what has come, as far as input_max allows; ERR_MALFORMED: it is no deflated stream. */
+ERR_RETURN enum err conn_inflate(struct conn *conn);
+/* True if packed input waits that has not been unpacked. */
+bool conn_has_packed(const struct conn *conn);
+struct evbuffer *conn_inflated(const struct conn *conn);
+/* Packs `bytes` into the output; what zlib keeps back is flushed from the loop. */
+ERR_RETURN enum err conn_deflate(struct conn *conn, struct span bytes);
+/* Lets out what zlib has kept back. */
+ERR_RETURN enum err conn_deflate_flush(struct conn *conn);
+bool conn_must_flush(const struct conn *conn);
+void conn_deflate_free(struct conn_deflate **deflate);
+/* conn.c: the owner has consumed input. */
+void conn_on_input_change(struct evbuffer *buffer, const struct evbuffer_cb_info *info, void *context);
 
 #endif
