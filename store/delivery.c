@@ -51,7 +51,7 @@ static enum err insert(struct store *store, const uint8_t message[STORE_TAG_SIZE
         err = store_seal(store, row_span(&row), span_of(address), &sealed);
     sqlite3_stmt *statement = NULL;
     if (!err)
-        err = store_prepare(store,
+        err = store_prepare(&store->durable,
                             "INSERT INTO delivery (message, recipient, address, at) VALUES (?, ?, ?, ?)"
                             " ON CONFLICT DO NOTHING",
                             &statement);
@@ -60,7 +60,7 @@ static enum err insert(struct store *store, const uint8_t message[STORE_TAG_SIZE
         sqlite3_bind_blob(statement, 2, row.recipient, STORE_TAG_SIZE, SQLITE_STATIC);
         sqlite3_bind_blob64(statement, 3, sealed.data, sealed.len, SQLITE_STATIC);
         sqlite3_bind_int64(statement, 4, now);
-        err = store_finish(store, statement, "add a delivery");
+        err = store_finish(&store->durable, statement, "add a delivery");
     }
     buf_fini(&sealed);
     return err;
@@ -92,18 +92,12 @@ static enum err try_write(struct store *store, const uint8_t message[STORE_TAG_S
     if (!err)
         err = store_tag(store, context, SPAN_NONE, recipient);
     if (!err)
-        err = store_prepare(store, "DELETE FROM delivery WHERE message = ? AND recipient = ?", &statement);
+        err = store_prepare(&store->durable, "DELETE FROM delivery WHERE message = ? AND recipient = ?", &statement);
     if (err)
         return err;
     sqlite3_bind_blob(statement, 1, message, STORE_TAG_SIZE, SQLITE_STATIC);
     sqlite3_bind_blob(statement, 2, recipient, STORE_TAG_SIZE, SQLITE_STATIC);
-    return store_finish(store, statement, "try whether the disk takes a delivery");
-}
-
-static void roll_back(struct store *store)
-{
-    if (!sqlite3_get_autocommit(store->database) && store_run(store, "ROLLBACK"))
-        log_warning("store: a transaction could not be rolled back");
+    return store_finish(&store->durable, statement, "try whether the disk takes a delivery");
 }
 
 enum err store_delivery_add(struct store *store, const struct store_delivery_key *key, const char *const *addresses,
@@ -113,16 +107,14 @@ enum err store_delivery_add(struct store *store, const struct store_delivery_key
     enum err err = message_tag(store, key, message);
     if (err)
         return err;
-    err = store_run(store, "BEGIN IMMEDIATE");
-    if (!err && addresses_len == 0)
+    err = store_begin(store, &store->durable);
+    if (err)
+        return err;
+    if (addresses_len == 0)
         err = try_write(store, message, now);
     for (size_t i = 0; !err && i < addresses_len; i++)
         err = insert(store, message, addresses[i], now);
-    if (!err)
-        err = store_run(store, "COMMIT");
-    if (err)
-        roll_back(store);
-    return err;
+    return store_end(store, &store->durable, err);
 }
 
 static enum err tell(struct store *store, sqlite3_stmt *statement, const uint8_t message[STORE_TAG_SIZE],
@@ -154,8 +146,8 @@ enum err store_delivery_get(struct store *store, const struct store_delivery_key
     sqlite3_stmt *statement;
     enum err err = message_tag(store, key, message);
     if (!err)
-        err = store_prepare(store, "SELECT recipient, address FROM delivery WHERE message = ? ORDER BY recipient",
-                            &statement);
+        err = store_prepare(&store->durable,
+                            "SELECT recipient, address FROM delivery WHERE message = ? ORDER BY recipient", &statement);
     if (err)
         return err;
     sqlite3_bind_blob(statement, 1, message, STORE_TAG_SIZE, SQLITE_STATIC);
@@ -163,8 +155,8 @@ enum err store_delivery_get(struct store *store, const struct store_delivery_key
     while (!err && (result = sqlite3_step(statement)) == SQLITE_ROW)
         err = tell(store, statement, message, fn, context);
     if (!err)
-        err = store_err(store, result, "read deliveries");
-    sqlite3_finalize(statement);
+        err = store_err(&store->durable, result, "read deliveries");
+    store_release(statement);
     return err;
 }
 
@@ -174,19 +166,19 @@ enum err store_delivery_forget(struct store *store, const struct store_delivery_
     sqlite3_stmt *statement;
     enum err err = message_tag(store, key, message);
     if (!err)
-        err = store_prepare(store, "DELETE FROM delivery WHERE message = ?", &statement);
+        err = store_prepare(&store->durable, "DELETE FROM delivery WHERE message = ?", &statement);
     if (err)
         return err;
     sqlite3_bind_blob(statement, 1, message, STORE_TAG_SIZE, SQLITE_STATIC);
-    return store_finish(store, statement, "forget deliveries");
+    return store_finish(&store->durable, statement, "forget deliveries");
 }
 
 enum err store_delivery_expire(struct store *store, int64_t now)
 {
     sqlite3_stmt *statement;
-    enum err err = store_prepare(store, "DELETE FROM delivery WHERE at < ?", &statement);
+    enum err err = store_prepare(&store->durable, "DELETE FROM delivery WHERE at < ?", &statement);
     if (err)
         return err;
     sqlite3_bind_int64(statement, 1, now - (int64_t)DELIVERY_DAYS * 86400);
-    return store_finish(store, statement, "expire deliveries");
+    return store_finish(&store->durable, statement, "expire deliveries");
 }

@@ -13,54 +13,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define STORE_VERSION 1
-#define STORE_APPLICATION 0x50727653 /* "PrvS", in the database's header */
-#define STORE_PATH_SIZE 600
-#define STORE_CHECK_TEXT SPAN_LIT("privyseal")
-#define STORE_CHECK_CONTEXT SPAN_LIT("meta/check")
-
-enum err store_err(struct store *store, int result, const char *doing)
-{
-    switch (result & 0xff) {
-    case SQLITE_OK:
-    case SQLITE_ROW:
-    case SQLITE_DONE:
-        return ERR_OK;
-    case SQLITE_NOMEM:
-        return ERR_MEMORY;
-    case SQLITE_FULL:
-        log_error("store: %s: the disk is full", doing);
-        return ERR_DISK_FULL;
-    default:
-        log_error("store: %s: %s", doing, store->database ? sqlite3_errmsg(store->database) : sqlite3_errstr(result));
-        return ERR_STORE;
-    }
-}
-
-enum err store_run(struct store *store, const char *sql)
-{
-    return store_err(store, sqlite3_exec(store->database, sql, NULL, NULL, NULL), sql);
-}
-
-enum err store_prepare(struct store *store, const char *sql, sqlite3_stmt **statement_out)
-{
-    return store_err(store, sqlite3_prepare_v2(store->database, sql, -1, statement_out, NULL), sql);
-}
-
-enum err store_finish(struct store *store, sqlite3_stmt *statement, const char *doing)
-{
-    enum err err = store_err(store, sqlite3_step(statement), doing);
-    sqlite3_finalize(statement);
-    return err;
-}
-
-struct span store_column(sqlite3_stmt *statement, int column)
-{
-    const char *bytes = sqlite3_column_blob(statement, column);
-    const int len = sqlite3_column_bytes(statement, column);
-    return bytes && len > 0 ? (struct span){bytes, (size_t)len} : SPAN_NONE;
-}
-
 static enum err failed_at(const char *path, const char *doing)
 {
     const int number = errno;
@@ -158,124 +110,40 @@ static enum err load_key(struct store *store, const char *dir, const char *datab
     return read_key(store, path);
 }
 
-static enum err read_number(struct store *store, const char *sql, int64_t *number_out)
-{
-    sqlite3_stmt *statement;
-    enum err err = store_prepare(store, sql, &statement);
-    if (err)
-        return err;
-    int result = sqlite3_step(statement);
-    *number_out = result == SQLITE_ROW ? sqlite3_column_int64(statement, 0) : 0;
-    err = store_err(store, result, sql);
-    sqlite3_finalize(statement);
-    return err;
-}
-
 static enum err check_whole(struct store *store)
 {
     sqlite3_stmt *statement;
-    enum err err = store_prepare(store, "PRAGMA quick_check(1)", &statement);
+    enum err err = store_prepare(&store->durable, "PRAGMA quick_check(1)", &statement);
     if (err)
         return err;
     const int result = sqlite3_step(statement);
     const char *said = result == SQLITE_ROW ? (const char *)sqlite3_column_text(statement, 0) : NULL;
-    err = store_err(store, result, "check");
+    err = store_err(&store->durable, result, "check");
     if (!err && (!said || strcmp(said, "ok") != 0)) {
         log_error("store: the database is damaged: %s", said ? said : "no answer");
         err = ERR_STORE;
     }
-    sqlite3_finalize(statement);
-    return err;
-}
-
-static enum err make_tables(struct store *store)
-{
-    struct buf sealed;
-    buf_init(&sealed, 256);
-    enum err err = store_run(store, "BEGIN IMMEDIATE;"
-                                    "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
-                                    "CREATE TABLE delivery (message BLOB NOT NULL, recipient BLOB NOT NULL,"
-                                    " address BLOB NOT NULL, at INTEGER NOT NULL,"
-                                    " PRIMARY KEY (message, recipient)) WITHOUT ROWID;"
-                                    "CREATE INDEX delivery_at ON delivery (at);");
-    if (!err)
-        err = store_seal(store, STORE_CHECK_CONTEXT, STORE_CHECK_TEXT, &sealed);
-    sqlite3_stmt *statement;
-    if (!err)
-        err = store_prepare(store, "INSERT INTO meta (name, value) VALUES ('check', ?)", &statement);
-    if (!err) {
-        sqlite3_bind_blob64(statement, 1, sealed.data, sealed.len, SQLITE_STATIC);
-        err = store_finish(store, statement, "write the check value");
-    }
-    char sql[120];
-    snprintf(sql, sizeof sql, "PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT", STORE_APPLICATION,
-             STORE_VERSION);
-    if (!err)
-        err = store_run(store, sql);
-    buf_fini(&sealed);
-    return err;
-}
-
-static enum err check_key(struct store *store)
-{
-    struct buf plain;
-    buf_init(&plain, 256);
-    sqlite3_stmt *statement;
-    enum err err = store_prepare(store, "SELECT value FROM meta WHERE name = 'check'", &statement);
-    if (err)
-        return err;
-    err = store_err(store, sqlite3_step(statement), "read the check value");
-    if (!err)
-        err = store_unseal(store, STORE_CHECK_CONTEXT, store_column(statement, 0), &plain);
-    if (!err && !span_is_equal(buf_span(&plain), STORE_CHECK_TEXT))
-        err = ERR_STORE;
-    if (err)
-        log_error("store: the key file does not fit the database");
-    sqlite3_finalize(statement);
-    buf_fini(&plain);
+    store_release(statement);
     return err;
 }
 
 /* Nothing is written until the file has shown that it is whole, ours and of a version we know: not even the
    write-ahead log of a crash is moved into it when it closes. */
-static enum err open_database(struct store *store, const char *dir, const char *path)
+static enum err open_durable(struct store *store, const char *path, bool *is_new_out)
 {
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return failed_at(path, "cannot be opened");
-    close(fd);
-    enum err err = store_err(
-        store, sqlite3_open_v2(path, &store->database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_FULLMUTEX, NULL), path);
-    if (err)
-        return err;
-    sqlite3_db_config(store->database, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-    /* Temporary files would lie outside the sandbox; exclusive locking needs no shared memory. */
-    int64_t version = 0, tables = 0, application = 0;
-    err = store_run(store, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;"
-                           "PRAGMA cell_size_check = ON");
-    if (!err)
-        err = read_number(store, "PRAGMA user_version", &version);
-    if (!err)
-        err = read_number(store, "SELECT count(*) FROM sqlite_schema", &tables);
-    if (!err)
-        err = read_number(store, "PRAGMA application_id", &application);
-    const bool is_new = version == 0 && tables == 0 && application == 0;
-    if (!err && !is_new && (version != STORE_VERSION || application != STORE_APPLICATION)) {
-        log_error("store: %s is not of this program, or of a newer version (%lld)", path, (long long)version);
-        err = ERR_STORE;
-    }
+    enum err err = store_database_open(&store->durable, path, is_new_out);
+    if (!err && !*is_new_out)
+        err = store_check_version(store, path);
     if (!err)
         err = check_whole(store);
-    if (!err && !is_new)
-        err = check_key(store);
+    if (!err && !*is_new_out && (err = store_read_check(store, &store->durable)) != ERR_OK)
+        log_error("store: the key file does not fit the database");
     if (!err)
-        err = store_run(store, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
-    if (!err && is_new)
-        err = make_tables(store);
-    if (!err && is_new)
-        err = sync_directory(dir);
+        err = store_database_begin_writing(&store->durable, true);
     if (!err)
-        sqlite3_db_config(store->database, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
+        err = store_make_durable(store, *is_new_out);
+    if (!err && *is_new_out)
+        err = sync_directory(store->dir);
     return err;
 }
 
@@ -290,14 +158,20 @@ enum err store_open(const char *dir, struct store **store_out)
     if (!store)
         return ERR_MEMORY;
     store->lock = -1;
+    snprintf(store->dir, sizeof store->dir, "%s", dir);
     /* SQLite seeds its random numbers from a device that the sandbox hides later. */
     unsigned char seed;
     sqlite3_randomness(1, &seed);
-    enum err err = lock_directory(store, dir);
+    bool is_new = false;
+    enum err err = store_seal_begin(store);
+    if (!err)
+        err = lock_directory(store, dir);
     if (!err)
         err = load_key(store, dir, path);
     if (!err)
-        err = open_database(store, dir, path);
+        err = open_durable(store, path, &is_new);
+    if (!err)
+        err = store_views_open(store, !is_new);
     if (err)
         store_close(&store);
     *store_out = store;
@@ -309,8 +183,10 @@ void store_close(struct store **store)
     struct store *old = *store;
     if (!old)
         return;
-    if (old->database)
-        sqlite3_close(old->database);
+    store_database_close(&old->views);
+    store_database_close(&old->durable);
+    store_accounts_free(old);
+    store_seal_end(old);
     if (old->lock >= 0)
         close(old->lock);
     secret_wipe(old, sizeof *old);

@@ -1,5 +1,5 @@
 /*
- * Inside store: the open database and its keys, for the modules that keep records in it.
+ * Inside store: the open databases, the keys, and how calls become transactions; for the modules that keep records.
  */
 #ifndef STORE_STORE_INTERNAL_H
 #define STORE_STORE_INTERNAL_H
@@ -7,25 +7,123 @@
 #include "base/buf.h"
 #include "store/store.h"
 
+#include <openssl/evp.h>
 #include <sqlite3.h>
 
 #define STORE_KEY_SIZE 32
 #define STORE_TAG_SIZE 32
+#define STORE_PATH_SIZE 600
+#define STORE_STATEMENTS_MAX 48
+#define STORE_ACCOUNTS_KEPT 16
+#define STORE_ACCOUNT_MAX 1024 /* bytes of an account's name */
 
-struct store {
-    sqlite3 *database;
-    int lock;                         /* held by flock as long as the store is open */
-    uint8_t seal_key[STORE_KEY_SIZE]; /* AES-256-GCM */
-    uint8_t tag_key[STORE_KEY_SIZE];  /* HMAC-SHA-256 */
+/* ---- database.c: one file, its prepared statements, its transactions ---- */
+
+struct store_database {
+    sqlite3 *handle; /* NULL: not open */
+    struct {
+        const char *sql;
+        sqlite3_stmt *statement;
+    } statements[STORE_STATEMENTS_MAX];
+    size_t statements_len;
+    bool is_damaged; /* SQLite has said so since it was opened */
 };
 
+/* Opens the file, made with 0600 if missing; `is_new_out` says that nothing was ever written to it. Nothing is written
+   now, nor when it is closed before store_database_begin_writing. */
+ERR_RETURN enum err store_database_open(struct store_database *database, const char *path, bool *is_new_out);
+/* From here on commits go to the write-ahead log: wholly on disk when they return, or, not `is_durable`, whenever the
+   kernel gets to it. */
+ERR_RETURN enum err store_database_begin_writing(struct store_database *database, bool is_durable);
+void store_database_close(struct store_database *database);
+
 /* What SQLite's result means; logs what was being done. SQLITE_OK, _ROW and _DONE are ERR_OK. */
-ERR_RETURN enum err store_err(struct store *store, int result, const char *doing);
-ERR_RETURN enum err store_run(struct store *store, const char *sql);
-ERR_RETURN enum err store_prepare(struct store *store, const char *sql, sqlite3_stmt **statement_out);
-/* Runs to the end a statement that gives no rows, and finishes it whatever happens. */
-ERR_RETURN enum err store_finish(struct store *store, sqlite3_stmt *statement, const char *doing);
+ERR_RETURN enum err store_err(struct store_database *database, int result, const char *doing);
+ERR_RETURN enum err store_run(struct store_database *database, const char *sql);
+/* A statement from `sql`, which must be a literal: it is prepared once and kept. Ends with store_finish or
+   store_release, before what was bound to it goes. */
+ERR_RETURN enum err store_prepare(struct store_database *database, const char *sql, sqlite3_stmt **statement_out);
+/* Runs to the end a statement that gives no rows, and releases it whatever happens. */
+ERR_RETURN enum err store_finish(struct store_database *database, sqlite3_stmt *statement, const char *doing);
+void store_release(sqlite3_stmt *statement);
 /* The bytes of a column; valid until the statement's next step. */
 struct span store_column(sqlite3_stmt *statement, int column);
+/* The first column of the first row of a literal `sql`, 0 if there is none. */
+ERR_RETURN enum err store_number(struct store_database *database, const char *sql, int64_t *number_out);
+void store_bind_bytes(sqlite3_stmt *statement, int index, struct span bytes);
+
+/* One call's changes to one database: all of them, or none. store_end commits if `err` is ERR_OK, and gives what
+   became of it. In a group they are part of the group's transaction. */
+ERR_RETURN enum err store_begin(struct store *store, struct store_database *database);
+ERR_RETURN enum err store_end(struct store *store, struct store_database *database, enum err err);
+
+/* ---- the store ---- */
+
+struct store_account {
+    char *name; /* NULL: an empty place */
+    uint8_t id[STORE_TAG_SIZE];
+    uint8_t views_key[STORE_KEY_SIZE];
+    uint8_t secrets_key[STORE_KEY_SIZE];
+    EVP_MAC_CTX *tagger; /* HMAC-SHA-256 with the account's own key */
+};
+
+struct store {
+    struct store_database durable, views;
+    char dir[STORE_PATH_SIZE];
+    int lock; /* held by flock as long as the store is open */
+    bool is_group;
+    enum err group_err;               /* the group's transaction is lost; why */
+    uint8_t seal_key[STORE_KEY_SIZE]; /* AES-256-GCM */
+    uint8_t tag_key[STORE_KEY_SIZE];  /* HMAC-SHA-256 */
+    EVP_CIPHER *cipher;
+    EVP_CIPHER_CTX *sealer;
+    struct store_account accounts[STORE_ACCOUNTS_KEPT];
+    size_t accounts_next;
+};
+
+/* ---- seal.c ---- */
+ERR_RETURN enum err store_seal_begin(struct store *store);
+void store_seal_end(struct store *store);
+ERR_RETURN enum err store_seal_with(struct store *store, const uint8_t key[STORE_KEY_SIZE], struct span context,
+                                    struct span plain, struct buf *out);
+ERR_RETURN enum err store_unseal_with(struct store *store, const uint8_t key[STORE_KEY_SIZE], struct span context,
+                                      struct span sealed, struct buf *out);
+/* A value that shows whether a database and the key belong together. */
+ERR_RETURN enum err store_write_check(struct store *store, struct store_database *database);
+ERR_RETURN enum err store_read_check(struct store *store, struct store_database *database);
+
+/* ---- account.c: what belongs to one account alone ---- */
+/* Borrowed until the next call. */
+ERR_RETURN enum err store_account(struct store *store, const char *name, struct store_account **account_out);
+void store_accounts_free(struct store *store);
+/* By which a row of `kind` is found without telling what it holds. */
+ERR_RETURN enum err store_account_tag(struct store_account *account, char kind, struct span text,
+                                      uint8_t tag_out[STORE_TAG_SIZE]);
+
+/* What a sealed value is bound to: its kind, its row's tag and a number. */
+struct store_row {
+    char bytes[1 + STORE_TAG_SIZE + 8];
+};
+struct store_row store_row(char kind, const uint8_t tag[STORE_TAG_SIZE], uint64_t number);
+struct span store_row_span(const struct store_row *row);
+
+/* ---- tables.c ---- */
+/* ERR_STORE if durable.sqlite is not of this program, or of a version that we do not know. */
+ERR_RETURN enum err store_check_version(struct store *store, const char *path);
+/* Brings durable.sqlite, new or of an earlier version, to the present one. */
+ERR_RETURN enum err store_make_durable(struct store *store, bool is_new);
+
+/* ---- view_file.c ---- */
+/* Opens views.sqlite; what is not a whole one of ours is made anew. */
+ERR_RETURN enum err store_views_open(struct store *store, bool is_expected);
+/* True if `err` came of damage in views.sqlite, which has been made anew: the call is to be tried once more. */
+bool store_views_mended(struct store *store, enum err err);
+
+/* The tables of mailboxes and places, which both files have. */
+#define STORE_PLACE_TABLES                                                                                             \
+    "CREATE TABLE mailbox (id INTEGER PRIMARY KEY, tag BLOB NOT NULL UNIQUE, account BLOB NOT NULL,"                   \
+    " name BLOB NOT NULL);"                                                                                            \
+    "CREATE TABLE place (mailbox INTEGER NOT NULL, page INTEGER NOT NULL, places INTEGER NOT NULL,"                    \
+    " entries BLOB NOT NULL, PRIMARY KEY (mailbox, page)) WITHOUT ROWID;"
 
 #endif
