@@ -163,6 +163,11 @@ uint32_t imap_map_number(const struct imap_map *map, uint32_t uid)
     return at < map->len && map->uids[at] == uid ? at + 1 : 0;
 }
 
+bool imap_map_is_known(const struct imap_map *map)
+{
+    return map->prefix == map->len;
+}
+
 enum err imap_map_unknown(const struct imap_map *map, struct imap_set *numbers_out)
 {
     enum err err = ERR_OK;

@@ -197,6 +197,7 @@ static void test_map_follows(void **state)
     struct imap_map *map = map_of(uids, 5);
     uint32_t uid;
     assert_map(map, uids, 5);
+    assert_true(imap_map_is_known(map));
     assert_int_equal(imap_map_number(map, 4), 0);
     assert_int_equal(imap_map_number(map, 22), 0);
     assert_int_equal(imap_map_expunge(map, 2, &uid), ERR_OK);
@@ -205,6 +206,7 @@ static void test_map_follows(void **state)
     assert_int_equal(imap_map_exists(map, 6), ERR_OK);
     assert_map(map, (const uint32_t[]){3, 8, 20, 21, 0, 0}, 6);
     assert_int_equal(imap_map_learn(map, 6, 40), ERR_OK);
+    assert_false(imap_map_is_known(map));
     assert_map(map, (const uint32_t[]){3, 8, 20, 21, 0, 40}, 6);
     assert_int_equal(imap_map_expunge(map, 5, &uid), ERR_OK);
     assert_int_equal(uid, 0);
