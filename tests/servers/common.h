@@ -81,7 +81,7 @@ void server_write(struct server_io *io, const char *bytes, size_t len);
 void server_put(struct server_io *io, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* What was buffered in clear is thrown away. */
 bool server_start_tls(struct server_io *io);
-/* Closes at once, without a word. */
+/* Closes at once, without a word; what has come and is not read yet is lost. */
 void server_cut(struct server_io *io);
 /* Says nothing until the peer goes away. */
 void server_stall(struct server_io *io);

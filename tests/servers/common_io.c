@@ -99,6 +99,7 @@ bool server_start_tls(struct server_io *io)
 void server_cut(struct server_io *io)
 {
     shutdown(io->fd, SHUT_RDWR);
+    io->at = io->len = 0;
     io->is_over = true;
 }
 

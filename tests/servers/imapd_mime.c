@@ -98,7 +98,7 @@ static void read_type(struct part *part, bool is_in_digest)
         return;
     const char *at = part->content_type.bytes;
     struct slice type = word_of(&at), subtype = {0};
-    at += strspn(at, " 	");
+    at += strspn(at, " \t");
     if (*at == '/') {
         at++;
         subtype = word_of(&at);

@@ -195,43 +195,43 @@ enum state { ANY, NOT_AUTHENTICATED, AUTHENTICATED, SELECTED };
 
 static const struct command {
     const char *name;
-    enum state state;
     const char *capability; /* without which it is unknown; NULL: none */
     command_fn fn;
+    enum state state;
     bool is_locked;  /* carried out with the mail locked */
     bool no_expunge; /* EXPUNGE may not be told, but for UID commands (RFC 3501 §7.4.1) */
     bool may_have_uid;
 } COMMANDS[] = {
-    {"capability", ANY, NULL, do_capability, false, false, false},
-    {"noop", ANY, NULL, do_noop, false, false, false},
-    {"logout", ANY, NULL, do_logout, false, false, false},
-    {"id", ANY, "ID", do_id, false, false, false},
-    {"starttls", NOT_AUTHENTICATED, NULL, do_starttls, false, false, false},
-    {"login", NOT_AUTHENTICATED, NULL, do_login, false, false, false},
-    {"authenticate", NOT_AUTHENTICATED, NULL, do_authenticate, false, false, false},
-    {"enable", AUTHENTICATED, "ENABLE", do_enable, false, false, false},
-    {"namespace", AUTHENTICATED, "NAMESPACE", do_namespace, false, false, false},
-    {"list", AUTHENTICATED, NULL, do_list, true, false, false},
-    {"lsub", AUTHENTICATED, NULL, do_lsub, true, false, false},
-    {"create", AUTHENTICATED, NULL, do_create, true, false, false},
-    {"delete", AUTHENTICATED, NULL, do_delete, true, false, false},
-    {"rename", AUTHENTICATED, NULL, do_rename, true, false, false},
-    {"subscribe", AUTHENTICATED, NULL, do_subscribe, true, false, false},
-    {"unsubscribe", AUTHENTICATED, NULL, do_unsubscribe, true, false, false},
-    {"status", AUTHENTICATED, NULL, do_status, true, false, false},
-    {"select", AUTHENTICATED, NULL, do_select, true, false, false},
-    {"examine", AUTHENTICATED, NULL, do_select, true, false, false},
-    {"append", AUTHENTICATED, NULL, do_append, true, false, false},
-    {"idle", AUTHENTICATED, "IDLE", do_idle, false, false, false},
-    {"check", SELECTED, NULL, do_noop, false, false, false},
-    {"close", SELECTED, NULL, do_close, true, false, false},
-    {"unselect", SELECTED, "UNSELECT", do_unselect, false, false, false},
-    {"expunge", SELECTED, NULL, do_expunge, true, false, true},
-    {"search", SELECTED, NULL, do_search, true, true, true},
-    {"fetch", SELECTED, NULL, do_fetch, false, true, true},
-    {"store", SELECTED, NULL, do_store, true, true, true},
-    {"copy", SELECTED, NULL, do_copy, true, false, true},
-    {"move", SELECTED, "MOVE", do_copy, true, false, true},
+    {"capability", NULL, do_capability, ANY, false, false, false},
+    {"noop", NULL, do_noop, ANY, false, false, false},
+    {"logout", NULL, do_logout, ANY, false, false, false},
+    {"id", "ID", do_id, ANY, false, false, false},
+    {"starttls", NULL, do_starttls, NOT_AUTHENTICATED, false, false, false},
+    {"login", NULL, do_login, NOT_AUTHENTICATED, false, false, false},
+    {"authenticate", NULL, do_authenticate, NOT_AUTHENTICATED, false, false, false},
+    {"enable", "ENABLE", do_enable, AUTHENTICATED, false, false, false},
+    {"namespace", "NAMESPACE", do_namespace, AUTHENTICATED, false, false, false},
+    {"list", NULL, do_list, AUTHENTICATED, true, false, false},
+    {"lsub", NULL, do_lsub, AUTHENTICATED, true, false, false},
+    {"create", NULL, do_create, AUTHENTICATED, true, false, false},
+    {"delete", NULL, do_delete, AUTHENTICATED, true, false, false},
+    {"rename", NULL, do_rename, AUTHENTICATED, true, false, false},
+    {"subscribe", NULL, do_subscribe, AUTHENTICATED, true, false, false},
+    {"unsubscribe", NULL, do_unsubscribe, AUTHENTICATED, true, false, false},
+    {"status", NULL, do_status, AUTHENTICATED, true, false, false},
+    {"select", NULL, do_select, AUTHENTICATED, true, false, false},
+    {"examine", NULL, do_select, AUTHENTICATED, true, false, false},
+    {"append", NULL, do_append, AUTHENTICATED, true, false, false},
+    {"idle", "IDLE", do_idle, AUTHENTICATED, false, false, false},
+    {"check", NULL, do_noop, SELECTED, false, false, false},
+    {"close", NULL, do_close, SELECTED, true, false, false},
+    {"unselect", "UNSELECT", do_unselect, SELECTED, false, false, false},
+    {"expunge", NULL, do_expunge, SELECTED, true, false, true},
+    {"search", NULL, do_search, SELECTED, true, true, true},
+    {"fetch", NULL, do_fetch, SELECTED, false, true, true},
+    {"store", NULL, do_store, SELECTED, true, true, true},
+    {"copy", NULL, do_copy, SELECTED, true, false, true},
+    {"move", "MOVE", do_copy, SELECTED, true, false, true},
 };
 
 static const struct command *find_command(struct session *session)

@@ -213,15 +213,14 @@ static void rewrite(struct mailbox *mailbox)
     struct text path = {0}, new = {0};
     text_addf(&path, "%s/journal", mailbox->folder);
     text_addf(&new, "%s.new", path.bytes);
-    FILE *file = fopen(new.bytes, "we");
-    if (file == NULL)
+    mailbox->journal = fopen(new.bytes, "we");
+    if (mailbox->journal == NULL)
         server_fail("cannot write a journal");
-    fprintf(file, "validity %" PRIu32 "\nnext %" PRIu32 " %" PRIu64 "\nrecent %" PRIu32 "\n", mailbox->uid_validity,
-            mailbox->uid_next, mailbox->modseq, mailbox->first_recent);
-    mailbox->journal = file;
+    fprintf(mailbox->journal, "validity %" PRIu32 "\nnext %" PRIu32 " %" PRIu64 "\nrecent %" PRIu32 "\n",
+            mailbox->uid_validity, mailbox->uid_next, mailbox->modseq, mailbox->first_recent);
     for (size_t i = 0; i < mailbox->len; i++)
         note(mailbox, &mailbox->messages[i]);
-    if (fflush(file) != 0 || rename(new.bytes, path.bytes) != 0)
+    if (fflush(mailbox->journal) != 0 || rename(new.bytes, path.bytes) != 0)
         server_fail("cannot write a journal");
     text_free(&path);
     text_free(&new);
