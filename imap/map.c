@@ -168,14 +168,6 @@ bool imap_map_is_known(const struct imap_map *map)
     return map->prefix == map->len;
 }
 
-bool imap_map_is_known(const struct imap_map *map)
-{
-    for (uint32_t i = map->prefix; i < map->len; i++)
-        if (map->uids[i] == 0)
-            return false;
-    return true;
-}
-
 enum err imap_map_unknown(const struct imap_map *map, struct imap_set *numbers_out)
 {
     enum err err = ERR_OK;
