@@ -1,6 +1,6 @@
 /*
- * States and life: client_enter sends what a state begins with, and the function of that command picks the next one.
- * Owner's functions are called from the loop only, never from within a call of the owner's.
+ * States and life: imap_client_enter sends what a state begins with, and the function of that command picks the next
+ * one. Owner's functions are called from the loop only, never from within a call of the owner's.
  */
 #include "imap/client_internal.h"
 
@@ -17,8 +17,8 @@
 
 static void destroy(struct imap_client *client)
 {
-    client_drop_commands(client, true);
-    client_drop_response(client);
+    imap_client_drop_commands(client, true);
+    imap_client_drop_response(client);
     conn_free(&client->conn);
     if (client->wake != NULL)
         event_free(client->wake);
@@ -39,7 +39,7 @@ static void leave(struct imap_client *client)
         destroy(client);
 }
 
-bool client_is_over(const struct imap_client *client)
+bool imap_client_is_over(const struct imap_client *client)
 {
     return client->is_freed || client->state == CLIENT_CLOSED || client->failure != ERR_OK;
 }
@@ -50,7 +50,7 @@ static uint32_t scaled(const struct imap_client *client, uint32_t timeout_ms)
     return ms == 0 ? 1 : (uint32_t)ms;
 }
 
-void client_set_timeout(struct imap_client *client)
+void imap_client_set_timeout(struct imap_client *client)
 {
     const struct client_command *last = TAILQ_LAST(&client->sent, client_queue);
     uint32_t timeout_ms = COMMAND_TIMEOUT_MS;
@@ -63,7 +63,7 @@ void client_set_timeout(struct imap_client *client)
     conn_set_timeout(client->conn, scaled(client, timeout_ms));
 }
 
-void client_fail(struct imap_client *client, enum err why)
+void imap_client_fail(struct imap_client *client, enum err why)
 {
     if (client->failure != ERR_OK || client->state == CLIENT_CLOSED)
         return;
@@ -78,19 +78,19 @@ static void close_with(struct imap_client *client, enum err why)
         return;
     client->state = CLIENT_CLOSED;
     conn_pause(client->conn);
-    client_drop_commands(client, true);
-    client_drop_response(client);
+    imap_client_drop_commands(client, true);
+    imap_client_drop_response(client);
     if (client->is_quitting)
         client->is_freed = true;
     else
         client->options.handlers->on_close(client, why, client->options.owner);
 }
 
-void client_write(struct imap_client *client, struct span bytes, bool is_secret)
+void imap_client_write(struct imap_client *client, struct span bytes, bool is_secret)
 {
     enum err err = is_secret ? conn_write_secret(client->conn, bytes) : conn_write(client->conn, bytes);
     if (err != ERR_OK)
-        client_fail(client, err == ERR_LIMIT ? ERR_INTERNAL : err);
+        imap_client_fail(client, err == ERR_LIMIT ? ERR_INTERNAL : err);
 }
 
 /* ---- states ---- */
@@ -98,10 +98,10 @@ void client_write(struct imap_client *client, struct span bytes, bool is_secret)
 static void become_ready(struct imap_client *client)
 {
     if ((client->capabilities.features & IMAP_HAS_IMAP4REV1) == 0) {
-        client_fail(client, log_failure(ERR_UPSTREAM_MISSING, "%s: no IMAP4rev1", conn_peer(client->conn)));
+        imap_client_fail(client, log_failure(ERR_UPSTREAM_MISSING, "%s: no IMAP4rev1", conn_peer(client->conn)));
         return;
     }
-    client_enter(client, CLIENT_READY);
+    imap_client_enter(client, CLIENT_READY);
     if (!client->is_quitting)
         client->options.handlers->on_ready(client, client->options.owner);
 }
@@ -110,25 +110,25 @@ static void on_capability(struct imap_client *client, const struct imap_reply *r
 {
     (void)context;
     if (reply->status != IMAP_OK)
-        client_fail(client, ERR_UPSTREAM_PROTOCOL);
+        imap_client_fail(client, ERR_UPSTREAM_PROTOCOL);
     else if (client->state == CLIENT_CAPABILITY)
         become_ready(client);
     else if ((client->capabilities.features & IMAP_HAS_STARTTLS) == 0)
-        client_fail(client, log_failure(ERR_UPSTREAM_TLS, "%s: STARTTLS is not offered", conn_peer(client->conn)));
+        imap_client_fail(client, log_failure(ERR_UPSTREAM_TLS, "%s: STARTTLS is not offered", conn_peer(client->conn)));
     else
-        client_enter(client, CLIENT_STARTTLS);
+        imap_client_enter(client, CLIENT_STARTTLS);
 }
 
 static void on_starttls(struct imap_client *client, const struct imap_reply *reply, void *context)
 {
     (void)context;
     if (reply->status != IMAP_OK) {
-        client_fail(client, ERR_UPSTREAM_TLS);
+        imap_client_fail(client, ERR_UPSTREAM_TLS);
         return;
     }
     if (evbuffer_get_length(conn_input(client->conn)) > 0)
         log_warning("%s: what came in clear behind STARTTLS is thrown away", conn_peer(client->conn));
-    client_enter(client, CLIENT_HANDSHAKE);
+    imap_client_enter(client, CLIENT_HANDSHAKE);
 }
 
 /* RFC 3501 §6.2.1: what was said in clear counts for nothing. */
@@ -136,26 +136,26 @@ static void forget(struct imap_client *client)
 {
     imap_capabilities_fini(&client->capabilities);
     client->is_fresh = false;
-    client_drop_response(client);
+    imap_client_drop_response(client);
     imap_splitter_fini(&client->splitter);
     imap_splitter_init(&client->splitter, client->options.response_max, false);
 }
 
-void client_enter(struct imap_client *client, enum client_state state)
+void imap_client_enter(struct imap_client *client, enum client_state state)
 {
     static const char *const doing[] = {"connecting",    "reading the greeting", "CAPABILITY", "STARTTLS",
                                         "TLS handshake", "CAPABILITY",           "ready",      "closed"};
     enum err err = ERR_OK;
     client->state = state;
     conn_doing(client->conn, doing[state]);
-    client_set_timeout(client);
+    imap_client_set_timeout(client);
     switch (state) {
     case CLIENT_CLEAR_CAPABILITY:
     case CLIENT_CAPABILITY:
-        err = client_say(client, "CAPABILITY", on_capability, NULL);
+        err = imap_client_say(client, "CAPABILITY", on_capability, NULL);
         break;
     case CLIENT_STARTTLS:
-        err = client_say(client, "STARTTLS", on_starttls, NULL);
+        err = imap_client_say(client, "STARTTLS", on_starttls, NULL);
         break;
     case CLIENT_HANDSHAKE:
         forget(client);
@@ -168,18 +168,18 @@ void client_enter(struct imap_client *client, enum client_state state)
         break;
     }
     if (err != ERR_OK)
-        client_fail(client, err);
+        imap_client_fail(client, err);
 }
 
-void client_take_greeting(struct imap_client *client)
+void imap_client_take_greeting(struct imap_client *client)
 {
     bool has_capabilities = client->is_fresh;
     if (client->options.security == IMAP_TLS_STARTTLS && !conn_is_tls(client->conn))
-        client_enter(client, CLIENT_CLEAR_CAPABILITY);
+        imap_client_enter(client, CLIENT_CLEAR_CAPABILITY);
     else if (has_capabilities)
         become_ready(client);
     else
-        client_enter(client, CLIENT_CAPABILITY);
+        imap_client_enter(client, CLIENT_CAPABILITY);
 }
 
 /* ---- events ---- */
@@ -199,15 +199,15 @@ static void settle(struct imap_client *client)
     if (client->is_freed || client->state == CLIENT_CLOSED)
         return;
     if (client->failure == ERR_OK)
-        client_answer_early(client);
-    if (!client_is_over(client) && client->is_refreshed && !client->is_quitting)
+        imap_client_answer_early(client);
+    if (!imap_client_is_over(client) && client->is_refreshed && !client->is_quitting)
         tell_refreshed(client);
     if (client->is_freed || client->state == CLIENT_CLOSED)
         return;
     if (client->failure != ERR_OK) {
         close_with(client, client->failure);
     } else if (client->is_quitting && client->commands_len == 0) {
-        client_write(client, SPAN_LIT("P0 LOGOUT\r\n"), false);
+        imap_client_write(client, SPAN_LIT("P0 LOGOUT\r\n"), false);
         conn_finish(&client->conn);
         client->state = CLIENT_CLOSED;
         client->is_freed = true;
@@ -228,11 +228,12 @@ static void on_conn_ready(struct conn *conn, void *owner)
     struct imap_client *client = owner;
     enter(client);
     if (client->state == CLIENT_HANDSHAKE)
-        client_enter(client, CLIENT_CAPABILITY);
+        imap_client_enter(client, CLIENT_CAPABILITY);
     else if (client->options.security == IMAP_CLEAR && !conn_is_loopback(conn))
-        client_fail(client, log_failure(ERR_UPSTREAM_TLS, "%s: no clear text beyond this machine", conn_peer(conn)));
+        imap_client_fail(client,
+                         log_failure(ERR_UPSTREAM_TLS, "%s: no clear text beyond this machine", conn_peer(conn)));
     else
-        client_enter(client, CLIENT_GREETING);
+        imap_client_enter(client, CLIENT_GREETING);
     settle(client);
     leave(client);
 }
@@ -242,7 +243,7 @@ static void on_conn_input(struct conn *conn, void *owner)
     struct imap_client *client = owner;
     (void)conn;
     enter(client);
-    client_take_input(client);
+    imap_client_take_input(client);
     settle(client);
     leave(client);
 }
@@ -252,9 +253,9 @@ static void on_conn_drain(struct conn *conn, void *owner)
     struct imap_client *client = owner;
     (void)conn;
     enter(client);
-    if (!client_is_over(client)) {
-        client_pump(client);
-        client_set_timeout(client);
+    if (!imap_client_is_over(client)) {
+        imap_client_pump(client);
+        imap_client_set_timeout(client);
     }
     settle(client);
     leave(client);
@@ -268,7 +269,7 @@ static void on_conn_close(struct conn *conn, enum err why, void *owner)
     /* The last words of the server may explain why. */
     client->is_paused = false;
     if (client->state > CLIENT_CONNECTING && client->state != CLIENT_HANDSHAKE)
-        client_take_input(client);
+        imap_client_take_input(client);
     if (client->failure != ERR_OK)
         why = client->failure;
     close_with(client, why == ERR_END ? ERR_UPSTREAM_LOST : why);
@@ -338,7 +339,7 @@ void imap_client_quit(struct imap_client **client_ref)
     }
     *client_ref = NULL;
     client->is_quitting = true;
-    client_drop_commands(client, false);
+    imap_client_drop_commands(client, false);
     imap_client_resume(client);
     event_active(client->wake, 0, 0);
 }

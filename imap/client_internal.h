@@ -95,51 +95,51 @@ struct imap_client {
 /* ---- client.c ---- */
 
 /* Writes, and fails the session if that fails. */
-void client_write(struct imap_client *client, struct span bytes, bool is_secret);
+void imap_client_write(struct imap_client *client, struct span bytes, bool is_secret);
 /* Ends the session from the loop: on_close(why), no reply any more. */
-void client_fail(struct imap_client *client, enum err why);
+void imap_client_fail(struct imap_client *client, enum err why);
 /* The timeout for what is waited for now. */
-void client_set_timeout(struct imap_client *client);
+void imap_client_set_timeout(struct imap_client *client);
 /* True if nothing more may be told or taken. */
-bool client_is_over(const struct imap_client *client);
+bool imap_client_is_over(const struct imap_client *client);
 /* The server has greeted: OK. */
-void client_take_greeting(struct imap_client *client);
-void client_enter(struct imap_client *client, enum client_state state);
+void imap_client_take_greeting(struct imap_client *client);
+void imap_client_enter(struct imap_client *client, enum client_state state);
 
 /* ---- client_queue.c ---- */
 
 /* Sends what may be sent now. */
-void client_pump(struct imap_client *client);
+void imap_client_pump(struct imap_client *client);
 /* Queues a command of ours that is one word. */
-ERR_RETURN enum err client_say(struct imap_client *client, const char *word, imap_reply_fn fn, void *context);
-ERR_RETURN enum err client_new_command(struct imap_client *client, struct imap_out *out, imap_reply_fn fn,
-                                       void *context, struct client_command **command_out);
-void client_queue_command(struct imap_client *client, struct client_command *command);
+ERR_RETURN enum err imap_client_say(struct imap_client *client, const char *word, imap_reply_fn fn, void *context);
+ERR_RETURN enum err imap_client_new_command(struct imap_client *client, struct imap_out *out, imap_reply_fn fn,
+                                            void *context, struct client_command **command_out);
+void imap_client_queue_command(struct imap_client *client, struct client_command *command);
 /* The command with this number that has been sent, in part or wholly; NULL: there is none. */
-struct client_command *client_find(struct imap_client *client, uint64_t number);
+struct client_command *imap_client_find(struct imap_client *client, uint64_t number);
 /* "+" has come for the literal that is waiting; false: none is. */
-bool client_continue(struct imap_client *client);
+bool imap_client_continue(struct imap_client *client);
 /* Tells the owner what became of a command, and frees it. */
-void client_answer(struct imap_client *client, struct client_command *command, struct span rest);
+void imap_client_answer(struct imap_client *client, struct client_command *command, struct span rest);
 /* Tells those that were answered before they had wholly gone. */
-void client_answer_early(struct imap_client *client);
+void imap_client_answer_early(struct imap_client *client);
 /* Forgets commands that have not been sent, or all. */
-void client_drop_commands(struct imap_client *client, bool is_all);
+void imap_client_drop_commands(struct imap_client *client, bool is_all);
 
 /* ---- client_login.c ---- */
 
 /* A challenge, or IDLE's continuation. ERR_UPSTREAM_PROTOCOL: nobody asked for one. */
-ERR_RETURN enum err client_take_challenge(struct imap_client *client, struct span text);
+ERR_RETURN enum err imap_client_take_challenge(struct imap_client *client, struct span text);
 /* "CAPABILITY ..." inside a response code, or the words of an untagged response. */
-void client_hear_capabilities(struct imap_client *client, struct span words);
-void client_hear_code(struct imap_client *client, struct span code);
+void imap_client_hear_capabilities(struct imap_client *client, struct span words);
+void imap_client_hear_code(struct imap_client *client, struct span code);
 
 /* ---- client_response.c ---- */
 
 /* Takes what has come, until there is no more or the owner pauses. */
-void client_take_input(struct imap_client *client);
+void imap_client_take_input(struct imap_client *client);
 /* Reads "STATUS [code] text"; false if it is none. */
-bool client_parse_reply(struct span rest, struct imap_reply *reply_out);
-void client_drop_response(struct imap_client *client);
+bool imap_client_parse_reply(struct span rest, struct imap_reply *reply_out);
+void imap_client_drop_response(struct imap_client *client);
 
 #endif

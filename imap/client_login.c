@@ -12,19 +12,19 @@
 
 /* ---- capabilities ---- */
 
-void client_hear_capabilities(struct imap_client *client, struct span words)
+void imap_client_hear_capabilities(struct imap_client *client, struct span words)
 {
     if (imap_capabilities_parse(words, &client->capabilities) != ERR_OK)
-        client_fail(client, log_failure(ERR_UPSTREAM_PROTOCOL, "%s: capabilities", conn_peer(client->conn)));
+        imap_client_fail(client, log_failure(ERR_UPSTREAM_PROTOCOL, "%s: capabilities", conn_peer(client->conn)));
     else
         client->is_fresh = true;
 }
 
-void client_hear_code(struct imap_client *client, struct span code)
+void imap_client_hear_code(struct imap_client *client, struct span code)
 {
     static const struct span name = SPAN_LIT("CAPABILITY ");
     if (span_has_case_prefix(code, name))
-        client_hear_capabilities(client, span_skip(code, name.len));
+        imap_client_hear_capabilities(client, span_skip(code, name.len));
 }
 
 static void on_refreshed(struct imap_client *client, const struct imap_reply *reply, void *context)
@@ -43,7 +43,7 @@ enum err imap_client_refresh(struct imap_client *client, imap_reply_fn fn, void 
     client->refresh_fn = fn;
     client->refresh_context = context;
     if (!client->is_fresh)
-        return client_say(client, "CAPABILITY", on_refreshed, context);
+        return imap_client_say(client, "CAPABILITY", on_refreshed, context);
     client->is_refreshed = true;
     event_active(client->wake, 0, 0);
     return ERR_OK;
@@ -61,7 +61,7 @@ static enum err judge(const struct imap_client *client)
 static enum err send_login(struct imap_client *client, struct imap_out *out, imap_reply_fn fn, void *context,
                            struct client_command **command_out)
 {
-    enum err err = client_new_command(client, out, fn, context, command_out);
+    enum err err = imap_client_new_command(client, out, fn, context, command_out);
     if (err != ERR_OK)
         return err;
     (*command_out)->is_secret = true;
@@ -94,9 +94,9 @@ enum err imap_client_auth(struct imap_client *client, enum sasl_mechanism mechan
     command->has_initial = has_initial && !is_at_once;
     if (command->has_initial)
         err = base64_encode(initial, &command->initial);
-    client_queue_command(client, command);
+    imap_client_queue_command(client, command);
     if (err != ERR_OK)
-        client_fail(client, err);
+        imap_client_fail(client, err);
     return ERR_OK;
 }
 
@@ -131,7 +131,7 @@ enum err imap_client_login(struct imap_client *client, struct span user, struct 
     imap_out_astring(&out, password);
     err = send_login(client, &out, fn, context, &command);
     if (err == ERR_OK)
-        client_queue_command(client, command);
+        imap_client_queue_command(client, command);
     return err;
 }
 
@@ -146,14 +146,14 @@ static enum err answer_challenge(struct imap_client *client, struct client_comma
         err = buf_add_string(&line, "\r\n");
     if (err == ERR_OK) {
         command->is_continued = false;
-        client_write(client, buf_span(&line), true);
-        client_set_timeout(client);
+        imap_client_write(client, buf_span(&line), true);
+        imap_client_set_timeout(client);
     }
     buf_fini(&line);
     return err;
 }
 
-enum err client_take_challenge(struct imap_client *client, struct span text)
+enum err imap_client_take_challenge(struct imap_client *client, struct span text)
 {
     struct client_command *command = TAILQ_LAST(&client->sent, client_queue);
     if (command == NULL || !command->is_dialogue || command->stage != COMMAND_SENT || command->is_continued)
@@ -165,7 +165,7 @@ enum err client_take_challenge(struct imap_client *client, struct span text)
         return err;
     }
     command->is_continued = true;
-    client_set_timeout(client);
+    imap_client_set_timeout(client);
     if (command->more == NULL || client->is_quitting)
         return answer_challenge(client, command, SPAN_LIT("*")); /* nobody has an answer to it */
     command->more(client, text, command->context);

@@ -46,14 +46,14 @@ static void drop_queue(struct imap_client *client, struct client_queue *queue)
     }
 }
 
-void client_drop_commands(struct imap_client *client, bool is_all)
+void imap_client_drop_commands(struct imap_client *client, bool is_all)
 {
     drop_queue(client, &client->waiting);
     if (is_all)
         drop_queue(client, &client->sent);
 }
 
-struct client_command *client_find(struct imap_client *client, uint64_t number)
+struct client_command *imap_client_find(struct imap_client *client, uint64_t number)
 {
     struct client_command *command;
     TAILQ_FOREACH(command, &client->sent, link)
@@ -100,7 +100,7 @@ static enum err send_text(struct imap_client *client, struct client_command *com
     if (err == ERR_OK)
         err = buf_add_string(&wire, "\r\n");
     if (err == ERR_OK)
-        client_write(client, buf_span(&wire), command->is_secret);
+        imap_client_write(client, buf_span(&wire), command->is_secret);
     buf_fini(&wire);
     command->text_at = end;
     command->literal_at = 0;
@@ -128,7 +128,7 @@ static enum err send_file_piece(struct imap_client *client, const struct imap_ou
         got += (size_t)part;
     }
     if (got == len)
-        client_write(client, (struct span){piece, len}, false);
+        imap_client_write(client, (struct span){piece, len}, false);
     free(piece);
     return got == len ? ERR_OK : log_failure(ERR_IO, "%s: a literal is too short", conn_peer(client->conn));
 }
@@ -143,10 +143,10 @@ static enum err send_literal(struct imap_client *client, struct client_command *
     if (len > 0 && literal->fd >= 0)
         err = send_file_piece(client, literal, command->literal_at, len);
     else if (len > 0 && literal->bytes.ptr != NULL)
-        client_write(client, span_slice(literal->bytes, at, at + len), command->is_secret);
+        imap_client_write(client, span_slice(literal->bytes, at, at + len), command->is_secret);
     else if (len > 0)
-        client_write(client, span_slice(buf_span(&command->out->text), literal->at + at, literal->at + at + len),
-                     command->is_secret);
+        imap_client_write(client, span_slice(buf_span(&command->out->text), literal->at + at, literal->at + at + len),
+                          command->is_secret);
     command->literal_at += len;
     if (command->literal_at < literal->len)
         return err;
@@ -173,7 +173,7 @@ static bool begin_next(struct imap_client *client)
     return true;
 }
 
-void client_pump(struct imap_client *client)
+void imap_client_pump(struct imap_client *client)
 {
     enum err err = ERR_OK;
     while (err == ERR_OK && client->failure == ERR_OK && conn_output_len(client->conn) < OUTPUT_PAUSE) {
@@ -190,15 +190,15 @@ void client_pump(struct imap_client *client)
         }
     }
     if (err != ERR_OK)
-        client_fail(client, err);
+        imap_client_fail(client, err);
 }
 
-bool client_continue(struct imap_client *client)
+bool imap_client_continue(struct imap_client *client)
 {
     if (client->sending == NULL || client->sending->stage != COMMAND_WAIT)
         return false;
     client->sending->stage = COMMAND_LITERAL;
-    client_pump(client);
+    imap_client_pump(client);
     return true;
 }
 
@@ -206,42 +206,42 @@ bool client_continue(struct imap_client *client)
 
 /* A refusal before a literal was let in is the end of the command; one that comes while the rest is still on its way
    (RFC 7888 §3) is told when that has gone, since what was announced must follow. */
-void client_answer(struct imap_client *client, struct client_command *command, struct span rest)
+void imap_client_answer(struct imap_client *client, struct client_command *command, struct span rest)
 {
     struct imap_reply reply;
-    if (!client_parse_reply(rest, &reply)) {
-        client_fail(client, ERR_UPSTREAM_PROTOCOL);
+    if (!imap_client_parse_reply(rest, &reply)) {
+        imap_client_fail(client, ERR_UPSTREAM_PROTOCOL);
         return;
     }
     if (client->sending == command && command->stage != COMMAND_WAIT) {
         if (reply.status == IMAP_OK || command->early.len > 0 || buf_add_span(&command->early, rest) != ERR_OK)
-            client_fail(client, ERR_UPSTREAM_PROTOCOL);
+            imap_client_fail(client, ERR_UPSTREAM_PROTOCOL);
         return;
     }
     if (command->is_login && reply.status == IMAP_OK)
         client->is_fresh = client->is_fresh || span_has_case_prefix(reply.code, SPAN_LIT("CAPABILITY "));
     if (reply.status == IMAP_OK)
-        client_hear_code(client, reply.code);
+        imap_client_hear_code(client, reply.code);
     imap_reply_fn fn = command->fn;
     void *context = command->context;
     TAILQ_REMOVE(&client->sent, command, link);
     command_free(client, command);
     if (!client->is_quitting)
         fn(client, &reply, context);
-    if (!client_is_over(client))
-        client_pump(client);
+    if (!imap_client_is_over(client))
+        imap_client_pump(client);
 }
 
-void client_answer_early(struct imap_client *client)
+void imap_client_answer_early(struct imap_client *client)
 {
     struct client_command *command, *next;
-    for (command = TAILQ_FIRST(&client->sent); command != NULL && !client_is_over(client); command = next) {
+    for (command = TAILQ_FIRST(&client->sent); command != NULL && !imap_client_is_over(client); command = next) {
         next = TAILQ_NEXT(command, link);
         if (command->stage != COMMAND_SENT || command->early.len == 0)
             continue;
         struct buf rest = command->early;
         buf_init(&command->early, EARLY_MAX);
-        client_answer(client, command, buf_span(&rest));
+        imap_client_answer(client, command, buf_span(&rest));
         buf_fini(&rest);
         next = TAILQ_FIRST(&client->sent); /* the owner may have changed the queue */
     }
@@ -249,8 +249,8 @@ void client_answer_early(struct imap_client *client)
 
 /* ---- the owner's calls ---- */
 
-enum err client_new_command(struct imap_client *client, struct imap_out *out, imap_reply_fn fn, void *context,
-                            struct client_command **command_out)
+enum err imap_client_new_command(struct imap_client *client, struct imap_out *out, imap_reply_fn fn, void *context,
+                                 struct client_command **command_out)
 {
     struct client_command *command = NULL;
     enum err err = out->err;
@@ -279,22 +279,22 @@ enum err client_new_command(struct imap_client *client, struct imap_out *out, im
     return ERR_OK;
 }
 
-void client_queue_command(struct imap_client *client, struct client_command *command)
+void imap_client_queue_command(struct imap_client *client, struct client_command *command)
 {
     TAILQ_INSERT_TAIL(&client->waiting, command, link);
-    client_pump(client);
-    client_set_timeout(client);
+    imap_client_pump(client);
+    imap_client_set_timeout(client);
 }
 
-enum err client_say(struct imap_client *client, const char *word, imap_reply_fn fn, void *context)
+enum err imap_client_say(struct imap_client *client, const char *word, imap_reply_fn fn, void *context)
 {
     struct imap_out out;
     struct client_command *command;
     imap_out_init(&out);
     imap_out_text(&out, span_of(word));
-    enum err err = client_new_command(client, &out, fn, context, &command);
+    enum err err = imap_client_new_command(client, &out, fn, context, &command);
     if (err == ERR_OK)
-        client_queue_command(client, command);
+        imap_client_queue_command(client, command);
     return err;
 }
 
@@ -306,12 +306,12 @@ enum err imap_client_send(struct imap_client *client, struct imap_out *out, imap
         imap_out_fini(out);
         return ERR_SEQUENCE;
     }
-    enum err err = client_new_command(client, out, fn, context, &command);
+    enum err err = imap_client_new_command(client, out, fn, context, &command);
     if (err != ERR_OK)
         return err;
     command->more = more;
     command->is_dialogue = more != NULL;
-    client_queue_command(client, command);
+    imap_client_queue_command(client, command);
     return ERR_OK;
 }
 
@@ -327,8 +327,8 @@ enum err imap_client_line(struct imap_client *client, const char *line)
     enum err err = buf_addf(&wire, "%s\r\n", line);
     if (err == ERR_OK) {
         command->is_continued = false;
-        client_write(client, buf_span(&wire), false);
-        client_set_timeout(client);
+        imap_client_write(client, buf_span(&wire), false);
+        imap_client_set_timeout(client);
     }
     buf_fini(&wire);
     return err;

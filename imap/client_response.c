@@ -19,7 +19,7 @@
 
 /* ---- reading words ---- */
 
-bool client_parse_reply(struct span rest, struct imap_reply *reply_out)
+bool imap_client_parse_reply(struct span rest, struct imap_reply *reply_out)
 {
     static const struct {
         const char *word;
@@ -81,13 +81,13 @@ static bool is_word(const struct imap_client *client, const char *word)
 static void take_greeting(struct imap_client *client, struct span rest)
 {
     struct imap_reply reply;
-    if (!is_word(client, "OK") || !client_parse_reply(rest, &reply)) {
+    if (!is_word(client, "OK") || !imap_client_parse_reply(rest, &reply)) {
         /* PREAUTH: whoever sent it chose the account, and the capabilities, in clear (design 1.1.9). */
-        client_fail(client, log_failure(ERR_UPSTREAM_PROTOCOL, "%s: no greeting", conn_peer(client->conn)));
+        imap_client_fail(client, log_failure(ERR_UPSTREAM_PROTOCOL, "%s: no greeting", conn_peer(client->conn)));
         return;
     }
-    client_hear_code(client, reply.code);
-    client_take_greeting(client);
+    imap_client_hear_code(client, reply.code);
+    imap_client_take_greeting(client);
 }
 
 /* Takes note of what is for us. False: it is not for the owner. */
@@ -99,7 +99,7 @@ static bool hear(struct imap_client *client)
         struct span words = span_trim(rest);
         log_info("%s: the server says %.*s", conn_peer(client->conn), words.len < 500 ? (int)words.len : 500,
                  words.ptr);
-        client_fail(client, ERR_UPSTREAM_REJECTED);
+        imap_client_fail(client, ERR_UPSTREAM_REJECTED);
         return false;
     }
     if (client->state == CLIENT_GREETING) {
@@ -107,11 +107,11 @@ static bool hear(struct imap_client *client)
         return false;
     }
     if (is_word(client, "PREAUTH"))
-        client_fail(client, ERR_UPSTREAM_PROTOCOL);
+        imap_client_fail(client, ERR_UPSTREAM_PROTOCOL);
     else if (is_word(client, "CAPABILITY"))
-        client_hear_capabilities(client, span_skip(rest, client->word_len));
-    else if (is_word(client, "OK") && client_parse_reply(rest, &reply))
-        client_hear_code(client, reply.code);
+        imap_client_hear_capabilities(client, span_skip(rest, client->word_len));
+    else if (is_word(client, "OK") && imap_client_parse_reply(rest, &reply))
+        imap_client_hear_code(client, reply.code);
     return client->state == CLIENT_READY && client->failure == ERR_OK && !client->is_quitting;
 }
 
@@ -124,7 +124,7 @@ static void drop_file(struct imap_client *client)
     client->literal_fd = -1;
 }
 
-void client_drop_response(struct imap_client *client)
+void imap_client_drop_response(struct imap_client *client)
 {
     drop_file(client);
     if (client->unit != NULL)
@@ -187,7 +187,7 @@ static enum err take_fragment(struct imap_client *client, struct span text)
         return err;
     if (client->mode == RESPONSE_STREAMED)
         client->options.handlers->on_text(client, text, &client->mark, client->options.owner);
-    if (client_is_over(client))
+    if (imap_client_is_over(client))
         return ERR_OK;
     if (client->mark.is_there)
         return begin_literal(client);
@@ -214,7 +214,7 @@ static enum err begin_response(struct imap_client *client, struct span text)
         if (handlers->on_head != NULL && handlers->on_head(client, &client->head, client->options.owner))
             client->mode = RESPONSE_STREAMED;
     }
-    return client_is_over(client) ? ERR_OK : take_fragment(client, text);
+    return imap_client_is_over(client) ? ERR_OK : take_fragment(client, text);
 }
 
 /* ---- literals ---- */
@@ -301,10 +301,10 @@ static enum err take_tagged(struct imap_client *client, struct span text)
     uint64_t number;
     if (text.ptr[0] != 'P' || !span_to_u64(span_slice(text, 1, end), UINT64_MAX, &number))
         return ERR_UPSTREAM_PROTOCOL;
-    struct client_command *command = client_find(client, number);
+    struct client_command *command = imap_client_find(client, number);
     if (command == NULL)
         return ERR_UPSTREAM_PROTOCOL;
-    client_answer(client, command, span_skip(text, end + 1));
+    imap_client_answer(client, command, span_skip(text, end + 1));
     return ERR_OK;
 }
 
@@ -314,7 +314,7 @@ static enum err take_continuation(struct imap_client *client, struct span text)
     struct span words = span_slice(text, 1, text.len - 2);
     if (words.len > 0 && words.ptr[0] == ' ')
         words = span_skip(words, 1);
-    return client_continue(client) ? ERR_OK : client_take_challenge(client, words);
+    return imap_client_continue(client) ? ERR_OK : imap_client_take_challenge(client, words);
 }
 
 static enum err take_text(struct imap_client *client, struct evbuffer *input)
@@ -350,21 +350,21 @@ static enum err take_step(struct imap_client *client)
     return take_text(client, input);
 }
 
-void client_take_input(struct imap_client *client)
+void imap_client_take_input(struct imap_client *client)
 {
     enum err err = ERR_OK;
-    while (err == ERR_OK && !client->is_paused && !client_is_over(client) && client->state != CLIENT_HANDSHAKE)
+    while (err == ERR_OK && !client->is_paused && !imap_client_is_over(client) && client->state != CLIENT_HANDSHAKE)
         err = take_step(client);
     if (err != ERR_OK && err != ERR_AGAIN) {
         if (client->failure == ERR_OK)
             log_info("%s: the server's words make no sense: %s", conn_peer(client->conn), err_sentence(err));
-        client_fail(client, err == ERR_LIMIT ? ERR_UPSTREAM_PROTOCOL : err);
+        imap_client_fail(client, err == ERR_LIMIT ? ERR_UPSTREAM_PROTOCOL : err);
     }
     if (client->mode == RESPONSE_NONE)
-        client_drop_response(client);
+        imap_client_drop_response(client);
     if (client->splitter.line.capacity > LINE_KEPT_MAX)
         buf_fini(&client->splitter.line);
-    if (client->has_moved && !client_is_over(client))
-        client_set_timeout(client);
+    if (client->has_moved && !imap_client_is_over(client))
+        imap_client_set_timeout(client);
     client->has_moved = false;
 }

@@ -27,7 +27,7 @@ static void destroy(struct imap_server *server)
         conn_finish(&server->conn);
     else
         conn_free(&server->conn);
-    server_drop_command(server);
+    imap_server_drop_command(server);
     imap_splitter_fini(&server->splitter);
     buf_fini(&server->shown);
     buf_fini(&server->held);
@@ -51,7 +51,7 @@ static void close_with(struct imap_server *server, enum err why)
         return;
     server->is_closed = true;
     server->input = SERVER_INPUT_ENDED;
-    server_drop_command(server);
+    imap_server_drop_command(server);
     server->options.handlers->on_close(server, why, server->options.owner);
 }
 
@@ -67,7 +67,7 @@ static uint32_t timeout_of(const struct imap_server *server)
     return is_waiting_for_us && conn_output_len(server->conn) == 0 ? 0 : server->options.command_timeout_ms;
 }
 
-void server_set_timeout(struct imap_server *server, bool is_progress)
+void imap_server_set_timeout(struct imap_server *server, bool is_progress)
 {
     uint32_t timeout_ms = timeout_of(server);
     if (timeout_ms == server->timeout_ms && (!is_progress || server->state == IMAP_STATE_NEW))
@@ -76,74 +76,74 @@ void server_set_timeout(struct imap_server *server, bool is_progress)
     conn_set_timeout(server->conn, timeout_ms);
 }
 
-void server_read(struct imap_server *server, enum server_input input)
+void imap_server_read(struct imap_server *server, enum server_input input)
 {
     if (server->input == SERVER_INPUT_ENDED)
         return;
     server->input = input;
-    server_set_timeout(server, false);
+    imap_server_set_timeout(server, false);
     conn_doing(server->conn, input == SERVER_INPUT_HANDSHAKE ? "starting TLS"
                              : input == SERVER_INPUT_IDLE    ? "IDLE"
                                                              : "waiting for a command");
 }
 
-void server_restart_splitter(struct imap_server *server)
+void imap_server_restart_splitter(struct imap_server *server)
 {
     bool is_new = server->state == IMAP_STATE_NEW;
     imap_splitter_fini(&server->splitter);
     imap_splitter_init(&server->splitter, is_new ? SERVER_TEXT_MAX_NEW : server->options.command_max, true);
 }
 
-void server_end(struct imap_server *server, enum err why)
+void imap_server_end(struct imap_server *server, enum err why)
 {
     if (server->input == SERVER_INPUT_ENDED)
         return;
     server->end_why = why;
-    server_read(server, SERVER_INPUT_ENDED);
+    imap_server_read(server, SERVER_INPUT_ENDED);
     /* on_close comes with the last byte of output; where there is none, from the loop. */
     event_active(server->wake, 0, 0);
 }
 
-void server_end_forced(struct imap_server *server, enum err why)
+void imap_server_end_forced(struct imap_server *server, enum err why)
 {
     server->is_end_forced = true;
-    server_end(server, why);
+    imap_server_end(server, why);
 }
 
-void server_end_with_bye(struct imap_server *server, enum err why, const char *text)
+void imap_server_end_with_bye(struct imap_server *server, enum err why, const char *text)
 {
     const struct err_entry *entry = err_entry(why);
     if (server->input == SERVER_INPUT_ENDED)
         return;
     /* Within a literal nothing can be said that would not be taken for its content. */
     if (server->is_half || server->input == SERVER_INPUT_HANDSHAKE) {
-        server_end_forced(server, why);
+        imap_server_end_forced(server, why);
         return;
     }
-    server_sayf(server, "* BYE %s%s%s%s\r\n", entry->imap_code == NULL ? "" : "[",
-                entry->imap_code == NULL ? "" : entry->imap_code, entry->imap_code == NULL ? "" : "] ",
-                text == NULL ? entry->sentence : text);
-    server_end(server, why);
+    imap_server_sayf(server, "* BYE %s%s%s%s\r\n", entry->imap_code == NULL ? "" : "[",
+                     entry->imap_code == NULL ? "" : entry->imap_code, entry->imap_code == NULL ? "" : "] ",
+                     text == NULL ? entry->sentence : text);
+    imap_server_end(server, why);
 }
 
 void imap_server_shutdown(struct imap_server *server, enum err why, const char *text)
 {
-    server_end_with_bye(server, why, text);
+    imap_server_end_with_bye(server, why, text);
 }
 
 static enum err take_step(struct imap_server *server)
 {
     struct span line;
     if (server->input != SERVER_INPUT_AUTH && server->input != SERVER_INPUT_IDLE)
-        return server_take_unit(server);
-    enum err err = server_take_line(server, &line);
+        return imap_server_take_unit(server);
+    enum err err = imap_server_take_line(server, &line);
     if (err != ERR_OK)
         return err;
     if (server->input == SERVER_INPUT_AUTH) {
-        server_take_auth_line(server, line);
+        imap_server_take_auth_line(server, line);
     } else {
         server->is_idle_spoilt = !span_is_case_equal(line, SPAN_LIT("DONE"));
-        server_read(server, SERVER_INPUT_TEXT);
+        imap_server_read(server, SERVER_INPUT_TEXT);
         server->options.handlers->on_idle_done(server, server->options.owner);
     }
     return ERR_OK;
@@ -172,7 +172,7 @@ static void run(struct imap_server *server)
         return;
     }
     if (has_moved)
-        server_set_timeout(server, true);
+        imap_server_set_timeout(server, true);
     if (server->splitter.line.capacity > LINE_KEPT_MAX)
         buf_fini(&server->splitter.line);
     if (server->input == SERVER_INPUT_ENDED && (server->is_end_forced || conn_output_len(server->conn) == 0))
@@ -186,7 +186,7 @@ static void on_wake(int fd, short what, void *context)
     run(context);
 }
 
-void server_go_on(struct imap_server *server)
+void imap_server_go_on(struct imap_server *server)
 {
     if (!server->is_running)
         event_active(server->wake, 0, 0);
@@ -199,12 +199,12 @@ static void greet(struct imap_server *server)
     if (!server->is_ready || !server->may_greet || server->has_greeted || server->input == SERVER_INPUT_ENDED)
         return;
     buf_init(&words, SERVER_SHOWN_MAX);
-    if (server_offer(server, &words) == ERR_OK) {
+    if (imap_server_offer(server, &words) == ERR_OK) {
         server->has_greeted = true;
-        server_read(server, SERVER_INPUT_TEXT);
-        server_sayf(server, "* OK [CAPABILITY %s] privyseal ready\r\n", words.data);
+        imap_server_read(server, SERVER_INPUT_TEXT);
+        imap_server_sayf(server, "* OK [CAPABILITY %s] privyseal ready\r\n", words.data);
     } else {
-        server_end_forced(server, ERR_MEMORY);
+        imap_server_end_forced(server, ERR_MEMORY);
     }
     buf_fini(&words);
 }
@@ -214,7 +214,7 @@ void imap_server_greet(struct imap_server *server, sasl_set mechanisms)
     server->mechanisms = mechanisms;
     server->may_greet = true;
     greet(server);
-    server_go_on(server);
+    imap_server_go_on(server);
 }
 
 static void on_conn_ready(struct conn *conn, void *owner)
@@ -226,8 +226,8 @@ static void on_conn_ready(struct conn *conn, void *owner)
     server->is_ready = true;
     if (server->has_greeted) {
         /* RFC 3501 §6.2.1: what was said in clear has not been said. */
-        server_restart_splitter(server);
-        server_read(server, SERVER_INPUT_TEXT);
+        imap_server_restart_splitter(server);
+        imap_server_read(server, SERVER_INPUT_TEXT);
     }
     greet(server);
     run(server);
@@ -244,7 +244,7 @@ static void on_conn_drain(struct conn *conn, void *owner)
     struct imap_server *server = owner;
     (void)conn;
     enter(server);
-    server_set_timeout(server, true);
+    imap_server_set_timeout(server, true);
     if (server->input != SERVER_INPUT_ENDED && server->options.handlers->on_drain != NULL)
         server->options.handlers->on_drain(server, server->options.owner);
     if (!server->is_freed)
@@ -259,7 +259,7 @@ static void on_conn_close(struct conn *conn, enum err why, void *owner)
     enter(server);
     bool was_ended = server->input == SERVER_INPUT_ENDED;
     if (why == ERR_TIMEOUT && !was_ended)
-        server_end_with_bye(server, why, "Disconnected for inactivity");
+        imap_server_end_with_bye(server, why, "Disconnected for inactivity");
     close_with(server, why == ERR_END && was_ended ? server->end_why : why);
     leave(server);
 }
@@ -280,7 +280,7 @@ enum err imap_server_new(const struct imap_server_options *options, int fd, stru
     server->input = SERVER_INPUT_HANDSHAKE;
     buf_init(&server->shown, SERVER_SHOWN_MAX);
     buf_init(&server->held, HELD_MAX);
-    server_restart_splitter(server);
+    imap_server_restart_splitter(server);
     const struct conn_options conn_options = {.base = options->base,
                                               .handlers = &conn_events,
                                               .owner = server,
@@ -296,7 +296,7 @@ enum err imap_server_new(const struct imap_server_options *options, int fd, stru
         destroy(server);
         return err;
     }
-    server_set_timeout(server, false);
+    imap_server_set_timeout(server, false);
     *server_out = server;
     return ERR_OK;
 }
@@ -326,9 +326,9 @@ void imap_server_set_state(struct imap_server *server, enum imap_server_state st
     server->state = state;
     if (was_new && state != IMAP_STATE_NEW) {
         server->bad_commands = 0;
-        server_restart_splitter(server);
+        imap_server_restart_splitter(server);
     }
-    server_set_timeout(server, was_new);
+    imap_server_set_timeout(server, was_new);
 }
 
 enum imap_server_state imap_server_get_state(const struct imap_server *server)
@@ -346,7 +346,7 @@ void imap_server_resume(struct imap_server *server)
     if (!server->is_paused)
         return;
     server->is_paused = false;
-    server_go_on(server);
+    imap_server_go_on(server);
 }
 
 struct conn *imap_server_conn(struct imap_server *server)

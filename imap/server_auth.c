@@ -19,7 +19,7 @@ static bool may_start_tls(const struct imap_server *server)
     return server->options.tls != NULL && !conn_is_tls(server->conn);
 }
 
-enum err server_offer(const struct imap_server *server, struct buf *out)
+enum err imap_server_offer(const struct imap_server *server, struct buf *out)
 {
     const struct imap_offer offer = {.offers_starttls = may_start_tls(server),
                                      .has_login_disabled = !may_log_in(server),
@@ -35,17 +35,17 @@ static void open_login(struct imap_server *server, const struct imap_command *co
 }
 
 /* login = "LOGIN" SP userid SP password; both are astrings */
-void server_do_login(struct imap_server *server, struct imap_command *command)
+void imap_server_do_login(struct imap_server *server, struct imap_command *command)
 {
     struct imap_cursor *cursor = &command->arguments;
     struct imap_string user, password;
     if (!may_log_in(server)) {
-        server_say_err(server, command->tag, ERR_TLS_REQUIRED);
+        imap_server_say_err(server, command->tag, ERR_TLS_REQUIRED);
         return;
     }
     if (!imap_take_astring(cursor, &user) || !imap_take_space(cursor) || !imap_take_astring(cursor, &password) ||
         !imap_at_end(cursor)) {
-        server_say_err(server, command->tag, ERR_PARAMETER_SYNTAX);
+        imap_server_say_err(server, command->tag, ERR_PARAMETER_SYNTAX);
         return;
     }
     struct buf user_text, password_text;
@@ -59,7 +59,7 @@ void server_do_login(struct imap_server *server, struct imap_command *command)
         server->options.handlers->on_login(server, server->login_tag, buf_span(&user_text), buf_span(&password_text),
                                            server->options.owner);
     } else {
-        server_say_err(server, command->tag, err == ERR_MALFORMED ? ERR_PARAMETER_SYNTAX : err);
+        imap_server_say_err(server, command->tag, err == ERR_MALFORMED ? ERR_PARAMETER_SYNTAX : err);
     }
     buf_fini(&user_text);
     buf_fini(&password_text);
@@ -75,7 +75,7 @@ static enum err judge_mechanism(const struct imap_server *server, enum sasl_mech
 }
 
 /* authenticate = "AUTHENTICATE" SP auth-type [SP initial-resp]; initial-resp = base64 / "=" (RFC 4959 §6) */
-void server_do_authenticate(struct imap_server *server, struct imap_command *command)
+void imap_server_do_authenticate(struct imap_server *server, struct imap_command *command)
 {
     struct imap_cursor *cursor = &command->arguments;
     struct span name, response = SPAN_NONE;
@@ -97,7 +97,7 @@ void server_do_authenticate(struct imap_server *server, struct imap_command *com
         server->options.handlers->on_authenticate(server, server->login_tag, mechanism, has_initial, buf_span(&initial),
                                                   server->options.owner);
     } else {
-        server_say_err(server, command->tag, err);
+        imap_server_say_err(server, command->tag, err);
     }
     buf_fini(&initial);
 }
@@ -107,13 +107,13 @@ static void cancel(struct imap_server *server, enum err err)
     char tag[sizeof server->login_tag];
     memcpy(tag, server->login_tag, sizeof tag);
     server->login_tag[0] = '\0';
-    server_read(server, SERVER_INPUT_TEXT);
-    server_say_err(server, tag, err);
+    imap_server_read(server, SERVER_INPUT_TEXT);
+    imap_server_say_err(server, tag, err);
     server->options.handlers->on_auth_cancel(server, server->options.owner);
 }
 
 /* A response is one line of base64, empty for an empty response, or "*" to give up. */
-void server_take_auth_line(struct imap_server *server, struct span line)
+void imap_server_take_auth_line(struct imap_server *server, struct span line)
 {
     struct buf response;
     if (span_is_equal(line, SPAN_LIT("*"))) {
@@ -123,7 +123,7 @@ void server_take_auth_line(struct imap_server *server, struct span line)
     buf_init_secret(&response, SERVER_TEXT_MAX_NEW);
     enum err err = base64_decode(line, &response);
     if (err == ERR_OK) {
-        server_read(server, SERVER_INPUT_TEXT);
+        imap_server_read(server, SERVER_INPUT_TEXT);
         server->options.handlers->on_auth_response(server, buf_span(&response), server->options.owner);
     } else {
         cancel(server, err == ERR_MALFORMED ? ERR_PARAMETER_SYNTAX : err);
@@ -133,19 +133,19 @@ void server_take_auth_line(struct imap_server *server, struct span line)
 
 /* starttls = "STARTTLS" (RFC 3501 §6.2.1). Whatever came behind it was sent in clear, by whoever sat on the line: it is
    thrown away unread (design 1.1.9). */
-void server_do_starttls(struct imap_server *server, struct imap_command *command)
+void imap_server_do_starttls(struct imap_server *server, struct imap_command *command)
 {
     if (!may_start_tls(server)) {
-        server_say_err(server, command->tag, conn_is_tls(server->conn) ? ERR_SEQUENCE : ERR_COMMAND_UNKNOWN);
+        imap_server_say_err(server, command->tag, conn_is_tls(server->conn) ? ERR_SEQUENCE : ERR_COMMAND_UNKNOWN);
         return;
     }
     if (evbuffer_get_length(conn_input(server->conn)) > 0)
         log_warning("%s: commands sent in clear behind STARTTLS are thrown away", conn_peer(server->conn));
-    server_say_status(server, command->tag, "OK", NULL, "Begin TLS negotiation now");
+    imap_server_say_status(server, command->tag, "OK", NULL, "Begin TLS negotiation now");
     if (server->input == SERVER_INPUT_ENDED)
         return;
-    server_read(server, SERVER_INPUT_HANDSHAKE);
+    imap_server_read(server, SERVER_INPUT_HANDSHAKE);
     enum err err = conn_start_tls_server(server->conn, server->options.tls);
     if (err != ERR_OK)
-        server_end_forced(server, log_failure(err, "%s: STARTTLS", conn_peer(server->conn)));
+        imap_server_end_forced(server, log_failure(err, "%s: STARTTLS", conn_peer(server->conn)));
 }

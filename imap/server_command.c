@@ -17,7 +17,7 @@ enum states {
 static void done_ok(struct imap_server *server, const struct imap_command *command, const char *text)
 {
     server->bad_commands = server->state == IMAP_STATE_NEW ? server->bad_commands : 0;
-    server_say_status(server, command->tag, "OK", NULL, text);
+    imap_server_say_status(server, command->tag, "OK", NULL, text);
 }
 
 /* capability = "CAPABILITY" (RFC 3501 §6.1.1): the same words as in the greeting and in response codes. */
@@ -25,13 +25,13 @@ static void do_capability(struct imap_server *server, struct imap_command *comma
 {
     struct buf words;
     buf_init(&words, SERVER_SHOWN_MAX);
-    enum err err =
-        server->state == IMAP_STATE_NEW ? server_offer(server, &words) : buf_add_span(&words, buf_span(&server->shown));
+    enum err err = server->state == IMAP_STATE_NEW ? imap_server_offer(server, &words)
+                                                   : buf_add_span(&words, buf_span(&server->shown));
     if (err == ERR_OK) {
-        server_sayf(server, "* CAPABILITY %s\r\n", words.data);
+        imap_server_sayf(server, "* CAPABILITY %s\r\n", words.data);
         done_ok(server, command, "Capability completed");
     } else {
-        server_say_err(server, command->tag, err);
+        imap_server_say_err(server, command->tag, err);
     }
     buf_fini(&words);
 }
@@ -45,13 +45,13 @@ static void do_noop(struct imap_server *server, struct imap_command *command)
 /* logout = "LOGOUT" (RFC 3501 §6.1.3) */
 static void do_logout(struct imap_server *server, struct imap_command *command)
 {
-    server_say(server, SPAN_LIT("* BYE Logging out\r\n"));
+    imap_server_say(server, SPAN_LIT("* BYE Logging out\r\n"));
     done_ok(server, command, "Logout completed");
     server->state = IMAP_STATE_LOGOUT;
     if (server->options.handlers->on_logout != NULL)
         server->options.handlers->on_logout(server, server->options.owner);
     if (!server->is_freed)
-        server_end(server, ERR_END);
+        imap_server_end(server, ERR_END);
 }
 
 /* id = "ID" SP id-params-list; id-params-list = "(" *(string SP nstring) ")" / nil (RFC 2971). What the client says of
@@ -60,10 +60,10 @@ static void do_id(struct imap_server *server, struct imap_command *command)
 {
     struct span value;
     if (!imap_take_value(&command->arguments, &value) || !imap_at_end(&command->arguments)) {
-        server_say_err(server, command->tag, ERR_PARAMETER_SYNTAX);
+        imap_server_say_err(server, command->tag, ERR_PARAMETER_SYNTAX);
         return;
     }
-    server_say(server, SPAN_LIT("* ID (\"name\" \"privyseal\")\r\n"));
+    imap_server_say(server, SPAN_LIT("* ID (\"name\" \"privyseal\")\r\n"));
     done_ok(server, command, "ID completed");
 }
 
@@ -72,17 +72,17 @@ static void do_id(struct imap_server *server, struct imap_command *command)
 static void do_compress(struct imap_server *server, struct imap_command *command)
 {
     if (!imap_take_word(&command->arguments, "DEFLATE") || !imap_at_end(&command->arguments)) {
-        server_say_err(server, command->tag, ERR_PARAMETER_UNKNOWN);
+        imap_server_say_err(server, command->tag, ERR_PARAMETER_UNKNOWN);
         return;
     }
     if (conn_is_deflating(server->conn)) {
-        server_say_status(server, command->tag, "NO", "COMPRESSIONACTIVE", "Compression is active already");
+        imap_server_say_status(server, command->tag, "NO", "COMPRESSIONACTIVE", "Compression is active already");
         return;
     }
     done_ok(server, command, "DEFLATE active");
     enum err err = conn_start_deflate(server->conn);
     if (err != ERR_OK)
-        server_end_forced(server, err);
+        imap_server_end_forced(server, err);
 }
 
 enum argument { NO_ARGUMENT, HAS_ARGUMENT, MAY_HAVE_ARGUMENT };
@@ -108,11 +108,11 @@ static const struct rule rules[IMAP_VERB_COUNT] = {
     [IMAP_NOOP] =         {"NOOP",         IN_ANY,       NULL,               NONE,  IN_NEW, do_noop, NO_ARGUMENT},
     [IMAP_LOGOUT] =       {"LOGOUT",       IN_ANY,       NULL,               NONE,  IN_ANY, do_logout, NO_ARGUMENT},
     [IMAP_ID] =           {"ID",           IN_ANY,       NULL,               SMALL, IN_ANY, do_id, HAS_ARGUMENT},
-    [IMAP_STARTTLS] =     {"STARTTLS",     IN_NEW,       NULL,               NONE,  IN_ANY, server_do_starttls,
+    [IMAP_STARTTLS] =     {"STARTTLS",     IN_NEW,       NULL,               NONE,  IN_ANY, imap_server_do_starttls,
                            NO_ARGUMENT},
-    [IMAP_LOGIN] =        {"LOGIN",        IN_NEW,       NULL,               SMALL, IN_ANY, server_do_login,
+    [IMAP_LOGIN] =        {"LOGIN",        IN_NEW,       NULL,               SMALL, IN_ANY, imap_server_do_login,
                            HAS_ARGUMENT},
-    [IMAP_AUTHENTICATE] = {"AUTHENTICATE", IN_NEW,       NULL,               SMALL, IN_ANY, server_do_authenticate,
+    [IMAP_AUTHENTICATE] = {"AUTHENTICATE", IN_NEW,       NULL,               SMALL, IN_ANY, imap_server_do_authenticate,
                            HAS_ARGUMENT},
     [IMAP_COMPRESS] =     {"COMPRESS",     IN_LOGGED_IN, "COMPRESS=DEFLATE", NONE,  IN_ANY, do_compress, HAS_ARGUMENT},
 
@@ -184,7 +184,7 @@ static size_t word_end(struct span line, size_t from)
 }
 
 /* command = tag SP (command-any / command-auth / ...) CRLF; "UID" and the verb after it are one here. */
-bool server_parse_head(struct imap_server *server)
+bool imap_server_parse_head(struct imap_server *server)
 {
     struct imap_command *command = server->command;
     struct span text = buf_span(&command->unit.text);
@@ -212,7 +212,7 @@ static const struct rule *rule_of(const struct imap_server *server)
 }
 
 /* A command that is hidden looks like one that nobody knows. */
-enum err server_judge(const struct imap_server *server)
+enum err imap_server_judge(const struct imap_server *server)
 {
     const struct rule *rule = rule_of(server);
     if (server->command->verb == IMAP_UNKNOWN)
@@ -224,32 +224,32 @@ enum err server_judge(const struct imap_server *server)
     return ERR_OK;
 }
 
-bool server_is_own(const struct imap_server *server)
+bool imap_server_is_own(const struct imap_server *server)
 {
     return (rule_of(server)->own_states & 1u << server->state) != 0;
 }
 
-enum server_literal server_literal_policy(const struct imap_server *server)
+enum server_literal imap_server_literal_policy(const struct imap_server *server)
 {
     return rule_of(server)->literal;
 }
 
-void server_do(struct imap_server *server)
+void imap_server_do(struct imap_server *server)
 {
     const struct rule *rule = rule_of(server);
-    bool is_own = server_is_own(server);
-    struct imap_command *command = server_release_command(server);
+    bool is_own = imap_server_is_own(server);
+    struct imap_command *command = imap_server_release_command(server);
     bool has_argument = !imap_at_end(&command->arguments);
     if (is_own &&
         ((rule->argument == NO_ARGUMENT && has_argument) || (rule->argument == HAS_ARGUMENT && !has_argument))) {
-        server_say_err(server, command->tag, ERR_PARAMETER_SYNTAX);
+        imap_server_say_err(server, command->tag, ERR_PARAMETER_SYNTAX);
     } else if (is_own) {
         rule->handle(server, command);
     } else {
         server->open_len++;
         if (command->verb == IMAP_IDLE)
             memcpy(server->idle_tag, command->tag, sizeof server->idle_tag);
-        server_set_timeout(server, false);
+        imap_server_set_timeout(server, false);
         server->options.handlers->on_command(server, command, server->options.owner);
         return;
     }

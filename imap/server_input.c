@@ -29,7 +29,7 @@ static void drop_file(struct imap_server *server)
     server->literal_fd = -1;
 }
 
-struct imap_command *server_release_command(struct imap_server *server)
+struct imap_command *imap_server_release_command(struct imap_server *server)
 {
     struct imap_command *command = server->command;
     server->command = NULL;
@@ -40,9 +40,9 @@ struct imap_command *server_release_command(struct imap_server *server)
     return command;
 }
 
-void server_drop_command(struct imap_server *server)
+void imap_server_drop_command(struct imap_server *server)
 {
-    struct imap_command *command = server_release_command(server);
+    struct imap_command *command = imap_server_release_command(server);
     drop_file(server);
     imap_command_free(&command);
 }
@@ -57,13 +57,13 @@ static enum err take_text(struct imap_server *server, struct span *text_out)
     if (err == ERR_OK || err == ERR_AGAIN)
         return err;
     log_info("%s: reading a command: %s", conn_peer(server->conn), err_sentence(err));
-    server_say_status(server, "", "BAD", "CLIENTBUG",
-                      err == ERR_LINE_TOO_LONG ? err_sentence(err) : err_sentence(ERR_COMMAND_SYNTAX));
-    server_end_with_bye(server, ERR_COMMAND_SYNTAX, NULL);
+    imap_server_say_status(server, "", "BAD", "CLIENTBUG",
+                           err == ERR_LINE_TOO_LONG ? err_sentence(err) : err_sentence(ERR_COMMAND_SYNTAX));
+    imap_server_end_with_bye(server, ERR_COMMAND_SYNTAX, NULL);
     return err;
 }
 
-enum err server_take_line(struct imap_server *server, struct span *line_out)
+enum err imap_server_take_line(struct imap_server *server, struct span *line_out)
 {
     enum err err = take_text(server, line_out);
     /* There are no literals here: what looks like a mark is a part of the line. */
@@ -104,13 +104,13 @@ static enum err take_fragment(struct imap_server *server)
     if (err == ERR_OK && server->refusal == ERR_OK)
         err = imap_unit_text(&server->command->unit, text);
     if (err == ERR_MEMORY || (is_first && err != ERR_OK)) {
-        server_end_with_bye(server, err, NULL);
+        imap_server_end_with_bye(server, err, NULL);
         return err;
     }
     server->has_fragment = true;
     if (err != ERR_OK)
         server->refusal = ERR_LINE_TOO_LONG;
-    if (!is_first || server_parse_head(server))
+    if (!is_first || imap_server_parse_head(server))
         return ERR_OK;
     /* Not even a tag: nothing that follows could be told from a command of somebody else's making. */
     server->refusal = ERR_COMMAND_SYNTAX;
@@ -122,7 +122,7 @@ static enum err take_fragment(struct imap_server *server)
 static bool must_wait(struct imap_server *server)
 {
     if (!server->is_judged) {
-        enum err err = server_judge(server);
+        enum err err = imap_server_judge(server);
         if (err == ERR_OK || server->open_len == 0) {
             server->is_judged = true;
             server->refusal = err;
@@ -130,13 +130,13 @@ static bool must_wait(struct imap_server *server)
             return true; /* it may be legal when the commands before it are done */
         }
     }
-    return server->open_len > 0 && (server->refusal != ERR_OK || server_is_own(server));
+    return server->open_len > 0 && (server->refusal != ERR_OK || imap_server_is_own(server));
 }
 
 static enum err judge_literal(struct imap_server *server)
 {
     const struct imap_literal_mark *mark = &server->mark;
-    switch (server_literal_policy(server)) {
+    switch (imap_server_literal_policy(server)) {
     case SERVER_LITERAL_OWN:
         return mark->is_binary ? ERR_COMMAND_SYNTAX : mark->len > SERVER_LITERAL_SMALL ? ERR_TOO_BIG : ERR_OK;
     case SERVER_LITERAL_ASK:
@@ -172,11 +172,11 @@ static void skip_literal(struct imap_server *server)
     if (server->mark.len > SERVER_SKIPPED_MAX + server->options.literal_max ||
         server->skipped > SERVER_SKIPPED_MAX + server->options.literal_max ||
         (server->state == IMAP_STATE_NEW && server->skipped > SERVER_TEXT_MAX_NEW)) {
-        server_say_err(server, server->command->tag, server->refusal);
-        server_end_with_bye(server, ERR_TOO_BIG, NULL);
+        imap_server_say_err(server, server->command->tag, server->refusal);
+        imap_server_end_with_bye(server, ERR_TOO_BIG, NULL);
         return;
     }
-    server_read(server, SERVER_INPUT_SKIP);
+    imap_server_read(server, SERVER_INPUT_SKIP);
 }
 
 static void take_mark(struct imap_server *server)
@@ -188,14 +188,14 @@ static void take_mark(struct imap_server *server)
     if (server->refusal == ERR_OK)
         server->refusal = begin_literal(server);
     if (server->refusal == ERR_OK) {
-        server_read(server, SERVER_INPUT_LITERAL);
+        imap_server_read(server, SERVER_INPUT_LITERAL);
         if (server->mark.is_sync)
-            server_say(server, SPAN_LIT("+ OK\r\n"));
+            imap_server_say(server, SPAN_LIT("+ OK\r\n"));
     } else if (server->mark.is_sync) {
         /* RFC 3501 §7.5: without the continuation the literal does not come, nor anything of the command. */
         server->splitter.literal_left = 0;
-        server_say_err(server, server->command->tag, server->refusal);
-        server_drop_command(server);
+        imap_server_say_err(server, server->command->tag, server->refusal);
+        imap_server_drop_command(server);
     } else {
         skip_literal(server);
     }
@@ -205,11 +205,11 @@ static void end_command(struct imap_server *server)
 {
     if (server->refusal == ERR_OK) {
         point(server);
-        server_do(server);
+        imap_server_do(server);
         return;
     }
-    server_say_err(server, server->command->tag, server->refusal);
-    server_drop_command(server);
+    imap_server_say_err(server, server->command->tag, server->refusal);
+    imap_server_drop_command(server);
 }
 
 /* Takes `count` bytes off the input, wiping them where they lie: they may be a password. */
@@ -290,14 +290,14 @@ static enum err take_literal(struct imap_server *server)
     if (err != ERR_OK) {
         server->refusal = err;
         drop_file(server);
-        server_read(server, SERVER_INPUT_SKIP);
+        imap_server_read(server, SERVER_INPUT_SKIP);
     }
     if (is_whole)
-        server_read(server, SERVER_INPUT_TEXT);
+        imap_server_read(server, SERVER_INPUT_TEXT);
     return ERR_OK;
 }
 
-enum err server_take_unit(struct imap_server *server)
+enum err imap_server_take_unit(struct imap_server *server)
 {
     if (server->input == SERVER_INPUT_LITERAL || server->input == SERVER_INPUT_SKIP)
         return take_literal(server);

@@ -81,40 +81,40 @@ struct imap_server {
 /* ---- server.c ---- */
 
 /* Reads nothing any more, and fires on_close(why) when all output has gone. */
-void server_end(struct imap_server *server, enum err why);
+void imap_server_end(struct imap_server *server, enum err why);
 /* The same at once: nothing more can be sent, or a response is broken off. */
-void server_end_forced(struct imap_server *server, enum err why);
+void imap_server_end_forced(struct imap_server *server, enum err why);
 /* "* BYE [code] text", then the end. */
-void server_end_with_bye(struct imap_server *server, enum err why, const char *text);
+void imap_server_end_with_bye(struct imap_server *server, enum err why, const char *text);
 /* Changes the way the next bytes are read. */
-void server_read(struct imap_server *server, enum server_input input);
+void imap_server_read(struct imap_server *server, enum server_input input);
 /* Sets the timeout of the present state, if it has changed or `is_progress`. */
-void server_set_timeout(struct imap_server *server, bool is_progress);
+void imap_server_set_timeout(struct imap_server *server, bool is_progress);
 /* Begins to read commands anew, with the limits of the present state. */
-void server_restart_splitter(struct imap_server *server);
+void imap_server_restart_splitter(struct imap_server *server);
 /* From an owner's call: takes what waits in the input, from the loop. */
-void server_go_on(struct imap_server *server);
+void imap_server_go_on(struct imap_server *server);
 
 /* ---- server_output.c ---- */
 
 /* Says a whole line or several. */
-void server_say(struct imap_server *server, struct span bytes);
-void server_sayf(struct imap_server *server, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void imap_server_say(struct imap_server *server, struct span bytes);
+void imap_server_sayf(struct imap_server *server, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* "tag STATUS [code] text"; an empty tag gives "*". */
-void server_say_status(struct imap_server *server, const char *tag, const char *status, const char *code,
-                       const char *text);
+void imap_server_say_status(struct imap_server *server, const char *tag, const char *status, const char *code,
+                            const char *text);
 /* The same by the table of errors; counts bad commands and ends the session when there have been too many. */
-void server_say_err(struct imap_server *server, const char *tag, enum err err);
+void imap_server_say_err(struct imap_server *server, const char *tag, enum err err);
 
 /* ---- server_input.c ---- */
 
 /* Takes one step of a command: a fragment, or a piece of a literal. ERR_AGAIN: there is none, or it has to wait. */
-ERR_RETURN enum err server_take_unit(struct imap_server *server);
+ERR_RETURN enum err imap_server_take_unit(struct imap_server *server);
 /* A line that is no command. ERR_AGAIN; anything else has ended the session. */
-ERR_RETURN enum err server_take_line(struct imap_server *server, struct span *line_out);
-void server_drop_command(struct imap_server *server);
+ERR_RETURN enum err imap_server_take_line(struct imap_server *server, struct span *line_out);
+void imap_server_drop_command(struct imap_server *server);
 /* Hands the command that was read over, and makes ready for the next. */
-struct imap_command *server_release_command(struct imap_server *server);
+struct imap_command *imap_server_release_command(struct imap_server *server);
 
 /* ---- server_command.c ---- */
 
@@ -124,23 +124,23 @@ enum server_literal {
     SERVER_LITERAL_ASK   /* the owner decides */
 };
 /* Reads tag and verb off the first fragment. False: there is no tag, so nothing can be answered but "* BAD". */
-bool server_parse_head(struct imap_server *server);
+bool imap_server_parse_head(struct imap_server *server);
 /* Whether the command is legal now. */
-ERR_RETURN enum err server_judge(const struct imap_server *server);
+ERR_RETURN enum err imap_server_judge(const struct imap_server *server);
 /* True if the command is answered here. */
-bool server_is_own(const struct imap_server *server);
-enum server_literal server_literal_policy(const struct imap_server *server);
+bool imap_server_is_own(const struct imap_server *server);
+enum server_literal imap_server_literal_policy(const struct imap_server *server);
 /* Carries a whole, legal command out, or hands it to the owner. */
-void server_do(struct imap_server *server);
+void imap_server_do(struct imap_server *server);
 
 /* ---- server_auth.c ---- */
 
-void server_do_login(struct imap_server *server, struct imap_command *command);
-void server_do_authenticate(struct imap_server *server, struct imap_command *command);
-void server_do_starttls(struct imap_server *server, struct imap_command *command);
+void imap_server_do_login(struct imap_server *server, struct imap_command *command);
+void imap_server_do_authenticate(struct imap_server *server, struct imap_command *command);
+void imap_server_do_starttls(struct imap_server *server, struct imap_command *command);
 /* The words of this state, before login. */
-ERR_RETURN enum err server_offer(const struct imap_server *server, struct buf *out);
+ERR_RETURN enum err imap_server_offer(const struct imap_server *server, struct buf *out);
 /* One line: the answer to a challenge. */
-void server_take_auth_line(struct imap_server *server, struct span line);
+void imap_server_take_auth_line(struct imap_server *server, struct span line);
 
 #endif

@@ -25,9 +25,9 @@ static void write_now(struct imap_server *server, struct span bytes)
     if (err != ERR_OK) {
         log_info("%s: answering: %s", conn_peer(server->conn), err_sentence(err));
         /* A response that is missing would put all later ones in the wrong place. */
-        server_end_forced(server, ERR_UPSTREAM_LOST);
+        imap_server_end_forced(server, ERR_UPSTREAM_LOST);
     } else if (was_empty) {
-        server_set_timeout(server, false);
+        imap_server_set_timeout(server, false);
     }
 }
 
@@ -39,17 +39,17 @@ static void release_held(struct imap_server *server)
     buf_fini(&server->held);
 }
 
-void server_say(struct imap_server *server, struct span bytes)
+void imap_server_say(struct imap_server *server, struct span bytes)
 {
     if (is_over(server))
         return;
     if (!server->is_half)
         write_now(server, bytes);
     else if (buf_add_span(&server->held, bytes) != ERR_OK)
-        server_end_forced(server, ERR_LIMIT);
+        imap_server_end_forced(server, ERR_LIMIT);
 }
 
-void server_sayf(struct imap_server *server, const char *format, ...)
+void imap_server_sayf(struct imap_server *server, const char *format, ...)
 {
     va_list arguments;
     struct buf line;
@@ -58,17 +58,17 @@ void server_sayf(struct imap_server *server, const char *format, ...)
     enum err err = buf_addv(&line, format, arguments);
     va_end(arguments);
     if (err == ERR_OK)
-        server_say(server, buf_span(&line));
+        imap_server_say(server, buf_span(&line));
     else
-        server_end_forced(server, err);
+        imap_server_end_forced(server, err);
     buf_fini(&line);
 }
 
-void server_say_status(struct imap_server *server, const char *tag, const char *status, const char *code,
-                       const char *text)
+void imap_server_say_status(struct imap_server *server, const char *tag, const char *status, const char *code,
+                            const char *text)
 {
-    server_sayf(server, "%s %s %s%s%s%s\r\n", tag[0] == '\0' ? "*" : tag, status, code == NULL ? "" : "[",
-                code == NULL ? "" : code, code == NULL ? "" : "] ", text);
+    imap_server_sayf(server, "%s %s %s%s%s%s\r\n", tag[0] == '\0' ? "*" : tag, status, code == NULL ? "" : "[",
+                     code == NULL ? "" : code, code == NULL ? "" : "] ", text);
 }
 
 /* RFC 3501 §7.1.3: BAD is for what the client should not have sent; NO for what cannot be done. */
@@ -83,7 +83,7 @@ static void count(struct imap_server *server, bool is_bad)
     if (!is_bad && server->state != IMAP_STATE_NEW)
         server->bad_commands = 0;
     if (is_bad && ++server->bad_commands == BAD_COMMANDS_MAX)
-        server_end_with_bye(server, ERR_BUSY, "Too many invalid commands");
+        imap_server_end_with_bye(server, ERR_BUSY, "Too many invalid commands");
 }
 
 static void say_err(struct imap_server *server, const char *tag, enum err err)
@@ -91,10 +91,10 @@ static void say_err(struct imap_server *server, const char *tag, enum err err)
     const struct err_entry *entry = err_entry(err);
     /* RFC 4469 §4.2 has a word of its own for this. */
     const char *code = err == ERR_TOO_BIG ? "TOOBIG" : entry->imap_code;
-    server_say_status(server, tag, is_clients_fault(err) ? "BAD" : "NO", code, entry->sentence);
+    imap_server_say_status(server, tag, is_clients_fault(err) ? "BAD" : "NO", code, entry->sentence);
 }
 
-void server_say_err(struct imap_server *server, const char *tag, enum err err)
+void imap_server_say_err(struct imap_server *server, const char *tag, enum err err)
 {
     say_err(server, tag, err);
     count(server, is_clients_fault(err) || err == ERR_AUTH_FAILED);
@@ -152,10 +152,10 @@ void imap_server_move(struct imap_server *server, struct evbuffer *source, size_
     }
     enum err err = conn_move(server->conn, source, count_moved);
     if (err != ERR_OK)
-        server_end_forced(server, err);
+        imap_server_end_forced(server, err);
     follow_literal(server, count_moved);
     if (was_empty)
-        server_set_timeout(server, false);
+        imap_server_set_timeout(server, false);
 }
 
 void imap_server_lend(struct imap_server *server, struct span bytes, void (*release)(void *context), void *context)
@@ -167,10 +167,10 @@ void imap_server_lend(struct imap_server *server, struct span bytes, void (*rele
     }
     enum err err = conn_lend(server->conn, bytes, release, context);
     if (err != ERR_OK)
-        server_end_forced(server, err);
+        imap_server_end_forced(server, err);
     follow_literal(server, bytes.len);
     if (was_empty)
-        server_set_timeout(server, false);
+        imap_server_set_timeout(server, false);
 }
 
 size_t imap_server_output_len(const struct imap_server *server)
@@ -183,7 +183,7 @@ static void apply_answer(struct imap_server *server, const char *tag, bool is_ok
 {
     if (server->login_tag[0] != '\0' && strcmp(tag, server->login_tag) == 0) {
         server->login_tag[0] = '\0';
-        server_read(server, SERVER_INPUT_TEXT);
+        imap_server_read(server, SERVER_INPUT_TEXT);
         if (is_ok)
             imap_server_set_state(server, IMAP_STATE_AUTHENTICATED);
         return;
@@ -191,7 +191,7 @@ static void apply_answer(struct imap_server *server, const char *tag, bool is_ok
     if (server->open_len > 0)
         server->open_len--;
     if (server->input == SERVER_INPUT_IDLE && strcmp(tag, server->idle_tag) == 0)
-        server_read(server, SERVER_INPUT_TEXT);
+        imap_server_read(server, SERVER_INPUT_TEXT);
 }
 
 /* An IDLE that the client ended with something else than DONE is BAD, whatever the upstream server said of ours. */
@@ -206,8 +206,8 @@ static bool is_spoilt(struct imap_server *server, const char *tag)
 static void end_answer(struct imap_server *server, bool is_bad)
 {
     count(server, is_bad);
-    server_set_timeout(server, true);
-    server_go_on(server);
+    imap_server_set_timeout(server, true);
+    imap_server_go_on(server);
 }
 
 void imap_server_done(struct imap_server *server, const char *tag, enum imap_status status, const char *code,
@@ -221,7 +221,7 @@ void imap_server_done(struct imap_server *server, const char *tag, enum imap_sta
         imap_server_fail(server, tag, ERR_COMMAND_SYNTAX);
         return;
     }
-    server_say_status(server, tag, names[status], code, text == NULL ? err_sentence(ERR_OK) : text);
+    imap_server_say_status(server, tag, names[status], code, text == NULL ? err_sentence(ERR_OK) : text);
     apply_answer(server, tag, status == IMAP_OK);
     end_answer(server, status == IMAP_BAD || (was_login && status == IMAP_NO));
 }
@@ -247,9 +247,9 @@ void imap_server_done_line(struct imap_server *server, const char *tag, struct s
         imap_server_fail(server, tag, ERR_COMMAND_SYNTAX);
         return;
     }
-    server_say(server, span_of(tag));
-    server_say(server, SPAN_LIT(" "));
-    server_say(server, rest);
+    imap_server_say(server, span_of(tag));
+    imap_server_say(server, SPAN_LIT(" "));
+    imap_server_say(server, rest);
     apply_answer(server, tag, is_ok);
     end_answer(server, is_bad || (was_login && !is_ok));
 }
@@ -267,9 +267,9 @@ void imap_server_challenge(struct imap_server *server, struct span challenge)
     if (err == ERR_OK)
         err = buf_add_string(&line, "\r\n");
     if (err == ERR_OK) {
-        server_read(server, SERVER_INPUT_AUTH);
-        server_say(server, buf_span(&line));
-        server_go_on(server);
+        imap_server_read(server, SERVER_INPUT_AUTH);
+        imap_server_say(server, buf_span(&line));
+        imap_server_go_on(server);
     } else {
         imap_server_fail(server, server->login_tag, err);
     }
@@ -281,7 +281,7 @@ void imap_server_idle(struct imap_server *server)
 {
     if (is_over(server))
         return;
-    server_read(server, SERVER_INPUT_IDLE);
-    server_say(server, SPAN_LIT("+ idling\r\n"));
-    server_go_on(server);
+    imap_server_read(server, SERVER_INPUT_IDLE);
+    imap_server_say(server, SPAN_LIT("+ idling\r\n"));
+    imap_server_go_on(server);
 }
