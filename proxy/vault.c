@@ -3,141 +3,182 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/sandbox.h"
+#include "proxy/vault_internal.h"
 #include "proxy/wire.h"
+#include "store/delivery.h"
+#include "store/view.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #define VAULT_CLIENTS_MAX 16
 #define VAULT_EXPIRE_EVERY_S 3600
+#define TURN_MAX 128
 
 struct vault {
+    const struct config *config;
     struct store *store;
-    struct pollfd sockets[1 + VAULT_CLIENTS_MAX]; /* [0] is the master's */
+    struct pollfd sockets[1 + VAULT_CLIENTS_MAX]; /* [0] is the master's; those that are to be closed: -1 */
     nfds_t sockets_len;
     int64_t expired_at;
+    bool is_too_big; /* more than config->store_max is kept, and some of it can go */
 };
 
-struct recipients {
-    uint32_t len;
-    char **addresses;
+/* A request that was carried out, in a turn of all that were waiting. */
+struct served {
+    nfds_t client;
+    enum err result;
+    struct vault_answer answer;
 };
 
-static enum err collect(const char *address, void *context)
+struct turn {
+    struct served items[TURN_MAX];
+    size_t len;
+    bool is_changed; /* one of them was to change the store */
+    bool is_full;    /* its answers are big enough to be sent first */
+};
+
+static const struct {
+    enum proxy_message type;
+    vault_serve_fn serve;
+} SERVICES[] = {
+    {PROXY_DELIVERY_GET, vault_delivery_get},
+    {PROXY_DELIVERY_ADD, vault_delivery_add},
+    {PROXY_DELIVERY_FORGET, vault_delivery_forget},
+    {PROXY_VIEW_GET, vault_view_get},
+    {PROXY_VIEW_PUT, vault_view_put},
+    {PROXY_VIEW_GENERATION, vault_view_generation},
+    {PROXY_VIEW_REOPENED, vault_view_reopened},
+    {PROXY_VIEW_SEARCH, vault_view_search},
+    {PROXY_PLACES_GET, vault_places_get},
+    {PROXY_PLACES_PUT, vault_places_put},
+    {PROXY_PLACES_FORGET, vault_places_forget},
+    {PROXY_PLACES_RENAME, vault_places_rename},
+    {PROXY_STORE_TOTALS, vault_store_totals},
+    {PROXY_STORE_CLEAR, vault_store_clear},
+    {PROXY_STORE_REOPEN, vault_store_reopen},
+};
+
+static void begin_answer(struct vault_answer *answer, enum err result)
 {
-    struct recipients *list = context;
-    if (list->len >= CRYPTO_RECIPIENTS_MAX)
-        return ERR_LIMIT;
-    list->addresses[list->len] = strdup(address);
-    if (list->addresses[list->len] == NULL)
-        return ERR_MEMORY;
-    list->len++;
-    return ERR_OK;
+    ipc_out_begin(&answer->out, PROXY_VAULT_DONE);
+    ipc_put_u32(&answer->out, (uint32_t)result);
 }
 
-static void put_answer(struct ipc_out *out, enum err result, const struct recipients *list)
+static void end_answer(struct vault_answer *answer)
 {
-    ipc_out_begin(out, PROXY_VAULT_DONE);
-    ipc_put_u32(out, (uint32_t)result);
-    if (result == ERR_OK)
-        ipc_put_u32(out, list == NULL ? 0 : list->len);
-    for (uint32_t i = 0; list != NULL && i < list->len; i++)
-        ipc_put_string(out, list->addresses[i]);
+    ipc_out_fini(&answer->out);
+    if (answer->file >= 0)
+        close(answer->file);
+    answer->file = -1;
 }
 
-static enum err answer(int client, enum err result, const struct recipients *list)
+/* Carries one request out. An error is the client's fault and ends it, not the vault. */
+static enum err serve_request(struct vault *vault, struct ipc_in *in, struct served *served)
 {
-    struct ipc_out out;
-    put_answer(&out, result, list);
-    if (out.err != ERR_OK) {
-        /* More than fits into a message: a failure of this one, not of the client. */
-        ipc_out_fini(&out);
-        put_answer(&out, ERR_STORE, NULL);
-    }
-    return ipc_send(client, &out);
-}
-
-static enum err delivery_get(struct vault *vault, int client, struct ipc_in *in)
-{
-    char account[MIME_ADDR_SIZE], message_id[CRYPTO_MESSAGE_ID_SIZE];
-    struct store_delivery_key key;
-    proxy_get_delivery(in, account, message_id, &key);
-    enum err err = ipc_in_end(in);
-    if (err != ERR_OK)
-        return err;
-    struct recipients list = {.addresses = calloc(CRYPTO_RECIPIENTS_MAX, sizeof(char *))};
-    if (list.addresses == NULL)
-        return answer(client, ERR_MEMORY, NULL);
-    err = store_delivery_get(vault->store, &key, collect, &list);
-    err = answer(client, err, err == ERR_OK ? &list : NULL);
-    for (uint32_t i = 0; i < list.len; i++)
-        free(list.addresses[i]);
-    free(list.addresses);
-    return err;
-}
-
-static enum err delivery_add(struct vault *vault, int client, struct ipc_in *in)
-{
-    char account[MIME_ADDR_SIZE], message_id[CRYPTO_MESSAGE_ID_SIZE];
-    struct store_delivery_key key;
-    proxy_get_delivery(in, account, message_id, &key);
-    int64_t now = (int64_t)ipc_get_u64(in);
-    uint32_t len = ipc_get_u32(in);
-    if (len > CRYPTO_RECIPIENTS_MAX)
+    vault_serve_fn serve = NULL;
+    for (size_t i = 0; i < sizeof(SERVICES) / sizeof(*SERVICES); i++)
+        if (SERVICES[i].type == ipc_type(in))
+            serve = SERVICES[i].serve;
+    if (serve == NULL)
         return ERR_PEER_PROTOCOL;
-    char(*addresses)[MIME_ADDR_SIZE] = calloc(len + 1u, sizeof(*addresses));
-    const char **pointers = calloc(len + 1u, sizeof(*pointers));
-    enum err err = addresses == NULL || pointers == NULL ? ERR_MEMORY : ERR_OK;
-    for (uint32_t i = 0; err == ERR_OK && i < len; i++) {
-        ipc_get_string(in, addresses[i], sizeof(addresses[i]));
-        pointers[i] = addresses[i];
-    }
-    if (err == ERR_OK)
-        err = ipc_in_end(in);
-    if (err == ERR_OK)
-        err = answer(client, store_delivery_add(vault->store, &key, pointers, len, now), NULL);
-    free(addresses);
-    free(pointers);
-    return err;
+    served->answer = (struct vault_answer){.file = -1};
+    begin_answer(&served->answer, ERR_OK);
+    served->result = serve(vault->store, in, &served->answer);
+    if (served->result == ERR_OK && served->answer.out.err != ERR_OK)
+        served->result = ERR_STORE; /* more than fits into a message, or no memory for it */
+    if (in->err != ERR_PEER_PROTOCOL)
+        return ERR_OK;
+    end_answer(&served->answer);
+    return ERR_PEER_PROTOCOL;
 }
 
-static enum err delivery_forget(struct vault *vault, int client, struct ipc_in *in)
+static void drop_client(struct vault *vault, nfds_t client, enum err why)
 {
-    char account[MIME_ADDR_SIZE], message_id[CRYPTO_MESSAGE_ID_SIZE];
-    struct store_delivery_key key;
-    proxy_get_delivery(in, account, message_id, &key);
-    enum err err = ipc_in_end(in);
-    if (err != ERR_OK)
-        return err;
-    return answer(client, store_delivery_forget(vault->store, &key), NULL);
+    if (why != ERR_END)
+        log_failure(why, "request of a client");
+    close(vault->sockets[client].fd);
+    vault->sockets[client].fd = -1;
 }
 
-/* One request of a net process. An error ends that client, not the vault. */
-static enum err serve_client(struct vault *vault, int client)
+static bool is_readable(int fd)
 {
+    struct pollfd one = {.fd = fd, .events = POLLIN};
+    return fd >= 0 && poll(&one, 1, 0) > 0;
+}
+
+static void take_request(struct vault *vault, nfds_t client, struct turn *turn)
+{
+    struct served *served = &turn->items[turn->len];
     struct ipc_in in;
-    enum err err = ipc_recv(client, &in);
-    if (err != ERR_OK)
-        return err;
-    switch (ipc_type(&in)) {
-    case PROXY_DELIVERY_GET:
-        err = delivery_get(vault, client, &in);
-        break;
-    case PROXY_DELIVERY_ADD:
-        err = delivery_add(vault, client, &in);
-        break;
-    case PROXY_DELIVERY_FORGET:
-        err = delivery_forget(vault, client, &in);
-        break;
-    default:
-        err = ERR_PEER_PROTOCOL;
+    enum err err = ipc_recv(vault->sockets[client].fd, &in);
+    if (err == ERR_OK) {
+        err = serve_request(vault, &in, served);
+        ipc_in_fini(&in);
     }
-    ipc_in_fini(&in);
-    return err;
+    if (err != ERR_OK) {
+        drop_client(vault, client, err);
+        return;
+    }
+    served->client = client;
+    turn->is_changed = turn->is_changed || served->answer.is_changed;
+    turn->len++;
+    turn->is_full = turn->len == TURN_MAX || served->answer.file >= 0;
+}
+
+/* All requests that wait, of one client after the other. */
+static void take_requests(struct vault *vault, struct turn *turn)
+{
+    for (bool has_any = true; has_any && !turn->is_full;) {
+        has_any = false;
+        for (nfds_t i = 1; i < vault->sockets_len && !turn->is_full; i++) {
+            if (!is_readable(vault->sockets[i].fd))
+                continue;
+            take_request(vault, i, turn);
+            has_any = true;
+        }
+    }
+}
+
+static void send_answer(struct vault *vault, struct served *served)
+{
+    if (served->result != ERR_OK) {
+        end_answer(&served->answer);
+        begin_answer(&served->answer, served->result);
+    }
+    int fd = vault->sockets[served->client].fd;
+    enum err err = fd < 0 ? ERR_OK : ipc_send(fd, &served->answer.out);
+    if (err != ERR_OK)
+        drop_client(vault, served->client, err);
+    end_answer(&served->answer);
+}
+
+static void close_dropped(struct vault *vault)
+{
+    for (nfds_t i = vault->sockets_len; i-- > 1;)
+        if (vault->sockets[i].fd < 0)
+            vault->sockets[i] = vault->sockets[--vault->sockets_len];
+}
+
+/* One commit for all that wait: a first sync would else cost a flush of the disk for each message. */
+static void serve_clients(struct vault *vault)
+{
+    static struct turn turn;
+    turn.len = 0;
+    turn.is_changed = turn.is_full = false;
+    bool is_group = store_group_begin(vault->store) == ERR_OK;
+    take_requests(vault, &turn);
+    enum err err = is_group ? store_group_end(vault->store) : ERR_OK;
+    for (size_t i = 0; i < turn.len; i++) {
+        if (err != ERR_OK && turn.items[i].answer.is_changed)
+            turn.items[i].result = err;
+        send_answer(vault, &turn.items[i]);
+    }
+    close_dropped(vault);
+    if (turn.is_changed)
+        vault->is_too_big = true;
 }
 
 static enum err take_client(struct vault *vault)
@@ -161,21 +202,6 @@ static enum err take_client(struct vault *vault)
     return err;
 }
 
-static void serve_clients(struct vault *vault)
-{
-    for (nfds_t i = vault->sockets_len; i-- > 1;) {
-        if (vault->sockets[i].revents == 0)
-            continue;
-        enum err err = serve_client(vault, vault->sockets[i].fd);
-        if (err == ERR_OK)
-            continue;
-        if (err != ERR_END)
-            log_failure(err, "request of a client");
-        close(vault->sockets[i].fd);
-        vault->sockets[i] = vault->sockets[--vault->sockets_len];
-    }
-}
-
 static void expire(struct vault *vault)
 {
     int64_t now = clock_now();
@@ -187,11 +213,24 @@ static void expire(struct vault *vault)
         log_failure(err, "dropping old delivery records");
 }
 
+/* A step at a time, so that nobody waits long. */
+static void shrink(struct vault *vault)
+{
+    if (!vault->is_too_big)
+        return;
+    enum err err = store_view_shrink(vault->store, vault->config->store_max);
+    vault->is_too_big = err == ERR_AGAIN;
+    if (err != ERR_OK && err != ERR_AGAIN)
+        log_failure(err, "dropping old views");
+}
+
 static enum err serve(struct vault *vault)
 {
     for (;;) {
         expire(vault);
-        if (poll(vault->sockets, vault->sockets_len, VAULT_EXPIRE_EVERY_S * 1000) < 0) {
+        shrink(vault);
+        int wait_ms = vault->is_too_big ? 0 : VAULT_EXPIRE_EVERY_S * 1000;
+        if (poll(vault->sockets, vault->sockets_len, wait_ms) < 0) {
             if (errno == EINTR)
                 continue;
             return err_of_errno(errno);
@@ -207,7 +246,8 @@ static enum err serve(struct vault *vault)
 
 int proxy_vault_main(const struct config *config, int control)
 {
-    struct vault vault = {.sockets = {{.fd = control, .events = POLLIN}}, .sockets_len = 1};
+    struct vault vault = {
+        .config = config, .sockets = {{.fd = control, .events = POLLIN}}, .sockets_len = 1, .is_too_big = true};
     char dir[CONFIG_PATH_SIZE];
     log_init("vault", config->log_level);
     /* Net processes that drain still need it; it ends when the master closes its socket. */

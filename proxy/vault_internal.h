@@ -1,0 +1,41 @@
+/*
+ * Inside the vault: requests, each answered by one function of a table (vault_delivery.c, vault_view.c).
+ *
+ * All requests that wait are carried out as one group of the store; only when that is on disk are they answered.
+ */
+#ifndef PROXY_VAULT_INTERNAL_H
+#define PROXY_VAULT_INTERNAL_H
+
+#include "base/ipc.h"
+#include "store/store.h"
+
+struct vault_answer {
+    struct ipc_out out;
+    int file;        /* -1: none */
+    bool is_changed; /* the store was to be changed: nothing is said before that is on disk */
+};
+
+/* Reads the request to its end and writes what stands after the error into the answer. What it gives is what the client
+   hears; ERR_PEER_PROTOCOL with `in` malformed ends the client instead. */
+typedef enum err (*vault_serve_fn)(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+
+enum err vault_delivery_get(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+enum err vault_delivery_add(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+enum err vault_delivery_forget(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+
+enum err vault_view_get(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+enum err vault_view_put(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+enum err vault_view_generation(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+enum err vault_view_reopened(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+enum err vault_view_search(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+
+enum err vault_places_get(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+enum err vault_places_put(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+enum err vault_places_forget(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+enum err vault_places_rename(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+
+enum err vault_store_totals(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+enum err vault_store_clear(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+enum err vault_store_reopen(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+
+#endif
