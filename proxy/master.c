@@ -4,6 +4,7 @@
 #include "base/sandbox.h"
 #include "keyring/gpg.h"
 #include "proxy/state.h"
+#include "proxy/vault_socket.h"
 #include "proxy/wire.h"
 
 #include <errno.h>
@@ -190,13 +191,33 @@ static void mend(struct master *master)
         log_failure(err, "starting again what had ended");
 }
 
+/* A connection of the command line goes to the vault. */
+static void take_client(struct master *master)
+{
+    struct ipc_out out;
+    int fd;
+    enum err err = proxy_vault_socket_accept(master->config, master->vault_listener, &fd);
+    if (err == ERR_OK) {
+        ipc_out_begin(&out, PROXY_VAULT_CLIENT);
+        ipc_put_file(&out, fd);
+        err = ipc_send(master->vault_socket, &out);
+        close(fd);
+    }
+    if (err != ERR_OK && err != ERR_AGAIN)
+        log_failure(err, "a connection to the vault's socket");
+}
+
 static void poll_once(struct master *master)
 {
-    struct pollfd polls[1 + MASTER_NETS_MAX] = {{.fd = master->signals, .events = POLLIN}};
+    struct pollfd polls[2 + MASTER_NETS_MAX] = {{.fd = master->signals, .events = POLLIN}};
+    struct pollfd *listener = &polls[1 + MASTER_NETS_MAX];
     for (size_t i = 0; i < MASTER_NETS_MAX; i++)
         polls[1 + i] = (struct pollfd){.fd = master->nets[i].socket, .events = POLLIN};
-    if (poll(polls, 1 + MASTER_NETS_MAX, TICK_MS) < 0)
+    *listener = (struct pollfd){.fd = master->vault == 0 ? -1 : master->vault_listener, .events = POLLIN};
+    if (poll(polls, 2 + MASTER_NETS_MAX, TICK_MS) < 0)
         return;
+    if (listener->revents != 0)
+        take_client(master);
     for (size_t i = 0; i < MASTER_NETS_MAX; i++)
         if (polls[1 + i].revents != 0 && master->nets[i].socket == polls[1 + i].fd)
             serve_net(master, &master->nets[i]);
@@ -248,9 +269,18 @@ static enum err find_program(char *path, size_t size)
     return ERR_OK;
 }
 
+/* Mail passes without it; commands that need it then say what is wrong. */
+static void open_vault_socket(struct master *master)
+{
+    enum err err = proxy_vault_socket_listen(master->config, &master->vault_listener);
+    if (err != ERR_OK)
+        log_failure(err, "the socket for the command line, run/vault");
+}
+
 enum err proxy_serve(struct config *config, const char *config_file)
 {
-    struct master master = {.config = config, .config_file = config_file, .vault_socket = -1, .signals = -1};
+    struct master master = {
+        .config = config, .config_file = config_file, .vault_socket = -1, .vault_listener = -1, .signals = -1};
     for (size_t i = 0; i < MASTER_NETS_MAX; i++)
         master.nets[i].socket = -1;
     log_init("master", config->log_level);
@@ -273,7 +303,10 @@ enum err proxy_serve(struct config *config, const char *config_file)
     if (err == ERR_OK)
         err = master_start_net(&master);
     if (err == ERR_OK)
+        open_vault_socket(&master);
+    if (err == ERR_OK)
         err = run(&master);
+    proxy_vault_socket_close(master.config, &master.vault_listener);
     master_end_children(&master);
     proxy_listen_close(&master.sockets);
     if (master.signals >= 0)

@@ -42,6 +42,7 @@ struct master {
     uint64_t net_started_ms; /* the last one */
     pid_t vault;
     int vault_socket;
+    int vault_listener; /* for the command line (vault_socket.h); -1: another serve has it */
     uint64_t vault_started_ms;
     struct master_keeper *keepers;
     size_t keepers_len, keepers_capacity;

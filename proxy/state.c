@@ -77,6 +77,8 @@ enum err proxy_state_prepare(const struct config *config)
     enum err err = make_given(config->state_dir, config->user);
     if (err == ERR_OK && config_state_path(config, "store", path))
         err = make_given(path, config->user);
+    if (err == ERR_OK && config_state_path(config, "run", path))
+        err = make_given(path, config->user);
     if (err == ERR_OK && config_state_path(config, "tls", path))
         err = make_dirs(path);
     if (err == ERR_OK)
