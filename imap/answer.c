@@ -21,6 +21,22 @@ enum err imap_fetch_answers(struct imap_cursor *cursor, struct imap_answer *answ
     return imap_at_end(cursor) ? ERR_OK : ERR_MALFORMED;
 }
 
+/* "*" SP nz-number SP "FETCH" SP msg-att CRLF */
+enum err imap_fetch_response(const struct imap_unit *unit, uint32_t *number_out, struct imap_answer *answers_out,
+                             size_t *len_out)
+{
+    struct imap_cursor cursor;
+    uint64_t number;
+    *len_out = 0;
+    imap_cursor_init(&cursor, unit);
+    if (!imap_take_char(&cursor, '*') || !imap_take_space(&cursor) ||
+        !imap_take_number(&cursor, UINT32_MAX, &number) || !imap_take_space(&cursor) ||
+        !imap_take_word(&cursor, "FETCH") || !imap_take_space(&cursor))
+        return ERR_MALFORMED;
+    *number_out = (uint32_t)number;
+    return imap_fetch_answers(&cursor, answers_out, len_out);
+}
+
 struct span imap_answer_find(const struct imap_answer *answers, size_t len, const char *label)
 {
     for (size_t i = 0; i < len; i++)

@@ -82,6 +82,9 @@ struct imap_answer {
     struct span value;
 };
 #define IMAP_ANSWERS_MAX 128
+/* Reads a whole FETCH response of a server. */
+ERR_RETURN enum err imap_fetch_response(const struct imap_unit *unit, uint32_t *number_out,
+                                        struct imap_answer *answers_out, size_t *len_out);
 /* "* n FETCH (...)" of a server: the cursor stands after "FETCH ". Splits the list. ERR_MALFORMED, ERR_LIMIT. */
 ERR_RETURN enum err imap_fetch_answers(struct imap_cursor *cursor, struct imap_answer *answers_out, size_t *len_out);
 /* The value of the answer with this label (ASCII case ignored), or SPAN_NONE. */

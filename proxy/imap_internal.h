@@ -203,7 +203,7 @@ struct imap_target {
     enum imap_class class;
     struct proxy_view_id id; /* IMAP_CLASS_VIEW */
     enum err err;            /* ERR_OK; ERR_KEY_LOCKED; ERR_NOT_FOUND: it is gone */
-    struct proxy_body *body; /* with IMAP_PREPARE_BODY: held; the receiver releases */
+    struct proxy_body *body; /* with IMAP_PREPARE_BODY: held; who takes it sets this to NULL, and releases it */
 };
 enum imap_prepare_need {
     IMAP_PREPARE_RECORD = 1 << 0, /* records of views are in memory or in the vault */
@@ -218,6 +218,9 @@ typedef void (*imap_prepare_fn)(enum err err, struct imap_target *targets, size_
 ERR_RETURN enum err imap_prepare_new(struct imap_work *work, const struct imap_set *numbers, bool is_uid,
                                      unsigned needs, imap_prepare_fn fn, void *context,
                                      struct imap_prepare **prepare_out);
+/* It is a part of something longer: what the client is told of how far it is (INPROGRESS) counts from `before` on, of
+   `total`. Else of its own messages. */
+void imap_prepare_progress(struct imap_prepare *prepare, size_t before, size_t total);
 /* True if the response was an answer to one of its commands. */
 bool imap_prepare_hear(struct imap_prepare *prepare, const struct imap_head *head, struct imap_unit *unit);
 void imap_prepare_free(struct imap_prepare **prepare);

@@ -1,0 +1,96 @@
+#include "proxy/imap_classify.h"
+
+#include "mime/encoding.h"
+
+#define START_MAX 4096 /* decoded; 1,024 bytes are asked for */
+
+static struct span value_of(const struct imap_answer *answers, size_t len, struct span prefix)
+{
+    for (size_t i = 0; i < len; i++)
+        if (span_has_case_prefix(answers[i].label, prefix))
+            return answers[i].value;
+    return SPAN_NONE;
+}
+
+static bool is_protected_type(const struct imap_string *string)
+{
+    static const struct span words[] = {
+        SPAN_LIT("encrypted"),  SPAN_LIT("signed"),       SPAN_LIT("pgp-encrypted"),   SPAN_LIT("pgp-signature"),
+        SPAN_LIT("pkcs7-mime"), SPAN_LIT("x-pkcs7-mime"), SPAN_LIT("pkcs7-signature"), SPAN_LIT("x-pkcs7-signature")};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (span_is_case_equal(string->raw, words[i]))
+            return true;
+    return false;
+}
+
+/* Any string of the structure counts, wherever it stands: a parameter that happens to be "signed" costs a look. */
+static bool has_protected_type(struct span structure)
+{
+    struct imap_cursor cursor;
+    struct imap_string string;
+    imap_cursor_init_text(&cursor, structure);
+    while (cursor.at < structure.len) {
+        if (!imap_take_astring(&cursor, &string))
+            cursor.at++;
+        else if (is_protected_type(&string))
+            return true;
+    }
+    return false;
+}
+
+/* Literals elsewhere are larger than what was asked for should be: no text, but a reason to look. */
+static bool take_text(struct span value, struct span *text_out)
+{
+    struct imap_cursor cursor;
+    struct imap_string string;
+    imap_cursor_init_text(&cursor, value);
+    *text_out = SPAN_NONE;
+    if (!imap_take_nstring(&cursor, &string))
+        return false;
+    if (string.kind != IMAP_NIL)
+        *text_out = string.raw;
+    return true;
+}
+
+/* privyseal's own fields, also where the name is written with escapes in a quoted string. */
+static bool has_verdict(struct span fields)
+{
+    return span_find_case(fields, 0, SPAN_LIT("privyseal")) != SIZE_MAX || span_find_byte(fields, 0, '\\') < fields.len;
+}
+
+static bool has_armour(struct span text)
+{
+    return span_find(text, 0, SPAN_LIT("-----BEGIN PGP MESSAGE")) != SIZE_MAX ||
+           span_find(text, 0, SPAN_LIT("-----BEGIN PGP SIGNED MESSAGE")) != SIZE_MAX;
+}
+
+static enum err has_encoded_armour(struct span text, enum mime_encoding encoding, bool *has_armour_out)
+{
+    struct buf decoded;
+    buf_init(&decoded, START_MAX);
+    enum err err = mime_decode(encoding, text, &decoded);
+    /* Nonsense in this encoding, of which there is more than a message's first bytes give: it is in another. */
+    *has_armour_out = has_armour(buf_span(&decoded));
+    buf_fini(&decoded);
+    return err == ERR_MEMORY ? err : ERR_OK;
+}
+
+enum err imap_classify(const struct imap_answer *answers, size_t len, bool *is_candidate_out, uint64_t *size_out)
+{
+    struct span structure = imap_answer_find(answers, len, "BODYSTRUCTURE");
+    struct span fields = value_of(answers, len, SPAN_LIT("BODY[HEADER.FIELDS"));
+    struct span start = value_of(answers, len, SPAN_LIT("BODY[1]"));
+    struct span size = imap_answer_find(answers, len, "RFC822.SIZE");
+    enum err err = ERR_OK;
+    *is_candidate_out = true;
+    *size_out = 0;
+    if (!structure.ptr || !fields.ptr || !start.ptr || !span_to_u64(size, INT64_MAX, size_out))
+        return ERR_NOT_FOUND;
+    if (has_protected_type(structure) || !take_text(fields, &fields) || !take_text(start, &start) ||
+        has_verdict(fields) || has_armour(start))
+        return ERR_OK;
+    err = has_encoded_armour(start, MIME_QUOTED_PRINTABLE, is_candidate_out);
+    if (err == ERR_OK && !*is_candidate_out)
+        err = has_encoded_armour(start, MIME_BASE64, is_candidate_out);
+    return err;
+}

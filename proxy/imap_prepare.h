@@ -1,0 +1,91 @@
+/*
+ * The preparing of messages (imap_internal.h says what for), in two files: imap_prepare.c, which messages have views
+ * and which records are at hand, and imap_raw.c, the raw messages that are fetched and opened. Nobody else includes
+ * this.
+ */
+#ifndef PROXY_IMAP_PREPARE_H
+#define PROXY_IMAP_PREPARE_H
+
+#include "proxy/imap_internal.h"
+#include "proxy/vaultlink.h"
+
+enum imap_prepare_stage { PREPARE_LOAD, PREPARE_CLASSIFY, PREPARE_RECORDS, PREPARE_RAW, PREPARE_DONE };
+
+/* Where a target stands. */
+enum imap_pending_state {
+    PENDING_NONE,     /* all that is needed is known */
+    PENDING_CLASS,    /* nothing is known of it */
+    PENDING_ASKED,    /* an answer to IMAP_CLASSIFY_ITEMS is to come */
+    PENDING_RECORD,   /* a view whose record may be in the vault */
+    PENDING_RAW,      /* the raw message is needed */
+    PENDING_FETCHING, /* and is to come */
+    PENDING_OPENING   /* a keeper or the vault has it */
+};
+
+struct imap_pending {
+    enum imap_pending_state state;
+    uint64_t size; /* of the raw message, as far as it is known */
+};
+
+/* A raw message on its way to being a view. */
+struct imap_opening {
+    TAILQ_ENTRY(imap_opening) link;
+    struct imap_prepare *prepare;
+    size_t index; /* of the target */
+    uint64_t size;
+    int fd;   /* the raw message, sealed; -1: given away */
+    int body; /* the same once more, where the body may have to be made after the record; else -1 */
+    struct proxy_view_wait *wait;
+    struct proxy_vault_request *request;
+};
+
+struct imap_prepare {
+    struct imap_work *work;
+    bool is_uid;
+    unsigned needs;
+    imap_prepare_fn fn;
+    void *context;
+    struct imap_set numbers;
+    struct imap_target *targets; /* ascending by UID */
+    struct imap_pending *pending;
+    size_t len;
+    enum imap_prepare_stage stage;
+    size_t next;    /* the first target that this stage has not seen */
+    bool is_asking; /* a command of ours is open */
+    bool is_loading;
+    struct proxy_view_wait *load;
+    TAILQ_HEAD(, imap_opening) openings;
+    size_t openings_len;
+    uint64_t openings_size;
+    size_t done, before, total; /* for INPROGRESS */
+    enum err err;
+    struct event *finish; /* fn fires from the loop */
+};
+
+static inline struct imap_session *imap_prepare_session(const struct imap_prepare *prepare)
+{
+    return prepare->work->session;
+}
+
+/* ---- imap_prepare.c ---- */
+
+/* Goes on with whatever can be done now. */
+void imap_prepare_step(struct imap_prepare *prepare);
+/* A target is done with, well or not. */
+void imap_prepare_settle(struct imap_prepare *prepare, size_t index, enum err err);
+/* "FETCH set items" for targets in the state `asked`, by number or by UID. */
+ERR_RETURN enum err imap_prepare_ask(struct imap_prepare *prepare, enum imap_pending_state asked, const char *items,
+                                     imap_reply_fn fn);
+/* An own command has been answered: what stands in the state `asked` has got no answer. */
+void imap_prepare_answered(struct imap_prepare *prepare, enum imap_pending_state asked, const struct imap_reply *reply);
+
+/* ---- imap_raw.c ---- */
+
+/* Asks for the next raw messages if there is room for them. */
+void imap_raw_step(struct imap_prepare *prepare);
+/* The raw message of target `index` has come. */
+bool imap_raw_hear(struct imap_prepare *prepare, size_t index, const struct imap_answer *answers, size_t len,
+                   struct imap_unit *unit);
+void imap_raw_free(struct imap_prepare *prepare);
+
+#endif
