@@ -1,8 +1,9 @@
 #!/usr/bin/python3
-"""make demo: real mail through privyseal to the reference server, with what the mail program saw beside what the server held."""
+"""make demo: real mail through privyseal to the reference servers, with what the mail program saw beside what they held."""
 import email
 import email.message
 import email.policy
+import imaplib
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "e2e"))
 import harness  # noqa: E402
+import imap_harness  # noqa: E402
 from harness import ALICE, BOB, DAVE  # noqa: E402
 
 WIDTH = 76
@@ -84,20 +86,57 @@ def show_plain(server, proxy):
     say(textwrap.indent(server.mail()[-1][1].decode(), "    "))
 
 
+def show_read(mailbox, proxy, delivered):
+    say("4. Alice reads by IMAP. What stands in her mailbox is the letter to Bob, of which she gets a copy.\n")
+    mailbox.put(delivered)
+    with proxy.imap() as client:
+        client.select("INBOX")
+        view = imap_harness.whole(client, 1)
+        size = imap_harness.check(client.fetch("1", "(RFC822.SIZE)"))[0].decode()
+        side_by_side("What Alice's mail program sees", view, "What the server holds", mailbox.mail()[0][1], 26)
+        say("Its size, as told before and as it is: %s and %d bytes\n" % (size.split()[2].rstrip(")"), len(view)))
+        for word in ("RABBIT HOLE", "white rabbit"):
+            found = imap_harness.check(client.search(None, "BODY", '"%s"' % word))[0].decode()
+            say("SEARCH BODY \"%s\": %s" % (word, "message " + found if found else "nothing"))
+    say()
+
+
+def show_draft(mailbox, proxy):
+    say("5. Alice saves a draft. Her mail program gets back what it saved; the server holds ciphertext.\n")
+    draft = letter("Unfinished", [BOB], "Dear Bob,\n\nI have been thinking about\n").as_bytes()
+    draft = draft.replace(b"Subject:", b"Bcc: Carol <carol@example.com>\r\nX-Mail-Program: of some kind\r\nSubject:", 1)
+    with proxy.imap() as client:
+        imap_harness.check(client.create("Drafts"))
+        imap_harness.check(client.append("Drafts", "(\\Draft)", imaplib.Time2Internaldate(1790000000), draft))
+        client.select("Drafts")
+        again = imap_harness.whole(client, 1)
+    side_by_side("What comes back", again, "What the server holds", mailbox.mail("Drafts")[0][1])
+    say("The draft came back %s.\n" % ("byte for byte" if again == draft else "CHANGED"))
+    return again == draft
+
+
 class Demo(harness.World):
     def runTest(self):
         server = harness.RefServer(self, tls="starttls")
-        proxy = harness.Proxy(self, server, rules='\n'.join([
+        mailbox = imap_harness.RefImap(self, tls="starttls")
+        proxy = harness.Proxy(self, server, imap=mailbox, rules='\n'.join([
             'rule "lists" { to = "*@lists.example.org"  encrypt = never  sign = always }',
             'rule "partners" { to = "*@example.edu"  encrypt = required }',
             'rule "everyone" { encrypt = when-possible  sign = always  trust = unverified }']))
-        say("privyseal listens at 127.0.0.1:%d and speaks to %s (STARTTLS, certificate checked).\n" % (proxy.port, server.url()))
+        for port, url in ((proxy.port, server.url()), (proxy.imap_port, mailbox.url())):
+            say("privyseal listens at 127.0.0.1:%d and speaks to %s (STARTTLS, certificate checked)." % (port, url))
+        say()
         show_sealed(server, proxy)
         show_refused(proxy)
         show_plain(server, proxy)
-        leaks = server.wire().count(b"rabbit hole")
-        say("How often \"rabbit hole\" stands in all that the server ever received (TLS taken off): %d" % leaks)
-        self.assertEqual(leaks, 0)
+        show_read(mailbox, proxy, server.mail()[0][1])
+        self.assertTrue(show_draft(mailbox, proxy))
+        for words in (b"rabbit hole", b"thinking about", b"Unfinished"):
+            leaks = (server.wire() + mailbox.wire()).count(words)
+            say("How often \"%s\" stands in all that the servers ever received (TLS taken off): %d" %
+                (words.decode(), leaks))
+            # The mail program's own question is for privyseal alone.
+            self.assertEqual(leaks, 0)
 
 
 if __name__ == "__main__":

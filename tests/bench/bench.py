@@ -11,6 +11,7 @@ relay   The same with a rule that neither signs nor encrypts; the peer is the se
         NOOP to the server itself in the same moments, which waits for a processor as long.
 idle    Memory for each of 1,000 idle sessions that have logged in (a session to the server included).
 peak    The most memory while one message of 50 MB is sealed.
+sync, stream, search, busy, mail: of the way in; bench_imap.py says what they measure.
 
 Memory is the sum of two numbers. The first is Pss (what a process has for itself, and its share of what it has in
 common with others) of privyseal, its children and their gpg, without its part for shared memory. The second is Shmem of
@@ -31,10 +32,12 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "e2e"))
 import harness  # noqa: E402
+from bench_imap import ImapBench  # noqa: E402
 from harness import ALICE, BOB  # noqa: E402
 
 BUILD = os.environ.get("BUILD", "build")
 MEGABYTE = 1e6
+NAMES = ("seal", "relay", "idle", "peak", "sync", "stream", "search", "busy", "mail")
 SESSIONS = (1, 2, 4, 8)
 OPTIONS = "sessions_max = 5000\nsessions_per_address = 5000"
 SEALING = 'rule "all" { encrypt = required  sign = always  trust = unverified }'
@@ -145,7 +148,7 @@ class Memory:
             watcher.join()
 
 
-class Bench(harness.World):
+class Bench(ImapBench, harness.World):
     def __init__(self, options):
         super().__init__()
         self.options = options
@@ -154,8 +157,12 @@ class Bench(harness.World):
         self.rounds = 1 if options.quick else 2
 
     def runTest(self):
-        for name in self.options.only or ("seal", "relay", "idle", "peak"):
+        for name in self.options.only or NAMES:
             getattr(self, "measure_" + name)()
+
+    @staticmethod
+    def memory_of(proxy):
+        return Memory(proxy)
 
     def note(self, *arguments, **named):
         line = Line(*arguments, **named)
@@ -281,7 +288,7 @@ def main():
     parser.add_argument("--quick", action="store_true",
                         help="only to see that everything runs: the numbers mean nothing")
     parser.add_argument("--seconds", type=float, default=4, help="how long each measurement of a rate takes")
-    parser.add_argument("--only", action="append", choices=("seal", "relay", "idle", "peak"))
+    parser.add_argument("--only", action="append", choices=NAMES)
     bench = Bench(parser.parse_args())
     began = time.monotonic()
     if not bench.options.json:

@@ -89,14 +89,6 @@ def foreign(maker):
 
 # ---- the two sides ----
 
-class NoServer:
-    """In place of a server for mail that is sent."""
-
-    @staticmethod
-    def url():
-        return "smtp+clear://127.0.0.1:9"
-
-
 class Pair:
     """The two sides, filled alike with about `count` messages."""
 
@@ -105,13 +97,12 @@ class Pair:
         self.server = Dovecot(users=("alice", "twin"))
         world.add(self.server.close)
         world.alice().take(harness.keys().export(BOB))
-        self.proxy = harness.Proxy(world, NoServer(), listen='listen imap { at = "127.0.0.1:0" }', options=options,
-                                   account='    imap = "%s"' % self.server.url())
+        self.proxy = harness.Proxy(world, None, imap=self.server, options=options)
         self.mailed = []  # what a mail program saved, to be saved again
         self.fill(count)
 
     def talks(self):
-        return Talk(self.proxy.port, "alice", "secret"), Talk(self.server.port, "twin", "secret")
+        return Talk(self.proxy.imap_port, "alice", "secret"), Talk(self.server.port, "twin", "secret")
 
     def fill(self, count):
         """Alice's side first; then the twin, with the views of what others sealed for her."""
@@ -121,7 +112,7 @@ class Pair:
             rows += [(kind, self.maker.message()) for kind in ("plain", "own") for _ in range(10)]
         self.random.shuffle(rows)
         direct = Talk(self.server.port, "alice", "secret")
-        behind = Talk(self.proxy.port, "alice", "secret")
+        behind = Talk(self.proxy.imap_port, "alice", "secret")
         extras = [(" ".join(self.random.sample(LETTERS, self.random.randint(0, 2))), self.random.choice(DATES))
                   for _ in rows]
         for (kind, message), (flags, date) in zip(rows, extras):
