@@ -196,9 +196,9 @@ enum err imap_map_numbers(const struct imap_map *map, const struct imap_set *uid
     enum err err = ERR_OK;
     imap_set_clear(numbers_out);
     for (size_t i = 0; i < uids->len && err == ERR_OK; i++) {
-        uint32_t from = find(map, uids->ranges[i].first), to = from;
-        while (to < map->prefix && map->uids[to] <= uids->ranges[i].last)
-            to++;
+        uint32_t last = uids->ranges[i].last;
+        uint32_t from = find(map, uids->ranges[i].first);
+        uint32_t to = last < UINT32_MAX ? find(map, last + 1) : map->prefix;
         if (to > from)
             err = imap_set_add_range(numbers_out, from + 1, to);
     }

@@ -106,6 +106,15 @@ enum err imap_set_copy(const struct imap_set *set, struct imap_set *copy_out)
     return err;
 }
 
+void imap_set_remove_below(struct imap_set *set, uint32_t number)
+{
+    size_t at = find(set, number);
+    memmove(set->ranges, set->ranges + at, (set->len - at) * sizeof *set->ranges);
+    set->len -= at;
+    if (set->len > 0 && set->ranges[0].first < number)
+        set->ranges[0].first = number;
+}
+
 bool imap_set_has(const struct imap_set *set, uint32_t number)
 {
     size_t at = find(set, number);

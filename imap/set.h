@@ -32,6 +32,8 @@ ERR_RETURN enum err imap_set_format(const struct imap_set *set, struct buf *out)
 ERR_RETURN enum err imap_set_add(struct imap_set *set, uint32_t number);
 ERR_RETURN enum err imap_set_add_range(struct imap_set *set, uint32_t first, uint32_t last);
 ERR_RETURN enum err imap_set_copy(const struct imap_set *set, struct imap_set *copy_out);
+/* Takes out all that is less than `number`. */
+void imap_set_remove_below(struct imap_set *set, uint32_t number);
 bool imap_set_has(const struct imap_set *set, uint32_t number);
 bool imap_set_is_empty(const struct imap_set *set);
 uint64_t imap_set_count(const struct imap_set *set);

@@ -147,6 +147,18 @@ static void test_set_edges(void **state)
     assert_set(&set, "1:4294967295");
     assert_int_equal(imap_set_count(&set), UINT32_MAX);
     assert_false(imap_set_has(&set, 0));
+    imap_set_remove_below(&set, 7);
+    assert_set(&set, "7:4294967295");
+    imap_set_remove_below(&set, UINT32_MAX);
+    assert_set(&set, "4294967295");
+    assert_int_equal(imap_set_parse(SPAN_LIT("3,5:6,9"), 9, &set, NULL), ERR_OK);
+    imap_set_remove_below(&set, 4);
+    assert_set(&set, "5:6,9");
+    imap_set_remove_below(&set, 6);
+    assert_set(&set, "6,9");
+    imap_set_remove_below(&set, 10);
+    assert_true(imap_set_is_empty(&set));
+    imap_set_remove_below(&set, 11);
     imap_set_clear(&set);
     for (uint32_t i = 1; i <= IMAP_SET_RANGES_MAX; i++)
         assert_int_equal(imap_set_add(&set, 2 * i), ERR_OK);
