@@ -53,6 +53,14 @@ void ipc_out_begin(struct ipc_out *out, uint16_t type)
     put(out, &type, sizeof type);
 }
 
+uint16_t ipc_out_type(const struct ipc_out *out)
+{
+    uint16_t type = 0;
+    if (out->bytes.len >= sizeof type)
+        memcpy(&type, out->bytes.data, sizeof type);
+    return type;
+}
+
 void ipc_put_u32(struct ipc_out *out, uint32_t number)
 {
     put_tag(out, TAG_U32);

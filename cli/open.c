@@ -52,11 +52,13 @@ static int print_verdict(const struct cli *cli, const struct crypto_opened *open
 
 static int open_message(struct cli *cli, struct span message)
 {
+    char authserv_id[CONFIG_AUTHSERV_ID_SIZE];
+    config_authserv_id(cli->config, authserv_id);
     const struct crypto_open_options how = {.keyring = cli->keyring,
                                             .least = KEYRING_FOUND,
                                             .output_max = cli->config->message_max * 2,
                                             .layers_max = OPEN_LAYERS_MAX,
-                                            .authserv_id = cli->config->host_name,
+                                            .authserv_id = authserv_id,
                                             .asks_person = true};
     struct crypto_opened opened = {.is_changed = false};
     struct buf view;

@@ -9,7 +9,7 @@
 
 #include "crypto/verdict.h"
 
-#define CRYPTO_AUTHSERV_ID_SIZE 256
+#define CRYPTO_AUTHSERV_ID_SIZE 272
 #define CRYPTO_SESSION_KEYS_MAX 16
 #define CRYPTO_SESSION_KEY_SIZE 160 /* "9:" and 64 hexadecimal digits and some */
 

@@ -75,6 +75,10 @@ ERR_RETURN enum err keyring_gpg_check_trust(struct keyring_gpg *gpg);
 /* gpg-agent for `home` with the master as parent: started in the foreground, ready when its socket answers. `*pid_out`
    is 0 if one was running already. */
 ERR_RETURN enum err keyring_gpg_agent_start(const char *home, const char *user, pid_t *pid_out);
+/* Makes gpg-agent ask the person for the passphrase of this key and its subkeys, where they are locked; it waits for
+   as long as the person does. What is not locked costs one question to the agent and no prompt. ERR_KEY_LOCKED: the
+   person declined, or there is nobody to ask. ERR_NOT_FOUND: there is no such secret key. */
+ERR_RETURN enum err keyring_gpg_unlock(struct keyring_gpg *gpg, const char *fingerprint);
 /* False if it is known that no agent answers for this home: gpg then says "no secret key" of every key. */
 bool keyring_gpg_has_agent(const struct keyring_gpg *gpg);
 

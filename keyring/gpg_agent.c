@@ -67,14 +67,25 @@ static bool reads_ok(int fd)
     return poll(&wait, 1, ANSWER_TIMEOUT_MS) == 1 && recv(fd, greeting, 2, 0) == 2 && strcmp(greeting, "OK") == 0;
 }
 
-static bool answers(const struct sockaddr_un *address)
+/* -1 if nobody is there. The rest of the greeting is still to be read. */
+static int connect_to(const struct sockaddr_un *address)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
-        return false;
-    bool is_ok = connect(fd, (const struct sockaddr *)address, sizeof *address) == 0 && reads_ok(fd);
+        return -1;
+    if (connect(fd, (const struct sockaddr *)address, sizeof *address) == 0 && reads_ok(fd))
+        return fd;
     close(fd);
-    return is_ok;
+    return -1;
+}
+
+static bool answers(const struct sockaddr_un *address)
+{
+    int fd = connect_to(address);
+    if (fd < 0)
+        return false;
+    close(fd);
+    return true;
 }
 
 static enum err listen_at(const struct sockaddr_un *address, const char *user, int *fd_out)
@@ -144,4 +155,15 @@ bool keyring_gpg_has_agent(const struct keyring_gpg *gpg)
 {
     struct sockaddr_un address;
     return find_socket(gpg->home, NULL, &address) != ERR_OK || answers(&address);
+}
+
+enum err gpg_agent_connect(const struct keyring_gpg *gpg, int *fd_out)
+{
+    struct sockaddr_un address;
+    *fd_out = -1;
+    enum err err = find_socket(gpg->home, NULL, &address);
+    if (err != ERR_OK)
+        return err;
+    *fd_out = connect_to(&address);
+    return *fd_out >= 0 ? ERR_OK : log_failure(ERR_KEY_LOCKED, "no gpg-agent answers for %s", gpg->home);
 }

@@ -41,6 +41,8 @@ ERR_RETURN enum err gpg_refresh(struct keyring_gpg *gpg);
 void gpg_forget(struct keyring_gpg *gpg);
 /* Adds the key in binary form with nothing but its newest self-signatures; ERR_NOT_FOUND. */
 ERR_RETURN enum err gpg_export_minimal(struct keyring_gpg *gpg, const char *fingerprint, struct buf *out);
+/* A connection to the agent of the home, its greeting read. ERR_KEY_LOCKED if none answers. */
+ERR_RETURN enum err gpg_agent_connect(const struct keyring_gpg *gpg, int *fd_out);
 /* A gpgme_data_t over borrowed bytes. */
 ERR_RETURN enum err gpg_data_of(struct span bytes, gpgme_data_t *data_out);
 /* Adds all that was written to `data` to `out`. */

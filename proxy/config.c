@@ -300,6 +300,11 @@ const char *config_protocol_name(enum config_protocol protocol)
     return names[protocol];
 }
 
+void config_authserv_id(const struct config *config, char id[CONFIG_AUTHSERV_ID_SIZE])
+{
+    snprintf(id, CONFIG_AUTHSERV_ID_SIZE, "privyseal.%s", config->host_name);
+}
+
 bool config_upstream_is_same(const struct config_upstream *a, const struct config_upstream *b)
 {
     return strcasecmp(a->host, b->host) == 0 && a->port == b->port && a->security == b->security &&

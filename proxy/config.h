@@ -93,6 +93,10 @@ const struct config_account *config_account_of_address(const struct config *conf
 bool config_has_upstream(const struct config_account *account, enum config_protocol protocol);
 /* "smtp", "imap". */
 const char *config_protocol_name(enum config_protocol protocol);
+/* Under which name this installation writes Authentication-Results (RFC 8601 §2.2): not the machine's own, which is the
+   mail server's where both are one machine. */
+#define CONFIG_AUTHSERV_ID_SIZE (CONFIG_HOST_SIZE + 16)
+void config_authserv_id(const struct config *config, char id_out[CONFIG_AUTHSERV_ID_SIZE]);
 /* True if both servers are the same. */
 bool config_upstream_is_same(const struct config_upstream *a, const struct config_upstream *b);
 

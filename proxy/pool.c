@@ -15,9 +15,18 @@
 /* After the master's socket was full. */
 #define ASK_AGAIN_MS 100
 
+/* In the order in which they are handed out. */
+enum job_class {
+    JOB_PROMPT, /* somebody waits at the other end of an SMTP or IMAP command */
+    JOB_UNLOCK, /* waits for a person: has no limit, and takes no place */
+    JOB_OPEN,   /* there may be many */
+    JOB_CLASSES
+};
+
 struct proxy_job {
     TAILQ_ENTRY(proxy_job) link;
     size_t account;
+    enum job_class class;
     struct ipc_out request;
     int files[IPC_FILES_MAX]; /* our own copies: the submitter may close its own */
     proxy_job_fn fn;          /* NULL once cancelled */
@@ -37,8 +46,11 @@ struct keeper {
     bool has_finished_one;
 };
 
+TAILQ_HEAD(job_queue, proxy_job);
+
 struct account {
     size_t keepers, requested;
+    size_t unlocking; /* of the keepers, those that wait for a person */
     uint64_t paused_until_ms;
 };
 
@@ -47,14 +59,47 @@ struct proxy_pool {
     const struct config *config;
     int master;
     struct account *accounts;
-    TAILQ_HEAD(, proxy_job) waiting;
+    struct job_queue waiting[JOB_CLASSES];
     TAILQ_HEAD(, keeper) keepers;
     TAILQ_HEAD(, keeper) condemned; /* given up; the master has yet to be asked for their end */
-    size_t waiting_len, busy;
+    size_t waiting_len;
+    size_t busy[JOB_CLASSES];
     struct event *kick; /* hands out jobs from the loop, never from within a submitter */
 };
 
 static void hand_out(struct proxy_pool *pool);
+
+static enum job_class class_of(const struct ipc_out *request)
+{
+    switch (ipc_out_type(request)) {
+    case PROXY_JOB_OPEN:
+        return JOB_OPEN;
+    case PROXY_JOB_UNLOCK:
+        return JOB_UNLOCK;
+    default:
+        return JOB_PROMPT;
+    }
+}
+
+/* True if one more job of this class may run at once, over all accounts. */
+static bool has_place(const struct proxy_pool *pool, enum job_class class)
+{
+    size_t most = pool->config->keepers_max, open_most = most > 1 ? most - 1 : 1;
+    if (class == JOB_UNLOCK)
+        return true;
+    return pool->busy[JOB_PROMPT] + pool->busy[JOB_OPEN] < most &&
+           (class != JOB_OPEN || pool->busy[JOB_OPEN] < open_most);
+}
+
+/* A keeper begins (or has come to the end of) its job. */
+static void count_job(struct keeper *keeper, bool is_begun)
+{
+    struct proxy_pool *pool = keeper->pool;
+    size_t step = is_begun ? 1 : (size_t)-1;
+    pool->busy[keeper->job->class] += step;
+    if (keeper->job->class == JOB_UNLOCK)
+        pool->accounts[keeper->account].unlocking += step;
+}
 
 static void job_free(struct proxy_job *job)
 {
@@ -124,16 +169,29 @@ static void end_condemned(struct proxy_pool *pool)
     }
 }
 
+static void take_off(struct proxy_pool *pool, struct proxy_job *job)
+{
+    TAILQ_REMOVE(&pool->waiting[job->class], job, link);
+    pool->waiting_len--;
+}
+
 /* Fails what waits for a keeper of this account. */
 static void fail_waiting(struct proxy_pool *pool, size_t account)
 {
+    struct job_queue failed = TAILQ_HEAD_INITIALIZER(failed);
     struct proxy_job *job, *next;
-    for (job = TAILQ_FIRST(&pool->waiting); job != NULL; job = next) {
-        next = TAILQ_NEXT(job, link);
-        if (job->account != account)
-            continue;
-        TAILQ_REMOVE(&pool->waiting, job, link);
-        pool->waiting_len--;
+    for (size_t class = 0; class < JOB_CLASSES; class ++) {
+        for (job = TAILQ_FIRST(&pool->waiting[class]); job != NULL; job = next) {
+            next = TAILQ_NEXT(job, link);
+            if (job->account != account)
+                continue;
+            take_off(pool, job);
+            TAILQ_INSERT_TAIL(&failed, job, link);
+        }
+    }
+    /* Whoever is told may cancel another of them. */
+    while ((job = TAILQ_FIRST(&failed)) != NULL) {
+        TAILQ_REMOVE(&failed, job, link);
         job_finish(job, ERR_WORKER, NULL);
     }
 }
@@ -146,6 +204,8 @@ static void keeper_drop(struct keeper *keeper, bool must_kill)
     struct proxy_job *job = keeper->job;
     size_t number = keeper->account;
     bool is_stillborn = !keeper->has_finished_one;
+    if (job != NULL)
+        count_job(keeper, false);
     if (is_stillborn)
         account->paused_until_ms = clock_monotonic_ms() + PAUSE_AFTER_DEATH_MS;
     TAILQ_REMOVE(&pool->keepers, keeper, link);
@@ -156,7 +216,6 @@ static void keeper_drop(struct keeper *keeper, bool must_kill)
         keeper_free(keeper);
     end_condemned(pool);
     if (job != NULL) {
-        pool->busy--;
         job_finish(job, ERR_WORKER, NULL);
     } else if (is_stillborn && account->keepers == 0) {
         /* Keepers do not even start: without this a job could wait for ever for one that does. */
@@ -208,9 +267,9 @@ static void on_readable(evutil_socket_t fd, short what, void *context)
         return;
     }
     struct proxy_job *job = keeper->job;
+    count_job(keeper, false);
     keeper->job = NULL;
     keeper->has_finished_one = true;
-    pool->busy--;
     set_timer(keeper, IDLE_MAX_S * 1000);
     kick(pool, 0);
     job_finish(job, (enum err)code, code == ERR_OK ? &in : NULL);
@@ -227,8 +286,11 @@ static bool give(struct keeper *keeper, struct proxy_job *job)
     }
     keeper->job = job;
     job->keeper = keeper;
-    keeper->pool->busy++;
-    set_timer(keeper, keeper->pool->config->job_timeout_ms);
+    count_job(keeper, true);
+    if (job->class == JOB_UNLOCK)
+        evtimer_del(keeper->timer);
+    else
+        set_timer(keeper, keeper->pool->config->job_timeout_ms);
     return true;
 }
 
@@ -247,7 +309,7 @@ static void ask_for_keeper(struct proxy_pool *pool, size_t number)
     struct account *account = &pool->accounts[number];
     uint64_t now = clock_monotonic_ms();
     struct ipc_out out;
-    if (account->requested > 0 || account->keepers >= pool->config->keepers_max)
+    if (account->requested > 0 || account->keepers - account->unlocking >= pool->config->keepers_max)
         return;
     if (account->paused_until_ms > now) {
         kick(pool, (uint32_t)(account->paused_until_ms - now) + 1);
@@ -265,15 +327,13 @@ static void ask_for_keeper(struct proxy_pool *pool, size_t number)
         log_failure(err, "asking for a keeper");
 }
 
-static void hand_out(struct proxy_pool *pool)
+static void hand_out_class(struct proxy_pool *pool, enum job_class class)
 {
     struct proxy_job *job, *next;
-    end_condemned(pool);
-    for (job = TAILQ_FIRST(&pool->waiting); job != NULL && pool->busy < pool->config->keepers_max; job = next) {
+    for (job = TAILQ_FIRST(&pool->waiting[class]); job != NULL && has_place(pool, class); job = next) {
         next = TAILQ_NEXT(job, link);
         if (job->fn == NULL) {
-            TAILQ_REMOVE(&pool->waiting, job, link);
-            pool->waiting_len--;
+            take_off(pool, job);
             job_free(job);
             continue;
         }
@@ -282,11 +342,20 @@ static void hand_out(struct proxy_pool *pool)
             ask_for_keeper(pool, job->account);
             continue;
         }
-        TAILQ_REMOVE(&pool->waiting, job, link);
-        pool->waiting_len--;
-        if (!give(keeper, job))
+        take_off(pool, job);
+        if (!give(keeper, job)) {
+            /* This may have failed what waits for the account, the next one included; the kick looks again. */
             keeper_drop(keeper, true);
+            return;
+        }
     }
+}
+
+static void hand_out(struct proxy_pool *pool)
+{
+    end_condemned(pool);
+    for (int class = 0; class < JOB_CLASSES; class ++)
+        hand_out_class(pool, (enum job_class) class);
 }
 
 static void on_kick(evutil_socket_t fd, short what, void *context)
@@ -306,8 +375,12 @@ enum err proxy_pool_submit(struct proxy_pool *pool, size_t account, struct ipc_o
         ipc_out_fini(request);
         return err;
     }
-    *job = (struct proxy_job){
-        .account = account, .request = *request, .files = {-1, -1, -1, -1}, .fn = fn, .context = context};
+    *job = (struct proxy_job){.account = account,
+                              .class = class_of(request),
+                              .request = *request,
+                              .files = {-1, -1, -1, -1},
+                              .fn = fn,
+                              .context = context};
     for (size_t i = 0; i < request->files_len; i++) {
         job->files[i] = dup(request->files[i]);
         job->request.files[i] = job->files[i];
@@ -316,7 +389,7 @@ enum err proxy_pool_submit(struct proxy_pool *pool, size_t account, struct ipc_o
             return ERR_IO;
         }
     }
-    TAILQ_INSERT_TAIL(&pool->waiting, job, link);
+    TAILQ_INSERT_TAIL(&pool->waiting[job->class], job, link);
     pool->waiting_len++;
     kick(pool, 0);
     *job_out = job;
@@ -368,7 +441,8 @@ enum err proxy_pool_new(struct event_base *base, const struct config *config, in
     if (pool == NULL)
         return ERR_MEMORY;
     *pool = (struct proxy_pool){.base = base, .config = config, .master = master};
-    TAILQ_INIT(&pool->waiting);
+    for (size_t class = 0; class < JOB_CLASSES; class ++)
+        TAILQ_INIT(&pool->waiting[class]);
     TAILQ_INIT(&pool->keepers);
     TAILQ_INIT(&pool->condemned);
     pool->accounts = calloc(config->accounts_len + 1, sizeof(*pool->accounts));
@@ -389,9 +463,11 @@ void proxy_pool_free(struct proxy_pool **pool_pointer)
     *pool_pointer = NULL;
     if (pool == NULL)
         return;
-    while ((job = TAILQ_FIRST(&pool->waiting)) != NULL) {
-        TAILQ_REMOVE(&pool->waiting, job, link);
-        job_free(job);
+    for (size_t class = 0; class < JOB_CLASSES; class ++) {
+        while ((job = TAILQ_FIRST(&pool->waiting[class])) != NULL) {
+            take_off(pool, job);
+            job_free(job);
+        }
     }
     while ((keeper = TAILQ_FIRST(&pool->keepers)) != NULL) {
         TAILQ_REMOVE(&pool->keepers, keeper, link);

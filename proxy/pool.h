@@ -2,8 +2,10 @@
  * Keepers and the jobs that wait for them, seen from net.
  *
  * A job goes to an idle keeper of its account; if there is none and the bounds allow, the master is asked for another;
- * else it waits its turn. A keeper that dies or takes too long fails the one job it had (ERR_WORKER), which is not
- * tried again. A keeper that is idle for a minute is let go.
+ * else it waits its turn. Opening, of which there may be thousands, waits behind all else and leaves one place free, so
+ * that sending never waits for a mailbox to be read. A keeper that dies or takes too long fails the one job it had
+ * (ERR_WORKER), which is not tried again; only unlocking, which waits for a person, takes as long as it takes, in a
+ * keeper beside the others. A keeper that is idle for a minute is let go.
  */
 #ifndef PROXY_POOL_H
 #define PROXY_POOL_H

@@ -25,6 +25,8 @@ struct proxy_ring_wait {
 struct account {
     struct proxy_ring *ring;
     struct keyring *keyring; /* NULL: never listed */
+    int file;                /* what `keyring` was read from; -1 with NULL */
+    uint64_t number;         /* of `keyring` */
     int home_watch, secret_watch;
     bool is_stale;             /* the ring has changed since the listing that `keyring` came from was asked for */
     struct proxy_job *listing; /* under way */
@@ -36,6 +38,7 @@ struct proxy_ring {
     const struct config *config;
     struct proxy_pool *pool;
     int inotify;
+    uint64_t indexes_len; /* how many came so far: the last one's number */
     struct account *accounts;
 };
 
@@ -80,12 +83,17 @@ static enum err load(struct account *account, struct ipc_in *answer)
     if (err == ERR_OK)
         err = keyring_load(saved, &keyring);
     memfd_unmap(&saved);
-    if (fd >= 0)
-        close(fd);
-    if (err != ERR_OK)
+    if (err != ERR_OK) {
+        if (fd >= 0)
+            close(fd);
         return err;
+    }
     keyring_free(&account->keyring);
+    if (account->file >= 0)
+        close(account->file);
     account->keyring = keyring;
+    account->file = fd;
+    account->number = ++account->ring->indexes_len;
     return ERR_OK;
 }
 
@@ -148,6 +156,12 @@ const struct keyring *proxy_ring_current(struct proxy_ring *ring, size_t number)
     return account->is_stale || account->listing != NULL ? NULL : account->keyring;
 }
 
+int proxy_ring_file(const struct proxy_ring *ring, size_t number, uint64_t *number_out)
+{
+    *number_out = ring->accounts[number].number;
+    return ring->accounts[number].file;
+}
+
 enum err proxy_ring_ask(struct proxy_ring *ring, size_t number, proxy_ring_fn fn, void *context,
                         struct proxy_ring_wait **wait_out)
 {
@@ -200,6 +214,7 @@ enum err proxy_ring_new(const struct config *config, struct proxy_ring **ring_ou
         TAILQ_INIT(&ring->accounts[i].waits);
         ring->accounts[i].ring = ring;
         ring->accounts[i].is_stale = true;
+        ring->accounts[i].file = -1;
         if (err == ERR_OK)
             err = watch(ring, &ring->accounts[i], config->accounts[i].gnupghome);
     }
@@ -228,6 +243,8 @@ void proxy_ring_free(struct proxy_ring **ring_pointer)
             free(wait);
         }
         keyring_free(&ring->accounts[i].keyring);
+        if (ring->accounts[i].file >= 0)
+            close(ring->accounts[i].file);
     }
     free(ring->accounts);
     if (ring->inotify >= 0)

@@ -24,6 +24,9 @@ void proxy_ring_set_pool(struct proxy_ring *ring, struct proxy_pool *pool);
 /* The index of `account` if it is current: borrowed, valid until control returns to the loop. NULL: ask with
  * proxy_ring_wait. */
 const struct keyring *proxy_ring_current(struct proxy_ring *ring, size_t account);
+/* The last index that was listed, current or not, as a sealed memfd (borrowed, as above), and its number, which no
+   other index of this process has; -1 if there is none. */
+int proxy_ring_file(const struct proxy_ring *ring, size_t account, uint64_t *number_out);
 /* Fires `fn` from the loop when the index is there, unless cancelled. */
 ERR_RETURN enum err proxy_ring_ask(struct proxy_ring *ring, size_t account, proxy_ring_fn fn, void *context,
                                    struct proxy_ring_wait **wait_out);

@@ -10,6 +10,7 @@ void proxy_put_setup(struct ipc_out *out, const struct proxy_keeper_setup *setup
     ipc_put_string(out, setup->wrapper);
     ipc_put_string(out, setup->key_cache);
     ipc_put_string(out, setup->user);
+    ipc_put_string(out, setup->authserv_id);
     ipc_put_u32(out, setup->log_level);
     ipc_put_u32(out, setup->is_own_home);
     ipc_put_u64(out, setup->output_max);
@@ -28,6 +29,7 @@ enum err proxy_get_setup(struct ipc_in *in, struct proxy_keeper_setup *setup)
     ipc_get_string(in, setup->wrapper, sizeof(setup->wrapper));
     ipc_get_string(in, setup->key_cache, sizeof(setup->key_cache));
     ipc_get_string(in, setup->user, sizeof(setup->user));
+    ipc_get_string(in, setup->authserv_id, sizeof(setup->authserv_id));
     setup->log_level = ipc_get_u32(in);
     setup->is_own_home = ipc_get_u32(in);
     setup->output_max = ipc_get_u64(in);
@@ -145,4 +147,34 @@ void proxy_get_delivery(struct ipc_in *in, char account[MIME_ADDR_SIZE], char me
         memcpy(key->digest, digest.ptr, digest.len);
     else
         in->err = ERR_PEER_PROTOCOL;
+}
+
+void proxy_put_open(struct ipc_out *out, const struct proxy_open_request *request)
+{
+    ipc_put_u64(out, request->index_number);
+    ipc_put_u32(out, request->wants_record);
+    ipc_put_span(out, request->decision);
+    ipc_put_span(out, request->session_keys);
+}
+
+void proxy_get_open(struct ipc_in *in, struct proxy_open_request *request)
+{
+    request->index_number = ipc_get_u64(in);
+    request->wants_record = ipc_get_u32(in) != 0;
+    request->decision = ipc_get_span(in);
+    request->session_keys = ipc_get_span(in);
+}
+
+void proxy_put_opened(struct ipc_out *out, const struct proxy_open_answer *answer)
+{
+    ipc_put_u32(out, answer->is_plain);
+    ipc_put_span(out, answer->decision);
+    ipc_put_span(out, answer->session_keys);
+}
+
+void proxy_get_opened(struct ipc_in *in, struct proxy_open_answer *answer)
+{
+    answer->is_plain = ipc_get_u32(in) != 0;
+    answer->decision = ipc_get_span(in);
+    answer->session_keys = ipc_get_span(in);
 }

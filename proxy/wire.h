@@ -8,6 +8,7 @@
 #define PROXY_WIRE_H
 
 #include "base/ipc.h"
+#include "crypto/decision.h"
 #include "crypto/inspect.h"
 #include "crypto/seal.h"
 #include "store/delivery.h"
@@ -31,12 +32,13 @@ enum proxy_message {
     PROXY_JOB_LIST,    /* - */
     PROXY_JOB_INSPECT, /* subject tag, recipients u32, each; message file */
     PROXY_JOB_SEAL,    /* see proxy_put_seal; message file */
-    PROXY_JOB_OPEN,    /* index number u64 (a keeper keeps the last one), decision, session keys (empty: first time);
-                          message file, index file */
+    PROXY_JOB_OPEN,    /* see proxy_put_open; message file, and unless the index number is 0, index file */
     PROXY_JOB_OWN,     /* as PROXY_JOB_SEAL, for an own copy (crypto/own.h); message file */
-    PROXY_JOB_UNLOCK,  /* -: asks the person for each locked key, one after the other; may take long */
-    PROXY_JOB_DONE,    /* err u32, then by job: index file | facts | size u64, is_8bit u32, file | (open) decision,
-                          session keys, is_plain u32; unless plain: view file, record file, searchable text file */
+    PROXY_JOB_UNLOCK,  /* keys u32, fingerprint of each: asks the person for those that are locked, one after the
+                          other; may take long */
+    PROXY_JOB_DONE,    /* err u32, then by job: index file | facts | size u64, is_8bit u32, file | (open) see
+                          proxy_put_opened; view file, and if asked for record file, searchable text file, unless it is
+                          plain */
     /* net to vault, and back */
     PROXY_DELIVERY_GET,    /* key */
     PROXY_DELIVERY_ADD,    /* key, now u64, recipients u32, each */
@@ -64,6 +66,7 @@ struct proxy_keeper_setup {
     char wrapper[512];
     char key_cache[512];
     char user[64];
+    char authserv_id[CRYPTO_AUTHSERV_ID_SIZE]; /* "": Authentication-Results is not written */
     uint32_t log_level;
     uint32_t is_own_home;
     uint64_t output_max;
@@ -84,6 +87,24 @@ void proxy_put_seal(struct ipc_out *out, const struct crypto_seal_request *reque
 /* `*recipients_out` is allocated and belongs to the caller, also after an error. */
 ERR_RETURN enum err proxy_get_seal(struct ipc_in *in, struct crypto_seal_request *request_out, char *subject_tag_out,
                                    size_t subject_tag_size, char (**recipients_out)[KEYRING_FPR_SIZE]);
+
+/* What is asked of a keeper that opens a message. */
+struct proxy_open_request {
+    uint64_t index_number; /* of the account's key index, which the keeper keeps; 0: none is needed */
+    bool wants_record;     /* and the searchable text */
+    /* Saved forms (crypto/decision.h) of an earlier opening; empty: the first time. Reading borrows from the message.
+     */
+    struct span decision, session_keys;
+};
+void proxy_put_open(struct ipc_out *out, const struct proxy_open_request *request);
+void proxy_get_open(struct ipc_in *in, struct proxy_open_request *request_out);
+/* And its answer. */
+struct proxy_open_answer {
+    bool is_plain; /* the message needs no view; nothing else follows */
+    struct span decision, session_keys;
+};
+void proxy_put_opened(struct ipc_out *out, const struct proxy_open_answer *answer);
+void proxy_get_opened(struct ipc_in *in, struct proxy_open_answer *answer_out);
 
 /* The key of a delivery record; the strings of `key_out` point into the two buffers. */
 void proxy_put_delivery(struct ipc_out *out, const struct store_delivery_key *key);

@@ -1,0 +1,31 @@
+/*
+ * The keeper's jobs: keeper.c runs the loop, keeper_seal.c and keeper_open.c do the work. Nobody else includes this.
+ */
+#ifndef PROXY_KEEPER_INTERNAL_H
+#define PROXY_KEEPER_INTERNAL_H
+
+#include "proxy/wire.h"
+
+#define KEEPER_SOCKET 3
+#define KEEPER_INDEX_MAX ((size_t)1 << 31)
+
+struct keeper {
+    struct proxy_keeper_setup setup;
+    struct keyring_gpg *gpg;
+    struct keyring *keyring; /* as it came with an earlier job; NULL: none did */
+    uint64_t index_number;   /* of `keyring` */
+};
+
+/* Answers a job that has nothing but its error to tell. */
+ERR_RETURN enum err keeper_answer(enum err result);
+
+/* Each reads its job to the end and answers it. An error is the peer's or the socket's, and ends the keeper; a job's
+   own failure has been answered. */
+ERR_RETURN enum err keeper_list(struct keeper *keeper, struct ipc_in *in);
+ERR_RETURN enum err keeper_inspect(struct keeper *keeper, struct ipc_in *in);
+/* Also for own copies: the request says by its type which of the two it is. */
+ERR_RETURN enum err keeper_seal(struct keeper *keeper, struct ipc_in *in);
+ERR_RETURN enum err keeper_open(struct keeper *keeper, struct ipc_in *in);
+ERR_RETURN enum err keeper_unlock(struct keeper *keeper, struct ipc_in *in);
+
+#endif

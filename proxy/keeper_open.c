@@ -1,0 +1,222 @@
+/*
+ * Opening in a keeper: from the message to its view, and to what net and the vault keep of it.
+ */
+#include "proxy/keeper_internal.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memfd.h"
+#include "crypto/open.h"
+#include "imap/content.h"
+#include "mime/text.h"
+#include "proxy/record.h"
+#include "store/view.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#define LAYERS_MAX 8
+#define SAVED_MAX STORE_DECISION_MAX
+
+/* The files of an answer; -1: not made. */
+struct results {
+    int view, record, text;
+};
+
+static void results_fini(struct results *results)
+{
+    int *const files[] = {&results->view, &results->record, &results->text};
+    for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
+        if (*files[i] >= 0)
+            close(*files[i]);
+        *files[i] = -1;
+    }
+}
+
+/* Takes the index over that came with a job, unless it is the one that is here already. */
+static enum err take_index(struct keeper *keeper, uint64_t number, int fd)
+{
+    struct keyring *keyring = NULL;
+    struct span saved;
+    if (number == keeper->index_number && keeper->keyring != NULL)
+        return ERR_OK;
+    enum err err = memfd_map(fd, KEEPER_INDEX_MAX, &saved);
+    if (err != ERR_OK)
+        return err;
+    err = keyring_load(saved, &keyring);
+    memfd_unmap(&saved);
+    if (err != ERR_OK)
+        return err;
+    keyring_free(&keeper->keyring);
+    keeper->keyring = keyring;
+    keeper->index_number = number;
+    return ERR_OK;
+}
+
+static enum err make_text(const struct mime_part *root, struct span view, int *fd_out)
+{
+    struct buf text;
+    buf_init_secret(&text, STORE_TEXT_MAX);
+    enum err err = mime_text_save(root, view, &text);
+    /* A view that is too much to search can still be read. */
+    if (err == ERR_LIMIT) {
+        buf_clear(&text);
+        err = ERR_OK;
+    }
+    if (err == ERR_OK)
+        err = memfd_of("text", buf_span(&text), STORE_TEXT_MAX, fd_out);
+    buf_fini(&text);
+    return err;
+}
+
+static enum err make_record(const struct mime_part *root, struct span view, int *fd_out)
+{
+    struct buf record;
+    buf_init_secret(&record, STORE_RECORD_MAX);
+    enum err err = proxy_record_save(root, view, &record);
+    if (err == ERR_OK)
+        err = memfd_of("record", buf_span(&record), STORE_RECORD_MAX, fd_out);
+    buf_fini(&record);
+    return err;
+}
+
+static enum err make_results(const struct keeper *keeper, bool wants_record, struct span view, struct results *results)
+{
+    struct mime_tree *tree = NULL;
+    enum err err = memfd_of("view", view, keeper->setup.output_max, &results->view);
+    if (err == ERR_OK && wants_record)
+        err = imap_content_parse(view, &tree);
+    if (err == ERR_OK && wants_record)
+        err = make_record(tree->root, view, &results->record);
+    if (err == ERR_OK && wants_record)
+        err = make_text(tree->root, view, &results->text);
+    mime_tree_free(&tree);
+    return err;
+}
+
+static enum err answer_opened(const struct crypto_opened *opened, const struct results *results)
+{
+    struct proxy_open_answer answer = {.is_plain = opened->is_plain};
+    const int files[] = {results->view, results->record, results->text};
+    struct buf decision, keys;
+    struct ipc_out out;
+    buf_init(&decision, SAVED_MAX);
+    buf_init_secret(&keys, SAVED_MAX);
+    ipc_out_begin(&out, PROXY_JOB_DONE);
+    enum err err = crypto_decision_save(&opened->decision, &decision);
+    if (err == ERR_OK)
+        err = crypto_session_keys_save(&opened->session_keys, &keys);
+    if (err == ERR_OK) {
+        answer.decision = buf_span(&decision);
+        answer.session_keys = buf_span(&keys);
+        ipc_put_u32(&out, ERR_OK);
+        proxy_put_opened(&out, &answer);
+        for (size_t i = 0; !opened->is_plain && i < sizeof(files) / sizeof(*files); i++)
+            if (files[i] >= 0)
+                ipc_put_file(&out, files[i]);
+        err = ipc_send(KEEPER_SOCKET, &out);
+    } else {
+        ipc_out_fini(&out);
+        err = keeper_answer(err);
+    }
+    buf_fini(&decision);
+    buf_fini(&keys);
+    return err;
+}
+
+/* What an earlier opening decided; both saved forms are empty if there was none. */
+struct decided {
+    struct crypto_decision decision;
+    struct crypto_session_keys keys;
+    bool is_there;
+};
+
+/* What the store kept may be of a version that this program does not know: the job's failure, not net's. */
+static enum err take_decided(const struct proxy_open_request *request, struct decided *decided)
+{
+    enum err err = ERR_OK;
+    decided->is_there = request->decision.len > 0;
+    decided->keys = (struct crypto_session_keys){.len = 0};
+    if (decided->is_there)
+        err = crypto_decision_load(request->decision, &decided->decision);
+    if (err == ERR_OK && request->session_keys.len > 0)
+        err = crypto_session_keys_load(request->session_keys, &decided->keys);
+    return err == ERR_OK ? ERR_OK : log_failure(ERR_STORE, "what was decided of a message");
+}
+
+/* Answers the job; whatever fails from here on is the job's own failure. */
+static enum err open_message(const struct keeper *keeper, bool wants_record, const struct decided *decided,
+                             struct span message)
+{
+    const struct proxy_keeper_setup *setup = &keeper->setup;
+    const struct crypto_open_options options = {.keyring = keeper->keyring,
+                                                .least = KEYRING_FOUND,
+                                                .output_max = setup->output_max,
+                                                .layers_max = LAYERS_MAX,
+                                                .authserv_id =
+                                                    setup->authserv_id[0] != '\0' ? setup->authserv_id : NULL,
+                                                .decided = decided->is_there ? &decided->decision : NULL,
+                                                .session_keys = &decided->keys};
+    struct results results = {-1, -1, -1};
+    struct crypto_opened opened;
+    struct buf view;
+    buf_init_secret(&view, setup->output_max);
+    enum err err = crypto_open(keeper->gpg, &options, message, &view, &opened);
+    if (err == ERR_OK && !opened.is_plain)
+        err = make_results(keeper, wants_record, buf_span(&view), &results);
+    buf_fini(&view);
+    err = err == ERR_OK ? answer_opened(&opened, &results) : keeper_answer(err);
+    crypto_session_keys_fini(&opened.session_keys);
+    results_fini(&results);
+    return err;
+}
+
+enum err keeper_open(struct keeper *keeper, struct ipc_in *in)
+{
+    struct proxy_open_request request;
+    struct decided decided;
+    struct span message = SPAN_NONE;
+    proxy_get_open(in, &request);
+    int fd = ipc_get_file(in);
+    int index = request.index_number != 0 ? ipc_get_file(in) : -1;
+    enum err err = ipc_in_end(in);
+    if (err == ERR_OK && request.index_number == 0 && request.decision.len == 0)
+        err = ERR_PEER_PROTOCOL;
+    if (err == ERR_OK && request.index_number != 0)
+        err = take_index(keeper, request.index_number, index);
+    if (err == ERR_OK)
+        err = memfd_map(fd, keeper->setup.output_max, &message);
+    if (err == ERR_OK) {
+        err = take_decided(&request, &decided);
+        err = err == ERR_OK ? open_message(keeper, request.wants_record, &decided, message) : keeper_answer(err);
+        crypto_session_keys_fini(&decided.keys);
+    }
+    memfd_unmap(&message);
+    if (fd >= 0)
+        close(fd);
+    if (index >= 0)
+        close(index);
+    return err;
+}
+
+#define UNLOCK_KEYS_MAX 100
+
+enum err keeper_unlock(struct keeper *keeper, struct ipc_in *in)
+{
+    char fingerprints[UNLOCK_KEYS_MAX][KEYRING_FPR_SIZE];
+    uint32_t len = ipc_get_u32(in);
+    if (len > UNLOCK_KEYS_MAX)
+        return ERR_PEER_PROTOCOL;
+    for (uint32_t i = 0; i < len; i++)
+        ipc_get_string(in, fingerprints[i], sizeof(fingerprints[i]));
+    enum err err = ipc_in_end(in);
+    if (err != ERR_OK)
+        return err;
+    enum err worst = ERR_OK;
+    for (uint32_t i = 0; i < len; i++) {
+        err = keyring_gpg_unlock(keeper->gpg, fingerprints[i]);
+        if (err != ERR_OK)
+            worst = err;
+    }
+    return keeper_answer(worst);
+}

@@ -1,0 +1,59 @@
+#include "proxy/record.h"
+
+#include "base/packed.h"
+#include "imap/content.h"
+#include "store/view.h"
+
+#define RECORD_VERSION 1u
+
+/* Adds what one of the functions of imap/content.h adds, after its length. */
+static enum err add_value(const struct mime_part *root, struct span view, int number, struct buf *out)
+{
+    struct buf value;
+    enum err err;
+    buf_init_secret(&value, STORE_RECORD_MAX);
+    if (number == 0)
+        err = imap_envelope_add(mime_part_header(root, view), &value);
+    else
+        err = imap_structure_add(root, view, number == 2, &value);
+    if (err == ERR_OK)
+        err = packed_add_bytes(out, buf_span(&value));
+    buf_fini(&value);
+    return err;
+}
+
+enum err proxy_record_save(const struct mime_part *root, struct span view, struct buf *out)
+{
+    size_t before = out->len;
+    enum err err = packed_add_number(out, RECORD_VERSION, 1);
+    if (err == ERR_OK)
+        err = packed_add_number(out, view.len, 8);
+    if (err == ERR_OK)
+        err = packed_add_bytes(out, mime_part_header(root, view));
+    for (int i = 0; err == ERR_OK && i < 3; i++)
+        err = add_value(root, view, i, out);
+    if (err != ERR_OK)
+        buf_truncate(out, before);
+    return err;
+}
+
+/* A value that stands in a FETCH response: one list. What the list holds is not looked at again. */
+static bool is_list(struct span value)
+{
+    return value.len >= 2 && value.ptr[0] == '(' && value.ptr[value.len - 1] == ')';
+}
+
+enum err proxy_record_load(struct span saved, struct proxy_record *record_out)
+{
+    struct proxy_record record = {.size = 0};
+    unsigned version;
+    bool is_good = packed_take_small(&saved, RECORD_VERSION, &version) && version == RECORD_VERSION &&
+                   packed_take_number(&saved, 8, &record.size) && packed_take_bytes(&saved, &record.header) &&
+                   packed_take_bytes(&saved, &record.envelope) && packed_take_bytes(&saved, &record.body) &&
+                   packed_take_bytes(&saved, &record.structure) && saved.len == 0;
+    if (!is_good || record.header.len > record.size || !is_list(record.envelope) || !is_list(record.body) ||
+        !is_list(record.structure))
+        return ERR_PEER_PROTOCOL;
+    *record_out = record;
+    return ERR_OK;
+}
