@@ -1,4 +1,5 @@
 #include "cli/key.h"
+#include "cli/vault.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -196,6 +197,19 @@ static int import_one(struct cli *cli, const char *path)
     return status ? status : is_refused || result.rejected ? CLI_REFUSED : CLI_DONE;
 }
 
+/* A key that is new may open what could not be opened before. What cannot be asked is not worth an error here. */
+static void offer_reopen(const struct cli *cli)
+{
+    struct cli_vault vault;
+    struct store_totals totals = {.failed = 0};
+    if (cli_vault_open(cli->config, false, &vault))
+        return;
+    if (cli_vault_totals(&vault, cli->account->address, &totals) == ERR_OK && totals.failed > 0)
+        fprintf(words, "%llu %s could not be opened before; `privyseal store reopen` has it judged again\n",
+                (unsigned long long)totals.failed, totals.failed == 1 ? "message" : "messages");
+    cli_vault_close(&vault);
+}
+
 static int run(struct cli *cli, int argc, char **argv)
 {
     enum err err = cli_open_account(cli, NULL);
@@ -208,6 +222,8 @@ static int run(struct cli *cli, int argc, char **argv)
         const int one = import_one(cli, argv[i]);
         status = one > status ? one : status;
     }
+    if (status == CLI_DONE)
+        offer_reopen(cli);
     return status;
 }
 

@@ -11,17 +11,36 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct cli_command *const commands[] = {&cli_serve,    &cli_check,    &cli_key_make,   &cli_key_import,
-                                                     &cli_key_list, &cli_key_show, &cli_key_export, &cli_key_delete,
-                                                     &cli_why,      &cli_seal,     &cli_open,       &cli_certificate};
+static const struct cli_command *const commands[] = {
+    &cli_serve,    &cli_check,       &cli_key_make,   &cli_key_import,  &cli_key_list,
+    &cli_key_show, &cli_key_export,  &cli_key_delete, &cli_why,         &cli_seal,
+    &cli_open,     &cli_certificate, &cli_store_show, &cli_store_clear, &cli_store_reopen};
+/* First words that several commands share. */
+static const char *const families[] = {"key", "store"};
+#define FAMILIES_LEN (sizeof families / sizeof *families)
 #define COMMANDS_LEN (sizeof commands / sizeof *commands)
 
-/* The commands whose names begin with `prefix`. */
-static void print_commands(FILE *out, const char *prefix)
+/* The family whose first word this is, or NULL. */
+static const char *family_of(const char *word)
+{
+    for (size_t i = 0; i < FAMILIES_LEN; i++)
+        if (strcmp(word, families[i]) == 0)
+            return families[i];
+    return NULL;
+}
+
+/* Whether the command is of the family; all are of none. */
+static bool is_of(const struct cli_command *command, const char *family)
+{
+    const size_t len = family ? strlen(family) : 0;
+    return !family || (strncmp(command->name, family, len) == 0 && command->name[len] == ' ');
+}
+
+static void print_commands(FILE *out, const char *family)
 {
     fprintf(out, "Commands:\n");
     for (size_t i = 0; i < COMMANDS_LEN; i++)
-        if (strncmp(commands[i]->name, prefix, strlen(prefix)) == 0)
+        if (is_of(commands[i], family))
             fprintf(out, "  %-13s %s\n", commands[i]->name, commands[i]->summary);
     fprintf(out, "\n`privyseal COMMAND --help` explains a command.\n");
 }
@@ -30,7 +49,7 @@ static void print_overview(FILE *out)
 {
     fprintf(out, "privyseal signs and encrypts the mail that passes through it.\n\n"
                  "Usage: privyseal COMMAND [OPTION]...\n\n");
-    print_commands(out, "");
+    print_commands(out, NULL);
 }
 
 /* How many words of the command line name the command; 0 if they do not. */
@@ -61,12 +80,12 @@ static bool is_help(const char *word)
 
 static int unknown_command(int argc, char **argv)
 {
-    static const char prefix[] = "key ";
-    if (argc > 0 && strcmp(argv[0], "key") == 0) {
-        fprintf(stderr, "privyseal key: expected one of");
+    const char *family = argc > 0 ? family_of(argv[0]) : NULL;
+    if (family) {
+        fprintf(stderr, "privyseal %s: expected one of", family);
         for (size_t i = 0; i < COMMANDS_LEN; i++)
-            if (strncmp(commands[i]->name, prefix, sizeof prefix - 1) == 0)
-                fprintf(stderr, " %s", commands[i]->name + sizeof prefix - 1);
+            if (is_of(commands[i], family))
+                fprintf(stderr, " %s", commands[i]->name + strlen(family) + 1);
         fprintf(stderr, "; see `privyseal --help`\n");
     } else if (argc > 0) {
         fprintf(stderr, "privyseal: there is no command \"%s\"; see `privyseal --help`\n", argv[0]);
@@ -108,9 +127,10 @@ int main(int argc, char **argv)
         print_overview(stdout);
         return CLI_DONE;
     }
-    if (argc > 0 && strcmp(argv[0], "key") == 0 && ((wants_help && argc == 1) || (argc > 1 && is_help(argv[1])))) {
-        printf("Usage: privyseal key COMMAND [OPTION]...\n\n");
-        print_commands(stdout, "key ");
+    const char *family = argc > 0 ? family_of(argv[0]) : NULL;
+    if (family && ((wants_help && argc == 1) || (argc > 1 && is_help(argv[1])))) {
+        printf("Usage: privyseal %s COMMAND [OPTION]...\n\n", family);
+        print_commands(stdout, family);
         return CLI_DONE;
     }
     int words = 0;

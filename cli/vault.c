@@ -1,0 +1,114 @@
+#include "cli/vault.h"
+
+#include "base/sandbox.h"
+#include "proxy/vault_socket.h"
+#include "proxy/wire.h"
+#include "proxy/wire_view.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+/* A command that looks must not make a store where there is none. */
+static enum err look(const char *dir)
+{
+    char path[CONFIG_PATH_SIZE + 32];
+    snprintf(path, sizeof path, "%s/durable.sqlite", dir);
+    if (access(path, F_OK) == 0)
+        return ERR_OK;
+    return errno == ENOENT ? ERR_NOT_FOUND : err_of_errno(errno);
+}
+
+static enum err open_alone(const struct config *config, bool is_confined, struct store **store_out)
+{
+    char dir[CONFIG_PATH_SIZE];
+    if (!config_state_path(config, "store", dir))
+        return ERR_CONFIG;
+    enum err err = look(dir);
+    if (err)
+        return err;
+    /* What root makes the configured user's vault could not open. */
+    if (!is_confined && config->user[0] && geteuid() == 0)
+        return ERR_REFUSED;
+    if (is_confined) {
+        const struct sandbox_options options = {.role = SANDBOX_VAULT, .writable_dirs = {dir}, .user = config->user};
+        err = sandbox_enter(&options);
+    }
+    return err ? err : store_open(dir, store_out);
+}
+
+enum err cli_vault_open(const struct config *config, bool is_confined, struct cli_vault *vault)
+{
+    *vault = (struct cli_vault){.socket = -1};
+    enum err err = proxy_vault_socket_connect(config, &vault->socket);
+    return err == ERR_NOT_FOUND ? open_alone(config, is_confined, &vault->store) : err;
+}
+
+void cli_vault_close(struct cli_vault *vault)
+{
+    if (vault->socket >= 0)
+        close(vault->socket);
+    store_close(&vault->store);
+    vault->socket = -1;
+}
+
+/* With ERR_OK `in` stands after the error of the answer, and is finished by the caller. */
+static enum err ask(const struct cli_vault *vault, uint16_t type, const char *account, struct ipc_in *in)
+{
+    struct ipc_out out;
+    ipc_out_begin(&out, type);
+    ipc_put_string(&out, account);
+    enum err err = ipc_send(vault->socket, &out);
+    if (!err)
+        err = ipc_recv(vault->socket, in);
+    if (err)
+        return err == ERR_AGAIN ? ERR_TIMEOUT : err == ERR_END ? ERR_STORE : err;
+    const uint32_t result = ipc_get_u32(in);
+    if (ipc_type(in) != PROXY_VAULT_DONE || in->err || result >= ERR_COUNT)
+        err = ERR_PEER_PROTOCOL;
+    else
+        err = (enum err)result;
+    if (err)
+        ipc_in_fini(in);
+    return err;
+}
+
+static enum err end(struct ipc_in *in)
+{
+    const enum err err = ipc_in_end(in);
+    ipc_in_fini(in);
+    return err;
+}
+
+enum err cli_vault_totals(struct cli_vault *vault, const char *account, struct store_totals *totals)
+{
+    struct ipc_in in;
+    if (vault->store)
+        return store_view_totals(vault->store, account, totals);
+    enum err err = ask(vault, PROXY_STORE_TOTALS, account, &in);
+    if (err)
+        return err;
+    proxy_get_totals(&in, totals);
+    return end(&in);
+}
+
+enum err cli_vault_clear(struct cli_vault *vault, const char *account)
+{
+    struct ipc_in in;
+    if (vault->store)
+        return store_view_clear(vault->store, account);
+    enum err err = ask(vault, PROXY_STORE_CLEAR, account, &in);
+    return err ? err : end(&in);
+}
+
+enum err cli_vault_reopen(struct cli_vault *vault, const char *account, uint64_t *messages_out)
+{
+    struct ipc_in in;
+    if (vault->store)
+        return store_view_reopen(vault->store, account, messages_out);
+    enum err err = ask(vault, PROXY_STORE_REOPEN, account, &in);
+    if (err)
+        return err;
+    *messages_out = ipc_get_u64(&in);
+    return end(&in);
+}

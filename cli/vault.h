@@ -1,0 +1,26 @@
+/*
+ * The store as commands use it: through the vault while `serve` runs, opened here when it does not.
+ */
+#ifndef CLI_VAULT_H
+#define CLI_VAULT_H
+
+#include "cli/cli.h"
+#include "store/view.h"
+
+struct cli_vault {
+    int socket;          /* -1: no vault runs */
+    struct store *store; /* NULL: it is with the vault, or nothing was ever kept */
+};
+
+/* ERR_NOT_FOUND: nothing was ever kept. With `is_confined` a store that is opened here is opened in the vault's own
+   sandbox: the process is then good for nothing else, but root may do it in place of the configured user. Without it,
+   that is ERR_REFUSED. Anything but ERR_OK leaves nothing open. */
+ERR_RETURN enum err cli_vault_open(const struct config *config, bool is_confined, struct cli_vault *vault_out);
+void cli_vault_close(struct cli_vault *vault);
+
+ERR_RETURN enum err cli_vault_totals(struct cli_vault *vault, const char *account, struct store_totals *totals_out);
+/* NULL: all accounts. */
+ERR_RETURN enum err cli_vault_clear(struct cli_vault *vault, const char *account);
+ERR_RETURN enum err cli_vault_reopen(struct cli_vault *vault, const char *account, uint64_t *messages_out);
+
+#endif
