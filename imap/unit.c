@@ -1,7 +1,12 @@
 #include "imap/unit.h"
 
+#include "base/secret.h"
+
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define LITERALS_FIRST 8
 
 void imap_splitter_init(struct imap_splitter *splitter, size_t line_max, bool is_secret)
 {
@@ -29,14 +34,30 @@ static size_t line_len(struct imap_splitter *splitter, struct evbuffer *input)
     return found.pos < 0 ? 0 : (size_t)found.pos + 1;
 }
 
+/* Takes `count` bytes off the input; a secret is wiped where it lies. */
+static void drop(struct evbuffer *input, size_t count, bool is_secret)
+{
+    while (is_secret && count > 0) {
+        struct evbuffer_iovec block;
+        if (evbuffer_peek(input, -1, NULL, &block, 1) < 1)
+            return;
+        size_t part = block.iov_len < count ? block.iov_len : count;
+        secret_wipe(block.iov_base, part);
+        evbuffer_drain(input, part);
+        count -= part;
+    }
+    evbuffer_drain(input, count);
+}
+
 static enum err take_line(struct buf *line, struct evbuffer *input, size_t len)
 {
     buf_clear(line);
     enum err err = buf_reserve(line, len);
     if (err != ERR_OK)
         return err;
-    if (evbuffer_remove(input, line->data, len) != (int)len)
+    if (evbuffer_copyout(input, line->data, len) != (ev_ssize_t)len)
         return ERR_INTERNAL;
+    drop(input, len, line->is_secret);
     line->len = len;
     line->data[len] = '\0';
     return ERR_OK;
@@ -105,7 +126,7 @@ enum err imap_literal_mark(struct span fragment, struct imap_literal_mark *mark_
 
 void imap_unit_init(struct imap_unit *unit, size_t text_max, bool is_secret)
 {
-    unit->literals_len = 0;
+    *unit = (struct imap_unit){.literals = NULL};
     if (is_secret)
         buf_init_secret(&unit->text, text_max);
     else
@@ -131,6 +152,9 @@ void imap_unit_clear(struct imap_unit *unit)
 void imap_unit_fini(struct imap_unit *unit)
 {
     close_files(unit);
+    free(unit->literals);
+    unit->literals = NULL;
+    unit->literals_capacity = 0;
     buf_fini(&unit->text);
 }
 
@@ -139,12 +163,29 @@ enum err imap_unit_text(struct imap_unit *unit, struct span fragment)
     return buf_add_span(&unit->text, fragment);
 }
 
+/* Room for one literal more. */
+static enum err grow(struct imap_unit *unit)
+{
+    if (unit->literals_len == IMAP_LITERALS_MAX)
+        return ERR_LIMIT;
+    if (unit->literals_len < unit->literals_capacity)
+        return ERR_OK;
+    size_t capacity = unit->literals_capacity == 0 ? LITERALS_FIRST : unit->literals_capacity * 2;
+    struct imap_literal *literals = realloc(unit->literals, capacity * sizeof *literals);
+    if (literals == NULL)
+        return ERR_MEMORY;
+    unit->literals = literals;
+    unit->literals_capacity = capacity;
+    return ERR_OK;
+}
+
 enum err imap_unit_literal(struct imap_unit *unit, enum imap_literal_place place, uint64_t len, int fd)
 {
-    if (unit->literals_len == IMAP_LITERALS_MAX) {
+    enum err err = grow(unit);
+    if (err != ERR_OK) {
         if (place == IMAP_LITERAL_FILE && fd >= 0)
             (void)close(fd);
-        return ERR_LIMIT;
+        return err;
     }
     unit->literals[unit->literals_len++] = (struct imap_literal){
         .at = unit->text.len, .len = len, .place = place, .fd = place == IMAP_LITERAL_FILE ? fd : -1};

@@ -14,7 +14,7 @@
 
 #include <event2/buffer.h>
 
-#define IMAP_LITERALS_MAX 128
+#define IMAP_LITERALS_MAX 20000
 
 /* What ends a fragment. */
 struct imap_literal_mark {
@@ -32,8 +32,8 @@ struct imap_splitter {
 
 void imap_splitter_init(struct imap_splitter *splitter, size_t line_max, bool is_secret);
 void imap_splitter_fini(struct imap_splitter *splitter);
-/* Takes the next fragment, with its CRLF, off `input`. ERR_AGAIN: not complete yet. ERR_LINE_TOO_LONG, ERR_MALFORMED.
-   Must not be called while literal_left is not 0. With a mark literal_left is set. */
+/* Takes the next fragment, with its CRLF, off `input` (a secret is wiped there). ERR_AGAIN: not complete yet.
+   ERR_LINE_TOO_LONG, ERR_MALFORMED. Must not be called while literal_left is not 0. With a mark literal_left is set. */
 ERR_RETURN enum err imap_splitter_text(struct imap_splitter *splitter, struct evbuffer *input, struct span *text_out,
                                        struct imap_literal_mark *mark_out);
 /* The owner has taken `count` bytes of the literal off the input. */
@@ -56,9 +56,9 @@ struct imap_literal {
 };
 
 struct imap_unit {
-    struct buf text; /* fragments joined, with their CRLFs, and the literals that are HERE */
-    struct imap_literal literals[IMAP_LITERALS_MAX]; /* more are ERR_LIMIT */
-    size_t literals_len;
+    struct buf text;               /* fragments joined, with their CRLFs, and the literals that are HERE */
+    struct imap_literal *literals; /* at most IMAP_LITERALS_MAX; more are ERR_LIMIT */
+    size_t literals_len, literals_capacity;
 };
 
 void imap_unit_init(struct imap_unit *unit, size_t text_max, bool is_secret);
