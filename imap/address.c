@@ -5,6 +5,8 @@
 #include "imap/content_internal.h"
 #include "imap/token.h"
 
+#include <string.h>
+
 enum piece { NAME, ROUTE, MAILBOX, DOMAIN, PIECES };
 
 /* The address being read. A piece is there or not; it may be there and empty. */
@@ -52,7 +54,8 @@ static void finish_mailbox(struct reading *reading)
     finish(reading);
 }
 
-/* local-part = dot-atom / quoted-string / obs-local-part. What there is of it stays in `phrase`. */
+/* local-part = dot-atom / quoted-string, and many dots in a row, which are in use. What there is of it stays in
+ * `phrase`. */
 static enum imap_word take_local_part(struct reading *reading)
 {
     enum imap_word word;
@@ -61,7 +64,7 @@ static enum imap_word take_local_part(struct reading *reading)
     if (imap_words_peek(&reading->words) == '"')
         word = imap_words_quoted(&reading->words, &reading->phrase);
     else
-        word = imap_words_dot_atom(&reading->words, &reading->phrase);
+        word = imap_words_local_part(&reading->words, &reading->phrase);
     if (word != IMAP_WORD_BROKEN)
         set(reading, MAILBOX, buf_span(&reading->phrase));
     return word;
@@ -250,6 +253,8 @@ enum err imap_addresses_add(struct span value, struct buf *out)
     struct reading reading = {.out = out};
     size_t len_before = out->len;
 
+    while (value.len > 0 && strchr(" \t\r\n", value.ptr[value.len - 1]) != NULL)
+        value.len--;
     buf_init(&reading.comment, value.len + 1);
     buf_init(&reading.phrase, 2 * value.len + 2);
     for (int i = 0; i < PIECES; i++)

@@ -25,7 +25,7 @@ struct imap_slices {
     struct span *items; /* owned array of borrowed bytes */
     size_t len, capacity;
     uint64_t size;
-    bool exists; /* false: no such part; the answer is NIL */
+    bool exists; /* false: no such part; servers answer with an empty literal all the same */
 };
 void imap_slices_fini(struct imap_slices *slices);
 /* The bytes of `section` without its partial. `root` may be NULL if only the header is at hand and

@@ -3,7 +3,7 @@
  *
  * The grammars are RFC 5322 §3.2 and RFC 2045 §5.1, but a reader here never gives up: ENVELOPE and BODYSTRUCTURE have a
  * place for every field, and what stands there is what Dovecot makes of it. So each function takes as much as there is
- * and says how it ended. Fields are unfolded first (imap_field_value). Memory that is short, and nothing else, is an
+ * and says how it ended. They read what imap_field_value gives. Memory that is short, and nothing else, is an
  * error; it is remembered in the reader.
  */
 #ifndef IMAP_CONTENT_INTERNAL_H
@@ -37,6 +37,8 @@ enum imap_word imap_words_skip(struct imap_words *words);
 enum imap_word imap_words_atom(struct imap_words *words, struct buf *out);
 /* atoms with dots, and with blanks around the dots, which are left out */
 enum imap_word imap_words_dot_atom(struct imap_words *words, struct buf *out);
+/* atoms and any number of dots, which no blanks may follow */
+enum imap_word imap_words_local_part(struct imap_words *words, struct buf *out);
 /* *token-char: may be empty */
 enum imap_word imap_words_token(struct imap_words *words, struct buf *out);
 /* quoted-string, the reader standing at its first quote; unescaped */
@@ -49,9 +51,11 @@ enum imap_word imap_words_domain(struct imap_words *words, struct buf *out);
 /* Adds bytes that a reader took; an error is remembered in it. */
 void imap_words_put(struct imap_words *words, struct buf *out, struct span bytes);
 
-/* The value of a field as one line: without line ends, and without the blanks after the colon. */
+/* The value of a field without the blanks after the colon; its lines end in LF, but for the last. */
 ERR_RETURN enum err imap_field_value(const struct mime_field *field, struct buf *out);
 
+/* Adds a field's value as a string of one line. */
+ERR_RETURN enum err imap_add_value(struct buf *out, struct span text);
 /* Adds text as an nstring for people to read: runs of blanks are one, those at the ends are gone, and what is not plain
    ASCII without quotes is a literal. */
 ERR_RETURN enum err imap_add_readable(struct buf *out, struct span text);

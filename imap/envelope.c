@@ -20,7 +20,7 @@ static enum err read_field(int place, struct span value, struct buf *text)
     buf_clear(text);
     if (place == SUBJECT)
         return imap_add_readable(text, value);
-    return imap_add_nstring(text, (struct span){value.len > 0 ? value.ptr : "", value.len});
+    return imap_add_value(text, value);
 }
 
 static enum err read_fields(struct span header, struct buf texts[PLACES])

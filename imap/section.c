@@ -53,9 +53,9 @@ static enum err is_wanted(const struct imap_section *section, const struct mime_
     return result;
 }
 
-/* The fields as they stand in the header, and its empty line (RFC 3501 §6.4.5: the delimiting blank line is always
-   included). */
-static enum err add_fields(const struct imap_section *section, struct span header, struct imap_slices *slices)
+/* The fields as they stand, and the empty line after them; `*has_end_out` tells if there is one. */
+static enum err add_fields(const struct imap_section *section, struct span header, struct imap_slices *slices,
+                           bool *has_end_out)
 {
     struct mime_field field;
     size_t at = 0;
@@ -68,13 +68,25 @@ static enum err add_fields(const struct imap_section *section, struct span heade
         if (result == ERR_OK && is_one)
             result = add_slice(slices, field.whole);
     }
-    return result == ERR_OK ? add_slice(slices, span_skip(header, at)) : result;
+    *has_end_out = at < header.len;
+    if (result == ERR_OK && *has_end_out)
+        result = add_slice(slices, span_slice(header, at, at + (header.ptr[at] == '\r' ? 2 : 1)));
+    return result;
 }
 
-static enum err add_header(const struct imap_section *section, struct span header, struct imap_slices *slices)
+static enum err add_message_header(const struct imap_section *section, struct span header, struct imap_slices *slices)
 {
+    bool has_end;
+    enum err result;
+
     slices->exists = true;
-    return section->text == IMAP_TEXT_HEADER ? add_slice(slices, header) : add_fields(section, header, slices);
+    if (section->text == IMAP_TEXT_HEADER)
+        return add_slice(slices, header);
+    result = add_fields(section, header, slices, &has_end);
+    /* RFC 3501 §6.4.5: the blank line is always included. So it is here where fields were named. */
+    if (result == ERR_OK && !has_end && section->text == IMAP_TEXT_FIELDS)
+        result = add_slice(slices, SPAN_LIT("\r\n"));
+    return result;
 }
 
 /* One number of a section: what is not a multipart has one part, which is itself. */
@@ -104,6 +116,8 @@ static const struct mime_part *find_part(const struct imap_section *section, con
 static enum err add_part(const struct imap_section *section, const struct mime_part *part, struct span message,
                          struct imap_slices *slices)
 {
+    bool has_end;
+
     if (section->text == IMAP_TEXT_ALL || section->text == IMAP_TEXT_MIME) {
         slices->exists = true;
         return add_slice(slices, section->text == IMAP_TEXT_ALL ? mime_part_body(part, message)
@@ -113,10 +127,13 @@ static enum err add_part(const struct imap_section *section, const struct mime_p
     if (part->kind != MIME_MESSAGE || part->first_child == NULL)
         return ERR_OK;
     part = part->first_child;
-    if (section->text != IMAP_TEXT_TEXT)
-        return add_header(section, mime_part_header(part, message), slices);
     slices->exists = true;
-    return add_slice(slices, mime_part_body(part, message));
+    if (section->text == IMAP_TEXT_TEXT)
+        return add_slice(slices, mime_part_body(part, message));
+    if (section->text == IMAP_TEXT_HEADER)
+        return add_slice(slices, mime_part_header(part, message));
+    /* Dovecot looks for the empty line wherever it may be. */
+    return add_fields(section, span_skip(message, part->header_at), slices, &has_end);
 }
 
 bool imap_section_is_header(const struct imap_section *section)
@@ -133,7 +150,7 @@ enum err imap_section_find(const struct imap_section *section, const struct mime
 
     *slices_out = (struct imap_slices){0};
     if (imap_section_is_header(section)) {
-        result = add_header(section, header, slices_out);
+        result = add_message_header(section, header, slices_out);
     } else if (section->numbers_len == 0) {
         slices_out->exists = section->text != IMAP_TEXT_MIME;
         if (slices_out->exists)

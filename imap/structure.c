@@ -106,6 +106,10 @@ enum place {
     PLACES
 };
 
+/* What stands for nothing at all. */
+static const char *const plain[PLACES] = {
+    [TYPE] = "\"text\" \"plain\"", [TYPE_PARAMS] = "\"charset\" \"us-ascii\"", [ENCODING] = "\"7bit\""};
+
 /* Texts as they are written; an empty one stands for a field that is not there. */
 struct description {
     struct buf texts[PLACES];
@@ -230,7 +234,7 @@ static enum err describe_field(struct description *about, enum place place, stru
     case LANGUAGE:
         return describe_languages(&about->texts[LANGUAGE], value);
     default:
-        return add_string(&about->texts[place], value);
+        return imap_add_value(&about->texts[place], value);
     }
 }
 
@@ -333,18 +337,36 @@ static void put_multipart_end(struct writer *writer, const struct description *a
     put(writer, ")");
 }
 
+/* A message of nothing but plain text. Dovecot keeps no more of it than that. */
+static bool is_plain(const struct mime_part *part, const struct description *about)
+{
+    const struct buf *texts = about->texts;
+
+    if (part->parent != NULL || part->kind != MIME_LEAF || !about->is_text)
+        return false;
+    for (int place = 0; place < PLACES; place++) {
+        struct span text = buf_span(&texts[place]);
+
+        if (text.len > 0 && !span_is_case_equal(text, span_of(plain[place])))
+            return false;
+    }
+    return true;
+}
+
 /* media-type SP body-fields, up to the size */
 static void put_begin(struct writer *writer, const struct mime_part *part, const struct description *about)
 {
-    const struct buf *texts = about->texts;
-    bool is_text = about->is_text && part->kind == MIME_LEAF;
+    static const struct description nothing = {.is_text = true};
+    const struct description *shown = is_plain(part, about) ? &nothing : about;
+    const struct buf *texts = shown->texts;
+    bool is_text = shown->is_text && part->kind == MIME_LEAF;
 
     put(writer, "(");
     if (part->kind == MIME_MESSAGE)
         put(writer, "\"message\" \"rfc822\"");
     else
         put_text(writer, "", &texts[TYPE], "", "\"text\" \"plain\"");
-    if (is_text && !about->has_charset) {
+    if (is_text && !shown->has_charset) {
         put_text(writer, " (", &texts[TYPE_PARAMS], " ", " (");
         put(writer, "\"charset\" \"us-ascii\")");
     } else {

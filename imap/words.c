@@ -1,4 +1,5 @@
 #include "imap/content_internal.h"
+#include "imap/token.h"
 
 #include <string.h>
 
@@ -47,7 +48,7 @@ static bool is_token_byte(char byte)
     return byte == '.' || (is_atext(byte) && strchr("/?=", byte) == NULL);
 }
 
-/* comment = "(" *([FWS] ccontent) [FWS] ")". Quoted pairs lose their backslash. */
+/* comment = "(" *([FWS] ccontent) [FWS] ")", without the backslashes of quoted pairs and the line ends. */
 static enum imap_word skip_comment(struct imap_words *words)
 {
     size_t depth = 0, start = words->at + 1;
@@ -58,11 +59,11 @@ static enum imap_word skip_comment(struct imap_words *words)
         char byte = imap_words_peek(words);
         bool is_whole = byte == ')' && depth == 1;
 
-        if (is_whole || byte == '\\') {
+        if (is_whole || byte == '\\' || byte == '\n') {
             if (words->comment != NULL)
                 imap_words_put(words, words->comment, span_slice(words->text, start, words->at));
-            words->at++;
-            start = words->at;
+            start = words->at + 1;
+            words->at += is_whole || byte == '\\';
         }
         if (is_whole)
             return ended(words);
@@ -107,6 +108,23 @@ enum imap_word imap_words_atom(struct imap_words *words, struct buf *out)
     return take_while(words, is_atext, out);
 }
 
+enum imap_word imap_words_local_part(struct imap_words *words, struct buf *out)
+{
+    enum imap_word word = IMAP_WORD_BROKEN;
+
+    do {
+        while (imap_words_peek(words) == '.') {
+            put_byte(words, out, '.');
+            words->at++;
+            word = ended(words);
+        }
+        if (word == IMAP_WORD_LAST || imap_words_peek(words) == '@')
+            return word;
+        word = imap_words_atom(words, out);
+    } while (word == IMAP_WORD_MORE && imap_words_peek(words) == '.');
+    return word;
+}
+
 enum imap_word imap_words_dot_atom(struct imap_words *words, struct buf *out)
 {
     enum imap_word word = imap_words_atom(words, out);
@@ -114,9 +132,9 @@ enum imap_word imap_words_dot_atom(struct imap_words *words, struct buf *out)
     while (word == IMAP_WORD_MORE && imap_words_peek(words) == '.') {
         put_byte(words, out, '.');
         words->at++;
-        word = imap_words_skip(words);
-        if (word == IMAP_WORD_MORE)
-            word = take_while(words, is_atext, out);
+        if (imap_words_skip(words) == IMAP_WORD_BROKEN)
+            return IMAP_WORD_BROKEN;
+        word = imap_words_atom(words, out);
     }
     return word;
 }
@@ -133,7 +151,7 @@ enum imap_word imap_words_quoted(struct imap_words *words, struct buf *out)
     for (; !imap_words_is_end(words); words->at++) {
         char byte = imap_words_peek(words);
 
-        if (byte != '"' && byte != '\\')
+        if (byte != '"' && byte != '\\' && byte != '\n')
             continue;
         if (byte == '\\' && words->at + 1 == words->text.len)
             break;
@@ -141,6 +159,7 @@ enum imap_word imap_words_quoted(struct imap_words *words, struct buf *out)
         start = ++words->at;
         if (byte == '"')
             return imap_words_skip(words);
+        words->at -= byte == '\n';
     }
     words->at = words->text.len;
     return IMAP_WORD_BROKEN;
@@ -169,19 +188,23 @@ enum imap_word imap_words_phrase(struct imap_words *words, struct buf *out)
     return word;
 }
 
-/* domain-literal = [CFWS] "[" *([FWS] dtext) [FWS] "]" [CFWS], taken as it stands */
+/* domain-literal = [CFWS] "[" *([FWS] dtext) [FWS] "]" [CFWS], as it stands but for line ends; dtext holds no "[" */
 static enum imap_word take_domain_literal(struct imap_words *words, struct buf *out)
 {
     size_t start = words->at;
 
-    for (; !imap_words_is_end(words); words->at++) {
-        if (imap_words_peek(words) == '\\') {
-            words->at++;
-        } else if (imap_words_peek(words) == ']') {
-            words->at++;
+    for (words->at++; !imap_words_is_end(words); words->at++) {
+        char byte = imap_words_peek(words);
+
+        if (byte == '[')
+            return IMAP_WORD_BROKEN;
+        words->at += byte == '\\' || byte == ']';
+        if (byte == '\n' || byte == ']') {
             imap_words_put(words, out, span_slice(words->text, start, words->at));
-            return imap_words_skip(words);
+            start = words->at + 1;
         }
+        if (byte == ']')
+            return imap_words_skip(words);
     }
     words->at = words->text.len;
     return IMAP_WORD_BROKEN;
@@ -221,9 +244,16 @@ enum err imap_field_value(const struct mime_field *field, struct buf *out)
         size_t text = end < rest.len && end > 0 && rest.ptr[end - 1] == '\r' ? end - 1 : end;
 
         result = buf_add_span(out, span_slice(rest, 0, text));
+        if (result == ERR_OK && end < rest.len)
+            result = buf_add_byte(out, '\n');
         rest = span_skip(rest, end + 1);
     }
     return result;
+}
+
+static bool is_line_end(char byte)
+{
+    return byte == '\r' || byte == '\n';
 }
 
 /* The text with single blanks for runs of them, and none at the ends. */
@@ -235,9 +265,9 @@ static enum err add_squeezed(struct buf *out, struct span text)
     for (size_t at = 0; at < text.len && result == ERR_OK; at++) {
         char byte = text.ptr[at];
 
-        if (is_blank(byte)) {
+        if (is_blank(byte) || is_line_end(byte)) {
             is_wanted = out->len > 0;
-        } else if (byte != '\r' && byte != '\n') {
+        } else {
             if (is_wanted)
                 result = buf_add_byte(out, ' ');
             if (result == ERR_OK)
@@ -246,6 +276,36 @@ static enum err add_squeezed(struct buf *out, struct span text)
         }
     }
     return result;
+}
+
+/* A line end goes where a blank follows it, and becomes one elsewhere. */
+enum err imap_add_value(struct buf *out, struct span text)
+{
+    struct buf line;
+    enum err result = ERR_OK;
+
+    buf_init(&line, text.len + 1);
+    for (size_t at = 0; at < text.len && result == ERR_OK; at++) {
+        char byte = text.ptr[at];
+
+        if (!is_line_end(byte))
+            result = buf_add_byte(&line, byte);
+        else if (at + 1 < text.len && !is_blank(text.ptr[at + 1]) && !is_line_end(text.ptr[at + 1]))
+            result = buf_add_byte(&line, ' ');
+    }
+    if (result == ERR_OK)
+        result = imap_add_nstring(out, buf_span(&line));
+    buf_fini(&line);
+    return result;
+}
+
+static bool has_folds(struct span text)
+{
+    bool found = false;
+
+    for (size_t at = 0; at < text.len && !found; at++)
+        found = text.ptr[at] == '\t' || is_line_end(text.ptr[at]);
+    return found;
 }
 
 enum err imap_add_readable(struct buf *out, struct span text)
@@ -259,7 +319,7 @@ enum err imap_add_readable(struct buf *out, struct span text)
     for (size_t at = 0; at < squeezed.len; at++)
         is_quotable = is_quotable && squeezed.data[at] > 0 && squeezed.data[at] != '"' && squeezed.data[at] != '\\';
     /* What had to be changed is sent as a literal, too. */
-    is_quotable = squeezed.len == 0 || (is_quotable && squeezed.len == text.len && !memchr(text.ptr, '\t', text.len));
+    is_quotable = squeezed.len == 0 || (is_quotable && squeezed.len == text.len && !has_folds(text));
     if (result == ERR_OK)
         result = is_quotable ? buf_addf(out, "\"%.*s\"", (int)squeezed.len, squeezed.data)
                              : buf_addf(out, "{%zu}\r\n", squeezed.len);

@@ -168,18 +168,19 @@ static struct mime_part *find_boundary(const struct mime_parser *parser, bool *i
     return part;
 }
 
-/* The same as servers see it. */
+/* The same as servers see it: the innermost whose delimiter is the whole line, else the longest that it begins with. */
 static struct mime_part *find_boundary_as_server(const struct mime_parser *parser, bool *is_closing_out)
 {
     struct mime_part *best = NULL;
     size_t best_len = 0;
+    bool is_all = false;
 
-    for (struct mime_part *part = parser->part; part != NULL; part = part->parent) {
+    for (struct mime_part *part = parser->part; part != NULL && !is_all; part = part->parent) {
         size_t len = strlen(part->boundary);
         bool is_closing;
 
         if (node_of(part)->is_open && (best == NULL || len > best_len) &&
-            mime_line_begins_with(&parser->line, part->boundary, len, &is_closing)) {
+            mime_line_begins_with(&parser->line, part->boundary, len, &is_closing, &is_all)) {
             best = part;
             best_len = len;
             *is_closing_out = is_closing;
@@ -188,24 +189,49 @@ static struct mime_part *find_boundary_as_server(const struct mime_parser *parse
     return best;
 }
 
-/* A boundary breaks a header off where it stands. For servers the line end before the boundary belongs to it, as after
-   a body, but only to the broken part: what is around it keeps it. */
-static enum err break_header_at_boundary(struct mime_parser *parser)
+/* The innermost part below `owner` whose header, whole or not, ends at the line and has a line end to give. What is
+   empty at the end of a message/rfc822 is passed over. */
+static struct mime_part *find_giver(const struct mime_parser *parser, const struct mime_part *owner)
 {
-    struct mime_part *broken = parser->part;
-    size_t end = parser->line.at;
-    enum err result;
+    struct mime_part *part = parser->part;
+    size_t at = parser->line.at;
 
-    buf_truncate(&parser->header, parser->header_line_at);
-    if (parser->read_header == NULL || broken->header_lines == 0)
-        return break_header(parser, end);
-    end -= parser->last_end_len;
-    broken->header_lines--;
-    broken->parent->body_lines++;
-    result = break_header(parser, end);
-    while (result == ERR_OK && parser->part != broken->parent)
+    while (part != owner && part->header_at == at && part->parent->kind == MIME_MESSAGE)
+        part = part->parent;
+    if (part == owner || part->header_lines == 0)
+        return NULL;
+    return part->body_at == at || (part == parser->part && parser->state == IN_HEADER) ? part : NULL;
+}
+
+/* For servers the line end before a boundary belongs to it, after a header as after a body; but only what was cut off
+   loses it, what is around that keeps it. */
+static enum err close_giver(struct mime_parser *parser, struct mime_part *giver)
+{
+    size_t end = parser->line.at - parser->last_end_len;
+    enum err result = break_header(parser, end);
+
+    while (result == ERR_OK && parser->part != giver->parent) {
+        struct mime_part *part = parser->part;
+
+        part->header_at = part == giver ? part->header_at : end;
+        part->body_at = end;
+        if (part == giver) {
+            part->header_lines--;
+            part->parent->body_lines++;
+        }
         close_part(parser, end, false);
+    }
     return result;
+}
+
+/* A boundary breaks headers off where they stand. */
+static enum err end_headers(struct mime_parser *parser, const struct mime_part *owner)
+{
+    struct mime_part *giver = parser->read_header != NULL ? find_giver(parser, owner) : NULL;
+
+    if (parser->state == IN_HEADER)
+        buf_truncate(&parser->header, parser->header_line_at);
+    return giver != NULL ? close_giver(parser, giver) : break_header(parser, parser->line.at);
 }
 
 /*
@@ -220,20 +246,20 @@ static enum err take_boundary(struct mime_parser *parser, struct mime_part *owne
     bool ends_in_line_end = parser->pending_len == 0 || parser->last_len == 0;
     enum err result;
 
-    if (parser->state == IN_HEADER) {
-        result = break_header_at_boundary(parser);
-        if (result != ERR_OK)
-            return result;
-    }
+    result = end_headers(parser, owner);
+    if (result != ERR_OK)
+        return result;
     while (parser->part != owner)
         close_part(parser, end, ends_in_line_end);
     settle_line_end(parser, owner);
     owner->body_flags |= line->flags;
     parser->pending_len = line->end_len;
     parser->pending_flags = line->end_flags;
-    if (is_closing || (parser->read_header != NULL && is_full(parser))) {
+    if (is_closing || (parser->read_header != NULL && (line->end_len == 0 || is_full(parser)))) {
         owner->is_closed = is_closing;
         node_of(owner)->is_open = false;
+        if (parser->read_header != NULL)
+            settle_line_end(parser, owner);
         parser->state = IN_EPILOGUE;
         return ERR_OK;
     }

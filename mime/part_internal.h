@@ -30,10 +30,10 @@ void mime_line_end(struct mime_line *line, bool has_lf);
    §5.1.1 asks for the beginning alone, but mail programs do not read it so, and what they would show is what counts. */
 bool mime_line_is_boundary(const struct mime_line *line, const char *boundary, bool *is_closing_out);
 
-/* True if the line begins with the delimiter of a boundary of `boundary_len` bytes, which a "--" at its end is not part
-   of. */
+/* True if the line begins with the delimiter of a boundary of `boundary_len` bytes; `*is_all_out`: and holds nothing
+   else. */
 bool mime_line_begins_with(const struct mime_line *line, const char *boundary, size_t boundary_len,
-                           bool *is_closing_out);
+                           bool *is_closing_out, bool *is_all_out);
 
 /* Fills in type, encoding, kind and boundary of a part from its header. */
 ERR_RETURN enum err mime_part_read_header(struct mime_part *part, struct span header);

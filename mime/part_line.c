@@ -112,19 +112,18 @@ bool mime_line_is_boundary(const struct mime_line *line, const char *boundary, b
 }
 
 bool mime_line_begins_with(const struct mime_line *line, const char *boundary, size_t boundary_len,
-                           bool *is_closing_out)
+                           bool *is_closing_out, bool *is_all_out)
 {
     const char *text = line->head + 2;
-    size_t len, kept, limit;
+    size_t len, kept;
 
     if (line->len < 2 || line->head[0] != '-' || line->head[1] != '-')
         return false;
-    len = limit = line->len - 2;
+    len = line->len - 2;
     kept = len < sizeof line->head - 2 ? len : sizeof line->head - 2;
-    if (line->end_len > 0 && len > 2 && len == kept && text[len - 1] == '-' && text[len - 2] == '-')
-        limit = len - 2;
-    if (boundary_len > limit || boundary_len > kept || memcmp(text, boundary, boundary_len) != 0)
+    if (boundary_len > kept || memcmp(text, boundary, boundary_len) != 0)
         return false;
     *is_closing_out = kept >= boundary_len + 2 && text[boundary_len] == '-' && text[boundary_len + 1] == '-';
+    *is_all_out = len == boundary_len + (*is_closing_out ? 2 : 0);
     return true;
 }
