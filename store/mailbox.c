@@ -227,52 +227,74 @@ static enum err hide(struct store_mailbox_row *mailbox)
     return store_finish(mailbox->database, statement, "move a mailbox");
 }
 
+/* What was known under the name that another gets is forgotten. */
+static enum err vacate(const struct store_mailbox_row *template, const char *name)
+{
+    struct store_mailbox_row old = *template;
+    struct buf text;
+    buf_init(&text, MAILBOX_NAME_MAX + 4);
+    old.id = 0;
+    enum err err = store_account_tag(old.account, STORE_TAG_MAILBOX, span_of(name), old.tag);
+    if (!err)
+        err = find_tagged(&old, &text);
+    if (!err || (err == ERR_STORE && old.id && !old.database->is_damaged))
+        err = drop_mailbox(&old);
+    buf_fini(&text);
+    return err == ERR_NOT_FOUND ? ERR_OK : err;
+}
+
 static enum err move(struct store_mailbox_row *mailbox, const char *name)
 {
-    struct store_mailbox_row replaced = *mailbox;
-    struct buf old;
-    buf_init(&old, MAILBOX_NAME_MAX + 4);
+    if (!name)
+        return drop_mailbox(mailbox);
     enum err err = store_account_tag(mailbox->account, STORE_TAG_MAILBOX, span_of(name), mailbox->tag);
-    memcpy(replaced.tag, mailbox->tag, sizeof replaced.tag);
-    replaced.id = 0;
-    if (!err)
-        err = find_tagged(&replaced, &old);
-    if (!err || (err == ERR_STORE && replaced.id && !mailbox->database->is_damaged))
-        err = drop_mailbox(&replaced);
-    else if (err == ERR_NOT_FOUND)
-        err = ERR_OK;
-    buf_fini(&old);
     return err ? err : write_name(mailbox, span_of(name));
 }
 
-static enum err rename_in(struct store *store, struct store_database *database, const char *account, struct span from,
-                          struct span to, char separator)
+/* The moves of one file; names that get a new owner in the other one are free in this one, too. */
+static enum err carry_out(const struct store_mailbox_row *template, const struct moves *moves,
+                          const struct moves *others)
 {
-    struct store_mailbox_row template;
-    struct moves moves = {.len = 0};
-    enum err err = begin_mailbox(store, database, account, from, &template);
-    if (!err)
-        err = store_begin(store, database);
+    enum err err = store_begin(template->store, template->database);
     if (err)
         return err;
-    err = find_moves(&template, from, to, separator, &moves);
-    for (size_t i = 0; !err && i < moves.len; i++)
-        err = hide(&moves.items[i].mailbox);
-    for (size_t i = 0; !err && i < moves.len; i++)
-        err = moves.items[i].name ? move(&moves.items[i].mailbox, moves.items[i].name)
-                                  : drop_mailbox(&moves.items[i].mailbox);
-    for (size_t i = 0; i < moves.len; i++)
-        free(moves.items[i].name);
-    free(moves.items);
-    return store_end(store, database, err);
+    for (size_t i = 0; !err && i < moves->len; i++)
+        err = hide(&moves->items[i].mailbox);
+    for (size_t i = 0; !err && i < others->len; i++)
+        err = others->items[i].name ? vacate(template, others->items[i].name) : ERR_OK;
+    for (size_t i = 0; !err && i < moves->len; i++) {
+        err = moves->items[i].name ? vacate(template, moves->items[i].name) : ERR_OK;
+        if (!err)
+            err = move(&moves->items[i].mailbox, moves->items[i].name);
+    }
+    return store_end(template->store, template->database, err);
+}
+
+static void free_moves(struct moves *moves)
+{
+    for (size_t i = 0; i < moves->len; i++)
+        free(moves->items[i].name);
+    free(moves->items);
 }
 
 enum err store_places_rename(struct store *store, const char *account, struct span from, struct span to, char separator)
 {
+    struct store_mailbox_row views, durable;
+    struct moves moves = {.len = 0}, later = {.len = 0};
     if (span_is_equal(from, to))
         return ERR_OK;
-    enum err err = rename_in(store, &store->views, account, from, to, separator);
-    if (store_views_mended(store, err))
-        err = ERR_OK;
-    return err ? err : rename_in(store, &store->durable, account, from, to, separator);
+    enum err err = begin_mailbox(store, &store->views, account, from, &views);
+    if (!err)
+        err = begin_mailbox(store, &store->durable, account, from, &durable);
+    if (!err)
+        err = find_moves(&views, from, to, separator, &moves);
+    if (!err || store_views_mended(store, err))
+        err = find_moves(&durable, from, to, separator, &later);
+    if (!err)
+        err = carry_out(&views, &moves, &later);
+    if (!err || store_views_mended(store, err))
+        err = carry_out(&durable, &later, &moves);
+    free_moves(&moves);
+    free_moves(&later);
+    return err;
 }
