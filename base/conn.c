@@ -9,9 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define FINISH_TIMEOUT_MS 10000
+#define EVENT_READ_SIZE 4096u /* what libevent reads at a time */
+#define READ_SIZE 65536u
 
 static void on_read(struct bufferevent *bufferevent, void *context);
 static void on_write(struct bufferevent *bufferevent, void *context);
@@ -204,9 +207,34 @@ void conn_on_input_change(struct evbuffer *buffer, const struct evbuffer_cb_info
         tell_input(conn);
 }
 
+/* libevent has read as much as it ever does at a time: there is probably more, and of a stream each turn of the loop
+   should move a good piece. An end or an error met here is left for libevent to find. */
+static void read_more(struct conn *conn)
+{
+    struct evbuffer *input = bufferevent_get_input(conn->bufferevent);
+    struct evbuffer_iovec room;
+    ssize_t count;
+    if (conn->session != NULL || evbuffer_get_length(input) < EVENT_READ_SIZE)
+        return;
+    evbuffer_unfreeze(input, 0);
+    do {
+        count = 0;
+        if (evbuffer_get_length(input) >= conn->input_max || evbuffer_reserve_space(input, READ_SIZE, &room, 1) != 1)
+            break;
+        size_t asked = room.iov_len < READ_SIZE ? room.iov_len : READ_SIZE;
+        count = recv(conn_fd(conn), room.iov_base, asked, MSG_DONTWAIT);
+        room.iov_len = count > 0 ? (size_t)count : 0;
+        if (evbuffer_commit_space(input, &room, 1) != 0)
+            break;
+    } while (count == READ_SIZE);
+    evbuffer_freeze(input, 0);
+}
+
 static void on_read(struct bufferevent *bufferevent, void *context)
 {
     struct conn *conn = context;
+    if (conn->state == CONN_OPEN && !conn->is_paused)
+        read_more(conn);
     if (conn->state == CONN_FINISHING) {
         struct evbuffer *input = bufferevent_get_input(bufferevent);
         evbuffer_drain(input, evbuffer_get_length(input));
