@@ -303,12 +303,13 @@ static void run(struct proxy_net *net)
 static void close_all(struct net_process *process)
 {
     struct proxy_net *net = &process->net;
-    proxy_vaultlink_free(&net->vault);
     while (!TAILQ_EMPTY(&net->clients)) {
         struct proxy_client *client = TAILQ_FIRST(&net->clients);
         client->protocol->free(client);
     }
+    /* Those above may have asked something of those below, and give it up. */
     proxy_views_free(&net->views);
+    proxy_vaultlink_free(&net->vault);
     proxy_probe_free(&net->probe);
     proxy_ring_free(&net->ring);
     proxy_pool_free(&net->pool);
