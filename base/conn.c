@@ -213,20 +213,20 @@ static void read_more(struct conn *conn)
 {
     struct evbuffer *input = bufferevent_get_input(conn->bufferevent);
     struct evbuffer_iovec room;
-    ssize_t count;
     if (conn->session != NULL || evbuffer_get_length(input) < EVENT_READ_SIZE)
         return;
     evbuffer_unfreeze(input, 0);
-    do {
-        count = 0;
-        if (evbuffer_get_length(input) >= conn->input_max || evbuffer_reserve_space(input, READ_SIZE, &room, 1) != 1)
+    for (ssize_t count = 1; count > 0;) {
+        size_t len = evbuffer_get_length(input);
+        size_t wanted = len >= conn->input_max ? 0 : conn->input_max - len;
+        wanted = wanted < READ_SIZE ? wanted : READ_SIZE;
+        if (wanted == 0 || evbuffer_reserve_space(input, (ev_ssize_t)wanted, &room, 1) != 1)
             break;
-        size_t asked = room.iov_len < READ_SIZE ? room.iov_len : READ_SIZE;
-        count = recv(conn_fd(conn), room.iov_base, asked, MSG_DONTWAIT);
+        count = recv(conn_fd(conn), room.iov_base, wanted, MSG_DONTWAIT);
         room.iov_len = count > 0 ? (size_t)count : 0;
-        if (evbuffer_commit_space(input, &room, 1) != 0)
+        if (evbuffer_commit_space(input, &room, 1) != 0 || room.iov_len < wanted)
             break;
-    } while (count == READ_SIZE);
+    }
     evbuffer_freeze(input, 0);
 }
 
