@@ -81,7 +81,7 @@ struct imap_answer {
     struct span label;
     struct span value;
 };
-#define IMAP_ANSWERS_MAX 128
+#define IMAP_ANSWERS_MAX 160 /* more than the items that one may ask for */
 /* Reads a whole FETCH response of a server. */
 ERR_RETURN enum err imap_fetch_response(const struct imap_unit *unit, uint32_t *number_out,
                                         struct imap_answer *answers_out, size_t *len_out);

@@ -1,0 +1,106 @@
+/*
+ * FETCH and UID FETCH, in three files: imap_fetch.c, which messages are asked for and what goes through as it is;
+ * imap_fetch_chunk.c, messages with views between others, some at a time; imap_fetch_view.c, the answer for one view.
+ * Nobody else includes this.
+ */
+#ifndef PROXY_IMAP_FETCH_H
+#define PROXY_IMAP_FETCH_H
+
+#include "proxy/imap_internal.h"
+
+/* What the server is asked for in order that it sets \Seen of a view; what it answers is dropped. */
+#define FETCH_SEEN_ITEM "BODY[HEADER.FIELDS (X-None)]<0.1>"
+#define FETCH_SEEN_LABEL SPAN_LIT("BODY[HEADER.FIELDS (")
+/* The client's output beyond which no further messages are answered for. */
+#define FETCH_OUTPUT_HIGH ((size_t)256 << 10)
+
+enum fetch_stage {
+    FETCH_PASS,    /* the command goes through as it is */
+    FETCH_LOAD,    /* which UIDs there are is being learnt */
+    FETCH_RESOLVE, /* the server says what "$" is, or what has changed */
+    FETCH_PREPARE, /* views are being made */
+    FETCH_ANSWER,  /* the server answers, and views are put between */
+    FETCH_WAIT,    /* for the client to take what was written */
+    FETCH_LOCKED   /* the rest, of which the server's items alone can be given */
+};
+
+/* A view that is answered for in the chunk at hand. */
+struct fetch_view {
+    uint32_t uid;
+    struct proxy_view_id id;
+    struct proxy_body *body;    /* held, if the items need it */
+    char *kept;                 /* owned: what the spans of `record` point to */
+    struct proxy_record record; /* of which only what the items need is kept */
+    struct buf server;          /* the list of the server's answer: "(UID 4 FLAGS ())"; empty: it has not come */
+    bool is_written;
+};
+
+struct fetch_work {
+    struct imap_work work;
+    struct imap_fetch fetch;
+    bool is_uid;
+    bool is_saved_set; /* "$" */
+    enum fetch_stage stage;
+    struct span set;      /* as the client wrote it */
+    struct imap_set left; /* UIDs that are not done with; ranges may span UIDs that do not exist */
+    uint64_t total, done; /* messages */
+    bool adds_modseq;     /* CHANGEDSINCE: each answer carries MODSEQ, asked for or not */
+    struct imap_prepare *prepare;
+    bool is_body_stage; /* the prepare at hand is for bodies */
+
+    struct fetch_view *views; /* of the chunk, ascending */
+    size_t views_len, written;
+    uint32_t chunk_end; /* its last UID */
+    size_t chunk_max;
+    unsigned retries;    /* of a view whose record was dropped from memory before it could be looked at */
+    unsigned open;       /* commands of the chunk that are not answered */
+    struct buf trailing; /* what the server said unasked of messages with views, for after their answers */
+
+    struct imap_set locked; /* UIDs of views that cannot be shown now */
+    enum err locked_err;
+    struct buf reply; /* the tagged answer so far: the worst, or the last */
+    bool is_reply_bad;
+};
+
+static inline struct imap_session *fetch_session(const struct fetch_work *fetch)
+{
+    return fetch->work.session;
+}
+
+static inline struct imap_map *fetch_map(const struct fetch_work *fetch)
+{
+    return imap_mailbox_map(fetch_session(fetch)->mailbox);
+}
+
+/* ---- imap_fetch.c ---- */
+
+/* Sends "FETCH set items", by number or UID as the client's command was, for these UIDs. */
+ERR_RETURN enum err fetch_send(struct fetch_work *fetch, const struct imap_set *uids, struct span items,
+                               imap_reply_fn fn);
+/* Keeps the answer of a command if it is worse than what is kept, or the latest good one. */
+void fetch_keep_reply(struct fetch_work *fetch, const struct imap_reply *reply);
+/* All messages are done with: the locked ones, then the tagged answer. */
+void fetch_end(struct fetch_work *fetch);
+
+/* ---- imap_fetch_chunk.c ---- */
+
+/* Goes on with what is left. */
+void fetch_next_chunk(struct fetch_work *fetch);
+enum imap_fate fetch_chunk_head(struct fetch_work *fetch, const struct imap_head *head);
+/* True: the client hears it. */
+bool fetch_chunk_response(struct fetch_work *fetch, const struct imap_head *head, struct imap_unit *unit);
+void fetch_drop_views(struct fetch_work *fetch);
+
+/* ---- imap_fetch_view.c ---- */
+
+/* Copies what the items need of a record. */
+ERR_RETURN enum err fetch_keep_record(struct fetch_view *view, const struct imap_fetch *items,
+                                      const struct proxy_record *record);
+/* The items that the server answers for a view: "(UID FLAGS ...)". */
+ERR_RETURN enum err fetch_server_items(const struct fetch_work *fetch, bool is_locked, struct buf *out);
+/* True if this is the server's answer to fetch_server_items, and not something that it says of itself. */
+bool fetch_is_answer(const struct fetch_work *fetch, const struct imap_answer *answers, size_t len);
+/* Writes "* number FETCH (...)" to the client, in the order in which Dovecot answers. */
+ERR_RETURN enum err fetch_write_view(struct fetch_work *fetch, const struct fetch_view *view, uint32_t number);
+
+#endif
