@@ -50,10 +50,11 @@ static char peek(const struct walk *walk)
 
 /* ---- words ---- */
 
-/* comment = "(" *([FWS] ccontent) [FWS] ")"; nested ones keep their parentheses. */
+/* comment = "(" *([FWS] ccontent) [FWS] ")"; nested ones keep their parentheses. One that does not end counts up to its
+   last escape, as servers have it. */
 static enum step take_comment(struct walk *walk)
 {
-    size_t depth = 1;
+    size_t depth = 1, sure = 0;
 
     buf_clear(&walk->comment);
     for (walk->scan.at++; !mime_scan_is_end(&walk->scan); walk->scan.at++) {
@@ -66,12 +67,14 @@ static enum step take_comment(struct walk *walk)
             return here(walk);
         }
         if (byte == '\\') {
+            sure = walk->comment.len;
             walk->scan.at++;
             if (mime_scan_is_end(&walk->scan))
-                return STEP_BAD;
+                break;
         }
         add(walk, &walk->comment, peek(walk));
     }
+    buf_truncate(&walk->comment, sure);
     return STEP_BAD;
 }
 
@@ -97,29 +100,63 @@ static bool at_atext(const struct walk *walk)
     return !mime_scan_is_end(&walk->scan) && mime_is_atext(peek(walk));
 }
 
-/* Atoms with dots between them, blanks allowed around the dots. */
+static void take_atext(struct walk *walk, struct buf *out)
+{
+    while (at_atext(walk)) {
+        add(walk, out, peek(walk));
+        walk->scan.at++;
+    }
+}
+
+static bool take_dot(struct walk *walk, struct buf *out)
+{
+    bool is_there = mime_scan_take(&walk->scan, '.');
+
+    if (is_there)
+        add(walk, out, '.');
+    return is_there;
+}
+
+/* dot-atom, blanks allowed around the dots (RFC 5322 §4.4) */
 static enum step take_dot_atom(struct walk *walk, struct buf *out)
 {
-    enum step step = STEP_MORE;
+    while (at_atext(walk)) {
+        enum step step;
 
-    if (!at_atext(walk))
-        return STEP_BAD;
-    while (step == STEP_MORE) {
-        while (at_atext(walk)) {
-            add(walk, out, peek(walk));
-            walk->scan.at++;
-        }
+        take_atext(walk, out);
         step = skip_blanks(walk);
         if (step != STEP_MORE || !mime_scan_take(&walk->scan, '.'))
             return step;
         add(walk, out, '.');
-        step = skip_blanks(walk);
+        if (skip_blanks(walk) != STEP_MORE)
+            return STEP_BAD;
     }
+    return STEP_BAD;
+}
+
+/* Atoms and any number of dots, as some write local parts; blanks may stand before a dot. */
+static enum step take_loose_dot_atom(struct walk *walk, struct buf *out)
+{
+    enum step step = STEP_BAD;
+
+    do {
+        while (take_dot(walk, out))
+            step = here(walk);
+        if (mime_scan_is_end(&walk->scan) || peek(walk) == '@')
+            return step;
+        if (!at_atext(walk))
+            return STEP_BAD;
+        take_atext(walk, out);
+        step = skip_blanks(walk);
+    } while (step == STEP_MORE && peek(walk) == '.');
     return step;
 }
 
+/* quoted-string without its quotes; one that does not end counts up to its last escape or line end. */
 static enum step take_quoted(struct walk *walk, struct buf *out)
 {
+    size_t sure = out->len;
+
     for (walk->scan.at++; !mime_scan_is_end(&walk->scan); walk->scan.at++) {
         char byte = peek(walk);
 
@@ -128,16 +165,19 @@ static enum step take_quoted(struct walk *walk, struct buf *out)
             return skip_blanks(walk);
         }
         if (byte == '\\') {
+            sure = out->len;
             walk->scan.at++;
             if (mime_scan_is_end(&walk->scan))
-                return STEP_BAD;
+                break;
             byte = peek(walk);
         } else if (byte == '\n' || (byte == '\r' && walk->scan.at + 1 < walk->scan.text.len &&
                                     walk->scan.text.ptr[walk->scan.at + 1] == '\n')) {
+            sure = out->len;
             continue;
         }
         add(walk, out, byte);
     }
+    buf_truncate(out, sure);
     return STEP_BAD;
 }
 
@@ -154,10 +194,9 @@ static enum step take_phrase(struct walk *walk, struct buf *out)
         if (peek(walk) == '"') {
             step = take_quoted(walk, out);
         } else {
-            while (at_atext(walk) || (!mime_scan_is_end(&walk->scan) && peek(walk) == '.')) {
-                add(walk, out, peek(walk));
-                walk->scan.at++;
-            }
+            do
+                take_atext(walk, out);
+            while (take_dot(walk, out));
             step = skip_blanks(walk);
         }
         if (step != STEP_MORE || (!at_atext(walk) && peek(walk) != '"' && peek(walk) != '.'))
@@ -214,7 +253,7 @@ static void give(struct walk *walk, enum mime_mailbox_kind kind)
 
     if (kind == MIME_MAILBOX && !walk->local.is_there)
         mailbox.local = SPAN_LIT("MISSING_MAILBOX");
-    if (kind == MIME_MAILBOX && !walk->domain.is_there)
+    if (kind == MIME_MAILBOX && mailbox.domain.len == 0)
         mailbox.domain = SPAN_LIT("MISSING_DOMAIN");
     walk->count++;
     if (walk->err == ERR_OK)
@@ -235,7 +274,7 @@ static enum step take_local(struct walk *walk)
     enum step step;
 
     begin_word(&walk->local);
-    step = peek(walk) == '"' ? take_quoted(walk, &walk->local.text) : take_dot_atom(walk, &walk->local.text);
+    step = peek(walk) == '"' ? take_quoted(walk, &walk->local.text) : take_loose_dot_atom(walk, &walk->local.text);
     walk->local.is_there = step != STEP_BAD;
     return step;
 }
@@ -271,29 +310,22 @@ static enum step take_route(struct walk *walk)
     return STEP_MORE;
 }
 
-/* angle-addr = "<" [route ":"] addr-spec ">" */
+/* angle-addr = "<" [route ":"] addr-spec ">"; what is broken behind a part of it leaves that part. */
 static enum step take_angle(struct walk *walk)
 {
-    enum step step;
-
     walk->scan.at++;
-    step = skip_blanks(walk);
-    if (step != STEP_MORE)
-        return step;
+    if (skip_blanks(walk) != STEP_MORE)
+        return STEP_BAD;
     if (peek(walk) == '@') {
-        if (take_route(walk) != STEP_MORE || !mime_scan_take(&walk->scan, ':')) {
+        if (take_route(walk) != STEP_MORE || !mime_scan_take(&walk->scan, ':'))
             set_word(walk, &walk->route, "INVALID_ROUTE");
+        if (skip_blanks(walk) != STEP_MORE)
             return STEP_BAD;
-        }
-        step = skip_blanks(walk);
-        if (step != STEP_MORE)
-            return step;
     }
-    step = take_local(walk);
-    if (step == STEP_MORE && peek(walk) == '@')
-        step = take_own_domain(walk);
-    if (step != STEP_MORE)
-        return step;
+    if (peek(walk) != '>') {
+        if (take_local(walk) != STEP_MORE || (peek(walk) == '@' && take_own_domain(walk) != STEP_MORE))
+            return STEP_BAD;
+    }
     return mime_scan_take(&walk->scan, '>') ? skip_blanks(walk) : STEP_BAD;
 }
 
@@ -313,14 +345,37 @@ static enum step take_name_addr(struct walk *walk)
     return here(walk);
 }
 
+/* Words without a domain: one is the local part, more are a name without an address, as is one in quotes. What was
+   taken for a local part goes before the rest. */
+static void take_name_alone(struct walk *walk, bool is_quoted)
+{
+    struct buf *text = &walk->local.text;
+    size_t len;
+
+    add(walk, text, ' ');
+    len = text->len;
+    (void)take_phrase(walk, text);
+    if (text->len == len) {
+        buf_truncate(text, len > 0 ? len - 1 : 0);
+        if (!is_quoted || !walk->local.is_there)
+            return;
+    }
+    begin_word(&walk->name);
+    if (walk->err == ERR_OK)
+        walk->err = buf_add_span(&walk->name.text, buf_span(text));
+    walk->local.is_there = false;
+}
+
 /* addr-spec with a comment behind it that tells the name: "a@b (Alice)" */
 static enum step take_addr_spec(struct walk *walk)
 {
+    bool is_quoted = peek(walk) == '"', has_domain = false;
     enum step step, domain_step;
 
     buf_clear(&walk->comment);
     step = take_local(walk);
     if (step != STEP_END && !mime_scan_is_end(&walk->scan) && peek(walk) == '@') {
+        has_domain = true;
         domain_step = take_own_domain(walk);
         if (domain_step != STEP_MORE)
             step = domain_step;
@@ -329,6 +384,9 @@ static enum step take_addr_spec(struct walk *walk)
         begin_word(&walk->name);
         if (walk->err == ERR_OK)
             walk->err = buf_add_span(&walk->name.text, buf_span(&walk->comment));
+    } else if (!has_domain) {
+        take_name_alone(walk, is_quoted);
+        step = STEP_BAD;
     }
     return step;
 }
@@ -355,8 +413,7 @@ static bool may_go_on(const struct walk *walk)
 static enum step take_members(struct walk *walk)
 {
     while (may_go_on(walk)) {
-        if (take_mailbox(walk) != STEP_MORE)
-            return STEP_BAD;
+        (void)take_mailbox(walk);
         if (!mime_scan_take(&walk->scan, ','))
             return STEP_MORE;
         if (skip_blanks(walk) != STEP_MORE)

@@ -28,19 +28,33 @@ static enum err add_character(ucs4_t character, struct buf *out)
     return len > 0 ? buf_add(out, bytes, (size_t)len) : ERR_OK;
 }
 
+#define HANGUL_FIRST 0xAC00 /* Unicode 3.12: syllables, which are put together by arithmetic */
+#define HANGUL_LAST 0xD7A3
+
+/* "ǅ", "ǈ", "ǋ", "ǲ" */
+static bool is_digraph(ucs4_t character)
+{
+    return character == 0x01C5 || character == 0x01C8 || character == 0x01CB || character == 0x01F2;
+}
+
 /* Simple title case, then one step of decomposition, compatible ones included: no more than that, as Dovecot does it.
-   So the letter in "ấ" is "â", and "a" stands in "â" but not in "ấ". */
+   So the letter in "ấ" is "â", and "a" stands in "â" but not in "ấ". Hangul syllables fall into all their letters; the
+   four letters that have a title case of their own stay whole. */
 static enum err add_folded(ucs4_t character, struct buf *out)
 {
-    ucs4_t parts[UC_DECOMPOSITION_MAX_LENGTH];
+    ucs4_t parts[UC_DECOMPOSITION_MAX_LENGTH + 1];
     int tag;
     int len;
     enum err result = ERR_OK;
 
     character = uc_totitle(character);
-    len = uc_decomposition(character, &tag, parts);
+    len = is_digraph(character) ? 0 : uc_decomposition(character, &tag, parts);
     if (len <= 0)
         return add_character(character, out);
+    if (len == 2 && parts[0] >= HANGUL_FIRST && parts[0] <= HANGUL_LAST) {
+        parts[2] = parts[1];
+        len = uc_decomposition(parts[0], &tag, parts) + 1;
+    }
     for (int i = 0; i < len && result == ERR_OK; i++)
         result = add_character(parts[i], out);
     return result;
@@ -262,6 +276,8 @@ enum err mime_text_normalise(struct span text, struct span charset, struct buf *
 
     (void)mime_text_reader_init(&reader, charset, out);
     result = mime_text_reader_feed(&reader, text);
+    if (result == ERR_OK && reader.held_len > 0 && reader.handle == (iconv_t)-1)
+        result = add_replacement(out);
     if (result == ERR_OK)
         result = mime_text_reader_end(&reader);
     if (result != ERR_OK)

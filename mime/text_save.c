@@ -208,20 +208,28 @@ static bool has_text(const struct mime_part *part, struct span header)
     return mime_part_is(part, "text", NULL) || mime_part_is(part, "message", NULL);
 }
 
-/* Base64 is read up to the first byte that has nothing to do in it: after that the groups may be out of step. */
+static bool is_base64_digit(char byte)
+{
+    char lower = span_lower(byte);
+
+    return (lower >= 'a' && lower <= 'z') || (byte >= '0' && byte <= '9') || byte == '+' || byte == '/';
+}
+
+/* Base64 is read up to the first byte that has nothing to do there: after that the groups may be out of step. */
 static struct span readable(const struct mime_part *part, struct span body)
 {
-    static const char others[] = "+/= \t\r\n";
-    size_t len = 0;
+    size_t len = 0, digits = 0;
 
     if (part->encoding != MIME_BASE64)
         return body;
     while (len < body.len) {
-        char byte = body.ptr[len], lower = span_lower(byte);
+        char byte = body.ptr[len];
+        bool is_padding = byte == '=' && digits % 4 >= 2;
+        bool is_blank_or_end = is_blank(byte) || byte == '\r' || byte == '\n';
 
-        if ((lower < 'a' || lower > 'z') && (byte < '0' || byte > '9') &&
-            memchr(others, byte, sizeof others - 1) == NULL)
+        if (!is_base64_digit(byte) && !is_padding && !is_blank_or_end)
             break;
+        digits += is_base64_digit(byte);
         len++;
     }
     return span_slice(body, 0, len);

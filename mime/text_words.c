@@ -74,7 +74,8 @@ static enum err add_word(const struct word *word, struct buf *out)
     return result;
 }
 
-/* Blanks between two words, and those before the first, are not part of the text. */
+/* Blanks between two words, and those before the first, are not part of the text; nor are they before what only looks
+   like a word, as servers read it. */
 static enum err add_between(struct span text, struct buf *out)
 {
     return span_trim(text).len == 0 ? ERR_OK : mime_text_normalise(text, SPAN_NONE, out);
@@ -87,15 +88,15 @@ enum err mime_text_add_value(struct span value, struct buf *out)
     struct word word;
 
     while (result == ERR_OK && (at = span_find(value, at, SPAN_LIT("=?"))) != SIZE_MAX) {
-        if (!read_word(value, at, &word)) {
-            at += 2;
-            continue;
-        }
         result = add_between(span_slice(value, text_at, at), out);
-        if (result == ERR_OK)
-            result = add_word(&word, out);
-        at += word.len;
         text_at = at;
+        if (result == ERR_OK && read_word(value, at, &word)) {
+            result = add_word(&word, out);
+            at += word.len;
+            text_at = at;
+        } else {
+            at += 2;
+        }
     }
     if (result == ERR_OK && text_at < value.len)
         result = mime_text_normalise(span_skip(value, text_at), SPAN_NONE, out);
