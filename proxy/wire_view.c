@@ -1,6 +1,7 @@
 #include "proxy/wire_view.h"
 
 #include "base/memfd.h"
+#include "base/packed.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -84,82 +85,40 @@ struct span proxy_get_content(struct ipc_in *in, size_t size_max)
     return content;
 }
 
-/* A file as it is read: gets after a failure give zeros. */
-struct reader {
-    struct span rest;
-    enum err err;
-};
-
-static struct span get_bytes(struct reader *reader, size_t len)
+/* Why there is no array of a file's items. */
+static enum err no_items(struct span content, size_t item_size, size_t len_max)
 {
-    if (reader->err != ERR_OK || len > reader->rest.len) {
-        if (reader->err == ERR_OK)
-            reader->err = ERR_PEER_PROTOCOL;
-        return SPAN_NONE;
-    }
-    struct span bytes = {reader->rest.ptr, len};
-    reader->rest = span_skip(reader->rest, len);
-    return bytes;
-}
-
-static uint32_t get_u32(struct reader *reader)
-{
-    uint32_t number = 0;
-    struct span bytes = get_bytes(reader, sizeof(number));
-    if (bytes.len == sizeof(number))
-        memcpy(&number, bytes.ptr, sizeof(number));
-    return number;
-}
-
-static uint64_t get_u64(struct reader *reader)
-{
-    uint64_t number = 0;
-    struct span bytes = get_bytes(reader, sizeof(number));
-    if (bytes.len == sizeof(number))
-        memcpy(&number, bytes.ptr, sizeof(number));
-    return number;
-}
-
-/* A number that is at most `most`. */
-static uint32_t get_bounded(struct reader *reader, uint32_t most)
-{
-    uint32_t number = get_u32(reader);
-    if (number > most && reader->err == ERR_OK)
-        reader->err = ERR_PEER_PROTOCOL;
-    return reader->err == ERR_OK ? number : 0;
-}
-
-static struct span get_span(struct reader *reader, size_t len_max)
-{
-    uint32_t len = get_bounded(reader, len_max > UINT32_MAX ? UINT32_MAX : (uint32_t)len_max);
-    return get_bytes(reader, len);
+    return content.len % item_size != 0 || content.len / item_size > len_max ? ERR_PEER_PROTOCOL : ERR_MEMORY;
 }
 
 /* Room for the items of a file whose items all have the same size; one more, so that none is no failure. */
 static void *items_of(struct span content, size_t item_size, size_t len_max, size_t room, size_t *len_out)
 {
     *len_out = content.len / item_size;
-    if (content.len % item_size != 0 || *len_out > len_max)
-        return NULL;
-    return calloc(*len_out + 1, room);
+    if (content.len % item_size == 0 && *len_out <= len_max) {
+        void *items = calloc(*len_out + 1, room);
+        if (items != NULL)
+            return items;
+    }
+    *len_out = 0;
+    return NULL;
 }
 
-static enum err failed_items(struct span content, size_t item_size, size_t len_max)
+static bool take_u32(struct span *rest, uint32_t *number_out)
 {
-    return content.len % item_size != 0 || content.len / item_size > len_max ? ERR_PEER_PROTOCOL : ERR_MEMORY;
+    uint64_t number;
+    bool is_there = packed_take_number(rest, 4, &number);
+    *number_out = (uint32_t)number;
+    return is_there;
 }
 
-static enum err add_u32(struct buf *out, uint32_t number)
+static bool take_digest(struct span *rest, uint8_t digest_out[STORE_DIGEST_SIZE])
 {
-    return buf_add(out, &number, sizeof(number));
-}
-
-static enum err add_span(struct buf *out, struct span bytes)
-{
-    if (bytes.len > UINT32_MAX)
-        return ERR_LIMIT;
-    enum err err = add_u32(out, (uint32_t)bytes.len);
-    return err == ERR_OK ? buf_add_span(out, bytes) : err;
+    if (rest->len < STORE_DIGEST_SIZE)
+        return false;
+    memcpy(digest_out, rest->ptr, STORE_DIGEST_SIZE);
+    *rest = span_skip(*rest, STORE_DIGEST_SIZE);
+    return true;
 }
 
 /* Keys: digest, generation u32. */
@@ -171,78 +130,77 @@ enum err proxy_write_keys(const struct store_view_key *keys, size_t len, struct 
     for (size_t i = 0; err == ERR_OK && i < len; i++) {
         err = buf_add(out, keys[i].digest, sizeof(keys[i].digest));
         if (err == ERR_OK)
-            err = add_u32(out, keys[i].generation);
+            err = packed_add_number(out, keys[i].generation, 4);
     }
     return err;
 }
 
 enum err proxy_read_keys(struct span content, const char *account, struct store_view_key **keys_out, size_t *len_out)
 {
-    struct reader reader = {.rest = content};
+    bool is_good = true;
     struct store_view_key *keys = items_of(content, KEY_SIZE, PROXY_VAULT_KEYS_MAX, sizeof(*keys), len_out);
     *keys_out = keys;
-    if (keys == NULL) {
-        *len_out = 0;
-        return failed_items(content, KEY_SIZE, PROXY_VAULT_KEYS_MAX);
-    }
-    for (size_t i = 0; i < *len_out; i++) {
+    if (keys == NULL)
+        return no_items(content, KEY_SIZE, PROXY_VAULT_KEYS_MAX);
+    for (size_t i = 0; is_good && i < *len_out; i++) {
         keys[i].account = account;
-        memcpy(keys[i].digest, get_bytes(&reader, STORE_DIGEST_SIZE).ptr, STORE_DIGEST_SIZE);
-        keys[i].generation = get_u32(&reader);
+        is_good = take_digest(&content, keys[i].digest) && take_u32(&content, &keys[i].generation);
     }
-    return ERR_OK;
+    return is_good ? ERR_OK : ERR_INTERNAL;
 }
 
 /* Leaves: number of them u32; of each kind u32, number u64, name, needle. */
 enum err proxy_write_leaves(const struct mime_text_leaf *leaves, size_t len, struct buf *out)
 {
-    enum err err = len > PROXY_LEAVES_MAX ? ERR_LIMIT : add_u32(out, (uint32_t)len);
+    enum err err = len > PROXY_LEAVES_MAX ? ERR_LIMIT : packed_add_number(out, len, 4);
     for (size_t i = 0; err == ERR_OK && i < len; i++) {
-        err = add_u32(out, (uint32_t)leaves[i].kind);
+        err = packed_add_number(out, (uint64_t)leaves[i].kind, 4);
         if (err == ERR_OK)
-            err = buf_add(out, &leaves[i].number, sizeof(leaves[i].number));
+            err = packed_add_number(out, leaves[i].number, 8);
         if (err == ERR_OK)
-            err = add_span(out, span_of(leaves[i].name));
+            err = packed_add_bytes(out, span_of(leaves[i].name));
         if (err == ERR_OK)
-            err = add_span(out, span_of(leaves[i].needle));
+            err = packed_add_bytes(out, span_of(leaves[i].needle));
     }
     return err;
 }
 
 /* Strings hold no NUL; every leaf has both, so that whoever looks into them need not ask. */
-static char *get_string(struct reader *reader)
+static enum err take_string(struct span *rest, char **string_out)
 {
-    struct span bytes = get_span(reader, PROXY_LEAVES_SIZE_MAX);
-    if (reader->err == ERR_OK && bytes.len > 0 && memchr(bytes.ptr, '\0', bytes.len) != NULL)
-        reader->err = ERR_PEER_PROTOCOL;
-    if (reader->err != ERR_OK)
-        return NULL;
-    char *string = bytes.len == 0 ? calloc(1, 1) : span_dup(bytes);
-    if (string == NULL)
-        reader->err = ERR_MEMORY;
-    return string;
+    struct span bytes;
+    if (!packed_take_bytes(rest, &bytes) || (bytes.len > 0 && memchr(bytes.ptr, '\0', bytes.len) != NULL))
+        return ERR_PEER_PROTOCOL;
+    *string_out = bytes.len == 0 ? calloc(1, 1) : span_dup(bytes);
+    return *string_out == NULL ? ERR_MEMORY : ERR_OK;
+}
+
+static enum err take_leaf(struct span *rest, struct mime_text_leaf *leaf)
+{
+    uint32_t kind;
+    if (!take_u32(rest, &kind) || kind > MIME_TEXT_SENT_SINCE || !packed_take_number(rest, 8, &leaf->number))
+        return ERR_PEER_PROTOCOL;
+    leaf->kind = (enum mime_text_kind)kind;
+    enum err err = take_string(rest, &leaf->name);
+    return err == ERR_OK ? take_string(rest, &leaf->needle) : err;
 }
 
 enum err proxy_read_leaves(struct span content, struct mime_text_leaf **leaves_out, size_t *len_out)
 {
-    struct reader reader = {.rest = content};
+    uint32_t len;
     *leaves_out = NULL;
     *len_out = 0;
-    uint32_t len = get_bounded(&reader, PROXY_LEAVES_MAX);
+    if (!take_u32(&content, &len) || len > PROXY_LEAVES_MAX)
+        return ERR_PEER_PROTOCOL;
     struct mime_text_leaf *leaves = calloc(len + 1u, sizeof(*leaves));
-    if (leaves == NULL)
-        return ERR_MEMORY;
-    for (uint32_t i = 0; reader.err == ERR_OK && i < len; i++) {
-        leaves[i].kind = (enum mime_text_kind)get_bounded(&reader, MIME_TEXT_SENT_SINCE);
-        leaves[i].number = get_u64(&reader);
-        leaves[i].name = get_string(&reader);
-        leaves[i].needle = get_string(&reader);
-    }
-    if (reader.err == ERR_OK && reader.rest.len > 0)
-        reader.err = ERR_PEER_PROTOCOL;
-    if (reader.err != ERR_OK) {
+    enum err err = leaves == NULL ? ERR_MEMORY : ERR_OK;
+    for (uint32_t i = 0; err == ERR_OK && i < len; i++)
+        err = take_leaf(&content, &leaves[i]);
+    if (err == ERR_OK && content.len > 0)
+        err = ERR_PEER_PROTOCOL;
+    if (err != ERR_OK) {
         proxy_free_leaves(leaves, len);
-        return reader.err;
+        return err;
     }
     *leaves_out = leaves;
     *len_out = len;
@@ -256,27 +214,40 @@ void proxy_free_leaves(struct mime_text_leaf *leaves, size_t len)
     free(leaves);
 }
 
-/* Views: of each is_found u32 and, if it is, decision, session keys, record. */
+/* Views: of each is_found u8 and, if it is, decision, session keys, record. */
 enum err proxy_write_view(const struct proxy_vault_found *found, struct buf *out)
 {
     size_t before = out->len;
-    enum err err = add_u32(out, found->is_found);
+    enum err err = packed_add_number(out, found->is_found, 1);
     if (err == ERR_OK && found->is_found) {
-        err = add_span(out, found->view.decision);
+        err = packed_add_bytes(out, found->view.decision);
         if (err == ERR_OK)
-            err = add_span(out, found->view.session_keys);
+            err = packed_add_bytes(out, found->view.session_keys);
         if (err == ERR_OK)
-            err = add_span(out, found->view.record);
+            err = packed_add_bytes(out, found->view.record);
     }
     if (err != ERR_OK)
         buf_truncate(out, before);
     return err;
 }
 
+static bool take_view(struct span *rest, struct proxy_vault_found *found)
+{
+    unsigned is_found;
+    if (!packed_take_small(rest, 1, &is_found))
+        return false;
+    found->is_found = is_found == 1;
+    if (!found->is_found)
+        return true;
+    return packed_take_bytes(rest, &found->view.decision) && packed_take_bytes(rest, &found->view.session_keys) &&
+           packed_take_bytes(rest, &found->view.record) && found->view.decision.len <= STORE_DECISION_MAX &&
+           found->view.session_keys.len <= STORE_DECISION_MAX && found->view.record.len <= STORE_RECORD_MAX;
+}
+
 enum err proxy_read_views(struct span content, size_t len_max, struct proxy_vault_found **views_out, size_t *len_out)
 {
-    struct reader reader = {.rest = content};
     size_t len = 0;
+    bool is_good = true;
     *views_out = NULL;
     *len_out = 0;
     if (len_max > PROXY_VAULT_KEYS_MAX)
@@ -284,19 +255,11 @@ enum err proxy_read_views(struct span content, size_t len_max, struct proxy_vaul
     struct proxy_vault_found *views = calloc(len_max + 1, sizeof(*views));
     if (views == NULL)
         return ERR_MEMORY;
-    for (; reader.err == ERR_OK && reader.rest.len > 0 && len < len_max; len++) {
-        views[len].is_found = get_bounded(&reader, 1) == 1;
-        if (!views[len].is_found)
-            continue;
-        views[len].view.decision = get_span(&reader, STORE_DECISION_MAX);
-        views[len].view.session_keys = get_span(&reader, STORE_DECISION_MAX);
-        views[len].view.record = get_span(&reader, STORE_RECORD_MAX);
-    }
-    if (reader.err == ERR_OK && (reader.rest.len > 0 || len == 0))
-        reader.err = ERR_PEER_PROTOCOL;
-    if (reader.err != ERR_OK) {
+    for (; is_good && content.len > 0 && len < len_max; len++)
+        is_good = take_view(&content, &views[len]);
+    if (!is_good || content.len > 0 || len == 0) {
         free(views);
-        return reader.err;
+        return ERR_PEER_PROTOCOL;
     }
     *views_out = views;
     *len_out = len;
@@ -311,39 +274,42 @@ enum err proxy_write_places(const struct store_place *places, size_t len, struct
 {
     enum err err = len > PROXY_VAULT_PLACES_MAX ? ERR_LIMIT : ERR_OK;
     for (size_t i = 0; err == ERR_OK && i < len; i++) {
-        uint32_t head[3] = {places[i].uid,
-                            (places[i].is_view ? PLACE_VIEW : 0u) | (places[i].wants_reopen ? PLACE_REOPEN : 0u),
-                            places[i].generation};
-        err = buf_add(out, head, sizeof(head));
+        unsigned bits = (places[i].is_view ? PLACE_VIEW : 0u) | (places[i].wants_reopen ? PLACE_REOPEN : 0u);
+        err = packed_add_number(out, places[i].uid, 4);
+        if (err == ERR_OK)
+            err = packed_add_number(out, bits, 4);
+        if (err == ERR_OK)
+            err = packed_add_number(out, places[i].generation, 4);
         if (err == ERR_OK)
             err = buf_add(out, places[i].digest, sizeof(places[i].digest));
     }
     return err;
 }
 
+static bool take_place(struct span *rest, struct store_place *place)
+{
+    uint32_t bits;
+    if (!take_u32(rest, &place->uid) || !take_u32(rest, &bits) || bits > (PLACE_VIEW | PLACE_REOPEN) ||
+        !take_u32(rest, &place->generation) || !take_digest(rest, place->digest))
+        return false;
+    place->is_view = (bits & PLACE_VIEW) != 0;
+    place->wants_reopen = (bits & PLACE_REOPEN) != 0;
+    return true;
+}
+
 enum err proxy_read_places(struct span content, struct store_place **places_out, size_t *len_out)
 {
-    struct reader reader = {.rest = content};
+    bool is_good = true;
     struct store_place *places = items_of(content, PLACE_SIZE, PROXY_VAULT_PLACES_MAX, sizeof(*places), len_out);
     *places_out = NULL;
-    if (places == NULL) {
-        *len_out = 0;
-        return failed_items(content, PLACE_SIZE, PROXY_VAULT_PLACES_MAX);
-    }
-    for (size_t i = 0; reader.err == ERR_OK && i < *len_out; i++) {
-        places[i].uid = get_u32(&reader);
-        uint32_t bits = get_bounded(&reader, PLACE_VIEW | PLACE_REOPEN);
-        places[i].is_view = (bits & PLACE_VIEW) != 0;
-        places[i].wants_reopen = (bits & PLACE_REOPEN) != 0;
-        places[i].generation = get_u32(&reader);
-        memcpy(places[i].digest, get_bytes(&reader, STORE_DIGEST_SIZE).ptr, STORE_DIGEST_SIZE);
-        if (places[i].uid <= (i == 0 ? 0 : places[i - 1].uid))
-            reader.err = ERR_PEER_PROTOCOL;
-    }
-    if (reader.err != ERR_OK) {
+    if (places == NULL)
+        return no_items(content, PLACE_SIZE, PROXY_VAULT_PLACES_MAX);
+    for (size_t i = 0; is_good && i < *len_out; i++)
+        is_good = take_place(&content, &places[i]) && places[i].uid > (i == 0 ? 0 : places[i - 1].uid);
+    if (!is_good) {
         *len_out = 0;
         free(places);
-        return reader.err;
+        return ERR_PEER_PROTOCOL;
     }
     *places_out = places;
     return ERR_OK;
@@ -351,18 +317,20 @@ enum err proxy_read_places(struct span content, struct store_place **places_out,
 
 enum err proxy_write_uids(const uint32_t *uids, size_t len, struct buf *out)
 {
-    return len > PROXY_VAULT_PLACES_MAX ? ERR_LIMIT : buf_add(out, uids, len * sizeof(*uids));
+    enum err err = len > PROXY_VAULT_PLACES_MAX ? ERR_LIMIT : ERR_OK;
+    for (size_t i = 0; err == ERR_OK && i < len; i++)
+        err = packed_add_number(out, uids[i], 4);
+    return err;
 }
 
 enum err proxy_read_uids(struct span content, uint32_t **uids_out, size_t *len_out)
 {
+    bool is_good = true;
     uint32_t *uids = items_of(content, sizeof(*uids), PROXY_VAULT_PLACES_MAX, sizeof(*uids), len_out);
     *uids_out = uids;
-    if (uids == NULL) {
-        *len_out = 0;
-        return failed_items(content, sizeof(*uids), PROXY_VAULT_PLACES_MAX);
-    }
-    if (content.len > 0)
-        memcpy(uids, content.ptr, content.len);
-    return ERR_OK;
+    if (uids == NULL)
+        return no_items(content, sizeof(*uids), PROXY_VAULT_PLACES_MAX);
+    for (size_t i = 0; is_good && i < *len_out; i++)
+        is_good = take_u32(&content, &uids[i]);
+    return is_good ? ERR_OK : ERR_INTERNAL;
 }

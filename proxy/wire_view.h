@@ -1,9 +1,8 @@
 /*
  * The fields and files of the messages about views, places and searches (proxy/wire.h), written and read by both sides.
  *
- * What may be long travels as a file of numbers in the machine's byte order and of spans behind their lengths. A reader
- * trusts nothing: a number out of range, a length that does not fit, bytes left over make the file malformed
- * (ERR_PEER_PROTOCOL).
+ * What may be long travels as a file, in the form of base/packed.h. A reader trusts nothing: a number out of range, a
+ * length that does not fit, bytes left over make the file malformed (ERR_PEER_PROTOCOL).
  */
 #ifndef PROXY_WIRE_VIEW_H
 #define PROXY_WIRE_VIEW_H
