@@ -57,7 +57,9 @@ static bool parse_head(struct imap_client *client, struct span text)
     *head = (struct imap_head){.kind = IMAP_RESPONSE_OTHER, .text = text};
     if (!imap_take_char(&cursor, '*') || !imap_take_space(&cursor))
         return false;
-    bool has_number = imap_take_number(&cursor, UINT32_MAX, &number) && imap_take_space(&cursor);
+    bool has_number = imap_peek(&cursor) >= '0' && imap_peek(&cursor) <= '9';
+    if (has_number && (!imap_take_number(&cursor, UINT32_MAX, &number) || !imap_take_space(&cursor)))
+        return false;
     if (!imap_take_atom(&cursor, &head->word))
         return false;
     head->number = (uint32_t)number;
