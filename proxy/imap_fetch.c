@@ -23,12 +23,15 @@ static enum err parse(const struct imap_command *command, struct span *set_out, 
     return imap_fetch_parse(&cursor, fetch_out);
 }
 
-/* Numbers of the messages that `text` names. ERR_NOT_FOUND: a number that there is not. */
+/* Numbers of the messages that `text` names. ERR_NOT_FOUND: it names some that there are not, of which servers think
+   differently, or "$". */
 static enum err resolve(struct imap_map *map, struct span text, bool is_uid, struct imap_set *numbers_out)
 {
     uint32_t count = imap_map_count(map);
     struct imap_set uids;
     enum err err;
+    if (span_is_equal(text, SPAN_LIT("$")))
+        return ERR_NOT_FOUND;
     if (!is_uid) {
         err = imap_set_parse(text, count, numbers_out, NULL);
         if (err == ERR_OK && numbers_out->len > 0 && numbers_out->ranges[numbers_out->len - 1].last > count)
@@ -215,8 +218,8 @@ static void on_resolved(struct imap_client *client, const struct imap_reply *rep
     begin_chunks(fetch);
 }
 
-/* What only the server knows: which messages "$" stands for (RFC 5182), and which have changed (RFC 7162 §3.1.4.1).
-   VANISHED passes to the client. */
+/* What only the server knows: which messages "$" stands for (RFC 5182), which have changed (RFC 7162 §3.1.4.1), and
+   what it makes of numbers beyond the last. VANISHED passes to the client. */
 static void ask_server(struct fetch_work *fetch)
 {
     struct imap_out out;
@@ -247,25 +250,23 @@ static void on_loaded(enum err err, void *context)
     struct fetch_work *fetch = context;
     struct imap_session *session = fetch_session(fetch);
     struct imap_set numbers;
-    bool passes = false;
+    bool asks_server = fetch->fetch.has_changedsince, passes = false;
     imap_set_init(&numbers);
-    if (err == ERR_OK && !fetch->is_saved_set) {
+    if (err == ERR_OK) {
         err = resolve(fetch_map(fetch), fetch->set, fetch->is_uid, &numbers);
         /* Where there is nothing the server may say so in its own words. */
         passes = err == ERR_OK && are_plain(session->mailbox, &numbers);
+        asks_server = asks_server || err == ERR_NOT_FOUND;
+        err = err == ERR_NOT_FOUND ? ERR_OK : err;
     }
-    if (err == ERR_OK && !passes)
+    if (err == ERR_OK && !passes && !asks_server)
         err = take_numbers(fetch, &numbers);
     imap_set_fini(&numbers);
-    if (err == ERR_NOT_FOUND) {
-        imap_server_done(session->server, fetch->work.command->tag, IMAP_BAD, NULL,
-                         "Error in IMAP command FETCH: Invalid messageset");
-        imap_work_done(&fetch->work);
-    } else if (err != ERR_OK)
+    if (err != ERR_OK)
         imap_work_fail(&fetch->work, err);
     else if (passes)
         pass(fetch);
-    else if (fetch->is_saved_set || fetch->fetch.has_changedsince)
+    else if (asks_server)
         ask_server(fetch);
     else
         begin_chunks(fetch);
@@ -285,7 +286,6 @@ static void start(struct imap_work *work)
         imap_work_fail(work, err);
         return;
     }
-    fetch->is_saved_set = span_is_equal(fetch->set, SPAN_LIT("$"));
     session->progress_ms = 0;
     if (!fetch->fetch.needs_view || !session->mailbox) {
         pass(fetch);

@@ -39,7 +39,6 @@ struct fetch_work {
     struct imap_work work;
     struct imap_fetch fetch;
     bool is_uid;
-    bool is_saved_set; /* "$" */
     enum fetch_stage stage;
     struct span set;      /* as the client wrote it */
     struct imap_set left; /* UIDs that are not done with; ranges may span UIDs that do not exist */

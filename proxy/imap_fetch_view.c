@@ -39,7 +39,7 @@ enum err fetch_keep_record(struct fetch_view *view, const struct imap_fetch *ite
     bool wants_header = false;
     for (size_t i = 0; i < items->len; i++) {
         wants[items->items[i].kind] = true;
-        wants_header = wants_header || is_header_item(&items->items[i]);
+        wants_header = wants_header || (!items->needs_body && is_header_item(&items->items[i]));
     }
     struct proxy_record kept = {.size = record->size,
                                 .header = wanted(wants_header, record->header),
@@ -194,8 +194,9 @@ static enum err add_section(struct writer *writer, const struct imap_item *item,
     const struct fetch_view *view = writer->view;
     const struct mime_part *root = view->body ? view->body->tree->root : NULL;
     struct span message = view->body ? view->body->bytes : SPAN_NONE;
+    struct span header = view->body ? mime_part_header(root, message) : view->record.header;
     struct imap_slices slices;
-    enum err err = imap_section_find(section, root, message, view->record.header, &slices);
+    enum err err = imap_section_find(section, root, message, header, &slices);
     if (err != ERR_OK)
         return err;
     if (section->is_partial)
