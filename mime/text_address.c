@@ -29,24 +29,11 @@ static enum err add_word(struct span text, bool may_have_dots, struct buf *out)
     return result == ERR_OK ? buf_add_byte(out, '"') : result;
 }
 
-/* local@domain */
-static enum err add_addr_spec(const struct mime_mailbox *mailbox, bool is_angle, struct buf *out)
-{
-    enum err result =
-        is_angle && mailbox->local.len == 0 ? buf_add_string(out, "\"\"") : add_word(mailbox->local, true, out);
-
-    if (result == ERR_OK && mailbox->domain.len > 0)
-        result = buf_add_byte(out, '@');
-    return result == ERR_OK ? buf_add_span(out, mailbox->domain) : result;
-}
-
-/* [name SP] "<" [route ":"] local@domain ">", or the last alone */
+/* [name SP] "<" [route ":"] local@domain ">" */
 static enum err add_mailbox(const struct mime_mailbox *mailbox, struct buf *out)
 {
     enum err result = ERR_OK;
 
-    if (mailbox->name.len == 0 && mailbox->route.ptr == NULL)
-        return add_addr_spec(mailbox, false, out);
     if (mailbox->name.len > 0) {
         result = add_word(mailbox->name, false, out);
         if (result == ERR_OK)
@@ -60,7 +47,11 @@ static enum err add_mailbox(const struct mime_mailbox *mailbox, struct buf *out)
             result = buf_add_byte(out, ':');
     }
     if (result == ERR_OK)
-        result = add_addr_spec(mailbox, true, out);
+        result = mailbox->local.len > 0 ? add_word(mailbox->local, true, out) : buf_add_string(out, "\"\"");
+    if (result == ERR_OK)
+        result = buf_add_byte(out, '@');
+    if (result == ERR_OK)
+        result = buf_add_span(out, mailbox->domain);
     return result == ERR_OK ? buf_add_byte(out, '>') : result;
 }
 
