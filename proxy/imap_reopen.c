@@ -45,29 +45,17 @@ static void give_up(struct imap_reopen *reopen, enum err err)
     take_next(reopen);
 }
 
-static void on_unmarked(enum err err, void *context)
-{
-    struct imap_reopen *reopen = context;
-    reopen->request = NULL;
-    if (err != ERR_OK)
-        log_failure(err, "taking the mark off UID %u", reopen->uid);
-    take_next(reopen);
-}
-
+/* The mark stays: other mailboxes may hold the same message, and are looked after when they are selected. */
 static void on_expunged(struct imap_client *client, const struct imap_reply *reply, void *context)
 {
     struct imap_reopen *reopen = context;
-    struct store_view_key key = key_of(reopen);
     (void)client;
     if (reply->status != IMAP_OK) {
         give_up(reopen, ERR_UPSTREAM_REJECTED);
         return;
     }
     log_info("message with UID %u is judged again as UID %u", reopen->uid, reopen->copy);
-    enum err err =
-        proxy_vault_view_reopened(session_of(reopen)->net->vault, &key, on_unmarked, reopen, &reopen->request);
-    if (err != ERR_OK)
-        give_up(reopen, err);
+    take_next(reopen);
 }
 
 static void on_deleted(struct imap_client *client, const struct imap_reply *reply, void *context)

@@ -50,7 +50,7 @@ static const struct {
     {PROXY_VIEW_GET, vault_view_get},
     {PROXY_VIEW_PUT, vault_view_put},
     {PROXY_VIEW_GENERATION, vault_view_generation},
-    {PROXY_VIEW_REOPENED, vault_view_reopened},
+
     {PROXY_VIEW_SEARCH, vault_view_search},
     {PROXY_PLACES_GET, vault_places_get},
     {PROXY_PLACES_PUT, vault_places_put},

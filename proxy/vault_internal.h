@@ -26,7 +26,6 @@ enum err vault_delivery_forget(struct store *store, struct ipc_in *in, struct va
 enum err vault_view_get(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 enum err vault_view_put(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 enum err vault_view_generation(struct store *store, struct ipc_in *in, struct vault_answer *answer);
-enum err vault_view_reopened(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 enum err vault_view_search(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 
 enum err vault_places_get(struct store *store, struct ipc_in *in, struct vault_answer *answer);

@@ -119,16 +119,6 @@ enum err vault_view_generation(struct store *store, struct ipc_in *in, struct va
     return err;
 }
 
-enum err vault_view_reopened(struct store *store, struct ipc_in *in, struct vault_answer *answer)
-{
-    char account[MIME_ADDR_SIZE];
-    struct store_view_key key;
-    proxy_get_view_key(in, account, &key);
-    enum err err = ipc_in_end(in);
-    answer->is_changed = true;
-    return err == ERR_OK ? store_view_reopened(store, &key) : err;
-}
-
 static enum err search(struct store *store, const struct store_view_key *keys, size_t len,
                        const struct mime_text_leaf *leaves, size_t leaves_len, struct vault_answer *answer)
 {

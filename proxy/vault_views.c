@@ -109,15 +109,6 @@ enum err proxy_vault_view_generation(struct proxy_vaultlink *link, const char *a
     return proxy_vault_ask_typed(link, &out, on_generation, &typed, request_out);
 }
 
-enum err proxy_vault_view_reopened(struct proxy_vaultlink *link, const struct store_view_key *key,
-                                   proxy_vault_done_fn fn, void *context, struct proxy_vault_request **request_out)
-{
-    struct ipc_out out;
-    ipc_out_begin(&out, PROXY_VIEW_REOPENED);
-    proxy_put_view_key(&out, key);
-    return ask_done(link, &out, fn, context, request_out);
-}
-
 static void on_search(enum err err, struct ipc_in *answer, void *context)
 {
     const struct proxy_vault_typed *typed = context;

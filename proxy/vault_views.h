@@ -43,10 +43,6 @@ ERR_RETURN enum err proxy_vault_view_put(struct proxy_vaultlink *link, const str
 ERR_RETURN enum err proxy_vault_view_generation(struct proxy_vaultlink *link, const char *account,
                                                 const uint8_t digest[STORE_DIGEST_SIZE], proxy_vault_generation_fn fn,
                                                 void *context, struct proxy_vault_request **request_out);
-/* The mark of `store reopen` is taken off (store_view_reopened). */
-ERR_RETURN enum err proxy_vault_view_reopened(struct proxy_vaultlink *link, const struct store_view_key *key,
-                                              proxy_vault_done_fn fn, void *context,
-                                              struct proxy_vault_request **request_out);
 ERR_RETURN enum err proxy_vault_view_search(struct proxy_vaultlink *link, const struct store_view_key *keys, size_t len,
                                             const struct mime_text_leaf *leaves, size_t leaves_len,
                                             proxy_vault_search_fn fn, void *context,

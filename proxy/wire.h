@@ -46,7 +46,6 @@ enum proxy_message {
     PROXY_VIEW_GET,        /* account; keys file; answered with views file (wire_view.h says what stands in files) */
     PROXY_VIEW_PUT, /* account, digest, generation u32, now u64, decision, session keys; record file, text file */
     PROXY_VIEW_GENERATION, /* account, digest; answered with u32 */
-    PROXY_VIEW_REOPENED,   /* account, digest, generation u32 */
     PROXY_VIEW_SEARCH,   /* account; keys file, leaves file; answered with missing u32 (UINT32_MAX: none), bits file */
     PROXY_PLACES_GET,    /* account, mailbox, UIDVALIDITY u32; answered with places file */
     PROXY_PLACES_PUT,    /* account, mailbox, UIDVALIDITY u32; places file */

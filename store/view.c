@@ -304,23 +304,3 @@ enum err store_view_reopen(struct store *store, const char *name, uint64_t *mess
     *messages_out = err ? 0 : totals.failed;
     return err;
 }
-
-static enum err unmark(struct store *store, const struct store_view_row *row)
-{
-    sqlite3_stmt *statement;
-    enum err err =
-        store_prepare(&store->durable, "DELETE FROM reopen WHERE message = ? AND generation = ?", &statement);
-    if (err)
-        return err;
-    store_bind_view(statement, row);
-    return store_finish(&store->durable, statement, "take a mark off");
-}
-
-enum err store_view_reopened(struct store *store, const struct store_view_key *key)
-{
-    struct store_view_row row;
-    enum err err = store_view_row(store, key, &row);
-    if (!err)
-        err = store_begin(store, &store->durable);
-    return err ? err : store_end(store, &store->durable, unmark(store, &row));
-}

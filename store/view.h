@@ -56,10 +56,9 @@ ERR_RETURN enum err store_view_generation(struct store *store, const char *accou
                                           const uint8_t digest[STORE_DIGEST_SIZE], uint32_t *generation_out);
 
 /* Marks what could not be opened to be judged again: store_places_get tells of each place whether its view is marked.
-   The mark stays, since other places may hold the same view, until it is taken off. Gives the number of messages that
-   no generation has opened. */
+   The mark stays, since other places may hold the same view: it says that this generation is not to be shown for
+   longer than it must. Gives the number of messages that no generation has opened. */
 ERR_RETURN enum err store_view_reopen(struct store *store, const char *account, uint64_t *messages_out);
-ERR_RETURN enum err store_view_reopened(struct store *store, const struct store_view_key *key);
 
 /* A mailbox as the server names it, in one of its lives. */
 struct store_mailbox {

@@ -225,13 +225,6 @@ static void test_marks(void **state)
     store = again(store);
     expect(store, "INBOX", 7, "1v1! 2v2! 3v3");
     expect(store, "Sent", 7, "7 8v2.1 9v2!");
-    struct store_view_key key = {.account = ALICE};
-    const unsigned first = 1;
-    memcpy(key.digest, &first, sizeof first);
-    assert_int_equal(store_view_reopened(store, &key), ERR_OK);
-    assert_int_equal(store_view_reopened(store, &key), ERR_OK);
-    store = again(store);
-    expect(store, "INBOX", 7, "1v1 2v2! 3v3");
     store_close(&store);
 }
 
