@@ -1,0 +1,261 @@
+/*
+ * APPEND: what a mail program saves is sealed to the account's own key on its way (design 1.2.7).
+ *
+ * All messages of a command are sealed before the first byte of it goes upstream, so that a failure stores nothing.
+ */
+#include "proxy/imap_internal.h"
+
+#include "base/clock.h"
+#include "base/memfd.h"
+#include "proxy/wire.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MESSAGES_MAX 64u
+#define MAILBOX_MAX 4096u
+/* What sealing adds: base64 armour (4/3 and line ends), and headers. */
+#define SEALED_HEADERS 65536u
+#define SEALED_PERCENT 73u
+
+struct append_work;
+
+struct appended {
+    struct append_work *append;
+    struct span before; /* flags and date as the client wrote them, with the blanks around them */
+    int fd;             /* the message, then its sealed copy; -1 */
+    uint64_t size;
+    struct proxy_job *job;
+};
+
+struct append_work {
+    struct imap_work work;
+    struct buf mailbox;
+    struct appended *messages;
+    size_t len;
+    size_t unsealed;
+    struct proxy_ring_wait *ring_wait;
+};
+
+enum err imap_append_on_literal(struct imap_session *session, const struct imap_command *command,
+                                const struct imap_literal_mark *mark)
+{
+    const struct imap_capabilities *offered =
+        session->upstream == NULL ? NULL : imap_client_capabilities(session->upstream);
+    uint64_t limit = session->net->config->message_max;
+    if (mark->is_binary || command->unit.literals_len >= MESSAGES_MAX)
+        return mark->is_binary ? ERR_PARAMETER_UNKNOWN : ERR_LIMIT;
+    if (offered != NULL && (offered->features & IMAP_HAS_APPENDLIMIT) != 0 && offered->append_limit > 0) {
+        uint64_t room = offered->append_limit;
+        if (!imap_session_account(session)->append_plain)
+            room = room > SEALED_HEADERS ? (room - SEALED_HEADERS) / 100 * SEALED_PERCENT : 0;
+        limit = room < limit ? room : limit;
+    }
+    return mark->len <= limit ? ERR_OK : ERR_TOO_BIG;
+}
+
+/* ---- upstream ---- */
+
+static void on_reply(struct imap_client *client, const struct imap_reply *reply, void *context)
+{
+    (void)client;
+    imap_work_reply(context, reply);
+}
+
+static void send_sealed(struct append_work *append)
+{
+    struct imap_out out;
+    imap_out_init(&out);
+    imap_out_text(&out, SPAN_LIT("APPEND "));
+    imap_out_astring(&out, buf_span(&append->mailbox));
+    for (size_t i = 0; i < append->len; i++) {
+        struct appended *message = &append->messages[i];
+        imap_out_text(&out, message->before);
+        imap_out_file(&out, message->fd, message->size);
+        message->fd = -1;
+    }
+    imap_session_send(append->work.session, &out, NULL, on_reply, append);
+}
+
+/* ---- sealing ---- */
+
+static enum err take_sealed(struct appended *message, struct ipc_in *answer)
+{
+    const struct config *config = message->append->work.session->net->config;
+    struct span content;
+    size_t size = 0;
+    uint64_t said = ipc_get_u64(answer);
+    (void)ipc_get_u32(answer);
+    int fd = ipc_get_file(answer);
+    enum err err = ipc_in_end(answer);
+    if (err == ERR_OK)
+        err = memfd_check(fd, config->message_max * 2, &size);
+    if (err == ERR_OK && size != said)
+        err = ERR_PEER_PROTOCOL;
+    if (err == ERR_OK)
+        err = memfd_map(fd, config->message_max * 2, &content);
+    if (err == ERR_OK) {
+        /* The last look before anything is sent. */
+        bool is_sealed =
+            crypto_looks_sealed(content, CRYPTO_SEALED_OPENPGP) || crypto_looks_sealed(content, CRYPTO_SEALED_SMIME);
+        err = is_sealed ? ERR_OK : ERR_NOT_SEALED;
+        memfd_unmap(&content);
+    }
+    if (err != ERR_OK) {
+        if (fd >= 0)
+            close(fd);
+        return err;
+    }
+    close(message->fd);
+    message->fd = fd;
+    message->size = size;
+    return ERR_OK;
+}
+
+static void on_sealed(enum err err, struct ipc_in *answer, void *context)
+{
+    struct appended *message = context;
+    struct append_work *append = message->append;
+    message->job = NULL;
+    if (append->work.is_done)
+        return;
+    if (err == ERR_OK)
+        err = take_sealed(message, answer);
+    if (err != ERR_OK)
+        imap_work_fail(&append->work, log_failure(err, "sealing what a mail program saves"));
+    else if (--append->unsealed == 0)
+        send_sealed(append);
+}
+
+/* The account's own key, for its first address that has one. */
+static const struct keyring_entry *own_key(const struct config_account *account, const struct keyring *keyring,
+                                           enum keyring_purpose purpose)
+{
+    const struct keyring_want want = {
+        .purpose = purpose, .formats = KEYRING_OPENPGP, .least = KEYRING_OWN, .now = clock_now()};
+    const struct keyring_entry *entry = NULL;
+    enum keyring_reason reason;
+    for (size_t i = 0; entry == NULL && i < account->addresses_len; i++)
+        entry = keyring_choose(keyring, account->addresses[i], &want, &reason);
+    return entry;
+}
+
+static enum err seal_one(struct appended *message, const struct crypto_seal_request *request)
+{
+    struct imap_session *session = message->append->work.session;
+    struct ipc_out out;
+    ipc_out_begin(&out, PROXY_JOB_OWN);
+    proxy_put_seal(&out, request);
+    ipc_put_file(&out, message->fd);
+    return proxy_pool_submit(session->net->pool, session->account, &out, on_sealed, message, &message->job);
+}
+
+static void on_keyring(enum err err, const struct keyring *keyring, void *context)
+{
+    struct append_work *append = context;
+    const struct config_account *account = imap_session_account(append->work.session);
+    struct crypto_seal_request request = {.action = CRYPTO_SEAL_SIGN_ENCRYPT, .format = KEYRING_OPENPGP};
+    char recipient[1][KEYRING_FPR_SIZE];
+    append->ring_wait = NULL;
+    const struct keyring_entry *signer = err == ERR_OK ? own_key(account, keyring, KEYRING_SIGN) : NULL;
+    const struct keyring_entry *reader = err == ERR_OK ? own_key(account, keyring, KEYRING_ENCRYPT) : NULL;
+    if (err == ERR_OK && (signer == NULL || reader == NULL)) {
+        log_warning("%s has no own key to save messages with: nothing was saved", account->address);
+        err = ERR_NO_SIGNING_KEY;
+    }
+    if (err == ERR_OK) {
+        memcpy(request.signer, signer->fingerprint, sizeof(request.signer));
+        memcpy(recipient[0], reader->fingerprint, sizeof(recipient[0]));
+        request.recipients = (const char(*)[KEYRING_FPR_SIZE])recipient;
+        request.recipients_len = 1;
+    }
+    append->unsealed = append->len;
+    for (size_t i = 0; err == ERR_OK && i < append->len; i++)
+        err = seal_one(&append->messages[i], &request);
+    if (err != ERR_OK)
+        imap_work_fail(&append->work, err);
+}
+
+/* ---- the command ---- */
+
+static enum err take_message(struct append_work *append, const struct imap_string *string, struct span before)
+{
+    struct imap_command *command = append->work.command;
+    struct appended *message = &append->messages[append->len];
+    const struct imap_literal *literal = &command->unit.literals[string->literal];
+    *message = (struct appended){.append = append, .before = before, .fd = -1, .size = string->len};
+    append->len++;
+    if (string->len == 0)
+        return ERR_PARAMETER_SYNTAX;
+    if (literal->place == IMAP_LITERAL_HERE)
+        return memfd_of("appended", string->raw, append->work.session->net->config->message_max, &message->fd);
+    message->fd = imap_unit_take_file(&command->unit, string->literal);
+    return message->fd >= 0 ? ERR_OK : ERR_INTERNAL;
+}
+
+/* append = "APPEND" SP mailbox 1*append-message
+   append-message = [SP flag-list] [SP date-time] SP literal   (RFC 3501, 3502) */
+static enum err parse(struct append_work *append)
+{
+    struct imap_command *command = append->work.command;
+    struct imap_cursor cursor = command->arguments;
+    struct imap_string string;
+    enum err err = ERR_OK;
+    if (!imap_take_astring(&cursor, &string))
+        return ERR_COMMAND_SYNTAX;
+    append->messages = calloc(MESSAGES_MAX, sizeof(*append->messages));
+    err = append->messages == NULL ? ERR_MEMORY : imap_string_add(&string, &append->mailbox);
+    if (err != ERR_OK)
+        return err == ERR_MEMORY ? err : ERR_COMMAND_SYNTAX;
+    do {
+        struct span raw;
+        size_t from = cursor.at;
+        if (append->len == MESSAGES_MAX || !imap_take_space(&cursor))
+            return ERR_COMMAND_SYNTAX;
+        if (imap_peek(&cursor) == '(' && (!imap_take_value(&cursor, &raw) || !imap_take_space(&cursor)))
+            return ERR_COMMAND_SYNTAX;
+        if (imap_peek(&cursor) == '"' && (!imap_take_string(&cursor, &string) || !imap_take_space(&cursor)))
+            return ERR_COMMAND_SYNTAX;
+        struct span before = span_slice(cursor.text, from, cursor.at);
+        if (!imap_take_string(&cursor, &string) || string.kind != IMAP_LITERAL)
+            return ERR_COMMAND_SYNTAX;
+        err = take_message(append, &string, before);
+    } while (err == ERR_OK && !imap_at_end(&cursor));
+    return err;
+}
+
+static void append_start(struct imap_work *work)
+{
+    struct append_work *append = (struct append_work *)work;
+    struct imap_session *session = work->session;
+    struct imap_out out;
+    buf_init(&append->mailbox, MAILBOX_MAX);
+    if (imap_session_account(session)->append_plain) {
+        imap_out_init(&out);
+        imap_out_command(&out, work->command);
+        imap_session_send(session, &out, NULL, on_reply, work);
+        return;
+    }
+    enum err err = parse(append);
+    if (err == ERR_OK)
+        err = proxy_ring_ask(session->net->ring, session->account, on_keyring, append, &append->ring_wait);
+    if (err != ERR_OK)
+        imap_work_fail(work, err);
+}
+
+static void append_fini(struct imap_work *work)
+{
+    struct append_work *append = (struct append_work *)work;
+    proxy_ring_cancel(&append->ring_wait);
+    for (size_t i = 0; i < append->len; i++) {
+        proxy_pool_cancel(&append->messages[i].job);
+        if (append->messages[i].fd >= 0)
+            close(append->messages[i].fd);
+    }
+    free(append->messages);
+    buf_fini(&append->mailbox);
+}
+
+const struct imap_work_type imap_append_type = {
+    .name = "append", .start = append_start, .fini = append_fini, .size = sizeof(struct append_work)};
