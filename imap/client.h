@@ -102,6 +102,9 @@ void imap_out_file(struct imap_out *out, int fd, uint64_t len);
    imap_command without its CRLF. */
 void imap_out_command(struct imap_out *out, struct imap_command *command);
 
+/* A part of a client's command, which has it in `unit`, with the literals in that part; those are copied. */
+void imap_out_part(struct imap_out *out, const struct imap_unit *unit, struct span part);
+
 ERR_RETURN enum err imap_client_new(const struct imap_client_options *options, struct imap_client **client_out);
 void imap_client_free(struct imap_client **client);
 /* Says LOGOUT when all is answered, closes and frees by itself; no callback fires any more. */

@@ -90,6 +90,25 @@ static size_t mark_at(struct span text, size_t at)
     return from > 0 ? from - 1 : at;
 }
 
+void imap_out_part(struct imap_out *out, const struct imap_unit *unit, struct span part)
+{
+    struct span text = buf_span(&unit->text);
+    size_t at = (size_t)(part.ptr - text.ptr), end = at + part.len;
+    for (size_t i = 0; i < unit->literals_len && out->err == ERR_OK; i++) {
+        const struct imap_literal *literal = &unit->literals[i];
+        if (literal->at <= at || literal->at > end)
+            continue;
+        if (literal->place != IMAP_LITERAL_HERE) {
+            out->err = ERR_INTERNAL;
+            return;
+        }
+        imap_out_text(out, span_slice(text, at, mark_at(text, literal->at)));
+        add_copy(out, span_slice(text, literal->at, literal->at + (size_t)literal->len));
+        at = literal->at + (size_t)literal->len;
+    }
+    imap_out_text(out, span_slice(text, at, end));
+}
+
 void imap_out_command(struct imap_out *out, struct imap_command *command)
 {
     struct imap_unit *unit = &command->unit;

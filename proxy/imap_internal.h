@@ -207,7 +207,8 @@ struct imap_target {
 };
 enum imap_prepare_need {
     IMAP_PREPARE_RECORD = 1 << 0, /* records of views are in memory or in the vault */
-    IMAP_PREPARE_BODY = 1 << 1    /* and bodies are held */
+    IMAP_PREPARE_BODY = 1 << 1,   /* and bodies are held */
+    IMAP_PREPARE_TEXT = 1 << 2    /* views are made again whatever is in memory: the vault misses their texts */
 };
 struct imap_prepare;
 typedef void (*imap_prepare_fn)(enum err err, struct imap_target *targets, size_t len, void *context);

@@ -59,7 +59,8 @@ static enum err make_targets(struct imap_prepare *prepare)
         if (target->class == IMAP_CLASS_UNKNOWN)
             prepare->pending[prepare->len].state = PENDING_CLASS;
         if (target->class == IMAP_CLASS_VIEW && prepare->needs != 0)
-            prepare->pending[prepare->len].state = PENDING_RECORD;
+            prepare->pending[prepare->len].state =
+                (prepare->needs & IMAP_PREPARE_TEXT) != 0 ? PENDING_RAW : PENDING_RECORD;
         prepare->len++;
     }
     return ERR_OK;

@@ -164,7 +164,8 @@ static void begin(struct imap_opening *opening)
         return;
     }
     if (is_same) {
-        if (proxy_views_peek(session->net->views, &target->id, &record))
+        if ((opening->prepare->needs & IMAP_PREPARE_TEXT) == 0 &&
+            proxy_views_peek(session->net->views, &target->id, &record))
             make_body(opening, take_fd(&opening->fd));
         else
             open_view(opening);
