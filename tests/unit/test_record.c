@@ -1,0 +1,121 @@
+/* What is kept of a view for answering without it. */
+#include "proxy/record.h"
+
+#include "imap/content.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define VIEW                                                                                                           \
+    "Subject: plans\r\nFrom: Alice <alice@example.org>\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"           \
+    "--b\r\n\r\none\r\n--b\r\nContent-Type: image/png\r\n\r\ntwo\r\n--b--\r\n"
+
+static void save(struct span view, struct buf *out)
+{
+    struct mime_tree *tree;
+
+    assert_int_equal(imap_content_parse(view, &tree), ERR_OK);
+    buf_init(out, 1 << 20);
+    assert_int_equal(proxy_record_save(tree->root, view, out), ERR_OK);
+    mime_tree_free(&tree);
+}
+
+static void assert_value(struct span value, struct span view, int which)
+{
+    struct mime_tree *tree;
+    struct buf wanted;
+
+    assert_int_equal(imap_content_parse(view, &tree), ERR_OK);
+    buf_init(&wanted, 1 << 20);
+    assert_int_equal(which == 0 ? imap_envelope_add(mime_part_header(tree->root, view), &wanted)
+                                : imap_structure_add(tree->root, view, which == 2, &wanted),
+                     ERR_OK);
+    assert_true(span_is_equal(value, buf_span(&wanted)));
+    buf_fini(&wanted);
+    mime_tree_free(&tree);
+}
+
+static void test_comes_back(void **state)
+{
+    static const struct span views[] = {SPAN_LIT(VIEW),
+                                        SPAN_LIT(""),
+                                        SPAN_LIT("\r\n"),
+                                        SPAN_LIT("Subject: no end"),
+                                        SPAN_LIT("\r\nno header"),
+                                        SPAN_LIT("X: a\0b\r\n\r\nc\0d")};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(views) / sizeof(*views); i++) {
+        struct proxy_record record;
+        struct buf saved;
+
+        save(views[i], &saved);
+        assert_int_equal(proxy_record_load(buf_span(&saved), &record), ERR_OK);
+        assert_int_equal(record.size, views[i].len);
+        assert_true(span_has_prefix(views[i], record.header));
+        assert_value(record.envelope, views[i], 0);
+        assert_value(record.body, views[i], 1);
+        assert_value(record.structure, views[i], 2);
+        buf_fini(&saved);
+    }
+}
+
+static void test_header_has_its_empty_line(void **state)
+{
+    struct proxy_record record;
+    struct buf saved;
+
+    (void)state;
+    save(SPAN_LIT(VIEW), &saved);
+    assert_int_equal(proxy_record_load(buf_span(&saved), &record), ERR_OK);
+    assert_int_equal(record.header.len, strstr(VIEW, "\r\n\r\n") + 4 - VIEW);
+    buf_fini(&saved);
+}
+
+static void test_what_is_not_whole_is_refused(void **state)
+{
+    struct proxy_record record = {.size = 77};
+    struct buf saved;
+
+    (void)state;
+    save(SPAN_LIT(VIEW), &saved);
+    for (size_t len = 0; len < saved.len; len++)
+        assert_int_equal(proxy_record_load((struct span){saved.data, len}, &record), ERR_PEER_PROTOCOL);
+    assert_int_equal(proxy_record_load((struct span){saved.data, saved.len + 1}, &record), ERR_PEER_PROTOCOL);
+    assert_int_equal(record.size, 77);
+    saved.data[0] = 2; /* another version */
+    assert_int_equal(proxy_record_load(buf_span(&saved), &record), ERR_PEER_PROTOCOL);
+    saved.data[0] = 1;
+    memset(saved.data + 1, 0, 8); /* smaller than its header */
+    assert_int_equal(proxy_record_load(buf_span(&saved), &record), ERR_PEER_PROTOCOL);
+    buf_fini(&saved);
+}
+
+static void test_values_are_lists(void **state)
+{
+    struct proxy_record record;
+    struct buf saved;
+
+    (void)state;
+    save(SPAN_LIT(VIEW), &saved);
+    saved.data[saved.len - 1] = 'x';
+    assert_int_equal(proxy_record_load(buf_span(&saved), &record), ERR_PEER_PROTOCOL);
+    buf_fini(&saved);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_comes_back),
+        cmocka_unit_test(test_header_has_its_empty_line),
+        cmocka_unit_test(test_what_is_not_whole_is_refused),
+        cmocka_unit_test(test_values_are_lists),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
