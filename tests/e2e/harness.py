@@ -373,10 +373,13 @@ class Proxy:
             return client.sendmail(sender, recipients, message, mail_options=list(options))
 
 
-def imap_client(port, timeout=60):
-    """An imaplib session, logged in. As a context manager it says LOGOUT at its end."""
+def imap_client(port, timeout=60, context=None):
+    """An imaplib session, logged in, after STARTTLS if there is a context. As a context manager it says LOGOUT at its
+    end."""
     client = imaplib.IMAP4("127.0.0.1", port, timeout=timeout)
     try:
+        if context is not None:
+            client.starttls(context)
         client.login("alice", "secret")
     except BaseException:
         client.shutdown()

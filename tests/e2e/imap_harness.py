@@ -3,6 +3,7 @@ import imaplib
 import os
 import re
 import socket
+import ssl
 import subprocess
 import urllib.parse
 
@@ -75,7 +76,8 @@ class RefImap:
 
     def client(self):
         """An imaplib session with the server itself, logged in."""
-        return harness.imap_client(self.port)
+        context = ssl.create_default_context(cafile=self.certificate) if self.tls == "starttls" else None
+        return harness.imap_client(self.port, context=context)
 
     def put(self, *messages, mailbox="INBOX", flags=None):
         """Appends messages as they are, without the proxy; gives back their UIDs."""
