@@ -90,10 +90,11 @@ static enum err answer_extended(const struct imap_search *search, struct span ta
 enum err imap_search_answer(const struct imap_search *search, struct span tag, bool is_uid,
                             const struct imap_set *found, uint64_t modseq, struct buf *out)
 {
-    bool wants_data = search->wants_min || search->wants_max || search->wants_all || search->wants_count;
+    bool wants_data =
+        search->wants_min || search->wants_max || search->wants_all || search->wants_count || search->has_modseq;
 
     if (!search->is_extended)
         return answer_plain(found, modseq, out);
-    /* RFC 5182 §2.1: who asks for SAVE alone gets no ESEARCH response. */
+    /* RFC 5182 §2.1: who asks for SAVE alone gets no ESEARCH response; RFC 7162 §3.1.10 has one for MODSEQ. */
     return wants_data ? answer_extended(search, tag, is_uid, found, modseq, out) : ERR_OK;
 }

@@ -416,7 +416,7 @@ static enum imap_fate on_head(struct imap_work *work, const struct imap_head *he
     struct search_work *search = (struct search_work *)work;
     bool is_vanished = span_is_case_equal(head->word, SPAN_LIT("VANISHED"));
     if (search->stage == SEARCH_PASS)
-        return IMAP_FATE_PASS;
+        return span_is_case_equal(head->word, SPAN_LIT("ESEARCH")) ? IMAP_FATE_KEEP : IMAP_FATE_PASS;
     if (head->kind == IMAP_RESPONSE_EXPUNGE || is_vanished)
         search->is_shaken = true;
     if (search->stage == SEARCH_ASK && span_is_case_equal(head->word, SPAN_LIT("SEARCH")))
@@ -442,10 +442,12 @@ static bool is_content(const struct imap_unit *unit)
 static bool on_response(struct imap_work *work, const struct imap_head *head, struct imap_unit *unit)
 {
     struct search_work *search = (struct search_work *)work;
-    if (search->stage == SEARCH_ASK) {
+    if (search->stage == SEARCH_PASS)
+        search_pass(search, unit);
+    if (search->stage == SEARCH_ASK)
         search_hear(search, unit);
+    if (search->stage == SEARCH_PASS || search->stage == SEARCH_ASK)
         return false;
-    }
     return !(search->prepare && imap_prepare_hear(search->prepare, head, unit)) && !is_content(unit);
 }
 

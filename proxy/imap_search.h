@@ -23,8 +23,8 @@ typedef void (*search_step_fn)(struct search_work *search);
 struct search_ask {
     struct imap_set numbers; /* which messages it is about */
     size_t next_range;       /* of these */
-    struct span keys;        /* what is asked of them, as the client wrote it; or none: they themselves */
-    bool has_charset;        /* the client's charset goes with the keys */
+    struct span keys;        /* what is asked of them, or none: they themselves */
+    bool is_clients;         /* the keys are a part of the client's command; its charset goes with them */
     bool saves;              /* the server remembers the messages as "$" (RFC 5182) */
     struct imap_set found;
     uint64_t modseq; /* the highest that the server told of what was found */
@@ -76,10 +76,12 @@ void search_ask_init(struct search_ask *ask);
 void search_ask_fini(struct search_ask *ask);
 /* Asks about `numbers` (copied). `done` is called when ask.found is complete, at once if there is nothing to ask about.
    A refusal is the client's answer, too. */
-void search_ask(struct search_work *search, const struct imap_set *numbers, struct span keys, bool has_charset,
+void search_ask(struct search_work *search, const struct imap_set *numbers, struct span keys, bool is_clients,
                 search_step_fn done);
 /* Has the server remember `numbers` as "$". */
 void search_save(struct search_work *search, const struct imap_set *numbers, search_step_fn done);
+/* Hands an ESEARCH response on under the client's own tag. */
+void search_pass(struct search_work *search, const struct imap_unit *unit);
 /* Takes "* SEARCH 1 2 3 (MODSEQ 4)" as an answer. */
 void search_hear(struct search_work *search, const struct imap_unit *unit);
 

@@ -1,5 +1,7 @@
 #include "proxy/imap_search.h"
 
+#include <string.h>
+
 #define RANGES_MAX 300 /* of one command: some 6 KiB */
 #define TEXT_MAX 8192
 
@@ -43,7 +45,7 @@ static enum err send_next(struct search_work *search, imap_reply_fn fn)
     if (err == ERR_OK) {
         imap_out_init(&out);
         imap_out_text(&out, ask->saves ? SPAN_LIT("SEARCH RETURN (SAVE) ") : SPAN_LIT("SEARCH "));
-        if (ask->has_charset && search->search->charset.ptr) {
+        if (ask->is_clients && search->search->charset.ptr) {
             imap_out_text(&out, SPAN_LIT("CHARSET "));
             imap_out_astring(&out, search->search->charset);
             imap_out_text(&out, SPAN_LIT(" "));
@@ -53,7 +55,10 @@ static enum err send_next(struct search_work *search, imap_reply_fn fn)
         imap_out_text(&out, numbers.len > 0 ? buf_span(&numbers) : SPAN_LIT("NOT ALL"));
         if (ask->keys.ptr) {
             imap_out_text(&out, SPAN_LIT(" ("));
-            imap_out_part(&out, &search->work.command->unit, ask->keys);
+            if (ask->is_clients)
+                imap_out_part(&out, &search->work.command->unit, ask->keys);
+            else
+                imap_out_text(&out, ask->keys);
             imap_out_text(&out, SPAN_LIT(")"));
         }
         imap_session_send(search_session(search), &out, NULL, fn, search);
@@ -104,11 +109,11 @@ static void begin(struct search_work *search, const struct imap_set *numbers, se
         search_fail(search, err);
 }
 
-void search_ask(struct search_work *search, const struct imap_set *numbers, struct span keys, bool has_charset,
+void search_ask(struct search_work *search, const struct imap_set *numbers, struct span keys, bool is_clients,
                 search_step_fn done)
 {
     search->ask.keys = keys;
-    search->ask.has_charset = has_charset;
+    search->ask.is_clients = is_clients;
     search->ask.saves = false;
     begin(search, numbers, done);
 }
@@ -116,7 +121,7 @@ void search_ask(struct search_work *search, const struct imap_set *numbers, stru
 void search_save(struct search_work *search, const struct imap_set *numbers, search_step_fn done)
 {
     search->ask.keys = SPAN_NONE;
-    search->ask.has_charset = false;
+    search->ask.is_clients = false;
     search->ask.saves = true;
     begin(search, numbers, done);
 }
@@ -146,4 +151,27 @@ void search_hear(struct search_work *search, const struct imap_unit *unit)
         err = ERR_UPSTREAM_PROTOCOL;
     if (err != ERR_OK)
         imap_session_end(search_session(search), err);
+}
+
+/* "*" SP "ESEARCH" SP "(" "TAG" SP tag-string ")" ...: the tag is that of our command (RFC 4466 §2.6.2). */
+void search_pass(struct search_work *search, const struct imap_unit *unit)
+{
+    struct imap_server *server = search_session(search)->server;
+    const char *tag = search->work.command->tag;
+    struct imap_cursor cursor;
+    struct imap_string theirs;
+    struct buf text;
+    imap_cursor_init(&cursor, unit);
+    buf_init(&text, unit->text.len + 2 * strlen(tag) + 64);
+    bool has_tag = imap_take_char(&cursor, '*') && imap_take_space(&cursor) && imap_take_word(&cursor, "ESEARCH") &&
+                   imap_take_space(&cursor) && imap_take_char(&cursor, '(') && imap_take_word(&cursor, "TAG") &&
+                   imap_take_space(&cursor) && imap_take_string(&cursor, &theirs) && imap_take_char(&cursor, ')');
+    enum err err = has_tag ? buf_addf(&text, "* ESEARCH (TAG \"%s\")", tag) : ERR_OK;
+    if (err == ERR_OK)
+        err = buf_add_span(&text, has_tag ? imap_rest(&cursor) : buf_span(&unit->text));
+    if (err == ERR_OK)
+        imap_server_write(server, buf_span(&text));
+    else
+        imap_session_end(search_session(search), err);
+    buf_fini(&text);
 }
