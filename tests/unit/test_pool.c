@@ -92,13 +92,18 @@ static void turn_for(struct world *world, uint64_t ms)
     }
 }
 
-static struct proxy_job *submit(struct world *world, size_t account, struct outcome *outcome)
+static struct proxy_job *submit_type(struct world *world, uint16_t type, size_t account, struct outcome *outcome)
 {
     struct ipc_out out;
     struct proxy_job *job = NULL;
-    ipc_out_begin(&out, PROXY_JOB_LIST);
+    ipc_out_begin(&out, type);
     assert_int_equal(proxy_pool_submit(world->pool, account, &out, on_end, outcome, &job), ERR_OK);
     return job;
+}
+
+static struct proxy_job *submit(struct world *world, size_t account, struct outcome *outcome)
+{
+    return submit_type(world, PROXY_JOB_LIST, account, outcome);
 }
 
 static bool has_message(int socket)
@@ -143,13 +148,18 @@ static int give_keeper(struct world *world, size_t account, uint32_t pid)
     return ends[1];
 }
 
-static void take_job(int keeper)
+static void take_type(int keeper, uint16_t type)
 {
     struct ipc_in in;
     assert_true(has_message(keeper));
     assert_int_equal(ipc_recv(keeper, &in), ERR_OK);
-    assert_int_equal(ipc_type(&in), PROXY_JOB_LIST);
+    assert_int_equal(ipc_type(&in), type);
     ipc_in_fini(&in);
+}
+
+static void take_job(int keeper)
+{
+    take_type(keeper, PROXY_JOB_LIST);
 }
 
 static void finish_job(struct world *world, int keeper, enum err err, uint32_t number)
@@ -273,16 +283,19 @@ static void test_death_fails_one_job(void **state)
 static void test_stillborn_keepers(void **state)
 {
     struct world *world = *state;
-    struct outcome outcome = {0};
+    struct outcome outcomes[3] = {0};
     int ends[2];
-    submit(world, 0, &outcome);
+    for (int i = 0; i < 3; i++)
+        submit(world, 0, &outcomes[i]);
     turn(world);
     assert_int_equal(ipc_pair(true, ends), ERR_OK);
     close(ends[1]);
     proxy_pool_keeper(world->pool, 0, 100, ends[0]);
     turn(world);
-    assert_int_equal(outcome.times, 1);
-    assert_int_equal(outcome.err, ERR_WORKER);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(outcomes[i].times, 1);
+        assert_int_equal(outcomes[i].err, ERR_WORKER);
+    }
 }
 
 static void test_time_out_ends_the_keeper(void **state)
@@ -390,6 +403,80 @@ static void test_what_nobody_asked(void **state)
     close(keeper);
 }
 
+/* Many messages to open, then one to send: it overtakes them, and finds a place that they leave free. */
+static void test_opening_does_not_hold_up_the_rest(void **state)
+{
+    struct world *world = *state;
+    struct outcome opens[4] = {0}, sealed = {0}, sealed_too = {0};
+    int keepers[3];
+    for (int i = 0; i < 4; i++)
+        submit_type(world, PROXY_JOB_OPEN, 0, &opens[i]);
+    for (size_t i = 0; i < 3; i++)
+        keepers[i] = give_keeper(world, 0, 100 + (uint32_t)i);
+    take_type(keepers[0], PROXY_JOB_OPEN);
+    assert_false(has_message(keepers[1]) || has_message(keepers[2]));
+    submit_type(world, PROXY_JOB_SEAL, 0, &sealed);
+    submit_type(world, PROXY_JOB_OWN, 0, &sealed_too);
+    turn(world);
+    take_type(keepers[1], PROXY_JOB_SEAL);
+    finish_job(world, keepers[0], ERR_OK, 0);
+    take_type(keepers[0], PROXY_JOB_OWN);
+    assert_false(has_message(keepers[2]));
+    finish_job(world, keepers[0], ERR_OK, 0);
+    take_type(keepers[0], PROXY_JOB_OPEN);
+    finish_job(world, keepers[1], ERR_OK, 0);
+    assert_false(has_message(keepers[1]) || has_message(keepers[2]));
+    for (size_t i = 0; i < 3; i++)
+        close(keepers[i]);
+}
+
+/* A single place is not kept free for ever. */
+static void test_opening_with_one_place(void **state)
+{
+    struct world *world = *state;
+    struct outcome outcome = {0};
+    world->config.keepers_max = 1;
+    submit_type(world, PROXY_JOB_OPEN, 0, &outcome);
+    turn(world);
+    expect_need(world, 0);
+    int keeper = give_keeper(world, 0, 100);
+    take_type(keeper, PROXY_JOB_OPEN);
+    close(keeper);
+}
+
+/* It waits for a person: as long as that takes, and in nobody's place. */
+static void test_unlocking_takes_no_place_and_no_time(void **state)
+{
+    struct world *world = *state;
+    struct outcome unlocked = {0}, others[2] = {0};
+    int keepers[3];
+    submit_type(world, PROXY_JOB_UNLOCK, 0, &unlocked);
+    turn(world);
+    expect_need(world, 0);
+    keepers[0] = give_keeper(world, 0, 100);
+    take_type(keepers[0], PROXY_JOB_UNLOCK);
+    turn_for(world, JOB_TIMEOUT_MS * 2);
+    assert_int_equal(unlocked.times, 0);
+    for (size_t i = 0; i < 2; i++) {
+        submit(world, 0, &others[i]);
+        turn(world);
+        expect_need(world, 0);
+        keepers[i + 1] = give_keeper(world, 0, 101 + (uint32_t)i);
+        take_job(keepers[i + 1]);
+    }
+    finish_job(world, keepers[0], ERR_OK, 5);
+    assert_int_equal(unlocked.times, 1);
+    assert_int_equal(unlocked.number, 5);
+    /* From here on it is a keeper as any other: there are as many at work as may be. */
+    submit(world, 0, &unlocked);
+    turn(world);
+    assert_false(has_message(keepers[0]));
+    finish_job(world, keepers[1], ERR_OK, 0);
+    assert_true(has_message(keepers[0]) != has_message(keepers[1]));
+    for (size_t i = 0; i < 3; i++)
+        close(keepers[i]);
+}
+
 /* The pool keeps copies of a job's files: the submitter may close its own, and a cancelled job leaks none. */
 static void test_files(void **state)
 {
@@ -433,6 +520,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_no_keeper, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_nobody_asked, setup, teardown),
         cmocka_unit_test_setup_teardown(test_files, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_opening_does_not_hold_up_the_rest, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_opening_with_one_place, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_unlocking_takes_no_place_and_no_time, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
