@@ -9,6 +9,7 @@
 #define CHUNK_FIRST 32 /* the client sees something soon */
 #define COMMAND_MAX ((size_t)4 << 20)
 #define REPLY_MAX 16384
+#define NEWS_MAX ((size_t)1 << 20)
 
 /* ---- the command ---- */
 
@@ -166,6 +167,7 @@ static void end_locked(struct fetch_work *fetch)
 void fetch_end(struct fetch_work *fetch)
 {
     struct imap_session *session = fetch_session(fetch);
+    fetch_tell_news(fetch);
     if (!imap_set_is_empty(&fetch->locked)) {
         end_locked(fetch);
         return;
@@ -280,7 +282,7 @@ static void start(struct imap_work *work)
     imap_set_init(&fetch->left);
     imap_set_init(&fetch->locked);
     buf_init(&fetch->reply, REPLY_MAX);
-    buf_init(&fetch->trailing, (size_t)1 << 20);
+    buf_init(&fetch->news, NEWS_MAX);
     enum err err = parse(work->command, &fetch->set, &fetch->fetch);
     if (err != ERR_OK) {
         imap_work_fail(work, err);
@@ -369,7 +371,8 @@ static void fini(struct imap_work *work)
     imap_set_fini(&fetch->left);
     imap_set_fini(&fetch->locked);
     buf_fini(&fetch->reply);
-    buf_fini(&fetch->trailing);
+    buf_fini(&fetch->news);
+    free(fetch->news_items);
 }
 
 const struct imap_work_type imap_fetch_type = {.name = "fetch",

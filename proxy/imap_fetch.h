@@ -1,7 +1,7 @@
 /*
- * FETCH and UID FETCH, in three files: imap_fetch.c, which messages are asked for and what goes through as it is;
- * imap_fetch_chunk.c, messages with views between others, some at a time; imap_fetch_view.c, the answer for one view.
- * Nobody else includes this.
+ * FETCH and UID FETCH, in four files: imap_fetch.c, which messages are asked for and what goes through as it is;
+ * imap_fetch_chunk.c, messages with views between others, some at a time; imap_fetch_view.c, the answer for one view;
+ * imap_fetch_news.c, what the server says of messages unasked. Nobody else includes this.
  */
 #ifndef PROXY_IMAP_FETCH_H
 #define PROXY_IMAP_FETCH_H
@@ -51,9 +51,15 @@ struct fetch_work {
     size_t views_len, written;
     uint32_t chunk_end; /* its last UID */
     size_t chunk_max;
-    unsigned retries;    /* of a view whose record was dropped from memory before it could be looked at */
-    unsigned open;       /* commands of the chunk that are not answered */
-    struct buf trailing; /* what the server said unasked of messages with views, for after their answers */
+    unsigned retries; /* of a view whose record was dropped from memory before it could be looked at */
+    unsigned open;    /* commands of the chunk that are not answered */
+
+    struct buf news; /* what the server said of messages unasked: the client hears it after the answers */
+    struct fetch_news {
+        uint32_t number;
+        size_t at, len;
+    } * news_items;
+    size_t news_len;
 
     struct imap_set locked; /* UIDs of views that cannot be shown now */
     enum err locked_err;
@@ -89,6 +95,15 @@ enum imap_fate fetch_chunk_head(struct fetch_work *fetch, const struct imap_head
 /* True: the client hears it. */
 bool fetch_chunk_response(struct fetch_work *fetch, const struct imap_head *head, struct imap_unit *unit);
 void fetch_drop_views(struct fetch_work *fetch);
+
+/* ---- imap_fetch_news.c ---- */
+
+/* True if a first fragment is a whole FETCH response without anything of a message's content. */
+bool fetch_is_news(struct span text);
+/* Keeps a response for later; false if there is no room. */
+bool fetch_keep_news(struct fetch_work *fetch, uint32_t number, struct span text);
+/* Lets the client hear it, in ascending order as servers say it; before numbers change, and at the end. */
+void fetch_tell_news(struct fetch_work *fetch);
 
 /* ---- imap_fetch_view.c ---- */
 

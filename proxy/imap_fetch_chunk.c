@@ -11,7 +11,7 @@
 #define CHUNK_BODIES_MAX 64
 #define CHUNK_SIZE_MAX ((uint64_t)16 << 20) /* of what is held for them, or a single one */
 #define ITEMS_MAX ((size_t)2 << 20)
-#define TRAILING_MAX ((size_t)1 << 20)
+#define SERVER_MAX ((size_t)1 << 20)
 #define RETRIES_MAX 3
 
 static void on_prepared(enum err err, struct imap_target *targets, size_t len, void *context);
@@ -34,6 +34,7 @@ void fetch_drop_views(struct fetch_work *fetch)
 static void fail(struct fetch_work *fetch, enum err err)
 {
     fetch_drop_views(fetch);
+    fetch_tell_news(fetch);
     imap_work_fail(&fetch->work, err);
 }
 
@@ -133,7 +134,7 @@ static enum err take_view(struct fetch_work *fetch, const struct imap_target *ta
         return err;
     view->uid = target->uid;
     view->id = target->id;
-    buf_init(&view->server, TRAILING_MAX);
+    buf_init(&view->server, SERVER_MAX);
     fetch->views_len++;
     fetch->retries = 0;
     return ERR_OK;
@@ -240,13 +241,6 @@ static void on_prepared(enum err err, struct imap_target *targets, size_t len, v
 
 /* ---- answering ---- */
 
-static void flush_trailing(struct fetch_work *fetch)
-{
-    if (fetch->trailing.len > 0)
-        imap_server_write(fetch_session(fetch)->server, buf_span(&fetch->trailing));
-    buf_clear(&fetch->trailing);
-}
-
 /* The server said nothing of this one, and was asked for nothing: what is known will do. */
 static bool needs_no_answer(const struct fetch_work *fetch)
 {
@@ -291,7 +285,6 @@ static void end_chunk(struct fetch_work *fetch)
     write_views(fetch, UINT32_MAX, true);
     if (fetch_session(fetch)->is_ending)
         return;
-    flush_trailing(fetch);
     fetch_drop_views(fetch);
     if (fetch->chunk_end == UINT32_MAX)
         imap_set_clear(&fetch->left);
@@ -398,11 +391,13 @@ enum imap_fate fetch_chunk_head(struct fetch_work *fetch, const struct imap_head
 {
     struct proxy_view_id id;
     if (head->kind == IMAP_RESPONSE_EXPUNGE || span_is_case_equal(head->word, SPAN_LIT("VANISHED")))
-        flush_trailing(fetch); /* while its numbers are right */
+        fetch_tell_news(fetch); /* while its numbers are right */
     if (head->kind != IMAP_RESPONSE_FETCH)
         return IMAP_FATE_PASS;
     uint32_t uid = imap_map_uid(fetch_map(fetch), head->number);
     if (find_view(fetch, uid) || imap_mailbox_class(fetch_session(fetch)->mailbox, uid, &id) != IMAP_CLASS_PLAIN)
+        return IMAP_FATE_FILTER;
+    if (fetch_is_news(head->text))
         return IMAP_FATE_FILTER;
     write_views(fetch, uid, false);
     return IMAP_FATE_PASS;
@@ -426,5 +421,5 @@ bool fetch_chunk_response(struct fetch_work *fetch, const struct imap_head *head
     for (size_t i = 0; i < len; i++)
         if (imap_answer_is_content(&answers[i]))
             return false;
-    return buf_add_span(&fetch->trailing, buf_span(&unit->text)) != ERR_OK;
+    return !fetch_keep_news(fetch, number, buf_span(&unit->text));
 }
