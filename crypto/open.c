@@ -137,20 +137,19 @@ static enum err take_digest(struct span view, uint8_t digest_out[32])
 /* Completes the decision; or compares the view with what it was when it was decided. */
 static enum err decide(const struct opening *opening, const char *authserv_id, struct span view)
 {
-    const struct crypto_verdict *verdict = &opening->result->verdict;
     struct crypto_opened *opened = opening->result;
     struct crypto_decision *decision = &opened->decision;
     enum err result = take_digest(view, decision->digest);
 
     if (result != ERR_OK)
         return result;
-    decision->verdict = *verdict;
+    decision->verdict = opened->verdict;
     decision->is_changed = opened->is_changed;
     decision->size = view.len;
     if (!span_copy(span_of(authserv_id), decision->authserv_id, sizeof(decision->authserv_id)))
         return log_failure(ERR_INTERNAL, "the name for Authentication-Results");
-    opened->is_plain = verdict->signature == CRYPTO_SIG_NONE && verdict->encryption == CRYPTO_ENC_NONE &&
-                       span_is_equal(view, opening->message);
+    /* With a verdict it has a field more. */
+    opened->is_plain = span_is_equal(view, opening->message);
     if (opening->decided != NULL && (opening->decided->size != decision->size ||
                                      memcmp(opening->decided->digest, decision->digest, sizeof(decision->digest)) != 0))
         return log_failure(ERR_DECRYPT, "a view that is made again differs from what it was");

@@ -114,6 +114,32 @@ static void test_header_form_is_used(void **state)
     buf_fini(&payload);
 }
 
+/* And where another program might read the header in another way than it was meant, the message stays whole. */
+static void test_odd_headers_stay_whole(void **state)
+{
+    static const char *const odd[] = {
+        "Subject: a",
+        "Subject: a\r\n",
+        "Subject: a\nX: 1\r\n\r\nb",
+        "Subject: a\rb\r\n\r\nb",
+        "From alice\r\nSubject: a\r\n\r\nb",
+        "HP-Outer: a\r\nSubject: b\r\n\r\nc",
+        "Subject: b\r\nHP-Outer: Subject: a\r\n\r\nc",
+        "Subject: b\r\nPrivyseal-Own: header\r\n\r\nc",
+        "Content-Type: text/plain\r\nContent-Type: text/html\r\n\r\nb",
+        "Content-Type: nonsense\r\n\r\nb",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(odd) / sizeof(*odd); i++) {
+        struct buf outer, whole = wrap(span_of(odd[i]), &outer);
+
+        assert_true(span_has_prefix(buf_span(&whole), SPAN_LIT("Privyseal-Own: message\r\n")));
+        buf_fini(&outer);
+        buf_fini(&whole);
+    }
+}
+
 static void test_verdict_fields_are_left_out(void **state)
 {
     struct buf outer, out, payload;
@@ -264,6 +290,37 @@ static void forge(const char *const *ways, const char *payload, struct mail *mai
     open_with(mail, NULL);
 }
 
+static const char payload[] = "Privyseal-Own: message\r\nFrom: alice@example.org\r\n"
+                              "Content-Type: message/rfc822; protected-headers=\"v1\"; hp=\"cipher\"\r\n\r\n"
+                              "From: alice@example.org\r\nSubject: forged\r\n\r\nx\r\n";
+
+static struct keyring *listed;
+
+/* One key as it could stand in the ring. */
+static void begin_judging(const char *fingerprint, bool has_secret, enum keyring_trust trust,
+                          const struct keyring_entry *flags)
+{
+    listed = keyring;
+    assert_int_equal(keyring_new(&keyring), ERR_OK);
+    for (size_t i = 0; i < keyring_len(listed); i++) {
+        struct keyring_entry entry = *keyring_at(listed, i);
+
+        if (strcmp(entry.fingerprint, fingerprint) == 0) {
+            entry.has_secret = has_secret;
+            entry.trust = trust;
+            entry.is_revoked = flags != NULL && flags->is_revoked;
+            entry.is_disabled = flags != NULL && flags->is_disabled;
+        }
+        assert_int_equal(keyring_add(keyring, &entry), ERR_OK);
+    }
+}
+
+static void end_judging(void)
+{
+    keyring_free(&keyring);
+    keyring = listed;
+}
+
 /* Somebody who has nothing but the public key, or only a key that the account trusts. */
 static void test_mark_of_others_counts_for_nothing(void **state)
 {
@@ -272,24 +329,9 @@ static void test_mark_of_others_counts_for_nothing(void **state)
                             mallory,   "--encrypt",     "-r",     alice,    NULL};
     const char *ours[] = {"--armor", "--trust-model", "always", "--sign", "-u", alice, "--encrypt", "-r", alice, NULL};
     const char *const *const ways[] = {unsigned_, theirs, ours};
-    static const char payload[] = "Privyseal-Own: message\r\nFrom: alice@example.org\r\n"
-                                  "Content-Type: message/rfc822; protected-headers=\"v1\"; hp=\"cipher\"\r\n\r\n"
-                                  "From: alice@example.org\r\nSubject: forged\r\n\r\nx\r\n";
 
     (void)state;
-    /* Mallory's key as it would be in the ring of somebody else: without its secret half, fully trusted. */
-    struct keyring *listed = keyring, *judged;
-    assert_int_equal(keyring_new(&judged), ERR_OK);
-    for (size_t i = 0; i < keyring_len(listed); i++) {
-        struct keyring_entry entry = *keyring_at(listed, i);
-
-        if (strcmp(entry.fingerprint, mallory) == 0) {
-            entry.has_secret = false;
-            entry.trust = KEYRING_FULL;
-        }
-        assert_int_equal(keyring_add(judged, &entry), ERR_OK);
-    }
-    keyring = judged;
+    begin_judging(mallory, false, KEYRING_FULL, NULL);
     for (size_t i = 0; i < 3; i++) {
         struct mail mail;
 
@@ -299,8 +341,44 @@ static void test_mark_of_others_counts_for_nothing(void **state)
             assert_verdict(&mail, i == 0 ? CRYPTO_SIG_NONE : CRYPTO_SIG_MISMATCH, CRYPTO_ENC_OPENPGP);
         mail_fini(&mail);
     }
-    keyring = listed;
-    keyring_free(&judged);
+    end_judging();
+}
+
+/* The own key must be in order, the signature good and the only one, and the mark in a part of MIME. */
+static void test_own_signature_must_be_good(void **state)
+{
+    const char *weak[] = {"--armor", "--digest-algo", "SHA1", "--sign", "-u", alice, "--encrypt", "-r", alice, NULL};
+    const char *both[] = {"--armor", "--sign", "-u", alice, "-u", mallory, "--encrypt", "-r", alice, NULL};
+    const char *turned[] = {"--armor", "--sign", "-u", mallory, "-u", alice, "--encrypt", "-r", alice, NULL};
+    const char *ours[] = {"--armor", "--sign", "-u", alice, "--encrypt", "-r", alice, NULL};
+    const char *const *const ways[] = {weak, both, turned, ours};
+    struct buf armour;
+    struct mail mail;
+
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        forge(ways[i], payload, &mail);
+        assert_int_equal(mail.opened.decision.is_own, i == 3);
+        mail_fini(&mail);
+    }
+    for (int i = 0; i < 4; i++) {
+        struct keyring_entry flags = {.is_revoked = i == 2, .is_disabled = i == 3};
+
+        begin_judging(alice, i != 0, i == 1 ? KEYRING_FULL : KEYRING_OWN, &flags);
+        forge(ours, payload, &mail);
+        assert_false(mail.opened.decision.is_own);
+        mail_fini(&mail);
+        end_judging();
+    }
+    buf_init(&armour, SIZE_OF_ALL);
+    buf_init(&mail.sealed, SIZE_OF_ALL);
+    assert_int_equal(plain_gpg(&home, ours, span_of(payload), &armour), 0);
+    assert_int_equal(buf_addf(&mail.sealed, FROM "Content-Type: text/plain\r\n\r\n%s", armour.data), ERR_OK);
+    open_with(&mail, NULL);
+    assert_verdict(&mail, CRYPTO_SIG_GOOD, CRYPTO_ENC_OPENPGP);
+    assert_false(mail.opened.decision.is_own);
+    mail_fini(&mail);
+    buf_fini(&armour);
 }
 
 /* What the account itself sends never carries the mark, signed as it is: whoever gets it could send it back. */
@@ -360,12 +438,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wrapped_comes_back),
         cmocka_unit_test(test_header_form_is_used),
+        cmocka_unit_test(test_odd_headers_stay_whole),
         cmocka_unit_test(test_verdict_fields_are_left_out),
         cmocka_unit_test(test_what_is_not_wrapped),
         cmocka_unit_test(test_sealed_copy_comes_back),
         cmocka_unit_test(test_results_of_our_name_are_not_shown),
         cmocka_unit_test(test_what_is_encrypted_stays_as_it_is),
         cmocka_unit_test(test_mark_of_others_counts_for_nothing),
+        cmocka_unit_test(test_own_signature_must_be_good),
         cmocka_unit_test(test_mark_does_not_leave),
         cmocka_unit_test(test_plain_gpg_reads_it),
         cmocka_unit_test(test_requests_that_are_refused),
