@@ -19,7 +19,7 @@
 
 #include <cmocka.h>
 
-static char directory[64];
+static char directory[128];
 
 static inline struct store *open_store(void)
 {
