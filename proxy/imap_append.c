@@ -44,8 +44,8 @@ enum err imap_append_on_literal(struct imap_session *session, const struct imap_
     const struct imap_capabilities *offered =
         session->upstream == NULL ? NULL : imap_client_capabilities(session->upstream);
     uint64_t limit = session->net->config->message_max;
-    if (mark->is_binary || command->unit.literals_len >= MESSAGES_MAX)
-        return mark->is_binary ? ERR_PARAMETER_UNKNOWN : ERR_LIMIT;
+    if (command->unit.literals_len >= MESSAGES_MAX)
+        return ERR_LIMIT;
     if (offered != NULL && (offered->features & IMAP_HAS_APPENDLIMIT) != 0 && offered->append_limit > 0) {
         uint64_t room = offered->append_limit;
         if (!imap_session_account(session)->append_plain)
@@ -179,8 +179,22 @@ static void on_keyring(enum err err, const struct keyring *keyring, void *contex
 
 /* ---- the command ---- */
 
+/* A NUL could not be shown again in an ordinary literal (RFC 3501 §9, CHAR8). */
+static enum err check_content(const struct appended *message, size_t size_max)
+{
+    struct span content;
+    enum err err = memfd_map(message->fd, size_max, &content);
+    if (err != ERR_OK)
+        return err;
+    err = content.len > 0 && memchr(content.ptr, '\0', content.len) != NULL ? ERR_NUL : ERR_OK;
+    memfd_unmap(&content);
+    return err;
+}
+
 static enum err take_message(struct append_work *append, const struct imap_string *string, struct span before)
 {
+    size_t size_max = append->work.session->net->config->message_max;
+    enum err err = ERR_OK;
     struct imap_command *command = append->work.command;
     struct appended *message = &append->messages[append->len];
     const struct imap_literal *literal = &command->unit.literals[string->literal];
@@ -189,13 +203,25 @@ static enum err take_message(struct append_work *append, const struct imap_strin
     if (string->len == 0)
         return ERR_PARAMETER_SYNTAX;
     if (literal->place == IMAP_LITERAL_HERE)
-        return memfd_of("appended", string->raw, append->work.session->net->config->message_max, &message->fd);
-    message->fd = imap_unit_take_file(&command->unit, string->literal);
-    return message->fd >= 0 ? ERR_OK : ERR_INTERNAL;
+        err = memfd_of("appended", string->raw, size_max, &message->fd);
+    else
+        message->fd = imap_unit_take_file(&command->unit, string->literal);
+    if (err == ERR_OK && message->fd < 0)
+        err = ERR_INTERNAL;
+    return err == ERR_OK ? check_content(message, size_max) : err;
 }
 
 /* append = "APPEND" SP mailbox 1*append-message
-   append-message = [SP flag-list] [SP date-time] SP literal   (RFC 3501, 3502) */
+   append-message = [SP flag-list] [SP date-time] SP (literal / "UTF8" SP "(" literal8 ")")   (RFC 3501, 3502, 6855) */
+static bool take_literal(struct imap_cursor *cursor, struct imap_string *string)
+{
+    bool is_utf8 = imap_take_word(cursor, "UTF8");
+    if (is_utf8 && (!imap_take_space(cursor) || !imap_take_char(cursor, '(') || !imap_take_char(cursor, '~')))
+        return false;
+    return imap_take_string(cursor, string) && string->kind == IMAP_LITERAL &&
+           (!is_utf8 || imap_take_char(cursor, ')'));
+}
+
 static enum err parse(struct append_work *append)
 {
     struct imap_command *command = append->work.command;
@@ -218,7 +244,7 @@ static enum err parse(struct append_work *append)
         if (imap_peek(&cursor) == '"' && (!imap_take_string(&cursor, &string) || !imap_take_space(&cursor)))
             return ERR_COMMAND_SYNTAX;
         struct span before = span_slice(cursor.text, from, cursor.at);
-        if (!imap_take_string(&cursor, &string) || string.kind != IMAP_LITERAL)
+        if (!take_literal(&cursor, &string))
             return ERR_COMMAND_SYNTAX;
         err = take_message(append, &string, before);
     } while (err == ERR_OK && !imap_at_end(&cursor));
