@@ -172,6 +172,20 @@ bool mime_text_has_charset(struct span charset)
     return is_known;
 }
 
+/* iconv unloads what nobody has open. */
+void mime_text_keep_charsets(void)
+{
+    static const char *const names[] = {"iso-8859-1",   "iso-8859-2",   "iso-8859-15", "windows-1250", "windows-1251",
+                                        "windows-1252", "koi8-r",       "koi8-u",      "gb2312",       "gbk",
+                                        "gb18030",      "big5",         "euc-jp",      "euc-kr",       "iso-2022-jp",
+                                        "shift_jis",    "windows-1256", "iso-8859-7",  "tis-620"};
+    static iconv_t kept[sizeof names / sizeof *names];
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (kept[i] == NULL)
+            kept[i] = open_charset(span_of(names[i]));
+}
+
 bool mime_text_reader_init(struct mime_text_reader *reader, struct span charset, struct buf *out)
 {
     *reader = (struct mime_text_reader){.out = out, .handle = (iconv_t)-1};
