@@ -283,6 +283,7 @@ static void start(struct imap_work *work)
     imap_set_init(&fetch->locked);
     buf_init(&fetch->reply, REPLY_MAX);
     buf_init(&fetch->news, NEWS_MAX);
+    fetch_out_init(&fetch->out);
     enum err err = parse(work->command, &fetch->set, &fetch->fetch);
     if (err != ERR_OK) {
         imap_work_fail(work, err);
@@ -358,6 +359,8 @@ static void on_drain(struct imap_work *work)
     struct fetch_work *fetch = (struct fetch_work *)work;
     if (fetch->stage == FETCH_WAIT)
         fetch_next_chunk(fetch);
+    else if (fetch->stage == FETCH_STREAM)
+        fetch_write_rest(fetch);
 }
 
 static void fini(struct imap_work *work)
@@ -371,6 +374,7 @@ static void fini(struct imap_work *work)
     imap_set_fini(&fetch->left);
     imap_set_fini(&fetch->locked);
     buf_fini(&fetch->reply);
+    fetch_out_fini(&fetch->out);
     buf_fini(&fetch->news);
     free(fetch->news_items);
 }

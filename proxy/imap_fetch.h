@@ -1,7 +1,8 @@
 /*
- * FETCH and UID FETCH, in four files: imap_fetch.c, which messages are asked for and what goes through as it is;
+ * FETCH and UID FETCH, in five files: imap_fetch.c, which messages are asked for and what goes through as it is;
  * imap_fetch_chunk.c, messages with views between others, some at a time; imap_fetch_view.c, the answer for one view;
- * imap_fetch_news.c, what the server says of messages unasked. Nobody else includes this.
+ * imap_fetch_out.c, how it is written; imap_fetch_news.c, what the server says of messages unasked. Nobody else
+ * includes this.
  */
 #ifndef PROXY_IMAP_FETCH_H
 #define PROXY_IMAP_FETCH_H
@@ -20,6 +21,7 @@ enum fetch_stage {
     FETCH_RESOLVE, /* the server says what "$" is, or what has changed */
     FETCH_PREPARE, /* views are being made */
     FETCH_ANSWER,  /* the server answers, and views are put between */
+    FETCH_STREAM,  /* an answer is written as the client takes it; the server is not listened to */
     FETCH_WAIT,    /* for the client to take what was written */
     FETCH_LOCKED   /* the rest, of which the server's items alone can be given */
 };
@@ -33,6 +35,19 @@ struct fetch_view {
     struct proxy_record record; /* of which only what the items need is kept */
     struct buf server;          /* the list of the server's answer: "(UID 4 FLAGS ())"; empty: it has not come */
     bool is_written;
+};
+
+/* An answer on its way to the client: text, and between it bytes of the view, which are lent and not copied. */
+struct fetch_out {
+    struct buf text;
+    struct fetch_slice {
+        size_t at; /* after so much of the text */
+        struct span bytes;
+    } * slices;
+    size_t slices_len, slices_capacity;
+    struct proxy_view_id id; /* whose body they are of */
+    struct span body;
+    size_t slice, text_done, slice_done; /* what has been written */
 };
 
 struct fetch_work {
@@ -49,6 +64,7 @@ struct fetch_work {
 
     struct fetch_view *views; /* of the chunk, ascending */
     size_t views_len, written;
+    struct fetch_out out;
     uint32_t chunk_end; /* its last UID */
     size_t chunk_max;
     unsigned retries; /* of a view whose record was dropped from memory before it could be looked at */
@@ -94,6 +110,8 @@ void fetch_next_chunk(struct fetch_work *fetch);
 enum imap_fate fetch_chunk_head(struct fetch_work *fetch, const struct imap_head *head);
 /* True: the client hears it. */
 bool fetch_chunk_response(struct fetch_work *fetch, const struct imap_head *head, struct imap_unit *unit);
+/* The views that stand after the last plain message of the chunk, as the client takes them. */
+void fetch_write_rest(struct fetch_work *fetch);
 void fetch_drop_views(struct fetch_work *fetch);
 
 /* ---- imap_fetch_news.c ---- */
@@ -114,7 +132,17 @@ ERR_RETURN enum err fetch_keep_record(struct fetch_view *view, const struct imap
 ERR_RETURN enum err fetch_server_items(const struct fetch_work *fetch, bool is_locked, struct buf *out);
 /* True if this is the server's answer to fetch_server_items, and not something that it says of itself. */
 bool fetch_is_answer(const struct fetch_work *fetch, const struct imap_answer *answers, size_t len);
-/* Writes "* number FETCH (...)" to the client, in the order in which Dovecot answers. */
-ERR_RETURN enum err fetch_write_view(struct fetch_work *fetch, const struct fetch_view *view, uint32_t number);
+/* Puts "* number FETCH (...)" into fetch->out, in the order in which Dovecot answers. */
+ERR_RETURN enum err fetch_compose_view(struct fetch_work *fetch, const struct fetch_view *view, uint32_t number);
+
+/* ---- imap_fetch_out.c ---- */
+
+void fetch_out_init(struct fetch_out *out);
+void fetch_out_fini(struct fetch_out *out);
+void fetch_out_begin(struct fetch_out *out, const struct fetch_view *view);
+/* Adds bytes after the text so far: lent if they are many and of the view's body, else copied. */
+ERR_RETURN enum err fetch_out_slice(struct fetch_out *out, struct span bytes);
+/* Writes; with `is_bounded` no more than the client is to have waiting. True: all of it is written. */
+bool fetch_out_write(struct fetch_work *fetch, bool is_bounded);
 
 #endif

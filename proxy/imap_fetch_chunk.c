@@ -10,6 +10,7 @@
 #define CHUNK_MAX 256 /* messages that may have views */
 #define CHUNK_BODIES_MAX 64
 #define CHUNK_SIZE_MAX ((uint64_t)16 << 20) /* of what is held for them, or a single one */
+#define VIEW_LARGE ((uint64_t)2 << 20)      /* is the last of its chunk: written when nothing else is on its way */
 #define ITEMS_MAX ((size_t)2 << 20)
 #define SERVER_MAX ((size_t)1 << 20)
 #define RETRIES_MAX 3
@@ -140,6 +141,11 @@ static enum err take_view(struct fetch_work *fetch, const struct imap_target *ta
     return ERR_OK;
 }
 
+static bool is_large(const struct fetch_work *fetch, const struct fetch_view *view)
+{
+    return fetch->fetch.needs_body && view->record.size > VIEW_LARGE;
+}
+
 static enum err take_views(struct fetch_work *fetch, const struct imap_target *targets, size_t len)
 {
     uint64_t size = 0;
@@ -158,6 +164,10 @@ static enum err take_views(struct fetch_work *fetch, const struct imap_target *t
         }
         if (err != ERR_OK)
             return err;
+        if (size > CHUNK_SIZE_MAX || (fetch->views_len > 0 && is_large(fetch, &fetch->views[fetch->views_len - 1]))) {
+            fetch->chunk_end = targets[i].uid;
+            break;
+        }
     }
     return ERR_OK;
 }
@@ -250,23 +260,32 @@ static bool needs_no_answer(const struct fetch_work *fetch)
     return !fetch->fetch.sets_seen && !fetch->adds_modseq;
 }
 
-/* Writes the views below `uid` whose turn has come; at the end of a chunk (`is_end`) all of them. */
-static void write_views(struct fetch_work *fetch, uint32_t uid, bool is_end)
+/* Composes the next view whose turn has come: one below `uid`, or at the end of a chunk (`is_end`) any. False: there is
+   none. */
+static bool compose_next(struct fetch_work *fetch, uint32_t uid, bool is_end)
 {
     for (; fetch->written < fetch->views_len; fetch->written++) {
         struct fetch_view *view = &fetch->views[fetch->written];
         uint32_t number = imap_map_number(fetch_map(fetch), view->uid);
         if (!is_end && (view->uid > uid || (view->server.len == 0 && !view->is_written && number > 0)))
-            break;
+            return false;
         if (view->is_written || number == 0 || (view->server.len == 0 && !needs_no_answer(fetch)))
             continue;
         view->is_written = true;
-        enum err err = fetch_write_view(fetch, view, number);
-        if (err != ERR_OK) {
-            imap_session_end(fetch_session(fetch), err);
-            return;
-        }
+        enum err err = fetch_compose_view(fetch, view, number);
+        if (err == ERR_OK)
+            return true;
+        imap_session_end(fetch_session(fetch), err);
+        return false;
     }
+    return false;
+}
+
+/* The views between two messages that stream, all at once: they are not large. */
+static void write_views_below(struct fetch_work *fetch, uint32_t uid)
+{
+    while (compose_next(fetch, uid, false))
+        (void)fetch_out_write(fetch, false);
 }
 
 static uint64_t count_messages(const struct fetch_work *fetch, const struct imap_set *uids)
@@ -282,9 +301,6 @@ static uint64_t count_messages(const struct fetch_work *fetch, const struct imap
 
 static void end_chunk(struct fetch_work *fetch)
 {
-    write_views(fetch, UINT32_MAX, true);
-    if (fetch_session(fetch)->is_ending)
-        return;
     fetch_drop_views(fetch);
     if (fetch->chunk_end == UINT32_MAX)
         imap_set_clear(&fetch->left);
@@ -295,13 +311,29 @@ static void end_chunk(struct fetch_work *fetch)
     fetch_next_chunk(fetch);
 }
 
+void fetch_write_rest(struct fetch_work *fetch)
+{
+    struct imap_session *session = fetch_session(fetch);
+    bool is_more = fetch->stage == FETCH_STREAM || compose_next(fetch, UINT32_MAX, true);
+    while (is_more && !session->is_ending) {
+        if (!fetch_out_write(fetch, true)) {
+            fetch->stage = FETCH_STREAM;
+            imap_client_pause(session->upstream);
+            return;
+        }
+        is_more = compose_next(fetch, UINT32_MAX, true);
+    }
+    if (!session->is_ending)
+        end_chunk(fetch);
+}
+
 static void on_reply(struct imap_client *client, const struct imap_reply *reply, void *context)
 {
     struct fetch_work *fetch = context;
     (void)client;
     fetch_keep_reply(fetch, reply);
     if (--fetch->open == 0)
-        end_chunk(fetch);
+        fetch_write_rest(fetch);
 }
 
 /* UIDs of the chunk's messages that pass through. */
@@ -382,7 +414,7 @@ static void answer(struct fetch_work *fetch)
     if (err != ERR_OK)
         imap_session_end(fetch_session(fetch), err);
     else if (fetch->open == 0)
-        end_chunk(fetch);
+        fetch_write_rest(fetch);
 }
 
 /* ---- what the server says meanwhile ---- */
@@ -399,7 +431,7 @@ enum imap_fate fetch_chunk_head(struct fetch_work *fetch, const struct imap_head
         return IMAP_FATE_FILTER;
     if (fetch_is_news(head->text))
         return IMAP_FATE_FILTER;
-    write_views(fetch, uid, false);
+    write_views_below(fetch, uid);
     return IMAP_FATE_PASS;
 }
 

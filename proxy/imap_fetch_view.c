@@ -10,9 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LEND_LEAST ((size_t)16 << 10) /* what is shorter is copied */
-#define TEXT_MAX ((size_t)64 << 20)
-
 /* ---- what is kept of a record ---- */
 
 static bool is_header_item(const struct imap_item *item)
@@ -119,13 +116,13 @@ bool fetch_is_answer(const struct fetch_work *fetch, const struct imap_answer *a
 struct writer {
     struct fetch_work *fetch;
     const struct fetch_view *view;
-    struct buf text; /* not written yet */
+    struct buf *text;
     bool is_first;
 };
 
 static enum err add_label(struct writer *writer, struct span label)
 {
-    enum err err = buf_addf(&writer->text, "%s%.*s ", writer->is_first ? "" : " ", (int)label.len, label.ptr);
+    enum err err = buf_addf(writer->text, "%s%.*s ", writer->is_first ? "" : " ", (int)label.len, label.ptr);
     writer->is_first = false;
     return err;
 }
@@ -133,59 +130,13 @@ static enum err add_label(struct writer *writer, struct span label)
 static enum err add_value(struct writer *writer, struct span label, struct span value)
 {
     enum err err = add_label(writer, label);
-    return err == ERR_OK ? buf_add_span(&writer->text, value) : err;
+    return err == ERR_OK ? buf_add_span(writer->text, value) : err;
 }
 
 static enum err add_number(struct writer *writer, struct span label, uint64_t number)
 {
     enum err err = add_label(writer, label);
-    return err == ERR_OK ? buf_addf(&writer->text, "%" PRIu64, number) : err;
-}
-
-static void flush(struct writer *writer)
-{
-    if (writer->text.len > 0)
-        imap_server_write(fetch_session(writer->fetch)->server, buf_span(&writer->text));
-    buf_clear(&writer->text);
-}
-
-/* What is lent to the connection holds the view's body until it has been sent. */
-struct loan {
-    struct proxy_views *views;
-    struct proxy_body *body;
-};
-
-static void end_loan(void *context)
-{
-    struct loan *loan = context;
-    proxy_views_release(loan->views, &loan->body);
-    free(loan);
-}
-
-static bool is_within(struct span whole, struct span part)
-{
-    return part.ptr >= whole.ptr && part.ptr + part.len <= whole.ptr + whole.len;
-}
-
-static enum err add_slice(struct writer *writer, struct span slice)
-{
-    struct imap_session *session = fetch_session(writer->fetch);
-    const struct fetch_view *view = writer->view;
-    if (slice.len < LEND_LEAST || !view->body || !is_within(view->body->bytes, slice))
-        return buf_add_span(&writer->text, slice);
-    struct loan *loan = malloc(sizeof *loan);
-    if (!loan)
-        return ERR_MEMORY;
-    *loan = (struct loan){.views = session->net->views, .body = proxy_views_hold(session->net->views, &view->id)};
-    if (!loan->body || loan->body->bytes.ptr != view->body->bytes.ptr) {
-        if (loan->body)
-            proxy_views_release(loan->views, &loan->body);
-        free(loan);
-        return buf_add_span(&writer->text, slice);
-    }
-    flush(writer);
-    imap_server_lend(session->server, slice, end_loan, loan);
-    return ERR_OK;
+    return err == ERR_OK ? buf_addf(writer->text, "%" PRIu64, number) : err;
 }
 
 /* A section is a literal always, also where there is no such part: so Dovecot has it. */
@@ -203,9 +154,9 @@ static enum err add_section(struct writer *writer, const struct imap_item *item,
         imap_slices_cut(&slices, section->offset, section->count);
     err = add_label(writer, item->label);
     if (err == ERR_OK)
-        err = buf_addf(&writer->text, "{%" PRIu64 "}\r\n", slices.size);
+        err = buf_addf(writer->text, "{%" PRIu64 "}\r\n", slices.size);
     for (size_t i = 0; i < slices.len && err == ERR_OK; i++)
-        err = add_slice(writer, slices.items[i]);
+        err = fetch_out_slice(&writer->fetch->out, slices.items[i]);
     imap_slices_fini(&slices);
     return err;
 }
@@ -278,23 +229,18 @@ static enum err add_items(struct writer *writer, const struct imap_answer *answe
     return err;
 }
 
-enum err fetch_write_view(struct fetch_work *fetch, const struct fetch_view *view, uint32_t number)
+enum err fetch_compose_view(struct fetch_work *fetch, const struct fetch_view *view, uint32_t number)
 {
     struct imap_answer answers[IMAP_ANSWERS_MAX];
-    struct writer writer = {.fetch = fetch, .view = view, .is_first = true};
+    struct writer writer = {.fetch = fetch, .view = view, .text = &fetch->out.text, .is_first = true};
     struct imap_cursor cursor;
     size_t len = 0;
-    buf_init_secret(&writer.text, TEXT_MAX);
+    fetch_out_begin(&fetch->out, view);
     imap_cursor_init_text(&cursor, buf_span(&view->server));
     enum err err = view->server.len > 0 ? imap_fetch_answers(&cursor, answers, &len) : ERR_OK;
     if (err == ERR_OK)
-        err = buf_addf(&writer.text, "* %" PRIu32 " FETCH (", number);
+        err = buf_addf(writer.text, "* %" PRIu32 " FETCH (", number);
     if (err == ERR_OK)
         err = add_items(&writer, answers, len);
-    if (err == ERR_OK)
-        err = buf_add_string(&writer.text, ")\r\n");
-    if (err == ERR_OK)
-        flush(&writer);
-    buf_fini(&writer.text);
-    return err;
+    return err == ERR_OK ? buf_add_string(writer.text, ")\r\n") : err;
 }
