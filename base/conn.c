@@ -15,6 +15,7 @@
 #define FINISH_TIMEOUT_MS 10000
 #define EVENT_READ_SIZE 4096u /* what libevent reads at a time */
 #define READ_SIZE 65536u
+#define WRITE_SIZE 1048576u /* instead of libevent's 16 KiB */
 
 static void on_read(struct bufferevent *bufferevent, void *context);
 static void on_write(struct bufferevent *bufferevent, void *context);
@@ -76,6 +77,7 @@ enum err conn_replace_bufferevent(struct conn *conn, struct bufferevent *buffere
     }
     conn->bufferevent = bufferevent;
     bufferevent_setcb(bufferevent, on_read, on_write, on_event, conn);
+    (void)bufferevent_set_max_single_write(bufferevent, WRITE_SIZE);
     return evbuffer_add_cb(bufferevent_get_input(bufferevent), conn_on_input_change, conn) == NULL ? ERR_MEMORY
                                                                                                    : ERR_OK;
 }
