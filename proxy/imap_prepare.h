@@ -7,7 +7,6 @@
 #define PROXY_IMAP_PREPARE_H
 
 #include "proxy/imap_internal.h"
-#include "proxy/vaultlink.h"
 
 enum imap_prepare_stage { PREPARE_LOAD, PREPARE_CLASSIFY, PREPARE_RECORDS, PREPARE_RAW, PREPARE_DONE };
 
@@ -36,7 +35,6 @@ struct imap_opening {
     int fd;   /* the raw message, sealed; -1: given away */
     int body; /* the same once more, where the body may have to be made after the record; else -1 */
     struct proxy_view_wait *wait;
-    struct proxy_vault_request *request;
 };
 
 struct imap_prepare {

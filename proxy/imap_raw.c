@@ -5,7 +5,6 @@
 #include "proxy/imap_prepare.h"
 
 #include "base/memfd.h"
-#include "proxy/vault_views.h"
 
 #include <fcntl.h>
 #include <openssl/evp.h>
@@ -24,7 +23,6 @@ static void free_opening(struct imap_opening *opening)
 {
     struct imap_prepare *prepare = opening->prepare;
     proxy_views_cancel(&opening->wait);
-    proxy_vault_cancel(&opening->request);
     if (opening->fd >= 0)
         (void)close(opening->fd);
     if (opening->body >= 0)
@@ -126,19 +124,6 @@ static void open_view(struct imap_opening *opening)
         end_opening(opening, err);
 }
 
-/* A message that was judged again keeps the newest judgement, wherever a copy of it turns up. */
-static void on_generation(enum err err, uint32_t generation, void *context)
-{
-    struct imap_opening *opening = context;
-    opening->request = NULL;
-    if (err != ERR_OK && err != ERR_NOT_FOUND) {
-        end_opening(opening, err);
-        return;
-    }
-    target_of(opening)->id.generation = err == ERR_OK ? generation : 0;
-    open_view(opening);
-}
-
 static enum err digest_of(int fd, uint64_t size_max, uint8_t digest_out[STORE_DIGEST_SIZE])
 {
     struct span content;
@@ -174,12 +159,11 @@ static void begin(struct imap_opening *opening)
     if (target->class == IMAP_CLASS_VIEW)
         log_warning("%s: the server has changed the message with UID %u", session->peer, target->uid);
     target->class = IMAP_CLASS_UNKNOWN;
+    /* Generation 0, whatever a copy elsewhere was judged later: places of later generations are never lost, so this UID
+       has never been shown as another (store/view.h). */
     target->id = (struct proxy_view_id){.account = session->account};
     memcpy(target->id.digest, digest, sizeof digest);
-    err = proxy_vault_view_generation(session->net->vault, imap_session_account(session)->address, digest,
-                                      on_generation, opening, &opening->request);
-    if (err != ERR_OK)
-        end_opening(opening, err);
+    open_view(opening);
 }
 
 /* ---- what the server says ---- */
