@@ -30,7 +30,6 @@ struct opening {
     const struct mime_part *part;  /* where peeling has come to: in the end the payload */
     const struct mime_part *shown; /* what the view shows the body of: the content of the last encrypted layer */
     struct span header;            /* of `part`; stays so when the text of inline PGP has taken its place */
-    unsigned layers_len;           /* layers of any kind that were peeled */
     bool is_inline, is_clearsigned, is_header_signed;
     bool keeps_outer_from;
     struct buf own; /* the message out of an own copy */
@@ -43,7 +42,9 @@ void open_give_reason(const struct opening *opening, const char *reason);
 /* open_peel.c: decrypts and verifies layer after layer. */
 ERR_RETURN enum err open_peel(struct opening *opening);
 
-/* open_judge.c: takes the message out of an own copy, after the first layer: ERR_END if it is one. */
+/* open_judge.c: takes the message out of an own copy; after the first layer, unless that was inline. ERR_END: it is
+ * one.
+ */
 ERR_RETURN enum err open_find_own(struct opening *opening);
 /* Decides what the verdict is and which header counts. */
 ERR_RETURN enum err open_judge(struct opening *opening, struct crypto_header_merge *merge);

@@ -96,15 +96,14 @@ static bool is_own_key(const struct keyring *keyring, const char *fingerprint)
     return false;
 }
 
-/* One encrypted layer that one good signature of an own key covers wholly, with the mark in its payload (design 1.2.7).
-   The mark alone says nothing: anybody can encrypt to a public key. */
+/* The outermost layer is encrypted, one good signature of an own key covers it wholly, and its payload has the mark
+   (design 1.2.7). The mark alone says nothing: anybody can encrypt to a public key. */
 static bool is_own_copy(const struct opening *opening)
 {
     if (opening->decided != NULL)
         return opening->decided->is_own;
-    return opening->layers_len == 1 && opening->decrypted_len == 1 && !opening->is_inline &&
-           opening->signatures_len == 1 && opening->signatures[0].state == CRYPTO_SIG_GOOD &&
-           crypto_own_has_mark(opening->bytes) &&
+    return opening->decrypted_len == 1 && opening->signatures_len == 1 &&
+           opening->signatures[0].state == CRYPTO_SIG_GOOD && crypto_own_has_mark(opening->bytes) &&
            is_own_key(opening->options->keyring, opening->signatures[0].fingerprint);
 }
 

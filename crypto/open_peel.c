@@ -131,7 +131,6 @@ static enum err peel(struct opening *opening)
     if (result != ERR_OK)
         return result;
     opening->header = mime_part_header(opening->part, opening->bytes);
-    opening->layers_len += layer.kind != CRYPTO_LAYER_NONE;
     switch (layer.kind) {
     case CRYPTO_LAYER_ENCRYPTED:
     case CRYPTO_LAYER_INLINE:

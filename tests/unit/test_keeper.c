@@ -323,6 +323,31 @@ static void test_malformed_request_ends_it(void **state)
     }
 }
 
+/* An index is read once: what comes along under the same number is not looked at. */
+static void test_index_is_kept_by_its_number(void **state)
+{
+    struct proxy_open_request request = {.index_number = 1};
+    struct keeper keeper = start();
+    struct opened opened;
+    struct ipc_in in;
+    int right = index_fd, wrong = file_of(SPAN_LIT("no index"));
+
+    (void)state;
+    open_first(&keeper, span_of(MESSAGE), &opened);
+    opened_fini(&opened);
+    index_fd = wrong;
+    send_open(&keeper, &request, span_of(MESSAGE));
+    receive(&keeper, false, &opened);
+    assert_int_equal(opened.err, ERR_OK);
+    opened_fini(&opened);
+    request.index_number = 2;
+    send_open(&keeper, &request, span_of(MESSAGE));
+    assert_int_equal(ipc_recv(keeper.socket, &in), ERR_END);
+    stop(&keeper, 3);
+    index_fd = right;
+    close(wrong);
+}
+
 /* ---- a key with a passphrase, and a pinentry that notes each prompt ---- */
 
 static char locked[KEYRING_FPR_SIZE], pinentry[128], prompts[128];
@@ -471,6 +496,7 @@ int main(void)
         cmocka_unit_test(test_own_copy_comes_back),
         cmocka_unit_test(test_what_cannot_be_followed_fails_alone),
         cmocka_unit_test(test_malformed_request_ends_it),
+        cmocka_unit_test(test_index_is_kept_by_its_number),
         cmocka_unit_test(test_unlocking),
     };
 

@@ -25,6 +25,8 @@ static const char *const messages[] = {
     "From alice Fri Nov 20 2026\r\nSubject: a\r\n\r\nb\r\n",
     "Subject: a\r\nno field\r\n\r\nb\r\n",
     "Subject: a\nX: bare\n\nb\n",
+    "To: a@x\nFrom: a\rb\r\nSubject: c",
+    "To: no end",
     "Subject: a\r\n\r\nbare\nline\rends\r\n",
     "Subject: a\r\n folded\r\n\tand again\r\nTo: x@y\r\n\r\nb",
     "Subject: a\rPrivyseal-Own: header\r\n\r\nb",
@@ -72,6 +74,16 @@ static struct buf wrap(struct span message, struct buf *outer)
     return whole;
 }
 
+/* Lines that every server reads the same way, and that end. */
+static void assert_clean(const struct buf *outer)
+{
+    for (size_t i = 0; i < outer->len; i++) {
+        assert_true(outer->data[i] != '\0' && (outer->data[i] != '\r' || outer->data[i + 1] == '\n'));
+        assert_true(outer->data[i] != '\n' || (i > 0 && outer->data[i - 1] == '\r'));
+    }
+    assert_true(outer->len == 0 || outer->data[outer->len - 1] == '\n');
+}
+
 static void assert_comes_back(struct span message)
 {
     struct buf outer, payload = wrap(message, &outer), out;
@@ -80,6 +92,7 @@ static void assert_comes_back(struct span message)
     assert_true(crypto_own_has_mark(buf_span(&payload)));
     assert_int_equal(crypto_own_unwrap(buf_span(&payload), &out), ERR_OK);
     assert_true(span_is_equal(buf_span(&out), message));
+    assert_clean(&outer);
     assert_int_equal(span_find_case(buf_span(&outer), 0, SPAN_LIT("bcc")), SIZE_MAX);
     assert_int_equal(span_find_case(buf_span(&outer), 0, SPAN_LIT("x-mailer")), SIZE_MAX);
     assert_int_equal(span_find(buf_span(&outer), 0, SPAN_LIT("plans")), SIZE_MAX);

@@ -467,6 +467,12 @@ static void test_unlocking_takes_no_place_and_no_time(void **state)
     finish_job(world, keepers[0], ERR_OK, 5);
     assert_int_equal(unlocked.times, 1);
     assert_int_equal(unlocked.number, 5);
+    /* And it begins, whoever else is busy. */
+    submit_type(world, PROXY_JOB_UNLOCK, 0, &unlocked);
+    turn(world);
+    take_type(keepers[0], PROXY_JOB_UNLOCK);
+    finish_job(world, keepers[0], ERR_OK, 6);
+    assert_int_equal(unlocked.times, 2);
     /* From here on it is a keeper as any other: there are as many at work as may be. */
     submit(world, 0, &unlocked);
     turn(world);

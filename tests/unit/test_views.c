@@ -371,6 +371,104 @@ static void test_more_is_wanted_while_it_is_made(void **state)
     assert_int_equal(world->opens, 2);
 }
 
+/* A body of what was never decided is a first opening like any other. */
+static void test_body_of_the_undecided_is_committed(void **state)
+{
+    struct world *world = *state;
+    struct told told;
+
+    ask_body(world, 1, "one", &told);
+    settle(world);
+    assert_body(world, &told, "X: judged 1\r\n\r\none");
+    assert_int_equal(world->puts, 1);
+    assert_int_equal(world->bodies_alone, 0);
+    assert_true(has_record(world, 1));
+}
+
+static void test_vault_is_asked_once(void **state)
+{
+    struct world *world = *state;
+    struct told told[3];
+
+    world->holds_vault = true;
+    ask_record(world, 1, &told[0]);
+    ask_record(world, 1, &told[1]);
+    open_view(world, 1, "one", &told[2]);
+    settle(world);
+    world->holds_vault = false;
+    settle(world);
+    assert_int_equal(world->gets, 1);
+    assert_told(&told[0], ERR_NOT_FOUND, NULL);
+    assert_told(&told[1], ERR_NOT_FOUND, NULL);
+    assert_int_equal(told[2].err, ERR_OK);
+}
+
+/* Nobody waits any more: no keeper is troubled. */
+static void test_given_up_before_it_began(void **state)
+{
+    struct world *world = *state;
+    struct told told;
+
+    world->holds_vault = true;
+    open_view(world, 1, "one", &told);
+    settle(world);
+    proxy_views_cancel(&told.wait);
+    world->holds_vault = false;
+    settle(world);
+    assert_int_equal(told.times, 0);
+    assert_int_equal(world->opens, 0);
+    open_view(world, 1, "one", &told);
+    settle(world);
+    assert_told(&told, ERR_OK, "X: judged 1\r\n\r\n");
+}
+
+/* Who asks for the record has the vault's word, not that of a keeper that is at it. */
+static void test_record_does_not_wait_for_keepers(void **state)
+{
+    struct world *world = *state;
+    struct told told[2];
+
+    world->holds_jobs = true;
+    open_view(world, 1, "one", &told[0]);
+    settle(world);
+    world->holds_vault = true;
+    ask_record(world, 1, &told[1]);
+    settle(world);
+    world->job_err = ERR_KEY_LOCKED;
+    world->holds_jobs = false;
+    settle(world);
+    assert_told(&told[0], ERR_KEY_LOCKED, NULL);
+    assert_int_equal(told[1].times, 0);
+    world->holds_vault = false;
+    settle(world);
+    assert_told(&told[1], ERR_NOT_FOUND, NULL);
+}
+
+/* Keepers keep an index by its number: another ring has another. */
+static void test_ring_that_changed_has_another_number(void **state)
+{
+    struct world *world = *state;
+    struct told told;
+    char path[128];
+
+    open_view(world, 1, "one", &told);
+    settle(world);
+    uint64_t first = world->index_number;
+    open_view(world, 2, "two", &told);
+    settle(world);
+    assert_true(first != 0 && world->index_number == first);
+    assert_int_equal(world->lists, 1);
+    snprintf(path, sizeof(path), "%s/pubring.kbx", world->home);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fclose(file);
+    open_view(world, 3, "three", &told);
+    settle(world);
+    assert_int_equal(told.err, ERR_OK);
+    assert_true(world->index_number != first);
+    assert_int_equal(world->lists, 2);
+}
+
 /* At each step of the way, and for each of two who wait. */
 static void test_cancelled_at_any_time(void **state)
 {
@@ -477,8 +575,12 @@ static void give_own_key(struct world *world)
     memset(entry.fingerprint, 'B', 40);
     entry.has_secret = false;
     assert_int_equal(keyring_add(world->keyring, &entry), ERR_OK);
-    memset(entry.fingerprint, 'C', 40);
+    memset(entry.fingerprint, 'D', 40);
     entry.has_secret = true;
+    entry.trust = KEYRING_FULL;
+    assert_int_equal(keyring_add(world->keyring, &entry), ERR_OK);
+    memset(entry.fingerprint, 'C', 40);
+    entry.trust = KEYRING_OWN;
     snprintf(entry.address, sizeof(entry.address), "alice@work.example");
     assert_int_equal(keyring_add(world->keyring, &entry), ERR_OK);
 }
@@ -531,6 +633,11 @@ int main(void)
         CASE(test_failures_are_told_to_all),
         CASE(test_many_are_loaded_at_once),
         CASE(test_more_is_wanted_while_it_is_made),
+        CASE(test_body_of_the_undecided_is_committed),
+        CASE(test_vault_is_asked_once),
+        CASE(test_given_up_before_it_began),
+        CASE(test_record_does_not_wait_for_keepers),
+        CASE(test_ring_that_changed_has_another_number),
         CASE(test_cancelled_at_any_time),
         CASE(test_freed_with_all_under_way),
         CASE(test_cache_is_bounded),

@@ -54,6 +54,7 @@ struct world {
     /* what they saw */
     unsigned lists, opens, decided_opens, bodies_alone, gets, puts, unlocks;
     size_t keys_asked;
+    uint64_t index_number;
     char unlock_key[KEYRING_FPR_SIZE];
 };
 
@@ -212,6 +213,8 @@ static inline void keeper_open(struct world *world, struct ipc_in *in, struct ip
     world->opens++;
     world->decided_opens += request.decision.len > 0;
     world->bodies_alone += !request.wants_record;
+    if (request.index_number != 0)
+        world->index_number = request.index_number;
     assert_true((request.decision.len > 0) == (request.index_number == 0));
     snprintf(decision, sizeof(decision), "judged %u", world->opens);
     if (request.decision.len > 0)
