@@ -136,7 +136,7 @@ static enum err open_durable(struct store *store, const char *path, bool *is_new
         err = store_check_version(store, path);
     if (!err)
         err = check_whole(store);
-    if (!err && !*is_new_out && (err = store_read_check(store, &store->durable)) != ERR_OK)
+    if (!err && !*is_new_out && (err = store_read_check(store, &store->durable)) == ERR_STORE)
         log_error("store: the key file does not fit the database");
     if (!err)
         err = store_database_begin_writing(&store->durable, true);
