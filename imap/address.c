@@ -5,8 +5,6 @@
 #include "imap/content_internal.h"
 #include "imap/token.h"
 
-#include <string.h>
-
 enum piece { NAME, ROUTE, MAILBOX, DOMAIN, PIECES };
 
 /* The address being read. A piece is there or not; it may be there and empty. */
@@ -253,8 +251,6 @@ enum err imap_addresses_add(struct span value, struct buf *out)
     struct reading reading = {.out = out};
     size_t len_before = out->len;
 
-    while (value.len > 0 && strchr(" \t\r\n", value.ptr[value.len - 1]) != NULL)
-        value.len--;
     buf_init(&reading.comment, value.len + 1);
     buf_init(&reading.phrase, 2 * value.len + 2);
     for (int i = 0; i < PIECES; i++)

@@ -51,7 +51,8 @@ enum imap_word imap_words_domain(struct imap_words *words, struct buf *out);
 /* Adds bytes that a reader took; an error is remembered in it. */
 void imap_words_put(struct imap_words *words, struct buf *out, struct span bytes);
 
-/* The value of a field without the blanks after the colon; its lines end in LF, but for the last. */
+/* The value of a field without the blanks after the colon; its lines end in LF, but for the last that is not
+   blank and those after it. */
 ERR_RETURN enum err imap_field_value(const struct mime_field *field, struct buf *out);
 
 /* Adds a field's value as a string of one line. */

@@ -7,6 +7,12 @@
 /* Dovecot looks at no more of a boundary, and neither do we: 70 are legal (RFC 2046 §5.1.1). */
 #define BOUNDARY_SEEN 80
 
+/* Dovecot's limits, too: it takes nothing apart that is deeper or comes later. */
+#define PARTS_MAX 10000
+#define DEPTH_MAX 99
+/* A Content-Type that comes later is not seen. */
+#define HEADER_MAX ((size_t)16 << 20)
+
 /* ---- the map ---- */
 
 static void copy_lower(struct span text, char target[MIME_TYPE_MAX])
@@ -87,7 +93,9 @@ static enum err read_header(struct mime_part *part, struct span header, bool *ha
 
 enum err imap_content_parse(struct span message, struct mime_tree **tree_out)
 {
-    return mime_parse_as_server(message, MIME_LIMITS_DEFAULT, read_header, tree_out);
+    const struct mime_limits limits = {PARTS_MAX, DEPTH_MAX, HEADER_MAX};
+
+    return mime_parse_as_server(message, limits, read_header, tree_out);
 }
 
 /* ---- what a part's header says ---- */
@@ -113,7 +121,8 @@ static const char *const plain[PLACES] = {
 /* Texts as they are written; an empty one stands for a field that is not there. */
 struct description {
     struct buf texts[PLACES];
-    bool has_type, is_text, has_charset;
+    bool is_text, has_charset;
+    bool is_too_deep; /* to be taken apart, and so of no type that has parts */
 };
 
 static enum err add_string(struct buf *out, struct span text)
@@ -128,11 +137,16 @@ static enum err describe_type(struct description *about, struct span value)
     bool has_params;
     enum err result;
 
-    about->has_type = true;
     buf_init(&type, value.len + 16);
     buf_init(&subtype, value.len + 16);
     imap_words_init(&words, value, NULL);
     has_params = imap_type_read(&words, &type, &subtype);
+    if (about->is_too_deep) {
+        buf_clear(&type);
+        buf_clear(&subtype);
+        imap_words_put(&words, &type, SPAN_LIT("application"));
+        imap_words_put(&words, &subtype, SPAN_LIT("octet-stream"));
+    }
     result = words.err;
     about->is_text = span_is_case_equal(buf_span(&type), SPAN_LIT("text"));
     if (result == ERR_OK && !span_is_case_equal(buf_span(&type), SPAN_LIT("multipart"))) {
@@ -269,6 +283,8 @@ static enum err describe(struct description *about, const struct mime_part *part
 
     memset(about, 0, sizeof *about);
     about->is_text = true;
+    about->is_too_deep =
+        part->kind == MIME_LEAF && (mime_part_is(part, "multipart", NULL) || mime_part_is(part, "message", "rfc822"));
     for (int place = 0; place < PLACES; place++)
         buf_init(&about->texts[place], len_max);
     if (is_mime || mime_field_find(header, "MIME-Version", &field) || mime_field_find(header, "Content-Type", &field))

@@ -229,6 +229,9 @@ enum err imap_field_value(const struct mime_field *field, struct buf *out)
 {
     struct span rest = field->value;
     size_t first_end = span_find_byte(rest, 0, '\n'), at = 0;
+    struct span text = span_trim(rest);
+    /* No line end is kept after the last that is not blank. */
+    const char *text_end = text.len > 0 ? text.ptr + text.len : rest.ptr;
     enum err result = ERR_OK;
 
     if (first_end < rest.len && first_end > 0 && rest.ptr[first_end - 1] == '\r')
@@ -241,10 +244,10 @@ enum err imap_field_value(const struct mime_field *field, struct buf *out)
     rest = span_skip(rest, at);
     while (rest.len > 0 && result == ERR_OK) {
         size_t end = span_find_byte(rest, 0, '\n');
-        size_t text = end < rest.len && end > 0 && rest.ptr[end - 1] == '\r' ? end - 1 : end;
+        size_t len = end < rest.len && end > 0 && rest.ptr[end - 1] == '\r' ? end - 1 : end;
 
-        result = buf_add_span(out, span_slice(rest, 0, text));
-        if (result == ERR_OK && end < rest.len)
+        result = buf_add_span(out, span_slice(rest, 0, len));
+        if (result == ERR_OK && rest.ptr + end < text_end)
             result = buf_add_byte(out, '\n');
         rest = span_skip(rest, end + 1);
     }

@@ -168,12 +168,13 @@ static struct mime_part *find_boundary(const struct mime_parser *parser, bool *i
     return part;
 }
 
-/* The same as servers see it: the innermost whose delimiter is the whole line, else the longest that it begins with. */
+/* The same as servers see it: the innermost whose delimiter is the whole line, else the longest that it begins with.
+   Once there are enough parts, the last goes on to the end. */
 static struct mime_part *find_boundary_as_server(const struct mime_parser *parser, bool *is_closing_out)
 {
     struct mime_part *best = NULL;
     size_t best_len = 0;
-    bool is_all = false;
+    bool is_all = parser->tree->parts_len >= parser->limits.parts_max;
 
     for (struct mime_part *part = parser->part; part != NULL && !is_all; part = part->parent) {
         size_t len = strlen(part->boundary);
@@ -255,7 +256,7 @@ static enum err take_boundary(struct mime_parser *parser, struct mime_part *owne
     owner->body_flags |= line->flags;
     parser->pending_len = line->end_len;
     parser->pending_flags = line->end_flags;
-    if (is_closing || (parser->read_header != NULL && (line->end_len == 0 || is_full(parser)))) {
+    if (is_closing || (parser->read_header != NULL && line->end_len == 0)) {
         owner->is_closed = is_closing;
         node_of(owner)->is_open = false;
         if (parser->read_header != NULL)

@@ -96,14 +96,17 @@ def python_jobs(options, suite, folder):
 
 
 def interop_jobs(options):
-    """X_gmime counts for itself; X_python.py compares X_dump with Python."""
+    """X_gmime counts for itself; X_python.py compares X_dump with Python, X_dovecot.py with Dovecot."""
     programs = os.path.join(options.build, "tests")
     for source in sorted(glob.glob(os.path.join(options.root, "tests/interop/*_gmime.c"))):
         name = os.path.basename(source)[:-2]
         yield Job("interop", name, [os.path.join(programs, name)])
-    for script in sorted(glob.glob(os.path.join(options.root, "tests/interop/*_python.py"))):
-        name = os.path.basename(script)
-        yield Job("interop", name, [sys.executable, script, os.path.join(programs, name[:-len("python.py")] + "dump")])
+    for peer in ("python.py", "dovecot.py"):
+        for script in sorted(glob.glob(os.path.join(options.root, "tests/interop/*_" + peer))):
+            name = os.path.basename(script)
+            if name.startswith("test_"):
+                continue
+            yield Job("interop", name, [sys.executable, script, os.path.join(programs, name[:-len(peer)] + "dump")])
     yield from python_jobs(options, "interop", "tests/interop")
 
 
