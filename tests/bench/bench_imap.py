@@ -156,8 +156,11 @@ class ImapBench:
                  for i, message in enumerate(messages)]
 
         def decrypt(name):
-            subprocess.run(["gpg", "--homedir", home, "--batch", "--quiet", "--trust-model", "always", "--decrypt",
-                            "--output", os.devnull, "--yes", name], check=True, capture_output=True)
+            done = subprocess.run(["gpg", "--homedir", home, "--batch", "--quiet", "--trust-model", "always",
+                                   "--decrypt", name], capture_output=True, check=False)
+            if done.returncode != 0:
+                raise AssertionError(done.stderr.decode())
+        decrypt(files[0])  # starts the agent
         began = time.monotonic()
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(decrypt, files))
