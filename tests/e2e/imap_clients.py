@@ -124,14 +124,20 @@ class OfflineImap:
         return maildir(os.path.join(self.folder, "mail", mailbox))
 
 
-def neomutt(folder, port, keys):
-    """Opens INBOX on a terminal of its own and types; gives back what was on the screen."""
-    rc = os.path.join(folder, "neomuttrc")
+def neomutt(folder, port, keys, certificate=""):
+    """Opens INBOX on a terminal of its own, under TLS if it is offered, and types. READ in the keys pipes the message
+    away; what was read comes back."""
+    rc, read = os.path.join(folder, "neomuttrc"), os.path.join(folder, "neomutt.read")
     with open(rc, "w", encoding="ascii") as file:
         file.write("\n".join(["set imap_user=alice", "set imap_pass=secret", "set ssl_force_tls=no",
                               "set folder=imap://127.0.0.1:%d/" % port, "set header_cache=", "set message_cachedir=",
                               "set wait_key=no", "set confirmappend=no", "set delete=yes", "set quit=yes",
-                              "set pager_stop", ""]))
-    command = "neomutt -n -F %s -f imap://127.0.0.1:%d/INBOX -e 'push %s'" % (rc, port, keys)
-    return run("script", "--quiet", "--return", "--command", command, "/dev/null", stdin=subprocess.DEVNULL,
-               env=dict(os.environ, TERM="vt100", HOME=folder, COLUMNS="80", LINES="24"))
+                              "set pager_stop", "set certificate_file=" + certificate, ""]))
+    command = "neomutt -n -F %s -f imap://127.0.0.1:%d/INBOX -e 'push \"%s\"'" % (
+        rc, port, keys.replace("READ", "<pipe-message>tee %s<enter>" % read))
+    run("script", "--quiet", "--return", "--command", command, "/dev/null", stdin=subprocess.DEVNULL,
+        env=dict(os.environ, TERM="vt100", HOME=folder))
+    if not os.path.exists(read):
+        return b""
+    with open(read, "rb") as file:
+        return file.read()
