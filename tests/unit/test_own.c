@@ -394,6 +394,26 @@ static void test_own_signature_must_be_good(void **state)
     buf_fini(&armour);
 }
 
+/* A message that the account only signed, to anybody, with the mark put before it on the way. */
+static void test_mark_outside_counts_for_nothing(void **state)
+{
+    struct buf sealed;
+    struct mail mail;
+
+    (void)state;
+    seal(CRYPTO_SEAL_SIGN, alice, HEAD BODY, &sealed);
+    for (int i = 0; i < 2; i++) {
+        buf_init(&mail.sealed, SIZE_OF_ALL);
+        assert_int_equal(buf_addf(&mail.sealed, "Privyseal-Own: %s\r\n%s", i == 0 ? "message" : "header", sealed.data),
+                         ERR_OK);
+        open_with(&mail, NULL);
+        assert_verdict(&mail, CRYPTO_SIG_GOOD, CRYPTO_ENC_NONE);
+        assert_false(mail.opened.decision.is_own);
+        mail_fini(&mail);
+    }
+    buf_fini(&sealed);
+}
+
 /* What the account itself sends never carries the mark, signed as it is: whoever gets it could send it back. */
 static void test_mark_does_not_leave(void **state)
 {
@@ -459,6 +479,7 @@ int main(void)
         cmocka_unit_test(test_what_is_encrypted_stays_as_it_is),
         cmocka_unit_test(test_mark_of_others_counts_for_nothing),
         cmocka_unit_test(test_own_signature_must_be_good),
+        cmocka_unit_test(test_mark_outside_counts_for_nothing),
         cmocka_unit_test(test_mark_does_not_leave),
         cmocka_unit_test(test_plain_gpg_reads_it),
         cmocka_unit_test(test_requests_that_are_refused),
