@@ -31,6 +31,9 @@ static enum err resolve(struct imap_map *map, struct span text, bool is_uid, str
     uint32_t count = imap_map_count(map);
     struct imap_set uids;
     enum err err;
+    /* What has come while the UIDs were asked for is not part of the command. */
+    while (count > 0 && imap_map_uid(map, count) == 0)
+        count--;
     if (span_is_equal(text, SPAN_LIT("$")))
         return ERR_NOT_FOUND;
     if (!is_uid) {
@@ -119,9 +122,11 @@ enum err fetch_send(struct fetch_work *fetch, const struct imap_set *uids, struc
 
 void fetch_keep_reply(struct fetch_work *fetch, const struct imap_reply *reply)
 {
-    if (fetch->is_reply_bad)
+    /* A response code (RFC 5530 EXPUNGEISSUED) says more than a plain OK. */
+    unsigned weight = (reply->status != IMAP_OK ? 2u : 0u) + (reply->code.len > 0 ? 1u : 0u);
+    if (weight < fetch->reply_weight)
         return;
-    fetch->is_reply_bad = reply->status != IMAP_OK;
+    fetch->reply_weight = weight;
     buf_clear(&fetch->reply);
     if (buf_add_span(&fetch->reply, reply->rest) != ERR_OK)
         buf_clear(&fetch->reply);
@@ -172,7 +177,10 @@ void fetch_end(struct fetch_work *fetch)
         end_locked(fetch);
         return;
     }
-    if (fetch->reply.len > 0)
+    if (fetch->reply_weight == 0 && fetch->has_gone)
+        imap_server_done(session->server, fetch->work.command->tag, IMAP_OK, "EXPUNGEISSUED",
+                         "Some messages were already expunged.");
+    else if (fetch->reply.len > 0)
         imap_server_done_line(session->server, fetch->work.command->tag, buf_span(&fetch->reply));
     else
         imap_server_done(session->server, fetch->work.command->tag, IMAP_OK, NULL, "Fetch completed.");

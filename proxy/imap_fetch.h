@@ -80,7 +80,8 @@ struct fetch_work {
     struct imap_set locked; /* UIDs of views that cannot be shown now */
     enum err locked_err;
     struct buf reply; /* the tagged answer so far: the worst, or the last */
-    bool is_reply_bad;
+    unsigned reply_weight;
+    bool has_gone; /* a message that the client still knows is no more */
 };
 
 static inline struct imap_session *fetch_session(const struct fetch_work *fetch)

@@ -154,6 +154,8 @@ static enum err take_views(struct fetch_work *fetch, const struct imap_target *t
         return ERR_MEMORY;
     for (size_t i = 0; i < len; i++) {
         enum err err = ERR_OK;
+        if (targets[i].err == ERR_NOT_FOUND && imap_map_number(fetch_map(fetch), targets[i].uid) > 0)
+            fetch->has_gone = true;
         if (targets[i].err != ERR_OK && targets[i].err != ERR_NOT_FOUND)
             err = leave_for_end(fetch, targets[i].uid, targets[i].err);
         else if (targets[i].err == ERR_OK && targets[i].class == IMAP_CLASS_VIEW)

@@ -272,8 +272,9 @@ static enum err run_stage(struct imap_prepare *prepare)
     enum err err = ERR_OK;
     switch (prepare->stage) {
     case PREPARE_LOAD:
-        if (!imap_mailbox_is_loaded(mailbox)) {
-            prepare->is_loading = true;
+        /* Once: messages that come meanwhile are not among its own. */
+        if (!imap_mailbox_is_loaded(mailbox) && !prepare->has_loaded) {
+            prepare->is_loading = prepare->has_loaded = true;
             imap_mailbox_load(mailbox, on_loaded, prepare);
             break;
         }

@@ -50,7 +50,7 @@ struct imap_prepare {
     enum imap_prepare_stage stage;
     size_t next;    /* the first target that this stage has not seen */
     bool is_asking; /* a command of ours is open */
-    bool is_loading;
+    bool is_loading, has_loaded;
     struct proxy_view_wait *load;
     TAILQ_HEAD(, imap_opening) openings;
     size_t openings_len;
