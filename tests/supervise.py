@@ -23,6 +23,10 @@ class Ended(Exception):
     """This process was asked to end."""
 
 
+class Late(Exception):
+    """The program's time is over."""
+
+
 def parents():
     """The parent of each process."""
     found = {}
@@ -56,6 +60,18 @@ def reap():
             pass
     except ChildProcessError:
         pass
+
+
+def wait(program, seconds):
+    """The program's exit state. Orphans that end meanwhile are waited for, as init would: a program may look whether
+    what it has ended is gone."""
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    while True:
+        pid = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT).si_pid
+        if pid == program.pid:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            return program.wait()
+        os.waitpid(pid, 0)
 
 
 def command(pid):
@@ -96,6 +112,10 @@ def end(_signal, _frame):
     raise Ended
 
 
+def expire(_signal, _frame):
+    raise Late
+
+
 def main():
     seconds, report, argv = float(sys.argv[1]), sys.argv[2], sys.argv[3:]
     libc = ctypes.CDLL(None, use_errno=True)
@@ -103,13 +123,14 @@ def main():
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, end)
+    signal.signal(signal.SIGALRM, expire)
     status, problems = 1, []
     try:
         program = subprocess.Popen(argv, stdin=subprocess.DEVNULL, start_new_session=True)
         try:
-            status = program.wait(seconds)
+            status = wait(program, seconds)
             problems = ["left behind: " + line for line in leftovers()]
-        except subprocess.TimeoutExpired:
+        except Late:
             problems = ["time limit of %g s exceeded" % seconds]
     except OSError as error:
         problems = ["cannot be run: %s" % error]
