@@ -12,6 +12,7 @@
 #define VAULT_MAX 2048
 #define AGAIN_MAX 256
 #define ANSWER_MAX ((size_t)128 << 20)
+#define NEWS_MAX ((size_t)1 << 20)
 
 static struct imap_map *map_of(const struct search_work *search)
 {
@@ -30,10 +31,20 @@ static void on_unsaved(struct imap_client *client, const struct imap_reply *repl
     imap_work_done(&search->work);
 }
 
+/* What the server told beside its answers comes after ours, as it would come after its own. */
+static void tell_news(struct search_work *search)
+{
+    struct imap_session *session = search_session(search);
+    if (search->news.len > 0 && session->server)
+        imap_server_write(session->server, buf_span(&search->news));
+    buf_clear(&search->news);
+}
+
 void search_fail(struct search_work *search, enum err err)
 {
     struct imap_session *session = search_session(search);
     struct imap_out out;
+    tell_news(search);
     if (!search->search || !search->search->wants_save || err == ERR_COMMAND_SYNTAX || session->is_ending) {
         imap_work_fail(&search->work, err);
         return;
@@ -68,6 +79,7 @@ static void end(struct search_work *search)
         search_fail(search, ERR_UPSTREAM_PROTOCOL);
         return;
     }
+    tell_news(search);
     imap_server_done(search_session(search)->server, search->work.command->tag, IMAP_OK, NULL, "Search completed.");
     imap_work_done(&search->work);
 }
@@ -390,6 +402,7 @@ static void start(struct imap_work *work)
     search->is_uid = work->command->verb == IMAP_UID_SEARCH;
     imap_set_init(&search->plain);
     imap_set_init(&search->found);
+    buf_init(&search->news, NEWS_MAX);
     search_ask_init(&search->ask);
     search->search = calloc(1, sizeof *search->search);
     enum err err = search->search ? imap_search_parse(&cursor, search->search) : ERR_MEMORY;
@@ -421,9 +434,7 @@ static enum imap_fate on_head(struct imap_work *work, const struct imap_head *he
         search->is_shaken = true;
     if (search->stage == SEARCH_ASK && span_is_case_equal(head->word, SPAN_LIT("SEARCH")))
         return IMAP_FATE_KEEP;
-    if (search->stage == SEARCH_PREPARE && head->kind == IMAP_RESPONSE_FETCH)
-        return IMAP_FATE_FILTER;
-    return IMAP_FATE_PASS;
+    return IMAP_FATE_KEEP;
 }
 
 static bool is_content(const struct imap_unit *unit)
@@ -444,11 +455,16 @@ static bool on_response(struct imap_work *work, const struct imap_head *head, st
     struct search_work *search = (struct search_work *)work;
     if (search->stage == SEARCH_PASS)
         search_pass(search, unit);
-    if (search->stage == SEARCH_ASK)
+    bool is_heard = search->stage == SEARCH_PASS;
+    if (search->stage == SEARCH_ASK && span_is_case_equal(head->word, SPAN_LIT("SEARCH"))) {
         search_hear(search, unit);
-    if (search->stage == SEARCH_PASS || search->stage == SEARCH_ASK)
-        return false;
-    return !(search->prepare && imap_prepare_hear(search->prepare, head, unit)) && !is_content(unit);
+        is_heard = true;
+    } else if (search->prepare)
+        is_heard = imap_prepare_hear(search->prepare, head, unit);
+    if (!is_heard && (head->kind != IMAP_RESPONSE_FETCH || !is_content(unit)) &&
+        buf_add_span(&search->news, buf_span(&unit->text)) != ERR_OK)
+        imap_session_end(work->session, ERR_LIMIT);
+    return false;
 }
 
 static void fini(struct imap_work *work)
@@ -460,6 +476,7 @@ static void fini(struct imap_work *work)
     proxy_vault_cancel(&search->request);
     imap_set_fini(&search->plain);
     imap_set_fini(&search->found);
+    buf_fini(&search->news);
     search_ask_fini(&search->ask);
     if (search->search)
         imap_search_fini(search->search);

@@ -40,7 +40,8 @@ struct search_work {
     struct imap_work work;
     struct imap_search *search;
     bool is_uid;
-    bool is_shaken; /* numbers have changed meanwhile */
+    struct buf news; /* what the server said beside its answers */
+    bool is_shaken;  /* numbers have changed meanwhile */
     enum search_stage stage;
     uint32_t count; /* messages 1 to count are searched: those that were there at the beginning */
 
