@@ -1,38 +1,16 @@
-#include "imap/search.h"
-
-#include "mime/utf8.h"
+#include "imap/search_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define STRING_MAX ((size_t)1 << 20)
-
-/* The reading of one search program. A node's children are written behind it, so that a subtree is always the last
-   nodes there are while it is read. */
-struct reading {
-    struct imap_cursor *cursor;
-    struct imap_search *search;
-    unsigned depth;
-};
-
-/* One space, says the grammar; servers take more. */
-static bool take_blanks(struct imap_cursor *cursor)
-{
-    bool is_there = false;
-
-    while (imap_take_space(cursor))
-        is_there = true;
-    return is_there;
-}
-
-static struct span since(const struct reading *reading, size_t start)
+static struct span since(const struct imap_search_reading *reading, size_t start)
 {
     return span_slice(reading->cursor->text, start, reading->cursor->at);
 }
 
 /* ---- nodes ---- */
 
-static enum err add_node(struct reading *reading, enum imap_search_kind kind, size_t *node_out)
+static enum err add_node(struct imap_search_reading *reading, enum imap_search_kind kind, size_t *node_out)
 {
     struct imap_search *search = reading->search;
 
@@ -43,7 +21,7 @@ static enum err add_node(struct reading *reading, enum imap_search_kind kind, si
     return ERR_OK;
 }
 
-static enum err add_server(struct reading *reading, size_t start, size_t *node_out)
+static enum err add_server(struct imap_search_reading *reading, size_t start, size_t *node_out)
 {
     enum err result = add_node(reading, IMAP_SEARCH_SERVER, node_out);
 
@@ -55,7 +33,8 @@ static enum err add_server(struct reading *reading, size_t start, size_t *node_o
 }
 
 /* Takes over what `leaf` owns, whatever comes of it. */
-static enum err add_view(struct reading *reading, size_t start, struct mime_text_leaf *leaf, size_t *node_out)
+static enum err add_view(struct imap_search_reading *reading, size_t start, struct mime_text_leaf *leaf,
+                         size_t *node_out)
 {
     struct imap_search *search = reading->search;
     enum err result = add_node(reading, IMAP_SEARCH_VIEW, node_out);
@@ -77,7 +56,7 @@ static enum err add_view(struct reading *reading, size_t start, struct mime_text
 }
 
 /* Hangs a node that has just been read onto `parent`. Neighbours that are all the server's are one question. */
-static void hang(struct reading *reading, size_t parent, size_t *last, size_t node)
+static void hang(struct imap_search_reading *reading, size_t parent, size_t *last, size_t node)
 {
     struct imap_search_node *nodes = reading->search->nodes;
     bool is_server = nodes[node].kind == IMAP_SEARCH_SERVER;
@@ -96,7 +75,7 @@ static void hang(struct reading *reading, size_t parent, size_t *last, size_t no
 }
 
 /* A node whose children are all the server's is the server's as a whole. */
-static void settle(struct reading *reading, size_t node, size_t start)
+static void settle(struct imap_search_reading *reading, size_t node, size_t start)
 {
     struct imap_search *search = reading->search;
     struct imap_search_node *nodes = search->nodes;
@@ -111,148 +90,10 @@ static void settle(struct reading *reading, size_t node, size_t start)
         .kind = IMAP_SEARCH_SERVER, .raw = since(reading, start), .server = search->servers_len - 1};
 }
 
-/* ---- strings ---- */
-
-static enum err take_astring(struct reading *reading, struct buf *out)
-{
-    struct imap_string string;
-    enum err result = ERR_COMMAND_SYNTAX;
-
-    buf_init(out, STRING_MAX);
-    if (take_blanks(reading->cursor) && imap_take_astring(reading->cursor, &string))
-        result = imap_string_add(&string, out);
-    if (result == ERR_OK && memchr(out->data, '\0', out->len) != NULL)
-        result = ERR_COMMAND_SYNTAX;
-    return result == ERR_MALFORMED ? ERR_COMMAND_SYNTAX : result;
-}
-
-static bool is_utf8(struct span charset)
-{
-    return charset.len == 0 || span_is_case_equal(charset, SPAN_LIT("UTF-8")) ||
-           span_is_case_equal(charset, SPAN_LIT("US-ASCII"));
-}
-
-/* The next string in the form for searching. */
-static enum err take_needle(struct reading *reading, char **needle_out)
-{
-    struct span charset = reading->search->charset;
-    struct buf string, needle;
-    enum err result = take_astring(reading, &string);
-
-    buf_init(&needle, 8 * STRING_MAX);
-    if (result == ERR_OK && is_utf8(charset) && !mime_utf8_is_valid(buf_span(&string)))
-        result = ERR_COMMAND_SYNTAX;
-    if (result == ERR_OK && !mime_text_has_charset(charset))
-        result = ERR_NOT_FOUND;
-    if (result == ERR_OK)
-        result = mime_text_normalise(buf_span(&string), charset, &needle);
-    /* What stands for bytes that are none in the charset. */
-    if (result == ERR_OK && !is_utf8(charset) &&
-        span_find(buf_span(&needle), 0, SPAN_LIT(MIME_UTF8_REPLACEMENT)) != SIZE_MAX)
-        result = ERR_COMMAND_SYNTAX;
-    if (result == ERR_OK) {
-        *needle_out = buf_take(&needle);
-        result = *needle_out == NULL ? ERR_MEMORY : ERR_OK;
-    }
-    buf_fini(&needle);
-    buf_fini(&string);
-    return result;
-}
-
-static enum err take_field_name(struct reading *reading, char **name_out)
-{
-    struct buf name;
-    enum err result = take_astring(reading, &name);
-
-    for (size_t i = 0; i < name.len; i++)
-        name.data[i] = span_lower(name.data[i]);
-    if (result == ERR_OK) {
-        *name_out = buf_take(&name);
-        result = *name_out == NULL ? ERR_MEMORY : ERR_OK;
-    }
-    buf_fini(&name);
-    return result;
-}
-
-/* sequence-set, or "$" (RFC 5182): whether its numbers are there is the server's business. */
-static bool is_set(struct span text, bool *is_saved_out)
-{
-    bool was_number = false, has_colon = false;
-
-    *is_saved_out = span_is_equal(text, SPAN_LIT("$"));
-    if (*is_saved_out)
-        return true;
-    for (size_t i = 0; i < text.len; i++) {
-        char byte = text.ptr[i];
-        bool is_digit = byte >= '0' && byte <= '9';
-
-        if (byte == ',' || byte == ':') {
-            if (!was_number || (byte == ':' && has_colon))
-                return false;
-            has_colon = byte == ':';
-            was_number = false;
-        } else if (is_digit || (byte == '*' && !was_number)) {
-            /* A number does not begin with 0, and "*" stands alone. */
-            if ((byte == '0' && !was_number) || (is_digit && i > 0 && text.ptr[i - 1] == '*'))
-                return false;
-            was_number = true;
-        } else {
-            return false;
-        }
-    }
-    return was_number;
-}
-
-/* ---- dates ---- */
-
-static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-
-/* date-text = date-day "-" date-month "-" date-year (RFC 3501 §9), read as the Date field is. A day that the month does
-   not have is before or after all others, as servers see it. */
-static bool read_date(struct span text, int64_t *days_out)
-{
-    static const char midnight[] = " 00:00";
-    char date[sizeof "01 Jan 1970" - 1 + sizeof midnight];
-    bool is_month = false;
-    uint64_t day, year;
-
-    /* date-day-fixed has a blank for its first digit. */
-    if (text.len == sizeof "1-Jan-1970" - 1 && text.ptr[0] != ' ') {
-        date[0] = '0';
-        memcpy(date + 1, text.ptr, text.len);
-    } else if (text.len == sizeof "01-Jan-1970" - 1) {
-        memcpy(date, text.ptr, text.len);
-        date[0] = date[0] == ' ' ? '0' : date[0];
-    } else {
-        return false;
-    }
-    memcpy(date + sizeof date - sizeof midnight, midnight, sizeof midnight);
-    for (size_t i = 0; i < 12; i++)
-        is_month = is_month || span_is_case_equal((struct span){date + 3, 3}, span_of(months[i]));
-    if (date[2] != '-' || date[6] != '-' || !is_month || !span_to_u64((struct span){date, 2}, 99, &day) ||
-        !span_to_u64((struct span){date + 7, 4}, 9999, &year))
-        return false;
-    date[2] = date[6] = ' ';
-    if (!mime_text_day(span_of(date), days_out))
-        *days_out = year < 2000 ? INT64_MIN : INT64_MAX;
-    return true;
-}
-
-static enum err take_date(struct reading *reading, int64_t *days_out)
-{
-    struct buf text;
-    enum err result = take_astring(reading, &text);
-
-    if (result == ERR_OK && !read_date(buf_span(&text), days_out))
-        result = ERR_COMMAND_SYNTAX;
-    buf_fini(&text);
-    return result;
-}
-
-static enum err take_sent(struct reading *reading, uint64_t *number_out)
+static enum err take_sent(struct imap_search_reading *reading, uint64_t *number_out)
 {
     int64_t days = 0;
-    enum err result = take_date(reading, &days);
+    enum err result = imap_search_take_date(reading, &days);
 
     *number_out = (uint64_t)days;
     return result;
@@ -346,45 +187,47 @@ static const struct key *find_key(struct span word)
     return NULL;
 }
 
-static enum err take_modseq(struct reading *reading)
+static enum err take_modseq(struct imap_search_reading *reading)
 {
     struct imap_cursor *cursor = reading->cursor;
     struct imap_string entry;
     uint64_t number;
 
     reading->search->has_modseq = true;
-    if (!take_blanks(cursor))
+    if (!imap_search_take_blanks(cursor))
         return ERR_COMMAND_SYNTAX;
     if (imap_peek(cursor) == '"') {
-        if (!imap_take_string(cursor, &entry) || !take_blanks(cursor) ||
+        if (!imap_take_string(cursor, &entry) || !imap_search_take_blanks(cursor) ||
             (!imap_take_word(cursor, "priv") && !imap_take_word(cursor, "shared") && !imap_take_word(cursor, "all")) ||
-            !take_blanks(cursor))
+            !imap_search_take_blanks(cursor))
             return ERR_COMMAND_SYNTAX;
     }
     return imap_take_number(cursor, INT64_MAX, &number) ? ERR_OK : ERR_COMMAND_SYNTAX;
 }
 
-static enum err take_set(struct reading *reading)
+static enum err take_set(struct imap_search_reading *reading)
 {
     struct span set;
     bool is_saved;
 
-    if (!take_blanks(reading->cursor) || !imap_take_atom(reading->cursor, &set) || !is_set(set, &is_saved))
+    if (!imap_search_take_blanks(reading->cursor) || !imap_take_atom(reading->cursor, &set) ||
+        !imap_search_is_set(set, &is_saved))
         return ERR_COMMAND_SYNTAX;
     reading->search->has_saved_set = reading->search->has_saved_set || is_saved;
     return ERR_OK;
 }
 
-static enum err take_number(struct reading *reading, uint64_t min, uint64_t *number_out)
+static enum err take_number(struct imap_search_reading *reading, uint64_t min, uint64_t *number_out)
 {
-    if (!take_blanks(reading->cursor) || !imap_take_number(reading->cursor, UINT64_MAX, number_out) ||
+    if (!imap_search_take_blanks(reading->cursor) || !imap_take_number(reading->cursor, UINT64_MAX, number_out) ||
         *number_out < min)
         return ERR_COMMAND_SYNTAX;
     return ERR_OK;
 }
 
 /* A key of the server's: its arguments are stepped over. */
-static enum err take_server_key(struct reading *reading, const struct key *key, size_t start, size_t *node_out)
+static enum err take_server_key(struct imap_search_reading *reading, const struct key *key, size_t start,
+                                size_t *node_out)
 {
     struct buf string;
     uint64_t number;
@@ -393,11 +236,11 @@ static enum err take_server_key(struct reading *reading, const struct key *key, 
 
     switch (key->arguments) {
     case KEY_STRING:
-        result = take_astring(reading, &string);
+        result = imap_search_take_astring(reading, &string);
         buf_fini(&string);
         break;
     case KEY_DATE:
-        result = take_date(reading, &days);
+        result = imap_search_take_date(reading, &days);
         break;
     case KEY_NUMBER:
         result = take_number(reading, 1, &number);
@@ -414,7 +257,8 @@ static enum err take_server_key(struct reading *reading, const struct key *key, 
     return result == ERR_OK ? add_server(reading, start, node_out) : result;
 }
 
-static enum err take_view_key(struct reading *reading, const struct key *key, size_t start, size_t *node_out)
+static enum err take_view_key(struct imap_search_reading *reading, const struct key *key, size_t start,
+                              size_t *node_out)
 {
     struct mime_text_leaf leaf = {.kind = key->kind};
     enum err result = ERR_OK;
@@ -426,30 +270,31 @@ static enum err take_view_key(struct reading *reading, const struct key *key, si
         result = leaf.name == NULL ? ERR_MEMORY : ERR_OK;
     }
     if (key->arguments == KEY_HEADER)
-        result = take_field_name(reading, &leaf.name);
+        result = imap_search_take_field_name(reading, &leaf.name);
     if (key->arguments == KEY_SIZE)
         result = take_number(reading, 0, &leaf.number);
     else if (key->arguments == KEY_SENT)
         result = take_sent(reading, &leaf.number);
     else if (result == ERR_OK)
-        result = take_needle(reading, &leaf.needle);
+        result = imap_search_take_needle(reading, &leaf.needle);
     if (result == ERR_OK)
         return add_view(reading, start, &leaf, node_out);
     mime_text_leaf_fini(&leaf);
     return result;
 }
 
-static enum err take_key(struct reading *reading, size_t *node_out);
+static enum err take_key(struct imap_search_reading *reading, size_t *node_out);
 
 /* "NOT" SP search-key / "OR" SP search-key SP search-key */
-static enum err take_operator(struct reading *reading, const struct key *key, size_t start, size_t *node_out)
+static enum err take_operator(struct imap_search_reading *reading, const struct key *key, size_t start,
+                              size_t *node_out)
 {
     bool is_or = key->arguments == KEY_OR;
     enum err result = add_node(reading, is_or ? IMAP_SEARCH_OR : IMAP_SEARCH_NOT, node_out);
     size_t last = 0, child;
 
     for (int i = 0; i < (is_or ? 2 : 1) && result == ERR_OK; i++) {
-        result = take_blanks(reading->cursor) ? take_key(reading, &child) : ERR_COMMAND_SYNTAX;
+        result = imap_search_take_blanks(reading->cursor) ? take_key(reading, &child) : ERR_COMMAND_SYNTAX;
         if (result == ERR_OK)
             hang(reading, *node_out, &last, child);
     }
@@ -459,7 +304,7 @@ static enum err take_operator(struct reading *reading, const struct key *key, si
 }
 
 /* search-key *(SP search-key), into the AND node `parent` */
-static enum err take_keys(struct reading *reading, size_t parent)
+static enum err take_keys(struct imap_search_reading *reading, size_t parent)
 {
     size_t last = 0, child;
     enum err result;
@@ -468,17 +313,17 @@ static enum err take_keys(struct reading *reading, size_t parent)
         result = take_key(reading, &child);
         if (result == ERR_OK)
             hang(reading, parent, &last, child);
-    } while (result == ERR_OK && take_blanks(reading->cursor) && !imap_at_end(reading->cursor) &&
+    } while (result == ERR_OK && imap_search_take_blanks(reading->cursor) && !imap_at_end(reading->cursor) &&
              imap_peek(reading->cursor) != ')');
     return result;
 }
 
 /* "(" search-key *(SP search-key) ")" */
-static enum err take_list(struct reading *reading, size_t start, size_t *node_out)
+static enum err take_list(struct imap_search_reading *reading, size_t start, size_t *node_out)
 {
     enum err result = add_node(reading, IMAP_SEARCH_AND, node_out);
 
-    (void)take_blanks(reading->cursor);
+    (void)imap_search_take_blanks(reading->cursor);
     if (result == ERR_OK)
         result = take_keys(reading, *node_out);
     if (result == ERR_OK && !imap_take_char(reading->cursor, ')'))
@@ -488,7 +333,7 @@ static enum err take_list(struct reading *reading, size_t start, size_t *node_ou
     return result;
 }
 
-static enum err take_word_key(struct reading *reading, size_t *node_out)
+static enum err take_word_key(struct imap_search_reading *reading, size_t *node_out)
 {
     size_t start = reading->cursor->at;
     struct span word;
@@ -497,7 +342,7 @@ static enum err take_word_key(struct reading *reading, size_t *node_out)
 
     if (!imap_take_atom(reading->cursor, &word))
         return ERR_COMMAND_SYNTAX;
-    if (is_set(word, &is_saved)) {
+    if (imap_search_is_set(word, &is_saved)) {
         reading->search->has_saved_set = reading->search->has_saved_set || is_saved;
         return add_server(reading, start, node_out);
     }
@@ -513,7 +358,7 @@ static enum err take_word_key(struct reading *reading, size_t *node_out)
     return take_server_key(reading, key, start, node_out);
 }
 
-static enum err take_key(struct reading *reading, size_t *node_out)
+static enum err take_key(struct imap_search_reading *reading, size_t *node_out)
 {
     size_t start = reading->cursor->at;
     enum err result;
@@ -535,7 +380,7 @@ static enum err take_return(struct imap_cursor *cursor, struct imap_search *sear
     if (!imap_take_word(cursor, "RETURN"))
         return ERR_OK;
     search->is_extended = true;
-    if (!take_blanks(cursor) || !imap_take_char(cursor, '('))
+    if (!imap_search_take_blanks(cursor) || !imap_take_char(cursor, '('))
         return ERR_COMMAND_SYNTAX;
     if (imap_peek(cursor) == ')')
         search->wants_all = true;
@@ -553,12 +398,12 @@ static enum err take_return(struct imap_cursor *cursor, struct imap_search *sear
                 search->wants_save = true;
             else
                 return ERR_COMMAND_SYNTAX;
-        } while (take_blanks(cursor));
-    return imap_take_char(cursor, ')') && take_blanks(cursor) ? ERR_OK : ERR_COMMAND_SYNTAX;
+        } while (imap_search_take_blanks(cursor));
+    return imap_take_char(cursor, ')') && imap_search_take_blanks(cursor) ? ERR_OK : ERR_COMMAND_SYNTAX;
 }
 
 /* ["CHARSET" SP charset SP] search-key *(SP search-key) */
-static enum err take_program(struct reading *reading)
+static enum err take_program(struct imap_search_reading *reading)
 {
     struct imap_cursor *cursor = reading->cursor;
     struct imap_search *search = reading->search;
@@ -567,7 +412,8 @@ static enum err take_program(struct reading *reading)
     enum err result;
 
     if (imap_take_word(cursor, "CHARSET")) {
-        if (!take_blanks(cursor) || !imap_take_astring(cursor, &charset) || !take_blanks(cursor))
+        if (!imap_search_take_blanks(cursor) || !imap_take_astring(cursor, &charset) ||
+            !imap_search_take_blanks(cursor))
             return ERR_COMMAND_SYNTAX;
         search->charset = charset.raw;
     }
@@ -584,11 +430,11 @@ static enum err take_program(struct reading *reading)
 
 enum err imap_search_parse(struct imap_cursor *cursor, struct imap_search *search_out)
 {
-    struct reading reading = {.cursor = cursor, .search = search_out};
+    struct imap_search_reading reading = {.cursor = cursor, .search = search_out};
     enum err result;
 
     memset(search_out, 0, sizeof *search_out);
-    (void)take_blanks(cursor);
+    (void)imap_search_take_blanks(cursor);
     result = take_return(cursor, search_out);
     if (result == ERR_OK)
         result = take_program(&reading);

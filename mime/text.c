@@ -166,7 +166,7 @@ static iconv_t open_charset(struct span charset)
 bool mime_text_has_charset(struct span charset)
 {
     struct mime_text_reader reader;
-    bool is_known = mime_text_reader_init(&reader, charset, NULL);
+    bool is_known = mime_text_reader_init(&reader, charset, NULL) == ERR_OK;
 
     mime_text_reader_fini(&reader);
     return is_known;
@@ -186,13 +186,16 @@ void mime_text_keep_charsets(void)
             kept[i] = open_charset(span_of(names[i]));
 }
 
-bool mime_text_reader_init(struct mime_text_reader *reader, struct span charset, struct buf *out)
+enum err mime_text_reader_init(struct mime_text_reader *reader, struct span charset, struct buf *out)
 {
     *reader = (struct mime_text_reader){.out = out, .handle = (iconv_t)-1};
     if (is_utf8(charset))
-        return true;
+        return ERR_OK;
+    errno = 0;
     reader->handle = open_charset(charset);
-    return reader->handle != (iconv_t)-1;
+    if (reader->handle != (iconv_t)-1)
+        return ERR_OK;
+    return errno == ENOMEM ? ERR_MEMORY : ERR_NOT_FOUND;
 }
 
 void mime_text_reader_fini(struct mime_text_reader *reader)
@@ -282,14 +285,14 @@ enum err mime_text_reader_end(struct mime_text_reader *reader)
     return add_utf8((struct span){piece, sizeof piece - room}, reader->out, &none);
 }
 
-enum err mime_text_normalise(struct span text, struct span charset, struct buf *out)
+enum err mime_text_add_known(struct span text, struct span charset, struct buf *out)
 {
     struct mime_text_reader reader;
     size_t len_before = out->len;
-    enum err result;
+    enum err result = mime_text_reader_init(&reader, charset, out);
 
-    (void)mime_text_reader_init(&reader, charset, out);
-    result = mime_text_reader_feed(&reader, text);
+    if (result == ERR_OK)
+        result = mime_text_reader_feed(&reader, text);
     if (result == ERR_OK && reader.held_len > 0 && reader.handle == (iconv_t)-1)
         result = add_replacement(out);
     if (result == ERR_OK)
@@ -298,4 +301,11 @@ enum err mime_text_normalise(struct span text, struct span charset, struct buf *
         buf_truncate(out, len_before);
     mime_text_reader_fini(&reader);
     return result;
+}
+
+enum err mime_text_normalise(struct span text, struct span charset, struct buf *out)
+{
+    enum err result = mime_text_add_known(text, charset, out);
+
+    return result == ERR_NOT_FOUND ? mime_text_add_known(text, SPAN_NONE, out) : result;
 }

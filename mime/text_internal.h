@@ -28,12 +28,16 @@ struct mime_text_reader {
     char held[32];  /* the beginning of a character whose end has not come */
     size_t held_len;
 };
-/* False if the charset is not known: the bytes are then taken as UTF-8. An empty charset is UTF-8. */
-bool mime_text_reader_init(struct mime_text_reader *reader, struct span charset, struct buf *out);
+/* An empty charset is UTF-8. ERR_NOT_FOUND if it is not known: the bytes are then taken as UTF-8; ERR_MEMORY. The reader
+   is to be finished in any case. */
+ERR_RETURN enum err mime_text_reader_init(struct mime_text_reader *reader, struct span charset, struct buf *out);
 ERR_RETURN enum err mime_text_reader_feed(struct mime_text_reader *reader, struct span bytes);
 /* A character that was never completed is dropped. */
 ERR_RETURN enum err mime_text_reader_end(struct mime_text_reader *reader);
 void mime_text_reader_fini(struct mime_text_reader *reader);
+
+/* As mime_text_normalise, but ERR_NOT_FOUND if the charset is not known. */
+ERR_RETURN enum err mime_text_add_known(struct span text, struct span charset, struct buf *out);
 
 /* Adds the form for searching of a field's value whose lines have been joined: encoded words decoded. */
 ERR_RETURN enum err mime_text_add_value(struct span value, struct buf *out);

@@ -278,7 +278,8 @@ static enum err add_body(struct saving *saving, const struct mime_part *part)
     buf_init(&charset, MIME_PARAM_MAX);
     buf_init(&decoded, 2 * PIECE);
     result = find_charset(header, &charset);
-    (void)mime_text_reader_init(&reader, buf_span(&charset), saving->out);
+    if (mime_text_reader_init(&reader, buf_span(&charset), saving->out) == ERR_MEMORY)
+        result = ERR_MEMORY;
     if (result == ERR_OK)
         result = feed_body(&reader, part, readable(part, mime_part_body(part, saving->message)), &decoded);
     mime_text_reader_fini(&reader);

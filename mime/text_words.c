@@ -66,10 +66,11 @@ static enum err add_word(const struct word *word, struct buf *out)
     /* Nothing that is decoded is longer than what it was. */
     buf_init(&bytes, word->text.len);
     result = word->is_base64 ? mime_decode(MIME_BASE64, word->text, &bytes) : decode_q(word->text, &bytes);
-    /* Bytes in a charset that nobody knows are no letters: they stay as they are. */
     if (result == ERR_OK)
-        result = mime_text_has_charset(word->charset) ? mime_text_normalise(buf_span(&bytes), word->charset, out)
-                                                      : buf_add_span(out, buf_span(&bytes));
+        result = mime_text_add_known(buf_span(&bytes), word->charset, out);
+    /* Bytes in a charset that nobody knows are no letters: they stay as they are. */
+    if (result == ERR_NOT_FOUND)
+        result = buf_add_span(out, buf_span(&bytes));
     buf_fini(&bytes);
     return result;
 }
