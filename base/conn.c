@@ -14,8 +14,8 @@
 
 #define FINISH_TIMEOUT_MS 10000
 #define EVENT_READ_SIZE 4096u /* what libevent reads at a time */
-#define READ_SIZE 65536u
-#define WRITE_SIZE 1048576u /* instead of libevent's 16 KiB */
+#define READ_SIZE 65280u      /* with what libevent puts before it, a block of 64 KiB */
+#define WRITE_SIZE 1048576u   /* instead of libevent's 16 KiB */
 
 static void on_read(struct bufferevent *bufferevent, void *context);
 static void on_write(struct bufferevent *bufferevent, void *context);

@@ -9,6 +9,7 @@
 #include "proxy/wire.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <netdb.h>
 #include <signal.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@
 
 #define ACCEPTS_PER_TURN 64
 #define FILES_MAX 65536
+#define HEAP_KEPT (2 << 20)
 /* How long nothing is accepted when there is no descriptor or memory for it: the loop would only spin. */
 #define ACCEPT_PAUSE_MS 200
 
@@ -335,6 +337,10 @@ int proxy_net_main(const struct config *config, const struct proxy_sockets *sock
     TAILQ_INIT(&process.net.clients);
     log_init("net", config->log_level);
     signal(SIGPIPE, SIG_IGN);
+    /* What passes through needs buffers again and again: given back to the kernel and got again each time, they cost as
+       much as the copying itself. */
+    (void)mallopt(M_TRIM_THRESHOLD, HEAP_KEPT);
+    (void)mallopt(M_MMAP_THRESHOLD, HEAP_KEPT / 2);
     /* A terminal and systemd signal every process; this one ends when the master says so, or is no more. */
     signal(SIGINT, SIG_IGN);
     signal(SIGTERM, SIG_IGN);
