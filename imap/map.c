@@ -85,42 +85,44 @@ enum err imap_map_expunge(struct imap_map *map, uint32_t number, uint32_t *uid_o
     return extend(map);
 }
 
-/* How many of the numbers above `uid` the set holds, up to `max`. */
-static uint32_t count_above(const struct imap_set *set, uint32_t uid, uint32_t max)
+/* How many numbers between `low` and `high`, neither included, the set holds, up to `max`. */
+static uint32_t count_between(const struct imap_set *set, uint32_t low, uint64_t high, uint32_t max)
 {
     uint64_t count = 0;
-    for (size_t i = set->len; i > 0 && set->ranges[i - 1].last > uid && count < max; i--) {
-        struct imap_range range = set->ranges[i - 1];
-        count += (uint64_t)range.last - (range.first > uid ? range.first - 1 : uid);
+    for (size_t i = 0; i < set->len && set->ranges[i].first < high && count < max; i++) {
+        uint64_t first = set->ranges[i].first, last = set->ranges[i].last;
+        first = first > low ? first : (uint64_t)low + 1;
+        last = last < high ? last : high - 1;
+        count += first <= last ? last - first + 1 : 0;
     }
     return count < max ? (uint32_t)count : max;
 }
 
+/* Of messages in a row that are known by their numbers alone, as many are gone as the set has UIDs between those of
+   their neighbours: each UID of VANISHED takes one message away (RFC 7162 §3.2.10). */
 void imap_map_vanished(struct imap_map *map, const struct imap_set *uids)
 {
-    uint32_t top = map->prefix > 0 ? map->uids[map->prefix - 1] : 0;
-    uint32_t unknown_gone = count_above(uids, top, map->len - map->prefix);
-    uint32_t prefix = map->prefix, kept = 0;
-    size_t range = 0;
-    for (uint32_t i = 0; i < map->len; i++) {
-        uint32_t uid = map->uids[i];
-        while (i < prefix && range < uids->len && uids->ranges[range].last < uid)
-            range++;
-        bool is_gone = i < prefix ? range < uids->len && uids->ranges[range].first <= uid : imap_set_has(uids, uid);
-        if (is_gone && i < prefix)
+    uint32_t at = 0, kept = 0, low = 0, prefix = map->prefix;
+    while (at < map->len) {
+        uint32_t run = 0;
+        while (at + run < map->len && map->uids[at + run] == 0)
+            run++;
+        uint64_t high = at + run < map->len ? map->uids[at + run] : (uint64_t)UINT32_MAX + 1;
+        uint32_t left = run - count_between(uids, low, high, run);
+        memset(map->uids + kept, 0, left * sizeof *map->uids);
+        kept += left;
+        at += run;
+        if (at == map->len)
+            break;
+        low = map->uids[at];
+        if (!imap_set_has(uids, low))
+            map->uids[kept++] = low;
+        else if (at < prefix)
             map->prefix--;
-        if (is_gone && i >= prefix && unknown_gone > 0)
-            unknown_gone--;
-        if (!is_gone)
-            map->uids[kept++] = uid;
+        at++;
     }
     map->len = kept;
-    /* A UID above all that are known was that of a message which is known by its number alone: each UID takes one
-       message away (RFC 7162 §3.2.10). */
-    while (unknown_gone > 0 && map->len > map->prefix && map->uids[map->len - 1] == 0) {
-        map->len--;
-        unknown_gone--;
-    }
+    (void)extend(map);
 }
 
 enum err imap_map_learn(struct imap_map *map, uint32_t number, uint32_t uid)

@@ -257,6 +257,16 @@ static void test_map_vanished_unknown(void **state)
     vanish(map, "4:4294967295");
     assert_map(map, (const uint32_t[]){3}, 1);
     imap_map_free(&map);
+
+    /* The one that is gone stood before one that is known. */
+    map = map_of((const uint32_t[]){3, 0, 0, 9, 0}, 5);
+    vanish(map, "5");
+    assert_map(map, (const uint32_t[]){3, 0, 9, 0}, 4);
+    vanish(map, "3,8");
+    assert_map(map, (const uint32_t[]){9, 0}, 2);
+    assert_int_equal(imap_map_learn(map, 2, 12), ERR_OK);
+    assert_true(imap_map_is_known(map));
+    imap_map_free(&map);
 }
 
 static void test_map_contradictions(void **state)
