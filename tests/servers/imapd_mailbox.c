@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#define NAME_MAX_LEN 80
+
 /* ---- LIST ---- */
 
 /* "*" is anything, "%" anything within one level. */
@@ -99,6 +101,12 @@ const char *do_namespace(struct session *session, struct cursor *arguments)
 
 /* ---- making, naming, ending ---- */
 
+/* Each byte may take three in the name of its folder. */
+static bool is_possible(const char *name)
+{
+    return name[0] != '\0' && name[0] != '/' && strlen(name) < NAME_MAX_LEN;
+}
+
 /* The one argument that is a mailbox name; NULL if it is not. The caller frees. */
 static char *only_name(struct cursor *arguments)
 {
@@ -128,11 +136,15 @@ const char *do_create(struct session *session, struct cursor *arguments)
     char *name = only_name(arguments);
     if (name == NULL)
         return "BAD CREATE mailbox";
-    bool is_there = mailbox_find(session->imapd, name) != NULL;
-    if (!is_there)
+    const char *result = "OK Created";
+    if (mailbox_find(session->imapd, name) != NULL)
+        result = "NO [ALREADYEXISTS] There is one";
+    else if (!is_possible(name))
+        result = "NO [CANNOT] Not that name";
+    else
         create_with_parents(session->imapd, name);
     free(name);
-    return is_there ? "NO [ALREADYEXISTS] There is one" : "OK Created";
+    return result;
 }
 
 const char *do_delete(struct session *session, struct cursor *arguments)
@@ -198,7 +210,7 @@ const char *do_rename(struct session *session, struct cursor *arguments)
         result = "OK Renamed";
         if (mailbox == NULL)
             result = "NO [NONEXISTENT] There is none";
-        else if (mailbox_find(session->imapd, to) != NULL || is_child(to, from))
+        else if (mailbox_find(session->imapd, to) != NULL || is_child(to, from) || !is_possible(to))
             result = "NO [ALREADYEXISTS] There is one";
         else if (strcmp(mailbox->name, "INBOX") == 0)
             rename_inbox(session->imapd, mailbox, to);
@@ -215,7 +227,8 @@ static const char *set_subscription(struct session *session, struct cursor *argu
     char *name = only_name(arguments);
     if (name == NULL)
         return "BAD SUBSCRIBE mailbox";
-    subscribe(session->imapd, strcasecmp(name, "INBOX") == 0 ? "INBOX" : name, is_on);
+    if (is_possible(name))
+        subscribe(session->imapd, strcasecmp(name, "INBOX") == 0 ? "INBOX" : name, is_on);
     free(name);
     return "OK Noted";
 }

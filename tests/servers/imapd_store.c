@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define LINE_MAX_LEN 4096
+#define FLAGS_MAX_LEN 2000
 
 /* ---- names ---- */
 
@@ -349,8 +350,8 @@ static void add_flag(struct text *flags, struct slice word)
     for (size_t i = 0; i < sizeof(system) / sizeof(system[0]); i++)
         if (slice_is(word, system[i]))
             memcpy(name, system[i], word.len);
-    /* \Recent is nobody's to set. */
-    if (strcasecmp(name, "\\Recent") != 0 && !flags_have(flags->bytes, name))
+    /* \Recent is nobody's to set; what would be too much is left out. */
+    if (strcasecmp(name, "\\Recent") != 0 && !flags_have(flags->bytes, name) && flags->len + word.len < FLAGS_MAX_LEN)
         text_addf(flags, "%s%s", flags->len > 0 ? " " : "", name);
     free(name);
 }

@@ -30,14 +30,15 @@ void text_puts(struct text *text, const char *string)
 
 void text_addf(struct text *text, const char *format, ...)
 {
-    char line[8192];
+    char *line = NULL;
     va_list arguments;
     va_start(arguments, format);
-    int len = vsnprintf(line, sizeof(line), format, arguments);
+    int len = vasprintf(&line, format, arguments);
     va_end(arguments);
-    if (len < 0 || (size_t)len >= sizeof(line))
+    if (len < 0)
         abort();
     text_add(text, line, (size_t)len);
+    free(line);
 }
 
 void text_free(struct text *text)
@@ -250,6 +251,7 @@ bool take_flags(struct cursor *cursor, char **flags_out)
     if (has_brackets ? take_char(cursor, ')') : flags.len > 0)
         return true;
     text_free(&flags);
+    *flags_out = NULL;
     return false;
 }
 
