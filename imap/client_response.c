@@ -69,8 +69,10 @@ static bool parse_head(struct imap_client *client, struct span text)
     client->word_at = (size_t)(head->word.ptr - text.ptr);
     client->word_len = head->word.len;
     client->first_len = text.len;
-    bool names_message = head->kind == IMAP_RESPONSE_FETCH || head->kind == IMAP_RESPONSE_EXPUNGE;
-    return !names_message || number > 0;
+    /* message-data = nz-number SP ("EXPUNGE" / ("FETCH" SP msg-att)); msg-att = "(" ... (RFC 3501 §9) */
+    if (head->kind == IMAP_RESPONSE_FETCH)
+        return number > 0 && imap_take_space(&cursor) && imap_peek(&cursor) == '(';
+    return head->kind != IMAP_RESPONSE_EXPUNGE || number > 0;
 }
 
 static bool is_word(const struct imap_client *client, const char *word)

@@ -103,7 +103,9 @@ enum err proxy_owner_check(int diag, struct conn *client)
     enum err err = proxy_owner_of(diag, conn_fd(client), &uid);
     if (err == ERR_OK && (uid == 0 || uid == getuid()))
         return ERR_OK;
-    log_warning("%s: login from another user's socket refused (%s, uid %u)", conn_peer(client), err_name(err),
-                (unsigned)uid);
+    if (err == ERR_OK)
+        log_warning("%s: login from a socket of user %u refused", conn_peer(client), (unsigned)uid);
+    else
+        log_warning("%s: login refused: whose socket it is cannot be learnt (%s)", conn_peer(client), err_name(err));
     return ERR_NOT_OWNER;
 }

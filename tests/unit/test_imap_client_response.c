@@ -39,6 +39,8 @@ static void test_malformed(void **state)
                                         "* \r\n",
                                         "*3 EXISTS\r\n",
                                         "* 0 FETCH (UID 1)\r\n",
+                                        "* 1 FETCH\r\n",
+                                        "* 1 FETCH UID 1\r\n",
                                         "* 0 EXPUNGE\r\n",
                                         "* 3\r\n",
                                         "* 3x\r\n",
