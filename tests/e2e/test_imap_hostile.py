@@ -97,11 +97,7 @@ class Servers(Case):
                      "* 1 FETCH (" + "(" * 400 + "\\r\\n"):
             for command in FETCHES[:2]:
                 with self.subTest(text=text, command=command):
-                    # Some of it is only odd; what matters is that nobody dies and no numbers go astray.
-                    responses, said = self.under("fetch:*=raw " + text, command=command, wants_bye=False)
-                    if not said.startswith(b"OK"):
-                        self.assertTrue(said[:2] == b"NO" or any(row.startswith(b"* BYE") for row in responses),
-                                        (responses, said))
+                    self.under("fetch:*=raw " + text, command=command)
         self.check_others()
 
     def test_contradictions(self):
@@ -184,10 +180,16 @@ class Servers(Case):
 
     def test_selected_mailbox_lies(self):
         self.begin()
-        for text in ("* OK [UIDVALIDITY 0] x", "* OK [UIDVALIDITY x] x", "* OK [UIDNEXT 99999999999] x", "* 7 EXISTS",
-                     "* FLAGS", "* OK [READ-ONLY", "* LIST (\\\\Noselect) {3}"):
+        for text in ("* OK [UIDVALIDITY 0] x", "* OK [UIDVALIDITY x] x", "* LIST (\\\\Noselect) {3}", "* 2 EXISTS"):
             with self.subTest(text=text):
-                self.under("select.end:*=" + text, command="SELECT INBOX", select=False, wants_bye=False)
+                self.under("select.end:*=" + text, command="SELECT INBOX", select=False)
+        # What is merely odd is the client's to judge.
+        for text in ("* OK [UIDNEXT 99999999999] x", "* 7 EXISTS", "* FLAGS", "* OK [READ-ONLY"):
+            with self.subTest(text=text):
+                responses, said = self.under("select.end:*=" + text, command="SELECT INBOX", select=False,
+                                             wants_bye=False)
+                self.assertIn(text.encode(), responses)
+                self.assertTrue(said.startswith(b"OK"), said)
         self.check_others()
 
     def test_commands_refused(self):
@@ -213,8 +215,9 @@ class Servers(Case):
 COMMANDS = [b"LOGIN alice secret", b"SELECT INBOX", b"EXAMINE INBOX", b"FETCH 1:* (FLAGS UID)", b"FETCH 1:* FULL",
             b"FETCH 2 (BODY[] BODY.PEEK[1]<0.10>)", b"UID FETCH 1:* (ENVELOPE BODYSTRUCTURE)", b"SEARCH ALL",
             b"SEARCH OR BODY x NOT SUBJECT y", b"UID SEARCH CHARSET UTF-8 TEXT {1}\r\nx", b"STORE 1 +FLAGS (x)",
-            b"NOOP", b"COPY 1 INBOX", b"IDLE\r\nDONE", b"LIST \"\" *", b"STATUS INBOX (MESSAGES)", b"CAPABILITY", b"ID NIL",
-            b"APPEND INBOX {4+}\r\nx: y", b"APPEND INBOX (\\Seen) {12+}\r\nx: y\r\n\r\nz\r\n", b"CLOSE", b"UNSELECT",
+            b"NOOP", b"COPY 1 INBOX", b"IDLE\r\nDONE", b"LIST \"\" *", b"STATUS INBOX (MESSAGES)", b"CAPABILITY",
+            b"ID NIL", b"APPEND INBOX {4+}\r\nx: y", b"APPEND INBOX (\\Seen) {12+}\r\nx: y\r\n\r\nz\r\n", b"CLOSE",
+            b"UNSELECT",
             b"AUTHENTICATE PLAIN AGFsaWNlAHNlY3JldA==", b"STARTTLS", b"CHECK", b"EXPUNGE", b"ENABLE CONDSTORE",
             b"COMPRESS DEFLATE", b"NAMESPACE", b"LOGOUT"]
 NASTY = [b"\0", b"\xff", b"\r", b"\n", b"\"", b"\\", b"(", b")", b"[", b"]", b"{", b"}", b"{99999999999}", b"{5}\r\n",

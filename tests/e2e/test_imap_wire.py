@@ -74,15 +74,16 @@ class Servers(Wire):
     def test_cut(self):
         self.begin()
         for fault in ("append:*=cut", self.before_literal + ":*=cut", "append.end:*=cut", "append:*=late",
-                      "append:*=bye", self.before_literal + ":*=bye", "body:0=cut", "body:1=cut", "body:700=cut", "body:2000=cut", "login:*=cut",
-                      "greeting:*=cut", "connect:*=cut"):
+                      "append:*=bye", self.before_literal + ":*=bye", "body:0=cut", "body:1=cut",
+                      "body:700=cut", "body:2000=cut", "login:*=cut", "greeting:*=cut", "connect:*=cut"):
             with self.subTest(fault=fault):
                 self.check_fault(fault, is_stored=fault in ("append.end:*=cut", "append:*=late"))
         self.check_health()
 
     def test_stalled(self):
         self.begin(timeout_percent=1)
-        for fault in ("append:*=stall", self.before_literal + ":*=stall", "append.end:*=stall", "body:700=stall"):
+        for fault in ("append:*=stall", self.before_literal + ":*=stall", "append.end:*=stall",
+                      "body:700=stall"):
             with self.subTest(fault=fault):
                 self.check_fault(fault, is_stored=fault == "append.end:*=stall")
         self.check_health()
@@ -94,7 +95,8 @@ class Servers(Wire):
             with self.subTest(fault=fault):
                 self.check_fault(fault, is_stored=True)
         # A continuation that nobody asked for lets nothing out that is not sealed.
-        for fault in ("append:*=raw + go on\\r\\n", self.before_literal + ":*=raw + go on\\r\\n+ go on\\r\\n", "append:*=* 5 EXISTS"):
+        for fault in ("append:*=raw + go on\\r\\n", self.before_literal + ":*=raw + go on\\r\\n+ go on\\r\\n",
+                      "append:*=* 5 EXISTS"):
             self.server.faults(fault)
             self.append()
             self.assertNotIn(corpus.CANARY, self.server.wire())
