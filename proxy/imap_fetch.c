@@ -318,7 +318,7 @@ static enum imap_fate pass_head(struct fetch_work *fetch, const struct imap_head
     struct imap_session *session = fetch_session(fetch);
     struct proxy_view_id id;
     if (!fetch->fetch.needs_view || !session->mailbox)
-        return IMAP_FATE_FILTER;
+        return fetch_is_news(head->text) ? IMAP_FATE_PASS : IMAP_FATE_FILTER;
     uint32_t uid = imap_map_uid(fetch_map(fetch), head->number);
     return imap_mailbox_class(session->mailbox, uid, &id) == IMAP_CLASS_PLAIN ? IMAP_FATE_PASS : IMAP_FATE_FILTER;
 }
