@@ -1,5 +1,6 @@
 #include "mime/text_internal.h"
 
+#include "mime/charset.h"
 #include "mime/utf8.h"
 
 #include <errno.h>
@@ -8,8 +9,6 @@
 #include <unicase.h>
 #include <uninorm.h>
 #include <unistr.h>
-
-#define CHARSET_MAX 40
 
 void mime_text_leaf_fini(struct mime_text_leaf *leaf)
 {
@@ -128,41 +127,6 @@ static enum err add_utf8(struct span text, struct buf *out, size_t *left_out)
 
 /* ---- charsets ---- */
 
-/* iconv loads a library for each charset that it is asked for: only those that mail is written in, so that nobody
-   reaches the rare ones by mail. Spelled so that the beginning decides. */
-static const char *const charsets[] = {
-    "iso-8859-", "iso8859-", "iso_8859-", "latin",          "windows-125", "cp125",       "cp437",
-    "cp850",     "cp866",    "ibm850",    "koi8-",          "gb2312",      "gbk",         "gb18030",
-    "big5",      "euc-jp",   "euc-kr",    "ks_c_5601-1987", "iso-2022-jp", "iso-2022-kr", "shift_jis",
-    "tis-620",   "viscii",   "macintosh", "utf-7",          "utf-16",
-};
-
-static bool is_utf8(struct span charset)
-{
-    return charset.len == 0 || span_is_case_equal(charset, SPAN_LIT("utf-8")) ||
-           span_is_case_equal(charset, SPAN_LIT("us-ascii")) || span_is_case_equal(charset, SPAN_LIT("ascii")) ||
-           span_is_case_equal(charset, SPAN_LIT("utf8"));
-}
-
-/* The bytes allowed leave out "/", with which a name could choose iconv's options. */
-static iconv_t open_charset(struct span charset)
-{
-    char name[CHARSET_MAX];
-    bool is_known = false;
-
-    for (size_t i = 0; i < sizeof charsets / sizeof *charsets && !is_known; i++)
-        is_known = span_has_case_prefix(charset, span_of(charsets[i]));
-    if (!is_known || !span_copy(charset, name, sizeof name))
-        return (iconv_t)-1;
-    for (const char *at = name; *at != '\0'; at++) {
-        char byte = span_lower(*at);
-
-        if ((byte < 'a' || byte > 'z') && (byte < '0' || byte > '9') && strchr("-_", byte) == NULL)
-            return (iconv_t)-1;
-    }
-    return iconv_open("UTF-8", name);
-}
-
 bool mime_text_has_charset(struct span charset)
 {
     struct mime_text_reader reader;
@@ -172,27 +136,12 @@ bool mime_text_has_charset(struct span charset)
     return is_known;
 }
 
-/* iconv unloads what nobody has open. */
-void mime_text_keep_charsets(void)
-{
-    static const char *const names[] = {"iso-8859-1",   "iso-8859-2",   "iso-8859-15", "windows-1250", "windows-1251",
-                                        "windows-1252", "koi8-r",       "koi8-u",      "gb2312",       "gbk",
-                                        "gb18030",      "big5",         "euc-jp",      "euc-kr",       "iso-2022-jp",
-                                        "shift_jis",    "windows-1256", "iso-8859-7",  "tis-620"};
-    static iconv_t kept[sizeof names / sizeof *names];
-
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (kept[i] == NULL)
-            kept[i] = open_charset(span_of(names[i]));
-}
-
 enum err mime_text_reader_init(struct mime_text_reader *reader, struct span charset, struct buf *out)
 {
     *reader = (struct mime_text_reader){.out = out, .handle = (iconv_t)-1};
-    if (is_utf8(charset))
+    if (mime_charset_is_utf8(charset))
         return ERR_OK;
-    errno = 0;
-    reader->handle = open_charset(charset);
+    reader->handle = mime_charset_open(charset);
     if (reader->handle != (iconv_t)-1)
         return ERR_OK;
     return errno == ENOMEM ? ERR_MEMORY : ERR_NOT_FOUND;

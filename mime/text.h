@@ -38,9 +38,6 @@ void mime_text_leaf_fini(struct mime_text_leaf *leaf);
 ERR_RETURN enum err mime_text_normalise(struct span text, struct span charset, struct buf *out);
 /* True if iconv knows the charset. */
 bool mime_text_has_charset(struct span charset);
-/* Loads what iconv needs for the charsets that mail programs search in, for the life of the process: for one that may
-   open no files later. What cannot be loaded is unknown later. */
-void mime_text_keep_charsets(void);
 /* Days since 1970-01-01 of a Date field's raw value; false if it is none. */
 bool mime_text_day(struct span date_value, int64_t *day_out);
 

@@ -1,6 +1,7 @@
 #include "mime/word.h"
 
 #include "base/base64.h"
+#include "mime/charset.h"
 #include "mime/encoding.h"
 #include "mime/utf8.h"
 
@@ -43,35 +44,15 @@ struct decoder {
     size_t converters_len;
 };
 
-/* iconv loads a library for each charset that it is asked for: only those that mail is written in, so that nobody
-   reaches the rare ones by mail. Spelled so that the beginning decides. */
-static const char *const charsets[] = {
-    "utf-8",       "us-ascii",    "iso-8859-", "windows-125", "cp125",     "cp866",  "koi8-",
-    "gb2312",      "gbk",         "gb18030",   "big5",        "euc-jp",    "euc-kr", "ks_c_5601-1987",
-    "iso-2022-jp", "iso-2022-kr", "shift_jis", "tis-620",     "macintosh",
-};
-
-static bool is_known_charset(const char *name)
-{
-    for (size_t i = 0; i < sizeof charsets / sizeof *charsets; i++)
-        if (span_has_prefix(span_of(name), span_of(charsets[i])))
-            return true;
-    return false;
-}
-
-/* Reads the charset in lower case without its language. The bytes allowed leave out "/", with which a name could choose
-   iconv's options. */
+/* Reads the charset in lower case without its language. */
 static bool read_charset(struct span name, char charset_out[CHARSET_MAX])
 {
     name = span_slice(name, 0, span_find_byte(name, 0, '*'));
-    if (!span_copy(name, charset_out, CHARSET_MAX))
+    if (!mime_charset_is_known(name) || !span_copy(name, charset_out, CHARSET_MAX))
         return false;
-    for (char *at = charset_out; *at != '\0'; at++) {
+    for (char *at = charset_out; *at != '\0'; at++)
         *at = span_lower(*at);
-        if ((*at < 'a' || *at > 'z') && (*at < '0' || *at > '9') && strchr("-_", *at) == NULL)
-            return false;
-    }
-    return is_known_charset(charset_out);
+    return true;
 }
 
 /* encoded-text = 1*<printable ASCII but "?" and SPACE>; one that is empty is common and harmless. */
@@ -169,7 +150,7 @@ static enum err convert(iconv_t handle, struct span bytes, struct buf *out)
 
 static bool is_utf8(const char *charset)
 {
-    return strcmp(charset, "utf-8") == 0 || strcmp(charset, "us-ascii") == 0;
+    return mime_charset_is_utf8(span_of(charset));
 }
 
 /* The converter for a charset, opened when it is first asked for; NULL if there is none. */
@@ -183,7 +164,7 @@ static const struct converter *find_converter(struct decoder *decoder, const cha
         return NULL;
     decoder->converters_len++;
     memcpy(converter->charset, charset, sizeof converter->charset);
-    converter->handle = is_utf8(charset) ? (iconv_t)-1 : iconv_open("UTF-8", charset);
+    converter->handle = is_utf8(charset) ? (iconv_t)-1 : mime_charset_open(span_of(charset));
     return is_utf8(charset) || converter->handle != (iconv_t)-1 ? converter : NULL;
 }
 

@@ -1,7 +1,7 @@
 #include "proxy/net.h"
 
 #include "base/sandbox.h"
-#include "mime/text.h"
+#include "mime/charset.h"
 #include "proxy/net_internal.h"
 #include "proxy/owner.h"
 #include "proxy/state.h"
@@ -219,7 +219,7 @@ static enum err open_all(struct proxy_net *net)
 {
     char certificate[CONFIG_PATH_SIZE], key[CONFIG_PATH_SIZE];
     const struct config *config = net->config;
-    mime_text_keep_charsets();
+    mime_charset_keep();
     net->base = event_base_new();
     if (net->base == NULL)
         return ERR_MEMORY;

@@ -22,8 +22,8 @@ MESSAGES, SEARCHES = 250, 1000
 WORDS = ("café Straße ÄRGER naïve İstanbul ılık ΣΊΣΥΦΟΣ σίσυφος Привет мир Việt ấn Ⅷ ﬁle ½ ㎏ 日本語 メール 한국어 각 😀 "
          "걁 alpha Beta GAMMA delta e\u0301te\u0301 Ångström ǆ Ǆ ǅ ŉ ß ẞ ÿ Ÿ µ K Å ſ").split()
 CHARSETS = ("utf-8", "UTF-8", "iso-8859-1", "ISO-8859-15", "windows-1252", "koi8-r", "iso-2022-jp", "shift_jis", "gb18030",
-            "euc-kr", "us-ascii", "big5", "utf-7", "x-unknown", "")
-CODECS = {"x-unknown": "utf-8", "": "utf-8", "utf-7": "utf-7"}
+            "euc-kr", "us-ascii", "big5", "x-unknown", "")
+CODECS = {"x-unknown": "utf-8", "": "utf-8"}
 ENCODINGS = ("7bit", "8bit", "binary", "quoted-printable", "base64", "BASE64", "x-uuencode", "")
 DATES = ("Fri, 21 Nov 1997 09:55:06 -0600", "21 Nov 97 23:59 GMT", "Thu, 1 Jan 1970 00:00:00 +0000",
          "Sat, 21 Nov 2026 00:30:00 +1400", "Fri, 20 Nov 2026 23:30:00 -1200", "1 Feb 2020 1:02", "29 Feb 2020 10:00:00 Z",
