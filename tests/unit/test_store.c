@@ -128,6 +128,32 @@ static void test_deliveries(void **state)
     store_close(&store);
 }
 
+/* A call that fails in a group takes its own changes back, and leaves what was done before and after it. */
+static void test_group_with_a_failure(void **state)
+{
+    (void)state;
+    static char endless[3000];
+    const char *const half[] = {"half@example.org", endless};
+    struct store *store = open_store();
+    memset(endless, 'x', sizeof endless - 1);
+    assert_int_equal(store_group_begin(store), ERR_OK);
+    add(store, &message, "before@example.org", NOW);
+    assert_int_equal(store_delivery_add(store, &message, half, 2, NOW), ERR_LIMIT);
+    add(store, &message, "after@example.org", NOW);
+    assert_int_equal(store_group_end(store), ERR_OK);
+    for (int round = 0; round < 2; round++) {
+        struct found found = find(store, &message);
+        assert_int_equal(found.len, 2);
+        assert_null(strstr(found.text, "half"));
+        store_close(&store);
+        store = open_store();
+    }
+    /* Alone, too. */
+    assert_int_equal(store_delivery_add(store, &message, half, 2, NOW), ERR_LIMIT);
+    assert_int_equal(find(store, &message).len, 2);
+    store_close(&store);
+}
+
 static enum err refuse(const char *address, void *context)
 {
     (void)address;
@@ -407,6 +433,7 @@ int main(void)
         cmocka_unit_test_setup(test_sealed_values, begin_empty),
         cmocka_unit_test_setup(test_tags, begin_empty),
         cmocka_unit_test_setup(test_deliveries, begin_empty),
+        cmocka_unit_test_setup(test_group_with_a_failure, begin_empty),
         cmocka_unit_test_setup(test_callback_ends_the_walk, begin_empty),
         cmocka_unit_test_setup(test_expiry, begin_empty),
         cmocka_unit_test_setup(test_one_at_a_time, begin_empty),

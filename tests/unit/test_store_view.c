@@ -1,6 +1,6 @@
 /* Views in the store: the first decision counts for ever, what can be made again may go, nothing acknowledged is lost.
  */
-#include "store/view.h"
+#include "store/view_internal.h"
 
 #include "store_dir.h"
 
@@ -190,6 +190,34 @@ static void test_nothing_readable_on_disk(void **state)
     assert_not_on_disk("alice");
     store_close(&store);
     assert_not_on_disk("searched");
+}
+
+/* What opens views does not open session keys, nor does one account's key another's. */
+static void test_keys_are_apart(void **state)
+{
+    (void)state;
+    struct store *store = open_store();
+    const struct store_view_key key = key_of(1);
+    struct store_account *bob;
+    struct store_view_row row;
+    sqlite3_stmt *statement;
+    struct buf plain;
+    put(store, 1, "decided", "record");
+    assert_int_equal(store_account(store, "bob@example.org", &bob), ERR_OK);
+    assert_int_equal(store_view_row(store, &key, &row), ERR_OK);
+    assert_int_equal(store_prepare(&store->durable, "SELECT session_keys FROM view", &statement), ERR_OK);
+    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+    const struct store_row bound = store_row(STORE_ROW_KEYS, row.message, 0);
+    const struct span sealed = store_column(statement, 0), context = store_row_span(&bound);
+    const uint8_t *const wrong[] = {row.account->views_key, bob->views_key, bob->secrets_key, store->seal_key};
+    buf_init(&plain, 1000);
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(store_unseal_with(store, wrong[i], context, sealed, &plain), ERR_STORE);
+    assert_int_equal(store_unseal_with(store, row.account->secrets_key, context, sealed, &plain), ERR_OK);
+    assert_string_equal(plain.data, "9:0123456789ABCDEF");
+    buf_fini(&plain);
+    store_release(statement);
+    store_close(&store);
 }
 
 /* Many accounts: more than are kept at hand. */
@@ -493,6 +521,7 @@ int main(void)
         cmocka_unit_test_setup(test_failed_ones_are_counted_and_marked, begin_empty),
         cmocka_unit_test_setup(test_limits, begin_empty),
         cmocka_unit_test_setup(test_nothing_readable_on_disk, begin_empty),
+        cmocka_unit_test_setup(test_keys_are_apart, begin_empty),
         cmocka_unit_test_setup(test_many_accounts, begin_empty),
         cmocka_unit_test_setup(test_damaged_views_are_made_anew, begin_empty),
         cmocka_unit_test_setup(test_shrinking_drops_the_oldest, begin_empty),

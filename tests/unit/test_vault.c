@@ -379,6 +379,14 @@ static void test_the_bound_is_kept(void **state)
     assert_true(got.is_found[0] && got.is_found[1]);
     assert_int_equal(got.records[0], 0);
     assert_int_equal(got.records[1], 100000);
+    const struct mime_text_leaf leaf = {.kind = MIME_TEXT_LARGER, .number = 0};
+    struct got found = {.times = 0};
+    assert_int_equal(proxy_vault_view_search(link_, keys + 1, 1, &leaf, 1, on_search, &found, NULL), ERR_OK);
+    run(&found.times, 1);
+    assert_int_equal(found.err, ERR_OK);
+    assert_int_equal(proxy_vault_view_search(link_, keys, 1, &leaf, 1, on_search, &found, NULL), ERR_OK);
+    run(&found.times, 2);
+    assert_int_equal(found.err, ERR_NOT_FOUND);
 }
 
 static void send_raw(struct ipc_out *out, enum err expected)
