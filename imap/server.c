@@ -312,8 +312,14 @@ void imap_server_free(struct imap_server **server_ref)
         destroy(server);
 }
 
+/* What would be too much is left out, whole words of it. */
 void imap_server_set_capabilities(struct imap_server *server, struct span words)
 {
+    if (words.len > SERVER_SHOWN_MAX) {
+        words.len = SERVER_SHOWN_MAX;
+        while (words.len > 0 && words.ptr[words.len] != ' ')
+            words.len--;
+    }
     buf_clear(&server->shown);
     enum err err = buf_add_span(&server->shown, words);
     if (err != ERR_OK)

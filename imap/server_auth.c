@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-static bool may_log_in(const struct imap_server *server)
+bool imap_server_may_log_in(const struct imap_server *server)
 {
     return conn_is_tls(server->conn) || server->options.may_auth_in_clear;
 }
@@ -22,7 +22,7 @@ static bool may_start_tls(const struct imap_server *server)
 enum err imap_server_offer(const struct imap_server *server, struct buf *out)
 {
     const struct imap_offer offer = {.offers_starttls = may_start_tls(server),
-                                     .has_login_disabled = !may_log_in(server),
+                                     .has_login_disabled = !imap_server_may_log_in(server),
                                      .mechanisms = server->mechanisms};
     return imap_capabilities_before(&offer, out);
 }
@@ -39,7 +39,7 @@ void imap_server_do_login(struct imap_server *server, struct imap_command *comma
 {
     struct imap_cursor *cursor = &command->arguments;
     struct imap_string user, password;
-    if (!may_log_in(server)) {
+    if (!imap_server_may_log_in(server)) {
         imap_server_say_err(server, command->tag, ERR_TLS_REQUIRED);
         return;
     }
@@ -67,7 +67,7 @@ void imap_server_do_login(struct imap_server *server, struct imap_command *comma
 
 static enum err judge_mechanism(const struct imap_server *server, enum sasl_mechanism mechanism)
 {
-    if (!may_log_in(server))
+    if (!imap_server_may_log_in(server))
         return ERR_TLS_REQUIRED;
     if (mechanism == SASL_NONE || (server->mechanisms & (sasl_set)1 << mechanism) == 0)
         return ERR_AUTH_MECHANISM;

@@ -36,7 +36,7 @@ struct imap_command *imap_server_release_command(struct imap_server *server)
     server->has_fragment = false;
     server->is_judged = false;
     server->refusal = ERR_OK;
-    server->skipped = 0;
+    server->kept = server->skipped = 0;
     return command;
 }
 
@@ -56,9 +56,9 @@ static enum err take_text(struct imap_server *server, struct span *text_out)
         conn_want_more(server->conn);
     if (err == ERR_OK || err == ERR_AGAIN)
         return err;
-    log_info("%s: reading a command: %s", conn_peer(server->conn), err_sentence(err));
-    imap_server_say_status(server, "", "BAD", "CLIENTBUG",
-                           err == ERR_LINE_TOO_LONG ? err_sentence(err) : err_sentence(ERR_COMMAND_SYNTAX));
+    const char *sentence = err_sentence(err == ERR_MALFORMED ? ERR_COMMAND_SYNTAX : err);
+    log_info("%s: reading a command: %s", conn_peer(server->conn), sentence);
+    imap_server_say_status(server, "", "BAD", "CLIENTBUG", sentence);
     imap_server_end_with_bye(server, ERR_COMMAND_SYNTAX, NULL);
     return err;
 }
@@ -138,9 +138,13 @@ static enum err judge_literal(struct imap_server *server)
     const struct imap_literal_mark *mark = &server->mark;
     switch (imap_server_literal_policy(server)) {
     case SERVER_LITERAL_OWN:
+        /* Nobody is asked for a password in clear. */
+        if (server->command->verb != IMAP_ID && !imap_server_may_log_in(server))
+            return ERR_TLS_REQUIRED;
         return mark->is_binary ? ERR_COMMAND_SYNTAX : mark->len > SERVER_LITERAL_SMALL ? ERR_TOO_BIG : ERR_OK;
     case SERVER_LITERAL_ASK:
-        if (mark->len > server->options.literal_max)
+        if (mark->len > server->options.literal_max ||
+            server->kept > (SERVER_LITERALS_TIMES - 1) * server->options.literal_max)
             return ERR_TOO_BIG;
         if (server->options.handlers->on_literal == NULL)
             return mark->len > SERVER_LITERAL_HERE ? ERR_TOO_BIG : ERR_OK;
@@ -155,6 +159,7 @@ static enum err judge_literal(struct imap_server *server)
 static enum err begin_literal(struct imap_server *server)
 {
     uint64_t len = server->mark.len;
+    server->kept += len;
     if (len > SERVER_LITERAL_HERE) {
         server->place = IMAP_LITERAL_FILE;
         return memfd_new("imap-literal", &server->literal_fd);

@@ -20,6 +20,8 @@
 #define SERVER_LITERAL_SMALL 8192u
 /* Larger literals go into memfds. */
 #define SERVER_LITERAL_HERE 65536u
+/* All literals of one command (MULTIAPPEND) together: so many times the largest that one may be. */
+#define SERVER_LITERALS_TIMES 4u
 /* This much beyond one literal of the greatest size that is allowed is read only to be thrown away. */
 #define SERVER_SKIPPED_MAX (64u << 20)
 #define SERVER_SHOWN_MAX 4096u
@@ -66,7 +68,7 @@ struct imap_server {
     size_t verb_at, argument_at; /* in its text */
     enum imap_literal_place place;
     int literal_fd; /* -1: none */
-    uint64_t skipped;
+    uint64_t kept, skipped; /* bytes of its literals */
 
     size_t open_len;                  /* commands that are with the owner */
     char login_tag[IMAP_TAG_MAX + 1]; /* of a LOGIN or AUTHENTICATE that is with the owner; else empty */
@@ -138,6 +140,8 @@ void imap_server_do(struct imap_server *server);
 void imap_server_do_login(struct imap_server *server, struct imap_command *command);
 void imap_server_do_authenticate(struct imap_server *server, struct imap_command *command);
 void imap_server_do_starttls(struct imap_server *server, struct imap_command *command);
+/* False in clear beyond this machine. */
+bool imap_server_may_log_in(const struct imap_server *server);
 /* The words of this state, before login. */
 ERR_RETURN enum err imap_server_offer(const struct imap_server *server, struct buf *out);
 /* One line: the answer to a challenge. */

@@ -162,13 +162,18 @@ static void test_login(void **state)
     talk_start(&talk, "");
     assert_int_equal(log_in(&talk, "me", "pass word\""), ERR_OK);
     hear(&talk, "P1 LOGIN me \"pass word\\\"\"\r\n");
-    say(&talk, "P1 NO [AUTHENTICATIONFAILED] no {3}\r\n");
+    say(&talk, "P1 NO [CAPABILITY IMAP4rev1 MOVE] hm\r\n");
+    expect_told(&talk, "NO [CAPABILITY IMAP4rev1 MOVE] NO [CAPABILITY IMAP4rev1 MOVE] hm|;");
+    assert_int_equal(imap_client_capabilities(talk.client)->features, IMAP_HAS_IMAP4REV1);
+    assert_int_equal(log_in(&talk, "me", "x"), ERR_OK);
+    hear(&talk, "P2 LOGIN me x\r\n");
+    say(&talk, "P2 NO [AUTHENTICATIONFAILED] no {3}\r\n");
     expect_told(&talk, "NO [AUTHENTICATIONFAILED] NO [AUTHENTICATIONFAILED] no {3}|;");
     assert_int_equal(log_in(&talk, "NIL", "p\xc3\xa4ss"), ERR_OK);
-    hear(&talk, "P2 LOGIN \"NIL\" {5}\r\n");
+    hear(&talk, "P3 LOGIN \"NIL\" {5}\r\n");
     say(&talk, "+ go on\r\n");
     hear(&talk, "p\xc3\xa4ss\r\n");
-    say(&talk, "P2 OK [CAPABILITY IMAP4rev1 IDLE] in\r\n");
+    say(&talk, "P3 OK [CAPABILITY IMAP4rev1 IDLE] in\r\n");
     expect_told(&talk, "OK [CAPABILITY IMAP4rev1 IDLE] OK [CAPABILITY IMAP4rev1 IDLE] in|;");
     assert_int_equal(imap_client_capabilities(talk.client)->features, IMAP_HAS_IMAP4REV1 | IMAP_HAS_IDLE);
     /* They are known. */
@@ -346,7 +351,25 @@ static void test_quit(void **state)
     hear(&talk, "P0 LOGOUT\r\n");
     talk_fini(&talk);
 
+    /* What the owner had stopped reading is read to its end. */
+    talk_start(&talk, "");
+    assert_int_equal(send_line(&talk, "NOOP"), ERR_OK);
+    hear(&talk, "P1 NOOP\r\n");
+    imap_client_pause(talk.client);
+    say(&talk, "P1 OK\r\n");
+    imap_client_quit(&talk.client);
+    hear(&talk, "P0 LOGOUT\r\n");
+    talk_fini(&talk);
+
     /* In the middle of something that cannot be brought to its end. */
+    talk_start(&talk, "");
+    assert_int_equal(log_in(&talk, "me", "\n"), ERR_OK);
+    hear(&talk, "P1 LOGIN me {1}\r\n");
+    imap_client_quit(&talk.client);
+    hear(&talk, "");
+    assert_true(talk.peer.is_eof);
+    talk_fini(&talk);
+
     talk_start(&talk, "");
     assert_int_equal(imap_client_auth(talk.client, SASL_LOGIN, false, SPAN_NONE, on_more, on_reply, &talk), ERR_OK);
     hear(&talk, "P1 AUTHENTICATE LOGIN\r\n");

@@ -135,9 +135,14 @@ static void test_literal_plus_and_minus(void **state)
     while (long_text.len < 4097)
         assert_int_equal(buf_add_byte(&long_text, '\n'), ERR_OK);
     imap_out_init(&out);
+    imap_out_astring(&out, span_skip(buf_span(&long_text), 1));
     imap_out_astring(&out, buf_span(&long_text));
     assert_int_equal(send_out(&talk, &out), ERR_OK);
-    hear(&talk, "P2 {4097}\r\n");
+    peer_run(&talk.peer);
+    assert_int_equal(talk.peer.received.len, 12 + 4096 + 8);
+    assert_memory_equal(talk.peer.received.data, "P2 {4096+}\r\n\n", 13);
+    assert_string_equal(talk.peer.received.data + 12 + 4096, "{4097}\r\n");
+    buf_clear(&talk.peer.received);
     buf_fini(&long_text);
     talk_fini(&talk);
 }
@@ -298,6 +303,13 @@ static void test_idle(void **state)
     say(&talk, "P1 OK idled\r\n");
     hear(&talk, "P2 NOOP\r\n");
     expect_told(&talk, "OK [] OK idled|;");
+    say(&talk, "P2 OK\r\n");
+    buf_clear(&talk.told);
+    imap_out_init(&out);
+    imap_out_text(&out, SPAN_LIT("IDLE"));
+    assert_int_equal(imap_client_send(talk.client, &out, on_more, on_reply, &talk), ERR_OK);
+    say(&talk, "+ idling\r\n+ again\r\n");
+    expect_told(&talk, "more idling;close upstream-protocol;");
     talk_fini(&talk);
 }
 

@@ -157,6 +157,27 @@ static void test_hidden_until_shown(void **state)
     session_fini(&session);
 }
 
+/* More than the client may be shown ends with a whole word. */
+static void test_too_many_capabilities(void **state)
+{
+    struct buf words;
+    struct session session;
+    (void)state;
+    session_init(&session);
+    session_log_in(&session);
+    buf_init(&words, 10000);
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(buf_addf(&words, "QUOTA%d ", i), ERR_OK);
+    imap_server_set_capabilities(session.server, buf_span(&words));
+    session_send(&session, "a CAPABILITY\r\n");
+    peer_run(&session.peer);
+    const char *last = strstr(session.peer.received.data, "\r\n") - 9;
+    assert_string_equal(last, " QUOTA466\r\na OK Capability completed\r\n");
+    buf_clear(&session.peer.received);
+    buf_fini(&words);
+    session_fini(&session);
+}
+
 static void test_arguments_and_line(void **state)
 {
     struct session session;
@@ -308,6 +329,8 @@ static void test_login_needs_tls_beyond_loopback(void **state)
     session_talk(&session, "a LOGIN me good\r\n", "a NO [PRIVACYREQUIRED] TLS required, use STARTTLS first\r\n");
     session_talk(&session, "a AUTHENTICATE PLAIN Z29vZA==\r\n",
                  "a NO [PRIVACYREQUIRED] TLS required, use STARTTLS first\r\n");
+    /* Nor is the password asked for. */
+    session_talk(&session, "a LOGIN me {4}\r\n", "a NO [PRIVACYREQUIRED] TLS required, use STARTTLS first\r\n");
     session_expect_told(&session, "");
     session_fini(&session);
 }
@@ -381,7 +404,7 @@ static void test_idle(void **state)
     session_talk(&session, "a IDLE\r\n", "+ idling\r\n");
     session_talk(&session, "b NOOP\r\n", "a " BAD_SYNTAX);
     session_expect_told(&session, "command a IDLE (\r\n);done;");
-    session_talk(&session, "b NOOP\r\n", "b OK done\r\n");
+    session_talk(&session, "a NOOP\r\n", "a OK done\r\n");
     /* Pipelined by a client that does not wait. */
     session_talk(&session, "c IDLE\r\nDONE\r\nd NOOP\r\n", "+ idling\r\nc OK idled\r\nd OK done\r\n");
     session_fini(&session);
@@ -414,8 +437,9 @@ static void test_too_many_logins(void **state)
     session_init(&session);
     session_start(&session);
     for (int i = 0; i < 19; i++)
-        session_talk(&session, "a LOGIN me x\r\nb NOOP\r\n",
-                     "a NO [AUTHENTICATIONFAILED] Authentication failed\r\nb OK NOOP completed\r\n");
+        session_talk(&session, "a LOGIN me x\r\nb NOOP\r\nc AUTHENTICATE X\r\n",
+                     "a NO [AUTHENTICATIONFAILED] Authentication failed\r\nb OK NOOP completed\r\n"
+                     "c NO [CANNOT] Authentication mechanism not offered\r\n");
     session_talk(&session, "a LOGIN me x\r\nb NOOP\r\n",
                  "a NO [AUTHENTICATIONFAILED] Authentication failed\r\n"
                  "* BYE [UNAVAILABLE] Too many invalid commands\r\n");
@@ -502,6 +526,23 @@ static void test_timeouts(void **state)
     session_fini(&session);
 }
 
+/* A long literal that comes on steadily is no silence. */
+static void test_steady_literal(void **state)
+{
+    struct session session;
+    (void)state;
+    session_init(&session);
+    session.options.command_timeout_ms = 60;
+    session_log_in(&session);
+    session_talk(&session, "a APPEND x {100}\r\n", "+ OK\r\n");
+    for (int i = 0; i < 10; i++) {
+        session_send(&session, "0123456789");
+        usleep(20000);
+    }
+    session_talk(&session, "\r\n", "a OK done\r\n");
+    session_fini(&session);
+}
+
 static void test_client_goes(void **state)
 {
     struct session session;
@@ -534,6 +575,7 @@ int main(void)
         cmocka_unit_test(test_own_commands),
         cmocka_unit_test(test_every_command_in_every_state),
         cmocka_unit_test(test_hidden_until_shown),
+        cmocka_unit_test(test_too_many_capabilities),
         cmocka_unit_test(test_arguments_and_line),
         cmocka_unit_test(test_tags),
         cmocka_unit_test(test_login),
@@ -550,6 +592,7 @@ int main(void)
         cmocka_unit_test(test_owners_bad_counts),
         cmocka_unit_test(test_shutdown),
         cmocka_unit_test(test_timeouts),
+        cmocka_unit_test(test_steady_literal),
         cmocka_unit_test(test_client_goes),
         cmocka_unit_test(test_free_in_handler),
     };

@@ -120,6 +120,21 @@ static void test_too_many_literals(void **state)
     session_fini(&session);
 }
 
+/* MULTIAPPEND: each is small enough, but not all of them. */
+static void test_literals_together(void **state)
+{
+    struct session session;
+    (void)state;
+    session_init(&session);
+    session.options.literal_max = 10;
+    session_log_in(&session);
+    session_send(&session, "a APPEND x");
+    for (int i = 0; i < 4; i++)
+        session_talk(&session, " {10}\r\n", "+ OK\r\n"), session_send(&session, "0123456789");
+    session_talk(&session, " {1}\r\nb NOOP\r\n", "a " TOO_BIG "b OK done\r\n");
+    session_fini(&session);
+}
+
 static void test_a_flood_of_skipped_literals_ends(void **state)
 {
     struct session session;
@@ -542,6 +557,7 @@ int main(void)
         cmocka_unit_test(test_refused_literals),
         cmocka_unit_test(test_literal_without_handler),
         cmocka_unit_test(test_too_many_literals),
+        cmocka_unit_test(test_literals_together),
         cmocka_unit_test(test_a_flood_of_skipped_literals_ends),
         cmocka_unit_test(test_line_ends),
         cmocka_unit_test(test_line_lengths),
