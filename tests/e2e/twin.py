@@ -74,14 +74,15 @@ def beside(message):
     header, body = sealed.split(b"\r\n\r\n", 1)
     kind = re.search(rb"Content-Type: multipart/encrypted(?:[^\r\n]|\r\n[ \t])*\r\n", header + b"\r\n").group(0)
     return (header + b"\r\n").replace(kind, b"Content-Type: multipart/mixed; boundary=\"list\"\r\n") + (
-        b"\r\n--list\r\n" + kind + b"\r\n" + body + b"\r\n--list\r\nContent-Type: text/plain\r\n\r\nthe list's footer\r\n"
-        b"--list--\r\n")
+        b"\r\n--list\r\n" + kind + b"\r\n" + body +
+        b"\r\n--list\r\nContent-Type: text/plain\r\n\r\nthe list's footer\r\n--list--\r\n")
 
 
 def foreign(maker):
     """One message of each kind."""
     return [encrypted(maker.message()), encrypted(maker.message(), signer=None), signed(maker.message()),
-            encrypted(signed(maker.message()), signer=None), inline(maker.short_text(), "--encrypt", "--recipient", ALICE),
+            encrypted(signed(maker.message()), signer=None),
+            inline(maker.short_text(), "--encrypt", "--recipient", ALICE),
             inline(maker.short_text(), "--clear-sign", "--local-user", BOB), mangled(maker.message()),
             beside(maker.message()), encrypted(maker.message(), to=BOB),
             inline(maker.short_text(), "--encrypt", "--sign", "--local-user", BOB, "--recipient", ALICE)]

@@ -56,7 +56,8 @@ class Twin(harness.World):
             ask = self.idle if command == b"IDLE" else lambda talk, text=command: twin.answers(talk, text)
             mine, other = ask(ours), ask(theirs)
             if mine != other:
-                self.fail("command %d, seed %d: %r\n%s" % (number, SEED, command[:3000], difference(mine, other)))
+                self.fail("command %d, seed %d: %r\n%s\n%s" % (number, SEED, command[:3000], difference(mine, other),
+                                                              pair.proxy.log()[-2000:]))
             word = mine[-1].split()[0].decode()
             statuses[word] = statuses.get(word, 0) + 1
         print("# %d commands over %d messages, no difference: %s" % (COMMANDS, MESSAGES, statuses))
