@@ -39,15 +39,16 @@ struct imap_head {
 struct imap_client_handlers {
     /* Greeted, under TLS unless IMAP_CLEAR, capabilities known: log in. */
     void (*on_ready)(struct imap_client *client, void *owner);
-    /* The first fragment of an untagged response has come. True: it is to be streamed through on_text and on_literal;
-       false: it is kept (literals over 64 KiB in memfds) until on_response. */
+    /* May be NULL (then all are kept). The first fragment of an untagged response has come. True: it is to be streamed
+       through on_text and on_literal; false: it is kept (literals over 64 KiB in memfds) until on_response. */
     bool (*on_head)(struct imap_client *client, const struct imap_head *head, void *owner);
     /* Streamed: the next fragment, the first one included; `has_literal` of `literal_len` follows. */
     void (*on_text)(struct imap_client *client, struct span text, const struct imap_literal_mark *mark, void *owner);
     /* Streamed: `count` bytes of a literal stand at the front of `input`; all of them must be removed. */
     void (*on_literal)(struct imap_client *client, struct evbuffer *input, size_t count, void *owner);
-    /* The whole untagged response; streamed ones without the content of literals. The cursor stands after "* ". The
-       owner may take files out of the unit. */
+    /* The whole untagged response, from its "* " on; streamed ones without the content of literals, and a message
+       beyond literal_max is GONE. The owner may take files out of the unit. CAPABILITY and its codes have been heard;
+       BYE is not told (on_close is). */
     void (*on_response)(struct imap_client *client, const struct imap_head *head, struct imap_unit *unit, void *owner);
     /* The connection is over or never stood (as smtp/client.h has it); ERR_UPSTREAM_PROTOCOL: it said what is none, or
        lied about a size, or PREAUTH; ERR_UPSTREAM_REJECTED: BYE. The owner frees. */
@@ -65,7 +66,8 @@ struct imap_client_options {
     SSL_CTX *tls;
     uint64_t literal_max;     /* the largest literal that is kept; streamed ones are not bounded */
     size_t response_max;      /* text of one response; 16 MiB */
-    unsigned timeout_percent; /* of 60 s for an answer while commands are open, 31 minutes else */
+    unsigned timeout_percent; /* of 60 s for an answer until login, 5 minutes without a word while commands are open, 31
+                                 minutes else and in IDLE */
 };
 
 /* What a command's tagged response said. `rest` is all after the tag and its space, with CRLF ("OK [..] done"). */

@@ -166,7 +166,7 @@ enum err imap_client_take_challenge(struct imap_client *client, struct span text
     }
     command->is_continued = true;
     imap_client_set_timeout(client);
-    if (command->more == NULL || client->is_quitting)
+    if (command->more == NULL)
         return answer_challenge(client, command, SPAN_LIT("*")); /* nobody has an answer to it */
     command->more(client, text, command->context);
     return ERR_OK;

@@ -336,8 +336,6 @@ static enum err take_text(struct imap_client *client, struct evbuffer *input)
         return begin_response(client, text);
     client->mark = (struct imap_literal_mark){0};
     client->splitter.literal_left = 0;
-    if (client->state == CLIENT_GREETING)
-        return ERR_UPSTREAM_PROTOCOL;
     return text.ptr[0] == '+' ? take_continuation(client, text) : take_tagged(client, text);
 }
 

@@ -8,8 +8,9 @@
  * owner as a whole unit. What a command means is the owner's business, and so is the order of answers: the owner may
  * take further commands while earlier ones are unanswered, and says imap_server_pause when the next must wait. A
  * command that is not in the table or whose capability is not shown gets BAD. Twenty bad commands in a row end the
- * session. Between calls nothing is half-written: text from the owner is a whole line, or a literal that it moves as a
- * whole.
+ * session. Responses may be written in pieces, over many turns of the loop: text that ends with a literal's mark or
+ * without its CRLF leaves a response half said, and what is said by anybody else (answers, continuations, BYE) waits
+ * until it is whole.
  */
 #ifndef IMAP_SERVER_H
 #define IMAP_SERVER_H
@@ -134,7 +135,8 @@ void imap_server_greet(struct imap_server *server, sasl_set mechanisms);
 /* What CAPABILITY answers from now on, and what commands are legal (after login). Copied; at most 4 KiB. */
 void imap_server_set_capabilities(struct imap_server *server, struct span words);
 
-/* Writes a whole untagged line (or several), with CRLF. */
+/* Writes untagged lines with CRLF, or fragments of them. A literal's mark stands wholly within one call; its content
+   follows by any of these three. */
 void imap_server_write(struct imap_server *server, struct span bytes);
 /* Moves `count` bytes of `source` to the output without copying them. */
 void imap_server_move(struct imap_server *server, struct evbuffer *source, size_t count);

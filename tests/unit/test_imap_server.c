@@ -506,22 +506,22 @@ static void test_timeouts(void **state)
     session_fini(&session);
 
     session_init(&session);
-    session.options.command_timeout_ms = 60;
+    session.options.command_timeout_ms = 500;
     session_log_in(&session);
     for (int i = 0; i < 10; i++) {
         session_talk(&session, "a NOOP\r\n", "a OK done\r\n");
-        usleep(20000);
+        usleep(60000);
     }
     assert_non_null(session.server);
     /* While the owner works the client is not late. */
     session.is_deferring = true;
     session_send(&session, "a NOOP\r\n");
-    usleep(100000);
+    usleep(600000);
     peer_run(&session.peer);
     assert_non_null(session.server);
     imap_server_done(session.server, "a", IMAP_OK, NULL, "at last");
     peer_expect(&session.peer, "a OK at last\r\n");
-    usleep(100000);
+    usleep(600000);
     peer_expect(&session.peer, "* BYE [UNAVAILABLE] Disconnected for inactivity\r\n");
     session_fini(&session);
 }
@@ -532,12 +532,12 @@ static void test_steady_literal(void **state)
     struct session session;
     (void)state;
     session_init(&session);
-    session.options.command_timeout_ms = 60;
+    session.options.command_timeout_ms = 500;
     session_log_in(&session);
     session_talk(&session, "a APPEND x {100}\r\n", "+ OK\r\n");
     for (int i = 0; i < 10; i++) {
         session_send(&session, "0123456789");
-        usleep(20000);
+        usleep(60000);
     }
     session_talk(&session, "\r\n", "a OK done\r\n");
     session_fini(&session);

@@ -470,6 +470,33 @@ static void test_compress_byte_by_byte_and_pipelined(void **state)
     session_fini(&session);
 }
 
+/* Packed commands may come with the command that asks for it, and the last words are packed, too. */
+static void test_compress_pipelined_and_timed_out(void **state)
+{
+    struct session session;
+    struct packer packer;
+    struct buf both;
+    (void)state;
+    session_init(&session);
+    session.options.command_timeout_ms = 300;
+    session_log_in(&session);
+    packer_init(&packer);
+    struct span packed = pack(&packer, SPAN_LIT("a NOOP\r\n"));
+    buf_init(&both, 1000);
+    assert_int_equal(buf_add_string(&both, "z COMPRESS DEFLATE\r\n"), ERR_OK);
+    assert_int_equal(buf_add_span(&both, packed), ERR_OK);
+    peer_send(&session.peer, buf_span(&both));
+    peer_run(&session.peer);
+    buf_drop(&session.peer.received, sizeof "z OK DEFLATE active\r\n" - 1);
+    expect_packed(&session, &packer, "a OK done\r\n");
+    usleep(400000);
+    expect_packed(&session, &packer, "* BYE [UNAVAILABLE] Disconnected for inactivity\r\n");
+    free((void *)(uintptr_t)packed.ptr);
+    buf_fini(&both);
+    packer_fini(&packer);
+    session_fini(&session);
+}
+
 /* A bomb is unpacked only as far as somebody takes what comes out of it. */
 static void test_compress_bomb(void **state)
 {
@@ -570,6 +597,7 @@ int main(void)
         cmocka_unit_test(test_implicit_tls),
         cmocka_unit_test(test_compress),
         cmocka_unit_test(test_compress_byte_by_byte_and_pipelined),
+        cmocka_unit_test(test_compress_pipelined_and_timed_out),
         cmocka_unit_test(test_compress_bomb),
         cmocka_unit_test(test_compress_garbage),
         cmocka_unit_test(test_compress_long),
