@@ -415,4 +415,132 @@ static inline int world_close(void **state)
     return 0;
 }
 
+/* What somebody who waits was told. */
+struct told {
+    unsigned times;
+    enum err err;
+    bool is_plain, has_record;
+    uint64_t size;
+    char header[128];
+    struct proxy_body *body;
+    struct proxy_view_wait *wait;
+};
+
+static inline struct proxy_view_id id_of(uint8_t number)
+{
+    struct proxy_view_id id = {.account = 0, .generation = number % 2};
+
+    memset(id.digest, number, sizeof(id.digest));
+    return id;
+}
+
+static inline struct store_view_key key_of(uint8_t number)
+{
+    struct proxy_view_id id = id_of(number);
+    struct store_view_key key = {.account = "alice@example.org", .generation = id.generation};
+
+    memcpy(key.digest, id.digest, sizeof(key.digest));
+    return key;
+}
+
+static inline void on_record(enum err err, const struct proxy_record *record, bool is_plain, void *context)
+{
+    struct told *told = context;
+
+    told->wait = NULL;
+    told->times++;
+    told->err = err;
+    told->is_plain = is_plain;
+    told->has_record = record != NULL;
+    if (record != NULL) {
+        told->size = record->size;
+        assert_true(span_copy(record->header, told->header, sizeof(told->header)));
+    }
+}
+
+static inline void on_body(enum err err, struct proxy_body *body, void *context)
+{
+    struct told *told = context;
+
+    told->wait = NULL;
+    told->times++;
+    told->err = err;
+    told->body = body;
+    assert_true((body != NULL) == (err == ERR_OK));
+}
+
+static inline int file_of(const char *text)
+{
+    int fd;
+
+    assert_int_equal(memfd_of("raw", span_of(text), SIZE_MOST, &fd), ERR_OK);
+    return fd;
+}
+
+static inline void open_view(struct world *world, uint8_t number, const char *text, struct told *told)
+{
+    struct proxy_view_id id = id_of(number);
+
+    *told = (struct told){0};
+    assert_int_equal(proxy_views_open(world->net.views, &id, file_of(text), on_record, told, &told->wait), ERR_OK);
+    assert_int_equal(told->times, 0);
+}
+
+static inline void ask_body(struct world *world, uint8_t number, const char *text, struct told *told)
+{
+    struct proxy_view_id id = id_of(number);
+
+    *told = (struct told){0};
+    assert_int_equal(proxy_views_body(world->net.views, &id, file_of(text), on_body, told, &told->wait), ERR_OK);
+    assert_int_equal(told->times, 0);
+}
+
+static inline void ask_record(struct world *world, uint8_t number, struct told *told)
+{
+    struct proxy_view_id id = id_of(number);
+
+    *told = (struct told){0};
+    assert_int_equal(proxy_views_record(world->net.views, &id, on_record, told, &told->wait), ERR_OK);
+    assert_int_equal(told->times, 0);
+}
+
+static inline bool has_record(struct world *world, uint8_t number)
+{
+    struct proxy_view_id id = id_of(number);
+    struct proxy_record record;
+
+    return proxy_views_peek(world->net.views, &id, &record);
+}
+
+static inline bool has_body(struct world *world, uint8_t number)
+{
+    struct proxy_view_id id = id_of(number);
+    struct proxy_body *body = proxy_views_hold(world->net.views, &id);
+    bool is_there = body != NULL;
+
+    proxy_views_release(world->net.views, &body);
+    return is_there;
+}
+
+static inline void assert_told(const struct told *told, enum err err, const char *header)
+{
+    assert_int_equal(told->times, 1);
+    assert_int_equal(told->err, err);
+    assert_int_equal(told->has_record, header != NULL);
+    if (header != NULL)
+        assert_string_equal(told->header, header);
+}
+
+static inline void assert_body(struct world *world, struct told *told, const char *text)
+{
+    assert_int_equal(told->times, 1);
+    assert_int_equal(told->err, ERR_OK);
+    assert_true(span_is_equal(told->body->bytes, span_of(text)));
+    assert_non_null(told->body->tree->root);
+    proxy_views_release(world->net.views, &told->body);
+    assert_null(told->body);
+}
+
+#define WORLD_CASE(name) cmocka_unit_test_setup_teardown(name, world_open, world_close)
+
 #endif
