@@ -37,11 +37,11 @@ static const struct row rows[] = {
      NO_FIELDS, "\"x\"", true},
     {"(\"text\" \"plain\" (\"name\" \"signed.txt\") NIL NIL \"7bit\" 12 1)", NO_FIELDS, "\"x\"", false},
     /* privyseal's own fields */
-    {PLAIN, "{25}\r\nPrivyseal-Verdict: x=y\r\n\r\n", "\"hello\"", true},
-    {PLAIN, "{25}\r\npRIVYSEAL-vERDICT: x=y\r\n\r\n", "\"hello\"", true},
+    {PLAIN, "{26}\r\nPrivyseal-Verdict: x=y\r\n\r\n", "\"hello\"", true},
+    {PLAIN, "{26}\r\npRIVYSEAL-vERDICT: x=y\r\n\r\n", "\"hello\"", true},
     {PLAIN, "{50}\r\nAuthentication-Results: mx.example.org; spf=pass\r\n", "\"hello\"", false},
     {PLAIN, "{45}\r\nAuthentication-Results: privyseal.host; x=y\r\n", "\"hello\"", true},
-    {PLAIN, "{45}\r\nAuthentication-Results: \"priv\\yseal.h\"; x\r\n", "\"hello\"", true},
+    {PLAIN, "{43}\r\nAuthentication-Results: \"priv\\yseal.h\"; x\r\n", "\"hello\"", true},
     {PLAIN, "{99999}\r\n", "\"hello\"", true}, /* kept elsewhere: too long to be what was asked for */
     /* armour */
     {PLAIN, NO_FIELDS, "{31}\r\n\r\n-----BEGIN PGP MESSAGE-----\r\n", true},

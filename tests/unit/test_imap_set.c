@@ -258,6 +258,11 @@ static void test_map_vanished_unknown(void **state)
     assert_map(map, (const uint32_t[]){3}, 1);
     imap_map_free(&map);
 
+    map = map_of((const uint32_t[]){3, 0, 0, 0, 9}, 5);
+    vanish(map, "8:9");
+    assert_map(map, (const uint32_t[]){3, 0, 0}, 3);
+    imap_map_free(&map);
+
     /* The one that is gone stood before one that is known. */
     map = map_of((const uint32_t[]){3, 0, 0, 9, 0}, 5);
     vanish(map, "5");
@@ -277,6 +282,7 @@ static void test_map_contradictions(void **state)
     assert_int_equal(imap_map_exists(map, 20000000), ERR_LIMIT);
     assert_int_equal(imap_map_learn(map, 2, 5), ERR_OK);
     assert_int_equal(imap_map_learn(map, 2, 6), ERR_MALFORMED);
+    assert_int_equal(imap_map_learn(map, 5, 5), ERR_MALFORMED);
     assert_int_equal(imap_map_learn(map, 3, 5), ERR_MALFORMED);
     assert_int_equal(imap_map_learn(map, 3, 0), ERR_MALFORMED);
     assert_int_equal(imap_map_learn(map, 0, 7), ERR_MALFORMED);

@@ -210,6 +210,7 @@ static const struct value_row value_rows[] = {
     {"((\"text\" \"plain\")(\"text\" \"html\") \"mixed\")", "((\"text\" \"plain\")(\"text\" \"html\") \"mixed\")", ""},
     {"BODY[HEADER.FIELDS (From \"To]\")]<0> {1}\r\nx", "BODY[HEADER.FIELDS (From \"To]\")]<0>", " {1}\r\nx"},
     {"BODY[HEADER.FIELDS ({2}\r\n](] x", "BODY[HEADER.FIELDS ({2}\r\n](]", " x"},
+    {"(x[(a) b) c]", "(x[(a) b)", " c]"},
     {"(foo[x) BODY[]", "(foo[x)", " BODY[]"},
     {"foo[x y", "foo[x", " y"},
     {"[Gmail]/Sent x", "[Gmail]/Sent", " x"},
@@ -361,6 +362,9 @@ static void test_writing(void **state)
     buf_clear(&out);
     assert_int_equal(imap_add_astring(&out, SPAN_LIT("\xff"), true), ERR_OK);
     assert_string_equal(out.data, "{1}\r\n\xff");
+    buf_clear(&out);
+    assert_int_equal(imap_add_nstring(&out, SPAN_LIT("a\0b")), ERR_OK);
+    assert_true(span_is_equal(buf_span(&out), SPAN_LIT("{3}\r\na\0b")));
     buf_fini(&out);
 }
 
