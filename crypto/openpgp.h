@@ -37,6 +37,10 @@ struct crypto_openpgp_how {
 ERR_RETURN enum err crypto_openpgp_decrypt(struct keyring_gpg *gpg, struct span cipher,
                                            const struct crypto_openpgp_how *how,
                                            struct crypto_openpgp_opened *opened_out);
+/* Encrypts something to the key and decrypts it again, so that a card asks the person for its PIN if it wants it.
+   ERR_KEY_LOCKED: declined, or the card is not there; ERR_NO_KEY: nothing can be encrypted to it any more. */
+ERR_RETURN enum err crypto_openpgp_unlock_card(struct keyring_gpg *gpg, const char *key_cache_dir,
+                                               const char *fingerprint);
 /* Verifies a detached signature over `content`. */
 ERR_RETURN enum err crypto_openpgp_verify(struct keyring_gpg *gpg, struct span signature, struct span content,
                                           struct crypto_openpgp_opened *opened_out);

@@ -77,9 +77,10 @@ ERR_RETURN enum err keyring_gpg_check_trust(struct keyring_gpg *gpg);
 ERR_RETURN enum err keyring_gpg_agent_start(const char *home, const char *user, pid_t *pid_out);
 /* Makes gpg-agent ask the person for the passphrase of this key and its subkeys, where they are locked; it waits for
    as long as the person does. What is not locked costs one question to the agent and no prompt. ERR_KEY_LOCKED: the
-   person declined, or there is nobody to ask. ERR_NOT_FOUND: there is no such secret key. */
-ERR_RETURN enum err keyring_gpg_unlock(struct keyring_gpg *gpg, const char *fingerprint);
+   person declined, or there is nobody to ask. ERR_NOT_FOUND: there is no such secret key. `*is_on_card_out`: what
+   decrypts is on a card, of which only a decryption tells whether it wants its PIN. */
+ERR_RETURN enum err keyring_gpg_unlock(struct keyring_gpg *gpg, const char *fingerprint, bool *is_on_card_out);
 /* False if it is known that no agent answers for this home: gpg then says "no secret key" of every key. */
-bool keyring_gpg_has_agent(const struct keyring_gpg *gpg);
+bool keyring_gpg_has_agent(struct keyring_gpg *gpg);
 
 #endif

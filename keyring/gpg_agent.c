@@ -14,9 +14,7 @@
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define GPGCONF_PATH "/usr/bin/gpgconf"
@@ -151,19 +149,28 @@ enum err keyring_gpg_agent_start(const char *home, const char *user, pid_t *pid_
     return err;
 }
 
-bool keyring_gpg_has_agent(const struct keyring_gpg *gpg)
+/* Asking gpgconf costs as much as a decryption: once is enough, as long as the agent is where it was. */
+static int find_agent(struct keyring_gpg *gpg, enum err *err_out)
 {
-    struct sockaddr_un address;
-    return find_socket(gpg->home, NULL, &address) != ERR_OK || answers(&address);
+    int fd = gpg->agent.sun_path[0] != '\0' ? connect_to(&gpg->agent) : -1;
+    *err_out = fd >= 0 ? ERR_OK : find_socket(gpg->home, NULL, &gpg->agent);
+    return fd < 0 && *err_out == ERR_OK ? connect_to(&gpg->agent) : fd;
 }
 
-enum err gpg_agent_connect(const struct keyring_gpg *gpg, int *fd_out)
+bool keyring_gpg_has_agent(struct keyring_gpg *gpg)
 {
-    struct sockaddr_un address;
-    *fd_out = -1;
-    enum err err = find_socket(gpg->home, NULL, &address);
-    if (err != ERR_OK)
+    enum err err;
+    int fd = find_agent(gpg, &err);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0 || err != ERR_OK;
+}
+
+enum err gpg_agent_connect(struct keyring_gpg *gpg, int *fd_out)
+{
+    enum err err;
+    *fd_out = find_agent(gpg, &err);
+    if (*fd_out >= 0 || err != ERR_OK)
         return err;
-    *fd_out = connect_to(&address);
-    return *fd_out >= 0 ? ERR_OK : log_failure(ERR_KEY_LOCKED, "no gpg-agent answers for %s", gpg->home);
+    return log_failure(ERR_KEY_LOCKED, "no gpg-agent answers for %s", gpg->home);
 }

@@ -6,6 +6,9 @@
 
 #include "keyring/gpg.h"
 
+#include <sys/socket.h>
+#include <sys/un.h>
+
 #define GPG_SIGNERS_MAX 16
 #define GPG_BITS_MAX 256
 #define GPG_PATH_SIZE 4096
@@ -15,7 +18,8 @@ struct keyring_gpg {
     gpgme_ctx_t lister;  /* looks keys up without disturbing what the other one is set to */
     gpgme_ctx_t runner;  /* runs the wrapper for what GPGME has no call for */
     char *home, *wrapper;
-    uint64_t stamp; /* of the ring that the two caches speak of */
+    struct sockaddr_un agent; /* where it was last found; no path: not looked for yet */
+    uint64_t stamp;           /* of the ring that the two caches speak of */
     gpgme_key_t signers[GPG_SIGNERS_MAX];
     size_t signers_len, signers_next;
     struct gpg_bits {
@@ -42,7 +46,7 @@ void gpg_forget(struct keyring_gpg *gpg);
 /* Adds the key in binary form with nothing but its newest self-signatures; ERR_NOT_FOUND. */
 ERR_RETURN enum err gpg_export_minimal(struct keyring_gpg *gpg, const char *fingerprint, struct buf *out);
 /* A connection to the agent of the home, its greeting read. ERR_KEY_LOCKED if none answers. */
-ERR_RETURN enum err gpg_agent_connect(const struct keyring_gpg *gpg, int *fd_out);
+ERR_RETURN enum err gpg_agent_connect(struct keyring_gpg *gpg, int *fd_out);
 /* A gpgme_data_t over borrowed bytes. */
 ERR_RETURN enum err gpg_data_of(struct span bytes, gpgme_data_t *data_out);
 /* Adds all that was written to `data` to `out`. */

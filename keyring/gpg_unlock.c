@@ -66,23 +66,36 @@ static enum err send_line(const struct agent *agent, const char *command, const 
                                                                : log_failure(ERR_KEY_LOCKED, "gpg-agent went away");
 }
 
-/* S KEYINFO <keygrip> <type> <serialno> <idstr> <cached> <protection> ...: a key on disk whose passphrase is not at
-   hand. */
-static void hear_keyinfo(struct span line, struct grips *locked)
+/* What the agent knows of its keys. */
+struct keyinfo {
+    struct grips locked; /* on disk, with a passphrase that is not at hand */
+    struct grips cards;
+};
+
+static void add_grip(struct grips *grips, struct span grip)
+{
+    if (grips->len < GRIPS_MAX && span_copy(grip, grips->items[grips->len], GRIP_SIZE))
+        grips->len++;
+}
+
+/* S KEYINFO <keygrip> <type> <serialno> <idstr> <cached> <protection> ... */
+static void hear_keyinfo(struct span line, struct keyinfo *info)
 {
     struct span word[8];
     size_t len = 0;
     while (len < 8 && span_take_until(&line, ' ', &word[len]))
         len++;
-    if (len == 8 && span_is_equal(word[0], SPAN_LIT("S")) && span_is_equal(word[1], SPAN_LIT("KEYINFO")) &&
-        span_is_equal(word[3], SPAN_LIT("D")) && span_is_equal(word[6], SPAN_LIT("-")) &&
-        span_is_equal(word[7], SPAN_LIT("P")) && locked->len < GRIPS_MAX &&
-        span_copy(word[2], locked->items[locked->len], GRIP_SIZE))
-        locked->len++;
+    if (len != 8 || !span_is_equal(word[0], SPAN_LIT("S")) || !span_is_equal(word[1], SPAN_LIT("KEYINFO")))
+        return;
+    if (span_is_equal(word[3], SPAN_LIT("T")))
+        add_grip(&info->cards, word[2]);
+    else if (span_is_equal(word[3], SPAN_LIT("D")) && span_is_equal(word[6], SPAN_LIT("-")) &&
+             span_is_equal(word[7], SPAN_LIT("P")))
+        add_grip(&info->locked, word[2]);
 }
 
 /* Sends a command and reads to its end: OK, or ERR <code> <text>, which is `*error_out`. */
-static enum err ask(struct agent *agent, const char *command, const char *argument, struct grips *locked,
+static enum err ask(struct agent *agent, const char *command, const char *argument, struct keyinfo *info,
                     gpgme_error_t *error_out)
 {
     struct span line, word, code;
@@ -93,8 +106,8 @@ static enum err ask(struct agent *agent, const char *command, const char *argume
         err = take_line(agent, &line);
         if (err != ERR_OK)
             return err;
-        if (locked != NULL)
-            hear_keyinfo(line, locked);
+        if (info != NULL)
+            hear_keyinfo(line, info);
         if (!span_take_until(&line, ' ', &word) || span_is_equal(word, SPAN_LIT("OK")))
             return ERR_OK;
         /* Answered with nothing: it has no business of ours. */
@@ -184,16 +197,16 @@ static enum err unlock_grip(struct agent *agent, const char *grip, const char *d
     return ERR_KEY_LOCKED;
 }
 
-static bool is_locked(const struct grips *locked, const char *grip)
+static bool is_among(const struct grips *grips, const char *grip)
 {
-    for (size_t i = 0; grip != NULL && i < locked->len; i++)
-        if (strcmp(locked->items[i], grip) == 0)
+    for (size_t i = 0; grip != NULL && i < grips->len; i++)
+        if (strcmp(grips->items[i], grip) == 0)
             return true;
     return false;
 }
 
 /* The passphrase of one is most often that of all, and the agent tries the last one before it asks. */
-static enum err unlock_key(struct agent *agent, gpgme_key_t key, const struct grips *locked)
+static enum err unlock_key(struct agent *agent, gpgme_key_t key, const struct keyinfo *info, bool *is_on_card_out)
 {
     struct buf description;
     buf_init(&description, DESCRIPTION_MAX);
@@ -203,29 +216,32 @@ static enum err unlock_key(struct agent *agent, gpgme_key_t key, const struct gr
     for (gpgme_subkey_t subkey = key->subkeys; err == ERR_OK && subkey != NULL; subkey = subkey->next) {
         /* With an expired subkey old mail can still be read. */
         bool is_needed = subkey->can_encrypt || (subkey->can_sign && !subkey->expired && !subkey->revoked);
-        if (is_needed && is_locked(locked, subkey->keygrip))
+        if (is_needed && is_among(&info->locked, subkey->keygrip))
             err = unlock_grip(agent, subkey->keygrip, description.data);
+        if (subkey->can_encrypt && is_among(&info->cards, subkey->keygrip))
+            *is_on_card_out = true;
     }
     buf_fini(&description);
     return err;
 }
 
-enum err keyring_gpg_unlock(struct keyring_gpg *gpg, const char *fingerprint)
+enum err keyring_gpg_unlock(struct keyring_gpg *gpg, const char *fingerprint, bool *is_on_card_out)
 {
     struct agent agent = {.fd = -1};
-    struct grips locked = {.len = 0};
+    struct keyinfo info = {.locked.len = 0};
     gpgme_error_t error;
     gpgme_key_t key = NULL;
-    enum err err = gpg_agent_connect(gpg, &agent.fd);
     struct span rest_of_greeting;
+    *is_on_card_out = false;
+    enum err err = gpg_agent_connect(gpg, &agent.fd);
     if (err == ERR_OK)
         err = take_line(&agent, &rest_of_greeting);
     if (err == ERR_OK)
-        err = ask(&agent, "KEYINFO", "--list", &locked, &error);
-    if (err == ERR_OK && locked.len > 0)
+        err = ask(&agent, "KEYINFO", "--list", &info, &error);
+    if (err == ERR_OK && info.locked.len + info.cards.len > 0)
         err = gpg_find(gpg, fingerprint, true, &key);
     if (key != NULL) {
-        err = unlock_key(&agent, key, &locked);
+        err = unlock_key(&agent, key, &info, is_on_card_out);
         gpgme_key_unref(key);
     }
     if (agent.fd >= 0)

@@ -201,6 +201,17 @@ enum err keeper_open(struct keeper *keeper, struct ipc_in *in)
 
 #define UNLOCK_KEYS_MAX 100
 
+static enum err unlock(struct keeper *keeper, const char *fingerprint)
+{
+    bool is_on_card;
+    enum err err = keyring_gpg_unlock(keeper->gpg, fingerprint, &is_on_card);
+    if (err != ERR_OK || !is_on_card)
+        return err;
+    err = crypto_openpgp_unlock_card(keeper->gpg, keeper->setup.key_cache, fingerprint);
+    /* One that has expired cannot be tried; nothing is wrong with that. */
+    return err == ERR_NO_KEY ? ERR_OK : err;
+}
+
 enum err keeper_unlock(struct keeper *keeper, struct ipc_in *in)
 {
     char fingerprints[UNLOCK_KEYS_MAX][KEYRING_FPR_SIZE];
@@ -214,7 +225,7 @@ enum err keeper_unlock(struct keeper *keeper, struct ipc_in *in)
         return err;
     enum err worst = ERR_OK;
     for (uint32_t i = 0; i < len; i++) {
-        err = keyring_gpg_unlock(keeper->gpg, fingerprints[i]);
+        err = unlock(keeper, fingerprints[i]);
         if (err != ERR_OK)
             worst = err;
     }

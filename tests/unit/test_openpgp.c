@@ -277,6 +277,15 @@ static void use_no_pinentry(void)
     assert_int_equal(keyring_gpg_agent_start(home.path, NULL, &home.agent), ERR_OK);
 }
 
+/* What a card is tried with; here the key is on disk. */
+static void key_is_tried_by_a_decryption(void **state)
+{
+    (void)state;
+    assert_int_equal(crypto_openpgp_unlock_card(home.gpg, home.cache, alice), ERR_OK);
+    assert_int_equal(crypto_openpgp_unlock_card(home.gpg, home.cache, "0000000000000000000000000000000000000000"),
+                     ERR_NO_KEY);
+}
+
 /* Last of all: it changes the agent. */
 static void locked_key_is_told_from_a_broken_message(void **state)
 {
@@ -299,6 +308,7 @@ static void locked_key_is_told_from_a_broken_message(void **state)
     for (int i = 0; i < 2; i++) {
         assert_int_equal(crypto_openpgp_decrypt(home.gpg, buf_span(&sealed), &how, &opened), ERR_KEY_LOCKED);
         assert_int_equal(opened.text.len, 0);
+        assert_int_equal(crypto_openpgp_unlock_card(home.gpg, home.cache, key), ERR_KEY_LOCKED);
         assert_int_equal(crypto_openpgp_sign(home.gpg, key, &pieces, &signature, micalg), ERR_KEY_LOCKED);
         /* The second time there is no agent at all. */
         gpg_home_stop_agent(&home);
@@ -321,6 +331,7 @@ int main(void)
         cmocka_unit_test(expansion_is_bounded),
         cmocka_unit_test(aead_is_refused_by_name),
         cmocka_unit_test(message_for_somebody_else_looks_like_a_broken_one),
+        cmocka_unit_test(key_is_tried_by_a_decryption),
         cmocka_unit_test(locked_key_is_told_from_a_broken_message),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
