@@ -33,22 +33,30 @@ static enum err add_slice(struct imap_slices *slices, struct span bytes)
     return ERR_OK;
 }
 
+/* True if the string has this value, ASCII case ignored. */
+static enum err is_string(const struct imap_string *string, struct span value, bool *is_equal_out)
+{
+    struct buf text;
+    enum err result;
+
+    if (string->kind != IMAP_QUOTED || span_find_byte(string->raw, 0, '\\') == string->raw.len) {
+        *is_equal_out = span_is_case_equal(string->raw, value);
+        return string->raw.len == string->len || string->kind != IMAP_LITERAL ? ERR_OK : ERR_MALFORMED;
+    }
+    buf_init(&text, string->raw.len + 1);
+    result = imap_string_add(string, &text);
+    *is_equal_out = result == ERR_OK && span_is_case_equal(buf_span(&text), value);
+    buf_fini(&text);
+    return result;
+}
+
 static enum err is_wanted(const struct imap_section *section, const struct mime_field *field, bool *is_wanted_out)
 {
     bool is_named = false;
-    struct buf name;
     enum err result = ERR_OK;
 
-    buf_init(&name, field->name.len + 1);
-    for (size_t i = 0; i < section->fields_len && result == ERR_OK && !is_named; i++) {
-        buf_clear(&name);
-        result = imap_string_add(&section->fields[i], &name);
-        is_named = result == ERR_OK && field->name.len > 0 && span_is_case_equal(buf_span(&name), field->name);
-        /* It is longer than the field's name. */
-        if (result == ERR_LIMIT)
-            result = ERR_OK;
-    }
-    buf_fini(&name);
+    for (size_t i = 0; i < section->fields_len && result == ERR_OK && !is_named && field->name.len > 0; i++)
+        result = is_string(&section->fields[i], field->name, &is_named);
     *is_wanted_out = is_named == (section->text == IMAP_TEXT_FIELDS);
     return result;
 }

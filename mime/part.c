@@ -17,6 +17,7 @@ struct node {
     struct mime_part part; /* first, so that one pointer serves both */
     struct mime_part *last_child;
     bool is_open; /* a multipart whose boundary may come */
+    size_t boundary_len;
 };
 
 struct mime_parser {
@@ -89,6 +90,7 @@ static enum err read_as_server(struct mime_parser *parser, struct span header, b
     if (is_full(parser))
         part->kind = MIME_LEAF;
     node_of(part)->is_open = part->kind == MIME_MULTIPART && has_boundary && is_whole;
+    node_of(part)->boundary_len = strlen(part->boundary);
     return result;
 }
 
@@ -174,10 +176,12 @@ static struct mime_part *find_boundary_as_server(const struct mime_parser *parse
 {
     struct mime_part *best = NULL;
     size_t best_len = 0;
-    bool is_all = parser->tree->parts_len >= parser->limits.parts_max;
+    bool is_all = false;
 
+    if (parser->tree->parts_len >= parser->limits.parts_max || parser->line.len < 2 || parser->line.head[0] != '-')
+        return NULL;
     for (struct mime_part *part = parser->part; part != NULL && !is_all; part = part->parent) {
-        size_t len = strlen(part->boundary);
+        size_t len = node_of(part)->boundary_len;
         bool is_closing;
 
         if (node_of(part)->is_open && (best == NULL || len > best_len) &&

@@ -40,8 +40,8 @@ FIELDS = ["From To", "Subject", "DATE", "x-odd", "Content-Type", "Nothing", "Sub
           "Mime-Version Content-Type", "X"]
 LINES = ["word", "From here", "--", "----", "--b", "--b1", "--b1x", "--b2--", "--b1-- x", ".", "", "", " ", "a\tb ",
          "caf\u00e9", "Subject: x", "x" * 90, "--b1 ", " --b1", "a\rb"]
-ODD_FIELDS = ["X-Odd:y", "X-Odd: a\r\n b\r\n\tc", "Received: from x\r\n by y", "x-odd : z", "X: " + "y " * 60, "no field",
-              "Subject", ": empty", "From someone", "X-Empty:", "X-Blank: "]
+ODD_FIELDS = ["X-Odd:y", "X-Odd: a\r\n b\r\n\tc", "Received: from x\r\n by y", "x-odd : z", "X: " + "y " * 60,
+              "no field", "Subject", ": empty", "From someone", "X-Empty:", "X-Blank: "]
 BOUNDARIES = ["b1", "b", "", "=_x y", "b1x", "b" * 75, "b" * 90, "b1--"]
 
 
