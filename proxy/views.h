@@ -58,8 +58,8 @@ void proxy_views_release(struct proxy_views *views, struct proxy_body **body);
 /* The function will not fire. Clears `*wait`. */
 void proxy_views_cancel(struct proxy_view_wait **wait);
 
-/* Asks for each of the account's keys that is locked, once, after a login (design 1.2.6). A prompt that was cancelled
-   is not shown again for ten minutes. */
+/* Asks for each of the account's keys that is locked, once: after a login (design 1.2.6), and when a message that is to
+   be opened wants one. A prompt that was cancelled is not shown again for ten minutes. */
 void proxy_views_unlock(struct proxy_views *views, size_t account);
 
 #endif

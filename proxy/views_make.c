@@ -181,6 +181,9 @@ static void on_opened(enum err err, struct ipc_in *in, void *context)
     struct view_making *making = context;
     bool is_plain = false;
     making->job = NULL;
+    /* The agent forgets passphrases in the course of a long session. */
+    if (err == ERR_KEY_LOCKED)
+        proxy_views_unlock(making->view->views, making->view->id.account);
     if (err == ERR_OK)
         err = take_answer(making, in, &is_plain);
     /* It was decided that there is a view. */
