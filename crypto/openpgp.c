@@ -183,8 +183,9 @@ static enum err run_encrypt(struct keyring_gpg *gpg, gpgme_ctx_t context, bool i
     return err == ERR_OK && is_signed ? name_micalg(context, micalg) : err;
 }
 
-enum err crypto_openpgp_encrypt(struct keyring_gpg *gpg, const char *signer, const char *const *key_files,
-                                size_t key_files_len, const struct mime_pieces *content, int fd, uint64_t output_max)
+enum err crypto_openpgp_encrypt(struct keyring_gpg *gpg, const char *signer, bool asks_person,
+                                const char *const *key_files, size_t key_files_len, const struct mime_pieces *content,
+                                int fd, uint64_t output_max)
 {
     gpgme_ctx_t context = keyring_gpg_context(gpg);
     gpgme_data_t in = NULL, out = NULL;
@@ -195,6 +196,8 @@ enum err crypto_openpgp_encrypt(struct keyring_gpg *gpg, const char *signer, con
     bool is_signed = *signer != '\0';
     buf_init(&recipients, RECIPIENTS_MAX);
     enum err err = is_signed ? set_signer(gpg, context, signer) : ERR_OK;
+    if (err == ERR_OK && !asks_person)
+        err = keyring_gpg_error(gpgme_set_pinentry_mode(context, GPGME_PINENTRY_MODE_ERROR), "asking nobody");
     if (err == ERR_OK)
         err = name_recipients(key_files, key_files_len, &recipients);
     if (err == ERR_OK)

@@ -13,10 +13,11 @@
 ERR_RETURN enum err crypto_openpgp_sign(struct keyring_gpg *gpg, const char *signer, const struct mime_pieces *content,
                                         struct buf *signature_out, char micalg_out[24]);
 /* Encrypts `content` (and signs it if `signer` is not "") to the keys in the files `key_files`, armoured, appended to
-   `fd` up to `output_max` bytes with CRLF line ends. Fails if any recipient could not be used. */
-ERR_RETURN enum err crypto_openpgp_encrypt(struct keyring_gpg *gpg, const char *signer, const char *const *key_files,
-                                           size_t key_files_len, const struct mime_pieces *content, int fd,
-                                           uint64_t output_max);
+   `fd` up to `output_max` bytes with CRLF line ends. Fails if any recipient could not be used. A signing key that is
+   locked may bring up a pinentry only if `asks_person`. */
+ERR_RETURN enum err crypto_openpgp_encrypt(struct keyring_gpg *gpg, const char *signer, bool asks_person,
+                                           const char *const *key_files, size_t key_files_len,
+                                           const struct mime_pieces *content, int fd, uint64_t output_max);
 
 struct crypto_openpgp_opened {
     struct buf text; /* plain text: empty unless everything below was checked */

@@ -18,7 +18,7 @@ static enum err encrypt(struct keyring_gpg *gpg, const char *key_cache_dir, cons
     if (err == ERR_OK)
         err = mime_pieces_borrow(&text, SPAN_LIT("test"));
     if (err == ERR_OK)
-        err = crypto_openpgp_encrypt(gpg, "", paths, 1, &text, fd, SIZE_MAX_OF_TEST);
+        err = crypto_openpgp_encrypt(gpg, "", false, paths, 1, &text, fd, SIZE_MAX_OF_TEST);
     mime_pieces_fini(&text);
     return err == ERR_OK ? memfd_seal(fd) : err;
 }

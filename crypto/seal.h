@@ -27,6 +27,7 @@ struct crypto_seal_request {
     char signer[KEYRING_FPR_SIZE];              /* "" unless signing */
     const char (*recipients)[KEYRING_FPR_SIZE]; /* keys to encrypt to, the sender's own included */
     size_t recipients_len;
+    bool is_quiet;             /* encrypted copies: a locked signing key is ERR_KEY_LOCKED at once, nobody is asked */
     bool wants_7bit;           /* PLAIN: re-encode 8bit because the upstream lacks 8BITMIME */
     const char *subject_tag;   /* removed from the subject */
     const char *key_cache_dir; /* for keyring_gpg_key_file */

@@ -83,8 +83,8 @@ enum err seal_write_encrypted(struct keyring_gpg *gpg, const struct crypto_seal_
     if (result == ERR_OK)
         result = memfd_add(fd, buf_span(&text), output_max);
     if (result == ERR_OK)
-        result =
-            crypto_openpgp_encrypt(gpg, signer, (const char *const *)files.paths, files.len, payload, fd, output_max);
+        result = crypto_openpgp_encrypt(gpg, signer, !request->is_quiet, (const char *const *)files.paths, files.len,
+                                        payload, fd, output_max);
     buf_clear(&text);
     if (result == ERR_OK)
         result = buf_addf(&text, "\r\n--%s--\r\n", boundary);

@@ -115,6 +115,8 @@ static enum err seal(struct keeper *keeper, bool is_own, struct crypto_seal_requ
         return keeper_answer(err);
     request->output_max = keeper->setup.output_max;
     request->key_cache_dir = keeper->setup.key_cache;
+    /* Programs save drafts by themselves, every few minutes: keys are unlocked at login or not at all. */
+    request->is_quiet = is_own;
     err = is_own ? crypto_seal_own(keeper->gpg, request, message, fd, &result)
                  : crypto_seal(keeper->gpg, request, message, fd, &result);
     if (err != ERR_OK) {

@@ -89,7 +89,7 @@ __attribute__((unused)) static enum err encrypt(const char *signer, const char *
     assert_int_equal(mime_pieces_copy(&pieces, span_slice(text, 0, half)), ERR_OK);
     assert_int_equal(mime_pieces_borrow(&pieces, span_skip(text, half)), ERR_OK);
     assert_int_equal(memfd_new("test", &fd), ERR_OK);
-    enum err err = crypto_openpgp_encrypt(home.gpg, signer, files, recipients_len, &pieces, fd, output_max);
+    enum err err = crypto_openpgp_encrypt(home.gpg, signer, false, files, recipients_len, &pieces, fd, output_max);
     read_fd(fd, out);
     close(fd);
     mime_pieces_fini(&pieces);

@@ -223,28 +223,35 @@ static void test_searchable_text_is_that_of_the_view(void **state)
     stop(&keeper, 0);
 }
 
-static void test_own_copy_comes_back(void **state)
+static void send_own(const struct keeper *keeper, const char *key, const char *message)
 {
-    static const char message[] = "Bcc: secret@example.net\r\nSubject: draft\r\nX-Draft: 1\r\n\r\nnot yet\r\n";
     struct crypto_seal_request request = {
         .action = CRYPTO_SEAL_SIGN_ENCRYPT, .format = KEYRING_OPENPGP, .recipients_len = 1};
     char recipients[1][KEYRING_FPR_SIZE];
-    struct keeper keeper = start();
-    struct opened opened;
     struct ipc_out out;
-    struct ipc_in in;
-    struct span sealed;
 
-    (void)state;
-    memcpy(recipients[0], alice, sizeof(alice));
-    memcpy(request.signer, alice, sizeof(alice));
+    memcpy(recipients[0], key, sizeof(recipients[0]));
+    memcpy(request.signer, key, sizeof(request.signer));
     request.recipients = (const char(*)[KEYRING_FPR_SIZE])recipients;
     int fd = file_of(span_of(message));
     ipc_out_begin(&out, PROXY_JOB_OWN);
     proxy_put_seal(&out, &request);
     ipc_put_file(&out, fd);
-    assert_int_equal(ipc_send(keeper.socket, &out), ERR_OK);
+    assert_int_equal(ipc_send(keeper->socket, &out), ERR_OK);
     close(fd);
+}
+
+static void test_own_copy_comes_back(void **state)
+{
+    static const char message[] = "Bcc: secret@example.net\r\nSubject: draft\r\nX-Draft: 1\r\n\r\nnot yet\r\n";
+    struct keeper keeper = start();
+    struct opened opened;
+    struct ipc_in in;
+    struct span sealed;
+    int fd;
+
+    (void)state;
+    send_own(&keeper, alice, message);
     assert_int_equal(ipc_recv(keeper.socket, &in), ERR_OK);
     assert_int_equal(ipc_get_u32(&in), ERR_OK);
     uint64_t size = ipc_get_u64(&in);
@@ -421,13 +428,15 @@ static enum err unlock(const struct keeper *keeper, size_t len)
     return err;
 }
 
-/* Last of all: it changes the agent. Opening never prompts; unlocking does, once for a key and its subkeys. */
+/* Last of all: it changes the agent. Opening and saving never prompt; unlocking does, once for a key and its subkeys.
+ */
 static void test_unlocking(void **state)
 {
     const char *encrypt[] = {"--armor", "--trust-model", "always", "--encrypt", "-r", locked, NULL};
     struct keeper keeper = start();
     struct opened opened;
     struct buf armour, message;
+    struct ipc_in in;
 
     (void)state;
     make_locked_key();
@@ -439,6 +448,10 @@ static void test_unlocking(void **state)
     open_first(&keeper, buf_span(&message), &opened);
     assert_int_equal(opened.err, ERR_KEY_LOCKED);
     opened_fini(&opened);
+    send_own(&keeper, locked, MESSAGE);
+    assert_int_equal(ipc_recv(keeper.socket, &in), ERR_OK);
+    assert_int_equal(ipc_get_u32(&in), ERR_KEY_LOCKED);
+    ipc_in_fini(&in);
     assert_int_equal(count_prompts(), 0);
     write_pinentry("echo 'ERR 83886179 Operation cancelled <Pinentry>'");
     assert_int_equal(unlock(&keeper, 2), ERR_KEY_LOCKED);

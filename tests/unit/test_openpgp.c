@@ -61,8 +61,8 @@ static void what_cannot_be_encrypted_fails(void **state)
     mime_pieces_init(&pieces);
     assert_int_equal(mime_pieces_borrow(&pieces, span_of(TEXT)), ERR_OK);
     assert_int_equal(memfd_new("test", &fd), ERR_OK);
-    assert_int_not_equal(crypto_openpgp_encrypt(home.gpg, "", missing, 1, &pieces, fd, SIZE_MOST), ERR_OK);
-    assert_int_not_equal(crypto_openpgp_encrypt(home.gpg, "", option, 1, &pieces, fd, SIZE_MOST), ERR_OK);
+    assert_int_not_equal(crypto_openpgp_encrypt(home.gpg, "", false, missing, 1, &pieces, fd, SIZE_MOST), ERR_OK);
+    assert_int_not_equal(crypto_openpgp_encrypt(home.gpg, "", false, option, 1, &pieces, fd, SIZE_MOST), ERR_OK);
     read_fd(fd, &sealed);
     assert_int_equal(sealed.len, 0);
     buf_fini(&sealed);
