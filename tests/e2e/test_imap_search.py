@@ -7,6 +7,7 @@ import unittest
 import harness
 from dovecot import Dovecot, DovecotTest, Talk
 from harness import ALICE, BOB
+from imap_harness import Case
 from twin import encrypted
 
 WORD = "quicksilver"
@@ -137,6 +138,76 @@ class Searching(DovecotTest, harness.World):
         # The views themselves are in memory still.
         self.assertEqual(self.find(talk, b"BODY " + WORD.encode()), [2, 3, 4])
         self.assertEqual(self.find(talk, b"NOT SUBJECT three"), [1, 2, 4, 5])
+
+
+class Server(Case):
+    """What comes of a search when the server does not do its part."""
+
+    def begin_with(self, count=4):
+        """Messages sealed and plain by turns."""
+        self.begin()
+        self.alice().take(harness.keys().export(BOB))
+        sealed, plain = encrypted(message("sealed", WORD)), message("plain", WORD)
+        self.server.put(*[sealed if i % 2 else plain for i in range(1, count + 1)])
+        return self.select()
+
+    def select(self):
+        raw = self.raw()
+        raw.ok("SELECT INBOX")
+        raw.ok("SEARCH BODY " + WORD)
+        return raw
+
+    def test_refused(self):
+        raw = self.begin_with()
+        for at in (1, 2):
+            self.server.faults("search:%d=NO [INUSE] later" % at)
+            self.assertEqual(raw.command("SEARCH UNSEEN BODY " + WORD), ([], b"NO [INUSE] later"))
+        self.server.faults()
+        self.assertEqual(raw.ok("SEARCH UNSEEN BODY " + WORD), [b"* SEARCH 1 2 3 4"])
+
+    def test_answers_that_are_none(self):
+        self.begin_with().close()
+        for text in ("* SEARCH x", "* SEARCH 1x", "* SEARCH -1", "* SEARCH (MODSEQ)", "* SEARCH (MODSEQ 1", "* SEARCH 1,2",
+                     "* SEARCH 99999999999"):
+            with self.subTest(text=text):
+                raw = self.select()
+                self.server.faults("search:1=" + text)
+                responses, said = raw.command("SEARCH BODY " + WORD)
+                self.assertTrue(responses[-1].startswith(b"* BYE"), responses)
+                self.assertEqual(said, b"")
+                raw.close()
+                self.server.faults()
+
+    def test_odd_answers(self):
+        raw = self.begin_with()
+        # None at all, one in two, numbers that were not asked about, a blank at the end.
+        self.server.faults("search:1=* SEARCH ", "search:2=* SEARCH 77 0 4294967295")
+        self.assertEqual(raw.ok("SEARCH UNSEEN NOT BODY absent"), [b"* SEARCH 1 2 3 4"])
+        self.server.faults("search:1=* 5 EXISTS")
+        self.assertEqual(sorted(raw.ok("SEARCH BODY " + WORD)), [b"* 5 EXISTS", b"* SEARCH 1 2 3 4"])
+
+    def test_numbers_that_change_meanwhile(self):
+        """No server may say EXPUNGE while it searches; one that does gets no wrong answer out of us."""
+        raw = self.begin_with()
+        self.server.faults("search:1=* 1 EXPUNGE")
+        responses, said = raw.command("SEARCH BODY " + WORD)
+        self.assertTrue(said.startswith(b"NO [UNAVAILABLE]"), (responses, said))
+
+    def test_nothing_of_it_is_asked_of_the_server_in_vain(self):
+        raw = self.begin_with()
+        before = len(self.server.wire())
+        raw.ok("SEARCH BODY " + WORD)
+        asked = re.findall(rb"^\S+ (.*)\r\n", self.server.wire()[before:], re.M)
+        self.assertEqual(asked, [b"SEARCH 2,4 (BODY %s)" % WORD.encode()])
+        before = len(self.server.wire())
+        raw.ok("SEARCH UNSEEN")
+        self.assertEqual(re.findall(rb"^\S+ (.*)\r\n", self.server.wire()[before:], re.M), [b"SEARCH UNSEEN"])
+
+    def test_many_ranges_go_in_several_commands(self):
+        raw = self.begin_with(1400)
+        wire = self.server.wire()
+        self.assertEqual(raw.ok("SEARCH UNSEEN BODY " + WORD), raw.ok("SEARCH ALL"))
+        self.assertLess(max(len(line) for line in self.server.wire()[len(wire):].split(b"\r\n")), 8000)
 
 
 if __name__ == "__main__":
