@@ -53,7 +53,7 @@ struct server_io {
     bool is_slow; /* writes byte by byte */
 };
 
-/* ---- common_main.c ---- */
+/* ---- common_serve.c ---- */
 
 /* What makes a server of one protocol. */
 struct server_kind {
