@@ -296,7 +296,7 @@ class Proxy:
     def workers(self):
         """The master's children that are copies of it: the vault is started first, then net. In that order."""
         return sorted((pid for pid in descendants(self.process.pid)
-                       if parent_of(pid) == self.process.pid and command_of(pid) == command_of(self.process.pid)),
+                       if command_of(pid) == command_of(self.process.pid) and parent_of(pid) == self.process.pid),
                       key=started_at)
 
     def keepers(self):

@@ -80,14 +80,14 @@ class RefImap:
         return harness.imap_client(self.port, context=context)
 
     def put(self, *messages, mailbox="INBOX", flags=None):
-        """Appends messages as they are, without the proxy; gives back their UIDs."""
+        """Appends messages as they are, without the proxy; gives back their UIDs if the server tells them."""
         with self.client() as client:
             if client.status(mailbox, "(MESSAGES)")[0] != "OK":
                 check(client.create(mailbox))
             uids = []
             for message in messages:
                 said = check(client.append(mailbox, flags, None, message))
-                uids.append(int(re.search(rb"APPENDUID \d+ (\d+)", said[0]).group(1)))
+                uids += [int(uid) for uid in re.findall(rb"APPENDUID \d+ (\d+)", said[0])]
             return uids
 
     def close(self):
