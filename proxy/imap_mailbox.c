@@ -138,6 +138,9 @@ static void on_flush(evutil_socket_t fd, short what, void *context)
 static void tell_vault(struct imap_mailbox *mailbox, const struct store_place *place)
 {
     const struct timeval after = {0, FLUSH_AFTER_MS * 1000};
+    /* Without UIDVALIDITY a UID means nothing beyond this session (RFC 3501 §2.3.1.1). */
+    if (mailbox->uid_validity == 0)
+        return;
     if (mailbox->pending == NULL)
         mailbox->pending = calloc(PENDING_MAX, sizeof(*mailbox->pending));
     if (mailbox->flush == NULL)
@@ -185,7 +188,7 @@ static enum err hear_vanished(struct imap_mailbox *mailbox, struct imap_cursor *
     imap_set_init(&uids);
     enum err err = imap_take_atom(cursor, &text) ? imap_set_parse(text, 0, &uids, NULL) : ERR_MALFORMED;
     if (err == ERR_OK)
-        imap_map_vanished(mailbox->map, &uids);
+        err = imap_map_vanished(mailbox->map, &uids);
     imap_set_fini(&uids);
     return err;
 }
@@ -344,6 +347,7 @@ static void load(struct imap_mailbox *mailbox, bool wants_uids, imap_mailbox_fn 
     mailbox->fn = fn;
     mailbox->context = context;
     mailbox->wants_uids = wants_uids;
+    mailbox->has_places = mailbox->has_places || mailbox->uid_validity == 0;
     if (mailbox->has_places) {
         if (wants_uids)
             ask_uids(mailbox);
