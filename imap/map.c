@@ -100,7 +100,7 @@ static uint32_t count_between(const struct imap_set *set, uint32_t low, uint64_t
 
 /* Of messages in a row that are known by their numbers alone, as many are gone as the set has UIDs between those of
    their neighbours: each UID of VANISHED takes one message away (RFC 7162 §3.2.10). */
-void imap_map_vanished(struct imap_map *map, const struct imap_set *uids)
+enum err imap_map_vanished(struct imap_map *map, const struct imap_set *uids)
 {
     uint32_t at = 0, kept = 0, low = 0, prefix = map->prefix;
     while (at < map->len) {
@@ -122,7 +122,7 @@ void imap_map_vanished(struct imap_map *map, const struct imap_set *uids)
         at++;
     }
     map->len = kept;
-    (void)extend(map);
+    return extend(map);
 }
 
 enum err imap_map_learn(struct imap_map *map, uint32_t number, uint32_t uid)

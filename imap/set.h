@@ -56,8 +56,8 @@ void imap_map_clear(struct imap_map *map);
 ERR_RETURN enum err imap_map_exists(struct imap_map *map, uint32_t count);
 /* EXPUNGE n; `*uid_out` is its UID, or 0. ERR_MALFORMED if there is no such message. */
 ERR_RETURN enum err imap_map_expunge(struct imap_map *map, uint32_t number, uint32_t *uid_out);
-/* VANISHED without (EARLIER): takes those out that are known. */
-void imap_map_vanished(struct imap_map *map, const struct imap_set *uids);
+/* VANISHED without (EARLIER): takes those messages out, known by UID or not. ERR_MALFORMED as imap_map_learn. */
+ERR_RETURN enum err imap_map_vanished(struct imap_map *map, const struct imap_set *uids);
 /* Message `number` has this UID. ERR_MALFORMED if that contradicts what is known (UIDs ascend with numbers, and never
    change). */
 ERR_RETURN enum err imap_map_learn(struct imap_map *map, uint32_t number, uint32_t uid);

@@ -74,7 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         else if (data[at] % 4 == 2)
             err = imap_map_expunge(map, data[at + 1], &uid);
         else
-            imap_map_vanished(map, &set);
+            err = imap_map_vanished(map, &set);
         if (err == ERR_MALFORMED && data[at] % 4 != 0)
             break; /* the session would end */
         check_map(map);

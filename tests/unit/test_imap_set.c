@@ -198,7 +198,7 @@ static void vanish(struct imap_map *map, const char *text)
     struct imap_set set;
     imap_set_init(&set);
     assert_int_equal(imap_set_parse(span_of(text), 1, &set, NULL), ERR_OK);
-    imap_map_vanished(map, &set);
+    assert_int_equal(imap_map_vanished(map, &set), ERR_OK);
     imap_set_fini(&set);
 }
 
