@@ -89,74 +89,70 @@ enum argument { NO_ARGUMENT, HAS_ARGUMENT, MAY_HAVE_ARGUMENT };
 
 #define NONE SERVER_LITERAL_NONE
 #define SMALL SERVER_LITERAL_OWN
-#define OWNER SERVER_LITERAL_ASK, 0, NULL, MAY_HAVE_ARGUMENT
+#define OWNER 0, SERVER_LITERAL_ASK, MAY_HAVE_ARGUMENT
 
 struct rule {
     const char *name;
-    unsigned states;
     const char *capability; /* that the client must have been shown; NULL: none */
-    enum server_literal literal;
-    /* Who answers: the owner, or in `own_states` we; then `argument` is checked here. */
-    unsigned own_states;
     void (*handle)(struct imap_server *server, struct imap_command *command);
+    unsigned states;
+    unsigned own_states; /* in which we answer, the argument being checked here; in the others the owner does */
+    enum server_literal literal;
     enum argument argument;
 };
 
 /* clang-format off */
 static const struct rule rules[IMAP_VERB_COUNT] = {
-    [IMAP_CAPABILITY] =   {"CAPABILITY",   IN_ANY,       NULL,               NONE,  IN_ANY, do_capability, NO_ARGUMENT},
-    [IMAP_NOOP] =         {"NOOP",         IN_ANY,       NULL,               NONE,  IN_NEW, do_noop, NO_ARGUMENT},
-    [IMAP_LOGOUT] =       {"LOGOUT",       IN_ANY,       NULL,               NONE,  IN_ANY, do_logout, NO_ARGUMENT},
-    [IMAP_ID] =           {"ID",           IN_ANY,       NULL,               SMALL, IN_ANY, do_id, HAS_ARGUMENT},
-    [IMAP_STARTTLS] =     {"STARTTLS",     IN_NEW,       NULL,               NONE,  IN_ANY, imap_server_do_starttls,
-                           NO_ARGUMENT},
-    [IMAP_LOGIN] =        {"LOGIN",        IN_NEW,       NULL,               SMALL, IN_ANY, imap_server_do_login,
-                           HAS_ARGUMENT},
-    [IMAP_AUTHENTICATE] = {"AUTHENTICATE", IN_NEW,       NULL,               SMALL, IN_ANY, imap_server_do_authenticate,
-                           HAS_ARGUMENT},
-    [IMAP_COMPRESS] =     {"COMPRESS",     IN_LOGGED_IN, "COMPRESS=DEFLATE", NONE,  IN_ANY, do_compress, HAS_ARGUMENT},
+    [IMAP_CAPABILITY] =   {"CAPABILITY", NULL, do_capability,     IN_ANY, IN_ANY, NONE,  NO_ARGUMENT},
+    [IMAP_NOOP] =         {"NOOP",       NULL, do_noop,           IN_ANY, IN_NEW, NONE,  NO_ARGUMENT},
+    [IMAP_LOGOUT] =       {"LOGOUT",     NULL, do_logout,         IN_ANY, IN_ANY, NONE,  NO_ARGUMENT},
+    [IMAP_ID] =           {"ID",         NULL, do_id,             IN_ANY, IN_ANY, SMALL, HAS_ARGUMENT},
+    [IMAP_STARTTLS] =     {"STARTTLS",   NULL, imap_server_do_starttls, IN_NEW, IN_ANY, NONE,  NO_ARGUMENT},
+    [IMAP_LOGIN] =        {"LOGIN",      NULL, imap_server_do_login,    IN_NEW, IN_ANY, SMALL, HAS_ARGUMENT},
+    [IMAP_AUTHENTICATE] = {"AUTHENTICATE", NULL, imap_server_do_authenticate, IN_NEW, IN_ANY, SMALL, HAS_ARGUMENT},
+    [IMAP_COMPRESS] =     {"COMPRESS", "COMPRESS=DEFLATE", do_compress, IN_LOGGED_IN, IN_ANY, NONE, HAS_ARGUMENT},
 
-    [IMAP_ENABLE] =       {"ENABLE",       IN_LOGGED_IN, "ENABLE",           OWNER},
-    [IMAP_SELECT] =       {"SELECT",       IN_LOGGED_IN, NULL,               OWNER},
-    [IMAP_EXAMINE] =      {"EXAMINE",      IN_LOGGED_IN, NULL,               OWNER},
-    [IMAP_CREATE] =       {"CREATE",       IN_LOGGED_IN, NULL,               OWNER},
-    [IMAP_DELETE] =       {"DELETE",       IN_LOGGED_IN, NULL,               OWNER},
-    [IMAP_RENAME] =       {"RENAME",       IN_LOGGED_IN, NULL,               OWNER},
-    [IMAP_SUBSCRIBE] =    {"SUBSCRIBE",    IN_LOGGED_IN, NULL,               OWNER},
-    [IMAP_UNSUBSCRIBE] =  {"UNSUBSCRIBE",  IN_LOGGED_IN, NULL,               OWNER},
-    [IMAP_LIST] =         {"LIST",         IN_LOGGED_IN, NULL,               OWNER},
-    [IMAP_LSUB] =         {"LSUB",         IN_LOGGED_IN, NULL,               OWNER},
-    [IMAP_XLIST] =        {"XLIST",        IN_LOGGED_IN, "XLIST",            OWNER},
-    [IMAP_STATUS] =       {"STATUS",       IN_LOGGED_IN, NULL,               OWNER},
-    [IMAP_NAMESPACE] =    {"NAMESPACE",    IN_LOGGED_IN, "NAMESPACE",        OWNER},
-    [IMAP_APPEND] =       {"APPEND",       IN_LOGGED_IN, NULL,               OWNER},
-    [IMAP_IDLE] =         {"IDLE",         IN_LOGGED_IN, "IDLE",             OWNER},
-    [IMAP_GETACL] =       {"GETACL",       IN_LOGGED_IN, "ACL",              OWNER},
-    [IMAP_SETACL] =       {"SETACL",       IN_LOGGED_IN, "ACL",              OWNER},
-    [IMAP_DELETEACL] =    {"DELETEACL",    IN_LOGGED_IN, "ACL",              OWNER},
-    [IMAP_LISTRIGHTS] =   {"LISTRIGHTS",   IN_LOGGED_IN, "ACL",              OWNER},
-    [IMAP_MYRIGHTS] =     {"MYRIGHTS",     IN_LOGGED_IN, "ACL",              OWNER},
-    [IMAP_GETMETADATA] =  {"GETMETADATA",  IN_LOGGED_IN, "METADATA",         OWNER},
-    [IMAP_SETMETADATA] =  {"SETMETADATA",  IN_LOGGED_IN, "METADATA",         OWNER},
-    [IMAP_GETQUOTA] =     {"GETQUOTA",     IN_LOGGED_IN, "QUOTA",            OWNER},
-    [IMAP_GETQUOTAROOT] = {"GETQUOTAROOT", IN_LOGGED_IN, "QUOTA",            OWNER},
-    [IMAP_SETQUOTA] =     {"SETQUOTA",     IN_LOGGED_IN, "QUOTA",            OWNER},
+    [IMAP_ENABLE] =       {"ENABLE",       "ENABLE",    NULL, IN_LOGGED_IN, OWNER},
+    [IMAP_SELECT] =       {"SELECT",       NULL,        NULL, IN_LOGGED_IN, OWNER},
+    [IMAP_EXAMINE] =      {"EXAMINE",      NULL,        NULL, IN_LOGGED_IN, OWNER},
+    [IMAP_CREATE] =       {"CREATE",       NULL,        NULL, IN_LOGGED_IN, OWNER},
+    [IMAP_DELETE] =       {"DELETE",       NULL,        NULL, IN_LOGGED_IN, OWNER},
+    [IMAP_RENAME] =       {"RENAME",       NULL,        NULL, IN_LOGGED_IN, OWNER},
+    [IMAP_SUBSCRIBE] =    {"SUBSCRIBE",    NULL,        NULL, IN_LOGGED_IN, OWNER},
+    [IMAP_UNSUBSCRIBE] =  {"UNSUBSCRIBE",  NULL,        NULL, IN_LOGGED_IN, OWNER},
+    [IMAP_LIST] =         {"LIST",         NULL,        NULL, IN_LOGGED_IN, OWNER},
+    [IMAP_LSUB] =         {"LSUB",         NULL,        NULL, IN_LOGGED_IN, OWNER},
+    [IMAP_XLIST] =        {"XLIST",        "XLIST",     NULL, IN_LOGGED_IN, OWNER},
+    [IMAP_STATUS] =       {"STATUS",       NULL,        NULL, IN_LOGGED_IN, OWNER},
+    [IMAP_NAMESPACE] =    {"NAMESPACE",    "NAMESPACE", NULL, IN_LOGGED_IN, OWNER},
+    [IMAP_APPEND] =       {"APPEND",       NULL,        NULL, IN_LOGGED_IN, OWNER},
+    [IMAP_IDLE] =         {"IDLE",         "IDLE",      NULL, IN_LOGGED_IN, OWNER},
+    [IMAP_GETACL] =       {"GETACL",       "ACL",       NULL, IN_LOGGED_IN, OWNER},
+    [IMAP_SETACL] =       {"SETACL",       "ACL",       NULL, IN_LOGGED_IN, OWNER},
+    [IMAP_DELETEACL] =    {"DELETEACL",    "ACL",       NULL, IN_LOGGED_IN, OWNER},
+    [IMAP_LISTRIGHTS] =   {"LISTRIGHTS",   "ACL",       NULL, IN_LOGGED_IN, OWNER},
+    [IMAP_MYRIGHTS] =     {"MYRIGHTS",     "ACL",       NULL, IN_LOGGED_IN, OWNER},
+    [IMAP_GETMETADATA] =  {"GETMETADATA",  "METADATA",  NULL, IN_LOGGED_IN, OWNER},
+    [IMAP_SETMETADATA] =  {"SETMETADATA",  "METADATA",  NULL, IN_LOGGED_IN, OWNER},
+    [IMAP_GETQUOTA] =     {"GETQUOTA",     "QUOTA",     NULL, IN_LOGGED_IN, OWNER},
+    [IMAP_GETQUOTAROOT] = {"GETQUOTAROOT", "QUOTA",     NULL, IN_LOGGED_IN, OWNER},
+    [IMAP_SETQUOTA] =     {"SETQUOTA",     "QUOTA",     NULL, IN_LOGGED_IN, OWNER},
 
-    [IMAP_CHECK] =        {"CHECK",        IN_SELECTED,  NULL,               OWNER},
-    [IMAP_CLOSE] =        {"CLOSE",        IN_SELECTED,  NULL,               OWNER},
-    [IMAP_UNSELECT] =     {"UNSELECT",     IN_SELECTED,  "UNSELECT",         OWNER},
-    [IMAP_EXPUNGE] =      {"EXPUNGE",      IN_SELECTED,  NULL,               OWNER},
-    [IMAP_SEARCH] =       {"SEARCH",       IN_SELECTED,  NULL,               OWNER},
-    [IMAP_FETCH] =        {"FETCH",        IN_SELECTED,  NULL,               OWNER},
-    [IMAP_STORE] =        {"STORE",        IN_SELECTED,  NULL,               OWNER},
-    [IMAP_COPY] =         {"COPY",         IN_SELECTED,  NULL,               OWNER},
-    [IMAP_MOVE] =         {"MOVE",         IN_SELECTED,  "MOVE",             OWNER},
-    [IMAP_UID_EXPUNGE] =  {"UID EXPUNGE",  IN_SELECTED,  "UIDPLUS",          OWNER},
-    [IMAP_UID_SEARCH] =   {"UID SEARCH",   IN_SELECTED,  NULL,               OWNER},
-    [IMAP_UID_FETCH] =    {"UID FETCH",    IN_SELECTED,  NULL,               OWNER},
-    [IMAP_UID_STORE] =    {"UID STORE",    IN_SELECTED,  NULL,               OWNER},
-    [IMAP_UID_COPY] =     {"UID COPY",     IN_SELECTED,  NULL,               OWNER},
-    [IMAP_UID_MOVE] =     {"UID MOVE",     IN_SELECTED,  "MOVE",             OWNER},
+    [IMAP_CHECK] =        {"CHECK",        NULL,        NULL, IN_SELECTED,  OWNER},
+    [IMAP_CLOSE] =        {"CLOSE",        NULL,        NULL, IN_SELECTED,  OWNER},
+    [IMAP_UNSELECT] =     {"UNSELECT",     "UNSELECT",  NULL, IN_SELECTED,  OWNER},
+    [IMAP_EXPUNGE] =      {"EXPUNGE",      NULL,        NULL, IN_SELECTED,  OWNER},
+    [IMAP_SEARCH] =       {"SEARCH",       NULL,        NULL, IN_SELECTED,  OWNER},
+    [IMAP_FETCH] =        {"FETCH",        NULL,        NULL, IN_SELECTED,  OWNER},
+    [IMAP_STORE] =        {"STORE",        NULL,        NULL, IN_SELECTED,  OWNER},
+    [IMAP_COPY] =         {"COPY",         NULL,        NULL, IN_SELECTED,  OWNER},
+    [IMAP_MOVE] =         {"MOVE",         "MOVE",      NULL, IN_SELECTED,  OWNER},
+    [IMAP_UID_EXPUNGE] =  {"UID EXPUNGE",  "UIDPLUS",   NULL, IN_SELECTED,  OWNER},
+    [IMAP_UID_SEARCH] =   {"UID SEARCH",   NULL,        NULL, IN_SELECTED,  OWNER},
+    [IMAP_UID_FETCH] =    {"UID FETCH",    NULL,        NULL, IN_SELECTED,  OWNER},
+    [IMAP_UID_STORE] =    {"UID STORE",    NULL,        NULL, IN_SELECTED,  OWNER},
+    [IMAP_UID_COPY] =     {"UID COPY",     NULL,        NULL, IN_SELECTED,  OWNER},
+    [IMAP_UID_MOVE] =     {"UID MOVE",     "MOVE",      NULL, IN_SELECTED,  OWNER},
 };
 /* clang-format on */
 
