@@ -180,21 +180,25 @@ enum err imap_capabilities_before(const struct imap_offer *offer, struct buf *ou
     return err;
 }
 
+uint64_t imap_append_room(uint64_t limit, unsigned sealed_percent, uint64_t sealed_headers)
+{
+    limit = limit > sealed_headers ? limit - sealed_headers : 0;
+    /* limit * percent / 100 without overflow */
+    return limit / 100 * sealed_percent + limit % 100 * sealed_percent / 100;
+}
+
 /* RFC 7889: APPENDLIMIT=n is a limit for all mailboxes; without a number each has one of its own, which STATUS tells.
    That one nobody rewrites, so it is shown only where nothing is sealed. */
 static enum err add_append_limit(const struct imap_capabilities *server, struct span word, unsigned sealed_percent,
                                  uint64_t sealed_headers, struct buf *out)
 {
-    uint64_t limit = server->append_limit;
     bool has_number = span_find_byte(word, 0, '=') != word.len;
     if (sealed_percent == 0)
         return add_word(out, word);
     if (!has_number)
         return ERR_OK;
-    limit = limit > sealed_headers ? limit - sealed_headers : 0;
-    /* limit * percent / 100 without overflow */
-    limit = limit / 100 * sealed_percent + limit % 100 * sealed_percent / 100;
-    return buf_addf(out, " APPENDLIMIT=%llu", (unsigned long long)limit);
+    uint64_t room = imap_append_room(server->append_limit, sealed_percent, sealed_headers);
+    return buf_addf(out, " APPENDLIMIT=%llu", (unsigned long long)room);
 }
 
 enum err imap_capabilities_after(const struct imap_capabilities *server, const struct imap_offer *offer,

@@ -60,6 +60,8 @@ ERR_RETURN enum err imap_capabilities_before(const struct imap_offer *offer, str
  */
 ERR_RETURN enum err imap_capabilities_after(const struct imap_capabilities *server, const struct imap_offer *offer,
                                             unsigned sealed_percent, uint64_t sealed_headers, struct buf *out);
+/* What is left for a message of a server's `limit` (of above). */
+uint64_t imap_append_room(uint64_t limit, unsigned sealed_percent, uint64_t sealed_headers);
 /* True if the client may use a command that belongs to `capability` (it is in what it was shown). */
 bool imap_capabilities_has(struct span shown, const char *capability);
 

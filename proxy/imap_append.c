@@ -13,11 +13,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MESSAGES_MAX 64u
+/* With the mailbox's name they are as many literals as a command may have (struct imap_out). */
+#define MESSAGES_MAX 63u
 #define MAILBOX_MAX 4096u
-/* What sealing adds: base64 armour (4/3 and line ends), and headers. */
-#define SEALED_HEADERS 65536u
-#define SEALED_PERCENT 73u
 
 struct append_work;
 
@@ -38,20 +36,32 @@ struct append_work {
     struct proxy_ring_wait *ring_wait;
 };
 
-enum err imap_append_on_literal(struct imap_session *session, const struct imap_command *command,
-                                const struct imap_literal_mark *mark)
+static bool is_shown(const struct imap_session *session, const char *capability)
+{
+    return imap_capabilities_has(buf_span(&session->shown), capability);
+}
+
+/* What the server takes at most of one message; UINT64_MAX if it does not say. */
+static uint64_t server_limit(const struct imap_session *session)
 {
     const struct imap_capabilities *offered =
         session->upstream == NULL ? NULL : imap_client_capabilities(session->upstream);
+    bool says_so = offered != NULL && (offered->features & IMAP_HAS_APPENDLIMIT) != 0 && offered->append_limit > 0;
+    return says_so ? offered->append_limit : UINT64_MAX;
+}
+
+enum err imap_append_on_literal(struct imap_session *session, const struct imap_command *command,
+                                const struct imap_literal_mark *mark)
+{
     uint64_t limit = session->net->config->message_max;
-    if (command->unit.literals_len >= MESSAGES_MAX)
+    uint64_t room = server_limit(session);
+    if (mark->is_binary && !is_shown(session, "UTF8=ACCEPT"))
+        return ERR_COMMAND_SYNTAX;
+    if (command->unit.literals_len > MESSAGES_MAX)
         return ERR_LIMIT;
-    if (offered != NULL && (offered->features & IMAP_HAS_APPENDLIMIT) != 0 && offered->append_limit > 0) {
-        uint64_t room = offered->append_limit;
-        if (!imap_session_account(session)->append_plain)
-            room = room > SEALED_HEADERS ? (room - SEALED_HEADERS) / 100 * SEALED_PERCENT : 0;
-        limit = room < limit ? room : limit;
-    }
+    if (room < UINT64_MAX && !imap_session_account(session)->append_plain)
+        room = imap_append_room(room, IMAP_SEALED_PERCENT, IMAP_SEALED_HEADERS);
+    limit = room < limit ? room : limit;
     return mark->len <= limit ? ERR_OK : ERR_TOO_BIG;
 }
 
@@ -93,6 +103,8 @@ static enum err take_sealed(struct appended *message, struct ipc_in *answer)
         err = memfd_check(fd, config->message_max * 2, &size);
     if (err == ERR_OK && size != said)
         err = ERR_PEER_PROTOCOL;
+    if (err == ERR_OK && size > server_limit(message->append->work.session))
+        err = ERR_TOO_BIG;
     if (err == ERR_OK)
         err = memfd_map(fd, config->message_max * 2, &content);
     if (err == ERR_OK) {
@@ -200,8 +212,9 @@ static enum err take_message(struct append_work *append, const struct imap_strin
     const struct imap_literal *literal = &command->unit.literals[string->literal];
     *message = (struct appended){.append = append, .before = before, .fd = -1, .size = string->len};
     append->len++;
+    /* RFC 3502 §6.3.11: a message of no bytes calls the whole command off. */
     if (string->len == 0)
-        return ERR_PARAMETER_SYNTAX;
+        return ERR_MALFORMED;
     if (literal->place == IMAP_LITERAL_HERE)
         err = memfd_of("appended", string->raw, size_max, &message->fd);
     else
@@ -213,20 +226,22 @@ static enum err take_message(struct append_work *append, const struct imap_strin
 
 /* append = "APPEND" SP mailbox 1*append-message
    append-message = [SP flag-list] [SP date-time] SP (literal / "UTF8" SP "(" literal8 ")")   (RFC 3501, 3502, 6855) */
-static bool take_literal(struct imap_cursor *cursor, struct imap_string *string)
+static bool take_literal(struct imap_session *session, struct imap_cursor *cursor, struct imap_string *string)
 {
-    bool is_utf8 = imap_take_word(cursor, "UTF8");
+    bool is_utf8 = is_shown(session, "UTF8=ACCEPT") && imap_take_word(cursor, "UTF8");
     if (is_utf8 && (!imap_take_space(cursor) || !imap_take_char(cursor, '(') || !imap_take_char(cursor, '~')))
         return false;
     return imap_take_string(cursor, string) && string->kind == IMAP_LITERAL &&
            (!is_utf8 || imap_take_char(cursor, ')'));
 }
 
-static enum err parse(struct append_work *append)
+/* Takes the messages unless they are to pass as they are. */
+static enum err parse(struct append_work *append, bool is_taken)
 {
     struct imap_command *command = append->work.command;
     struct imap_cursor cursor = command->arguments;
     struct imap_string string;
+    size_t count = 0;
     enum err err = ERR_OK;
     if (!imap_take_astring(&cursor, &string))
         return ERR_COMMAND_SYNTAX;
@@ -237,17 +252,21 @@ static enum err parse(struct append_work *append)
     do {
         struct span raw;
         size_t from = cursor.at;
-        if (append->len == MESSAGES_MAX || !imap_take_space(&cursor))
+        if (count++ == MESSAGES_MAX || !imap_take_space(&cursor))
             return ERR_COMMAND_SYNTAX;
         if (imap_peek(&cursor) == '(' && (!imap_take_value(&cursor, &raw) || !imap_take_space(&cursor)))
             return ERR_COMMAND_SYNTAX;
         if (imap_peek(&cursor) == '"' && (!imap_take_string(&cursor, &string) || !imap_take_space(&cursor)))
             return ERR_COMMAND_SYNTAX;
         struct span before = span_slice(cursor.text, from, cursor.at);
-        if (!take_literal(&cursor, &string))
+        if (!take_literal(append->work.session, &cursor, &string))
             return ERR_COMMAND_SYNTAX;
-        err = take_message(append, &string, before);
+        if (is_taken)
+            err = take_message(append, &string, before);
     } while (err == ERR_OK && !imap_at_end(&cursor));
+    /* A server that does not know of more than one message would read the second as commands. */
+    if (err == ERR_OK && count > 1 && !is_shown(append->work.session, "MULTIAPPEND"))
+        err = ERR_COMMAND_SYNTAX;
     return err;
 }
 
@@ -255,19 +274,19 @@ static void append_start(struct imap_work *work)
 {
     struct append_work *append = (struct append_work *)work;
     struct imap_session *session = work->session;
+    bool is_plain = imap_session_account(session)->append_plain;
     struct imap_out out;
     buf_init(&append->mailbox, MAILBOX_MAX);
-    if (imap_session_account(session)->append_plain) {
+    enum err err = parse(append, !is_plain);
+    if (err == ERR_OK && !is_plain)
+        err = proxy_ring_ask(session->net->ring, session->account, on_keyring, append, &append->ring_wait);
+    if (err != ERR_OK) {
+        imap_work_fail(work, err);
+    } else if (is_plain) {
         imap_out_init(&out);
         imap_out_command(&out, work->command);
         imap_session_send(session, &out, NULL, on_reply, work);
-        return;
     }
-    enum err err = parse(append);
-    if (err == ERR_OK)
-        err = proxy_ring_ask(session->net->ring, session->account, on_keyring, append, &append->ring_wait);
-    if (err != ERR_OK)
-        imap_work_fail(work, err);
 }
 
 static void append_fini(struct imap_work *work)

@@ -12,10 +12,6 @@
 
 #define RESPONSE_MAX 8192
 
-/* What sealing adds to a message that is saved: base64 armour around it (4/3 and line ends), and headers. */
-#define SEALED_HEADERS 65536u
-#define SEALED_PERCENT 73u
-
 static void end_exchange(struct imap_session *session)
 {
     session->auth = IMAP_AUTH_NONE;
@@ -81,7 +77,7 @@ static enum err show_capabilities(struct imap_session *session)
     struct imap_offer offer = {.offers_compress = true};
     buf_clear(&session->shown);
     enum err err = imap_capabilities_after(imap_client_capabilities(session->upstream), &offer,
-                                           is_sealing ? SEALED_PERCENT : 0, SEALED_HEADERS, &session->shown);
+                                           is_sealing ? IMAP_SEALED_PERCENT : 0, IMAP_SEALED_HEADERS, &session->shown);
     if (err == ERR_OK)
         imap_server_set_capabilities(session->server, buf_span(&session->shown));
     return err;

@@ -218,6 +218,7 @@ static void types_as_they_are(void **state)
         {"multipart", "\"application\" \"octet-stream\" NIL"},
         {"multipart/mixed foo; boundary=b", "\"\" \"\" NIL"},
         {"message/global", "\"message\" \"global\" NIL"},
+        {"x-a.b/c+d.e; f.g=h.i", "\"x-a.b\" \"c+d.e\" (\"f.g\" \"h.i\")"},
         {"x/y; a=b c; d=e", "\"x\" \"y\" (\"a\" \"b\" \"d\" \"e\")"},
         {"x/y; a; =b; c=; d==?x; e=\"f", "\"x\" \"y\" (\"c\" \"\" \"d\" \"=?x\")"},
         {"x/y; a=b; A=c; a=d", "\"x\" \"y\" (\"a\" \"b\" \"A\" \"c\" \"a\" \"d\")"},
