@@ -1,5 +1,6 @@
-/* Verbs and states, login, IDLE, the order of answers, life and end of a session. Literals, TLS and compression:
-   test_imap_server_input.c; responses in pieces: test_imap_server_output.c. */
+/* Verbs and states, IDLE, the order of answers, life and end of a session. Login:
+   test_imap_server_login.c; literals and TLS: test_imap_server_input.c; responses in pieces:
+   test_imap_server_output.c. */
 #include "imap_session.h"
 
 #define BAD_UNKNOWN "BAD [CLIENTBUG] Command not known here\r\n"
@@ -56,70 +57,72 @@ static void test_own_commands(void **state)
     session_fini(&session);
 }
 
-/* 0: unknown or hidden, 1: at this point not, 2: answered here, 3: the owner's. */
+/* Before login, after it, and with a mailbox. 0: unknown or hidden, 1: not at this point, 2: answered here, 3: the
+   owner's. */
+static const struct {
+    const char *line;
+    int result[3];
+} table[] = {{"CAPABILITY", {2, 2, 2}},
+             {"NOOP", {2, 3, 3}},
+             {"ID NIL", {2, 2, 2}},
+             {"LOGIN a b", {3, 1, 1}},
+             {"AUTHENTICATE PLAIN YQ==", {3, 1, 1}},
+             {"STARTTLS", {0, 1, 1}},
+             {"COMPRESS GZIP", {1, 2, 2}},
+             {"ENABLE CONDSTORE", {1, 3, 3}},
+             {"SELECT x", {1, 3, 3}},
+             {"EXAMINE x", {1, 3, 3}},
+             {"CREATE x", {1, 3, 3}},
+             {"DELETE x", {1, 3, 3}},
+             {"RENAME x y", {1, 3, 3}},
+             {"SUBSCRIBE x", {1, 3, 3}},
+             {"UNSUBSCRIBE x", {1, 3, 3}},
+             {"LIST \"\" *", {1, 3, 3}},
+             {"LSUB \"\" *", {1, 3, 3}},
+             {"STATUS x (MESSAGES)", {1, 3, 3}},
+             {"APPEND x", {1, 3, 3}},
+             {"XLIST \"\" *", {1, 0, 0}},
+             {"NAMESPACE", {1, 0, 0}},
+             {"GETACL x", {1, 0, 0}},
+             {"SETACL x y z", {1, 0, 0}},
+             {"DELETEACL x y", {1, 0, 0}},
+             {"LISTRIGHTS x y", {1, 0, 0}},
+             {"MYRIGHTS x", {1, 0, 0}},
+             {"GETMETADATA x y", {1, 0, 0}},
+             {"SETMETADATA x y", {1, 0, 0}},
+             {"GETQUOTA x", {1, 0, 0}},
+             {"GETQUOTAROOT x", {1, 0, 0}},
+             {"SETQUOTA x ()", {1, 0, 0}},
+             {"CHECK", {1, 1, 3}},
+             {"CLOSE", {1, 1, 3}},
+             {"UNSELECT", {1, 1, 3}},
+             {"EXPUNGE", {1, 1, 3}},
+             {"SEARCH ALL", {1, 1, 3}},
+             {"FETCH 1 UID", {1, 1, 3}},
+             {"STORE 1 FLAGS ()", {1, 1, 3}},
+             {"COPY 1 x", {1, 1, 3}},
+             {"MOVE 1 x", {1, 1, 3}},
+             {"UID EXPUNGE 1", {1, 1, 3}},
+             {"UID SEARCH ALL", {1, 1, 3}},
+             {"uid fetch 1 UID", {1, 1, 3}},
+             {"UID STORE 1 FLAGS ()", {1, 1, 3}},
+             {"UID COPY 1 x", {1, 1, 3}},
+             {"UID MOVE 1 x", {1, 1, 3}},
+             {"SORT (DATE) UTF-8 ALL", {0, 0, 0}},
+             {"UID SORT (DATE) UTF-8 ALL", {0, 0, 0}},
+             {"THREAD REFERENCES UTF-8 ALL", {0, 0, 0}},
+             {"UID", {0, 0, 0}},
+             {"UID SELECT x", {0, 0, 0}},
+             {"REPLACE 1 x", {0, 0, 0}},
+             {"NOTIFY NONE", {0, 0, 0}},
+             {"ESEARCH x", {0, 0, 0}},
+             {"UNAUTHENTICATE", {0, 0, 0}},
+             {"", {0, 0, 0}},
+             {" SELECT x", {0, 0, 0}},
+             {"SELECTX", {0, 0, 0}}};
+
 static void test_every_command_in_every_state(void **state)
 {
-    static const struct {
-        const char *line;
-        int result[3];
-    } table[] = {{"CAPABILITY", {2, 2, 2}},
-                 {"NOOP", {2, 3, 3}},
-                 {"ID NIL", {2, 2, 2}},
-                 {"LOGIN a b", {3, 1, 1}},
-                 {"AUTHENTICATE PLAIN YQ==", {3, 1, 1}},
-                 {"STARTTLS", {0, 1, 1}},
-                 {"COMPRESS GZIP", {1, 2, 2}},
-                 {"ENABLE CONDSTORE", {1, 3, 3}},
-                 {"SELECT x", {1, 3, 3}},
-                 {"EXAMINE x", {1, 3, 3}},
-                 {"CREATE x", {1, 3, 3}},
-                 {"DELETE x", {1, 3, 3}},
-                 {"RENAME x y", {1, 3, 3}},
-                 {"SUBSCRIBE x", {1, 3, 3}},
-                 {"UNSUBSCRIBE x", {1, 3, 3}},
-                 {"LIST \"\" *", {1, 3, 3}},
-                 {"LSUB \"\" *", {1, 3, 3}},
-                 {"STATUS x (MESSAGES)", {1, 3, 3}},
-                 {"APPEND x", {1, 3, 3}},
-                 {"XLIST \"\" *", {1, 0, 0}},
-                 {"NAMESPACE", {1, 0, 0}},
-                 {"GETACL x", {1, 0, 0}},
-                 {"SETACL x y z", {1, 0, 0}},
-                 {"DELETEACL x y", {1, 0, 0}},
-                 {"LISTRIGHTS x y", {1, 0, 0}},
-                 {"MYRIGHTS x", {1, 0, 0}},
-                 {"GETMETADATA x y", {1, 0, 0}},
-                 {"SETMETADATA x y", {1, 0, 0}},
-                 {"GETQUOTA x", {1, 0, 0}},
-                 {"GETQUOTAROOT x", {1, 0, 0}},
-                 {"SETQUOTA x ()", {1, 0, 0}},
-                 {"CHECK", {1, 1, 3}},
-                 {"CLOSE", {1, 1, 3}},
-                 {"UNSELECT", {1, 1, 3}},
-                 {"EXPUNGE", {1, 1, 3}},
-                 {"SEARCH ALL", {1, 1, 3}},
-                 {"FETCH 1 UID", {1, 1, 3}},
-                 {"STORE 1 FLAGS ()", {1, 1, 3}},
-                 {"COPY 1 x", {1, 1, 3}},
-                 {"MOVE 1 x", {1, 1, 3}},
-                 {"UID EXPUNGE 1", {1, 1, 3}},
-                 {"UID SEARCH ALL", {1, 1, 3}},
-                 {"uid fetch 1 UID", {1, 1, 3}},
-                 {"UID STORE 1 FLAGS ()", {1, 1, 3}},
-                 {"UID COPY 1 x", {1, 1, 3}},
-                 {"UID MOVE 1 x", {1, 1, 3}},
-                 {"SORT (DATE) UTF-8 ALL", {0, 0, 0}},
-                 {"UID SORT (DATE) UTF-8 ALL", {0, 0, 0}},
-                 {"THREAD REFERENCES UTF-8 ALL", {0, 0, 0}},
-                 {"UID", {0, 0, 0}},
-                 {"UID SELECT x", {0, 0, 0}},
-                 {"REPLACE 1 x", {0, 0, 0}},
-                 {"NOTIFY NONE", {0, 0, 0}},
-                 {"ESEARCH x", {0, 0, 0}},
-                 {"UNAUTHENTICATE", {0, 0, 0}},
-                 {"", {0, 0, 0}},
-                 {" SELECT x", {0, 0, 0}},
-                 {"SELECTX", {0, 0, 0}}};
     (void)state;
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         for (int stage = 0; stage < 3; stage++) {
@@ -220,121 +223,6 @@ static void test_tags(void **state)
     session_fini(&session);
 }
 
-static void test_login(void **state)
-{
-    struct session session;
-    (void)state;
-    session_init(&session);
-    session_start(&session);
-    session_talk(&session, "a LOGIN me wrong\r\n", "a NO [AUTHENTICATIONFAILED] Authentication failed\r\n");
-    session_talk(&session, "a LOGIN me\r\n", "a " BAD_PARAMETER);
-    session_talk(&session, "a LOGIN me good more\r\n", "a " BAD_PARAMETER);
-    session_talk(&session, "a LOGIN me \"unfinished\r\n", "a " BAD_PARAMETER);
-    session_expect_told(&session, "login a me wrong;");
-    session_talk(&session, "a LOGIN \"m\\\"e\" \"good\"\r\n", "a OK in\r\n");
-    session_expect_told(&session, "login a m\"e good;");
-    assert_int_equal(imap_server_get_state(session.server), IMAP_STATE_AUTHENTICATED);
-    session_talk(&session, "a LOGIN me good\r\n", "a " BAD_SEQUENCE);
-    session_fini(&session);
-}
-
-static void test_login_with_literals(void **state)
-{
-    struct session session;
-    (void)state;
-    session_init(&session);
-    session_start(&session);
-    session_talk(&session, "a LOGIN {2}\r\n", "+ OK\r\n");
-    session_talk(&session, "me {4}\r\n", "+ OK\r\n");
-    session_talk(&session, "good\r\n", "a OK in\r\n");
-    session_expect_told(&session, "login a me good;");
-    session_fini(&session);
-
-    session_init(&session);
-    session_start(&session);
-    session_talk(&session, "a LOGIN {2+}\r\nme {4-}\r\ngood\r\nb NOOP\r\n", "a OK in\r\nb OK done\r\n");
-    session_fini(&session);
-
-    /* A password of this size is none. */
-    session_init(&session);
-    session_start(&session);
-    session_talk(&session, "a LOGIN me {8193}\r\n", "a NO [TOOBIG] Message too big\r\n");
-    session_talk(&session, "a LOGIN me ~{4}\r\n", "a " BAD_SYNTAX);
-    session_talk(&session, "a LOGIN me good\r\n", "a OK in\r\n");
-    session_fini(&session);
-}
-
-static void test_nothing_goes_on_before_login_is_answered(void **state)
-{
-    struct session session;
-    (void)state;
-    session_init(&session);
-    session_start(&session);
-    session.is_deferring = true;
-    session_talk(&session, "a LOGIN me good\r\nb SELECT x\r\n", "");
-    session_expect_told(&session, "login a me good;");
-    session.is_deferring = false;
-    imap_server_set_capabilities(session.server, SPAN_LIT(SESSION_SHOWN));
-    imap_server_done_line(session.server, "a", SPAN_LIT("OK [CAPABILITY X] welcome\r\n"));
-    peer_expect(&session.peer, "a OK [CAPABILITY X] welcome\r\nb OK done\r\n");
-    session_fini(&session);
-}
-
-static void test_authenticate(void **state)
-{
-    struct session session;
-    (void)state;
-    session_init(&session);
-    session_start(&session);
-    session_talk(&session, "a AUTHENTICATE CRAM-MD5\r\n", "a NO [CANNOT] Authentication mechanism not offered\r\n");
-    session_talk(&session, "a AUTHENTICATE NONSENSE\r\n", "a NO [CANNOT] Authentication mechanism not offered\r\n");
-    session_talk(&session, "a AUTHENTICATE PLAIN !!!\r\n", "a " BAD_PARAMETER);
-    session_talk(&session, "a AUTHENTICATE PLAIN YQ== YQ==\r\n", "a " BAD_PARAMETER);
-    session_talk(&session, "a AUTHENTICATE\r\n", "a " BAD_PARAMETER);
-    session_expect_told(&session, "");
-    session_talk(&session, "a AUTHENTICATE PLAIN =\r\n", "a NO [AUTHENTICATIONFAILED] Authentication failed\r\n");
-    session_expect_told(&session, "auth a PLAIN =;");
-    session_talk(&session, "a AUTHENTICATE LOGIN\r\n", "+ V2hvPw==\r\n");
-    session_talk(&session, "*\r\n", "a BAD Authentication cancelled\r\n");
-    session_expect_told(&session, "auth a LOGIN -;cancel;");
-    session_talk(&session, "a AUTHENTICATE login\r\n", "+ V2hvPw==\r\n");
-    session_talk(&session, "no base64\r\n", "a " BAD_PARAMETER);
-    session_expect_told(&session, "auth a LOGIN -;cancel;");
-    session_talk(&session, "a AUTHENTICATE LOGIN\r\n", "+ V2hvPw==\r\n");
-    session_talk(&session, "{5+}\r\n", "a " BAD_PARAMETER);
-    session_expect_told(&session, "auth a LOGIN -;cancel;");
-    session_talk(&session, "a AUTHENTICATE LOGIN\r\n", "+ V2hvPw==\r\n");
-    session_talk(&session, "\r\n", "a NO [AUTHENTICATIONFAILED] Authentication failed\r\n");
-    session_expect_told(&session, "auth a LOGIN -;response ;");
-    session_talk(&session, "a AUTHENTICATE LOGIN\r\n", "+ V2hvPw==\r\n");
-    session_talk(&session, "Z29vZA==\r\nb NOOP\r\n", "a OK in\r\nb OK done\r\n");
-    session_fini(&session);
-
-    session_init(&session);
-    session_start(&session);
-    session_talk(&session, "a AUTHENTICATE PLAIN Z29vZA==\r\n", "a OK in\r\n");
-    session_expect_told(&session, "auth a PLAIN =good;");
-    session_fini(&session);
-}
-
-static void test_login_needs_tls_beyond_loopback(void **state)
-{
-    struct session session;
-    (void)state;
-    session_init(&session);
-    session.options.may_auth_in_clear = false;
-    session_connect(&session);
-    imap_server_greet(session.server, 1u << SASL_PLAIN);
-    peer_expect(&session.peer, "* OK [CAPABILITY IMAP4rev1 SASL-IR LITERAL+ ID LOGINDISABLED] privyseal ready\r\n");
-    session_talk(&session, "a LOGIN me good\r\n", "a NO [PRIVACYREQUIRED] TLS required, use STARTTLS first\r\n");
-    session_talk(&session, "a AUTHENTICATE PLAIN Z29vZA==\r\n",
-                 "a NO [PRIVACYREQUIRED] TLS required, use STARTTLS first\r\n");
-    /* Nor is the password asked for. */
-    session_talk(&session, "a LOGIN me {4}\r\n", "a NO [PRIVACYREQUIRED] TLS required, use STARTTLS first\r\n");
-    session_expect_told(&session, "");
-    session_fini(&session);
-}
-
 static void test_answers_in_order(void **state)
 {
     struct session session;
@@ -426,23 +314,6 @@ static void test_too_many_bad_commands(void **state)
     buf_clear(&session.told);
     session_talk(&session, "a X\r\nb NOOP\r\n", "a " BAD_UNKNOWN "* BYE [UNAVAILABLE] Too many invalid commands\r\n");
     session_expect_told(&session, "close busy;");
-    session_fini(&session);
-}
-
-/* Before login nothing in between makes up for a wrong password. */
-static void test_too_many_logins(void **state)
-{
-    struct session session;
-    (void)state;
-    session_init(&session);
-    session_start(&session);
-    for (int i = 0; i < 19; i++)
-        session_talk(&session, "a LOGIN me x\r\nb NOOP\r\nc AUTHENTICATE X\r\n",
-                     "a NO [AUTHENTICATIONFAILED] Authentication failed\r\nb OK NOOP completed\r\n"
-                     "c NO [CANNOT] Authentication mechanism not offered\r\n");
-    session_talk(&session, "a LOGIN me x\r\nb NOOP\r\n",
-                 "a NO [AUTHENTICATIONFAILED] Authentication failed\r\n"
-                 "* BYE [UNAVAILABLE] Too many invalid commands\r\n");
     session_fini(&session);
 }
 
@@ -578,17 +449,11 @@ int main(void)
         cmocka_unit_test(test_too_many_capabilities),
         cmocka_unit_test(test_arguments_and_line),
         cmocka_unit_test(test_tags),
-        cmocka_unit_test(test_login),
-        cmocka_unit_test(test_login_with_literals),
-        cmocka_unit_test(test_nothing_goes_on_before_login_is_answered),
-        cmocka_unit_test(test_authenticate),
-        cmocka_unit_test(test_login_needs_tls_beyond_loopback),
         cmocka_unit_test(test_answers_in_order),
         cmocka_unit_test(test_pipelined_select),
         cmocka_unit_test(test_pause),
         cmocka_unit_test(test_idle),
         cmocka_unit_test(test_too_many_bad_commands),
-        cmocka_unit_test(test_too_many_logins),
         cmocka_unit_test(test_owners_bad_counts),
         cmocka_unit_test(test_shutdown),
         cmocka_unit_test(test_timeouts),
