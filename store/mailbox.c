@@ -286,8 +286,9 @@ enum err store_places_rename(struct store *store, const char *account, struct sp
     enum err err = begin_mailbox(store, &store->views, account, from, &views);
     if (!err)
         err = begin_mailbox(store, &store->durable, account, from, &durable);
-    if (!err)
-        err = find_moves(&views, from, to, separator, &moves);
+    if (err)
+        return err;
+    err = find_moves(&views, from, to, separator, &moves);
     if (!err || store_views_mended(store, err))
         err = find_moves(&durable, from, to, separator, &later);
     if (!err)

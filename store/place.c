@@ -348,30 +348,56 @@ static void set(const struct store_mailbox_row *mailbox, struct page *page, cons
     *old = *place;
 }
 
-/* Changes the pages of the places (or UIDs, to be forgotten), each read and written once where they ascend. */
-static enum err change(struct store_mailbox_row *mailbox, const struct store_place *places, const uint32_t *uids,
-                       size_t len)
+/* The page that is being changed, written when another is turned to. */
+struct open_page {
+    bool is_open;
+    struct page page;
+};
+
+static enum err close_page(struct store_mailbox_row *mailbox, struct open_page *open)
 {
-    struct page page = {.number = UINT32_MAX};
-    bool has_page = false;
+    const bool was_open = open->is_open;
+    open->is_open = false;
+    return was_open ? write_page(mailbox, &open->page) : ERR_OK;
+}
+
+static enum err turn_to(struct store_mailbox_row *mailbox, struct open_page *open, uint32_t uid)
+{
+    if (open->is_open && open->page.number == uid / PAGE_UIDS)
+        return ERR_OK;
+    enum err err = close_page(mailbox, open);
+    open->page.number = uid / PAGE_UIDS;
+    if (!err)
+        err = read_page(mailbox, &open->page);
+    open->is_open = !err;
+    return err;
+}
+
+/* Each page is read and written once where the places ascend. */
+static enum err set_places(struct store_mailbox_row *mailbox, const struct store_place *places, size_t len)
+{
+    struct open_page open = {.is_open = false};
     enum err err = ERR_OK;
     for (size_t i = 0; !err && i < len; i++) {
-        const uint32_t uid = places ? places[i].uid : uids[i];
-        if (uid == 0 || (places && !belongs(mailbox, &places[i])))
+        if (places[i].uid == 0 || !belongs(mailbox, &places[i]))
             continue;
-        if (!has_page || page.number != uid / PAGE_UIDS) {
-            err = has_page ? write_page(mailbox, &page) : ERR_OK;
-            page.number = uid / PAGE_UIDS;
-            has_page = true;
-            if (!err)
-                err = read_page(mailbox, &page);
-        }
-        if (places)
-            set(mailbox, &page, &places[i]);
-        else
-            page.places[uid % PAGE_UIDS].uid = 0;
+        err = turn_to(mailbox, &open, places[i].uid);
+        if (!err)
+            set(mailbox, &open.page, &places[i]);
     }
-    return !err && has_page ? write_page(mailbox, &page) : err;
+    return err ? err : close_page(mailbox, &open);
+}
+
+static enum err clear_places(struct store_mailbox_row *mailbox, const uint32_t *uids, size_t len)
+{
+    struct open_page open = {.is_open = false};
+    enum err err = ERR_OK;
+    for (size_t i = 0; !err && i < len; i++) {
+        err = turn_to(mailbox, &open, uids[i]);
+        if (!err)
+            open.page.places[uids[i] % PAGE_UIDS].uid = 0;
+    }
+    return err ? err : close_page(mailbox, &open);
 }
 
 static enum err put(struct store *store, struct store_database *database, const struct store_mailbox *wanted,
@@ -383,7 +409,7 @@ static enum err put(struct store *store, struct store_database *database, const 
         return err;
     err = store_mailbox_need(store, database, wanted, &mailbox);
     if (!err)
-        err = change(&mailbox, places, NULL, len);
+        err = set_places(&mailbox, places, len);
     return store_end(store, database, err);
 }
 
@@ -409,7 +435,7 @@ static enum err forget(struct store *store, struct store_database *database, con
         return err;
     err = store_mailbox_find(store, database, wanted, &mailbox);
     if (!err)
-        err = change(&mailbox, NULL, uids, len);
+        err = clear_places(&mailbox, uids, len);
     if (err == ERR_NOT_FOUND)
         err = ERR_OK;
     return store_end(store, database, err);

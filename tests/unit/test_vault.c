@@ -278,6 +278,39 @@ static void test_places(void **state)
     assert_int_equal(lost, 0);
 }
 
+static void on_count(enum err err, struct ipc_in *answer, void *context)
+{
+    ((struct got *)context)->len = err == ERR_OK ? (size_t)ipc_get_u64(answer) : 0;
+    on_done(err, context);
+}
+
+/* What the command line asks for: whatever could not be opened is marked. */
+static void test_reopening(void **state)
+{
+    (void)state;
+    struct got got = {.times = 0};
+    struct store_mailbox inbox = {ALICE, SPAN_LIT("INBOX"), 7};
+    struct store_place places[2] = {{.uid = 1, .is_view = true}, {.uid = 2, .is_view = true}};
+    struct ipc_out out;
+    for (unsigned i = 0; i < 2; i++) {
+        memcpy(places[i].digest, key_of(i + 1).digest, STORE_DIGEST_SIZE);
+        put(i + 1, i == 1, "\r\n");
+    }
+    assert_int_equal(proxy_vault_places_put(link_, &inbox, places, 2, NULL, NULL, NULL), ERR_OK);
+    ipc_out_begin(&out, PROXY_STORE_REOPEN);
+    ipc_put_string(&out, ALICE);
+    assert_int_equal(proxy_vault_ask(link_, &out, on_count, &got, NULL), ERR_OK);
+    run(&got.times, 1);
+    assert_int_equal(got.err, ERR_OK);
+    assert_int_equal(got.len, 1);
+    assert_int_equal(proxy_vault_places_get(link_, &inbox, on_places, &got, NULL), ERR_OK);
+    run(&got.times, 2);
+    assert_int_equal(got.len, 2);
+    assert_false(got.places[0].wants_reopen);
+    assert_true(got.places[1].wants_reopen);
+    assert_int_equal(lost, 0);
+}
+
 /* Many at once, of which every third is cancelled and every seventh cannot be answered for. */
 static void test_many_at_once(void **state)
 {
@@ -412,10 +445,10 @@ static void test_malformed_requests(void **state)
     (void)state;
     struct ipc_out out;
     int fd, other;
-    for (uint16_t type = 0; type < PROXY_VAULT_DONE + 3; type++) {
-        ipc_out_begin(&out, type);
+    for (unsigned type = 0; type < PROXY_VAULT_DONE + 3; type++) {
+        ipc_out_begin(&out, (uint16_t)type);
         send_raw(&out, ERR_END);
-        ipc_out_begin(&out, type);
+        ipc_out_begin(&out, (uint16_t)type);
         for (unsigned i = 0; i < 8; i++)
             ipc_put_u32(&out, i);
         send_raw(&out, ERR_END);
@@ -476,6 +509,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_views, setup, teardown),
         cmocka_unit_test_setup_teardown(test_search, setup, teardown),
         cmocka_unit_test_setup_teardown(test_places, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_reopening, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_answers_are_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_killed_vault_loses_nothing, setup, teardown),
