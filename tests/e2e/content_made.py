@@ -1,8 +1,8 @@
 """Random messages, many of them broken, and what to ask of them in FETCH: for comparing what servers say of content.
 
 `make` gives (message, items). Nothing depends on anything but the random source. Left out is what Dovecot itself
-answers in two ways: NUL; pieces from within an enclosed message's fields, or of a message that it keeps with bare LFs
-or that holds bare CRs (it counts wrong); fields of a header that has no end.
+answers in two ways: NUL; pieces from within some fields, or of a message that it keeps with bare LFs or that holds bare
+CRs (it counts wrong); fields of a header that has no end.
 """
 import re
 
@@ -187,7 +187,7 @@ class Maker:
         spec = "[%s]" % (number + ("." if number and text else "") + text)
         if not self.odds(3):
             return spec, spec
-        is_whole = number and "FIELDS" in text or re.search(rb"\r(?!\n)|(?<!\r)\n", message)
+        is_whole = "FIELDS" in text or re.search(rb"\r(?!\n)|(?<!\r)\n", message)
         offset = 0 if is_whole else self.one([0, 0, 1, 2, 3, 10, 50, 500, 100000])
         count = self.one([1, 2, 3, 20, 100, 65536])
         return "%s<%d>" % (spec, offset), "%s<%d.%d>" % (spec, offset, count)

@@ -8,6 +8,7 @@ The listening socket is made here and handed over as systemd does, so that no ot
 between. Everything that Dovecot starts ends with it.
 """
 import base64
+import ctypes
 import grp
 import imaplib
 import os
@@ -17,12 +18,14 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 
 PROGRAM = "/usr/sbin/dovecot"
 # As root Dovecot insists on other users: one for mail, its own for the rest.
 MAIL_USER = "mail"
+PR_SET_PDEATHSIG = 1
 END_S = 20
 START_S = 30
 
@@ -162,6 +165,8 @@ class Dovecot:
     def _start(self, sockets):
         """Hands the sockets over as file descriptors 3 and on (sd_listen_fds)."""
         handed = [os.dup(listener.fileno()) for listener in sockets]
+        # Also ends with a test program that is killed. It is the thread that counts, so only the first may ask for it.
+        is_main, libc = threading.current_thread() is threading.main_thread(), ctypes.CDLL(None)
 
         def place():
             # Two steps, so that none is overwritten before it is placed.
@@ -169,6 +174,8 @@ class Dovecot:
             for index, fd in enumerate(high):
                 os.dup2(fd, 3 + index)
                 os.close(fd)
+            if is_main:
+                libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
         script = 'LISTEN_PID=$$ LISTEN_FDS=%d exec "$0" -F -c "$1"' % len(handed)
         with open(os.path.join(self.folder, "output"), "wb") as output:
