@@ -1,5 +1,6 @@
 #include "base/ipc.h"
 
+#include "base/log.h"
 #include "base/secret.h"
 
 #include <errno.h>
@@ -129,8 +130,10 @@ static enum err socket_error(int errno_value)
         return ERR_END;
     case ENOBUFS:
         return ERR_MEMORY;
+    case EAGAIN:
+        return ERR_AGAIN;
     default:
-        return err_of_errno(errno_value);
+        return log_failure(err_of_errno(errno_value), "a socket between processes: %s", strerror(errno_value));
     }
 }
 
