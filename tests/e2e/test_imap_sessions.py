@@ -33,7 +33,8 @@ class Order(Mixed):
         commands = ["SELECT INBOX", "FETCH 2 (BODY.PEEK[])", "NOOP", "FETCH 1,4 (BODY.PEEK[])",
                     "FETCH 1:* (RFC822.SIZE)", "SEARCH BODY " + corpus.WORD, "STORE 2 +FLAGS (\\Flagged)",
                     "FETCH 2 (FLAGS)", "STATUS INBOX (UNSEEN)", "SEARCH FLAGGED", "COPY 2 INBOX", "NOOP",
-                    "FETCH 10 (BODY.PEEK[HEADER])", "UID FETCH 1:* (ENVELOPE)", "CAPABILITY", "UNSELECT", "SELECT INBOX", "FETCH 5 (BODY.PEEK[TEXT])", "CLOSE", "LOGOUT"]
+                    "FETCH 10 (BODY.PEEK[HEADER])", "UID FETCH 1:* (ENVELOPE)", "CAPABILITY", "UNSELECT",
+                    "SELECT INBOX", "FETCH 5 (BODY.PEEK[TEXT])", "CLOSE", "LOGOUT"]
         raw.send("".join("c%d %s\r\n" % item for item in enumerate(commands)))
         answers = []
         for response in raw.to_the_end():
