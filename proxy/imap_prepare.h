@@ -35,6 +35,7 @@ struct imap_opening {
     int fd;   /* the raw message, sealed; -1: given away */
     int body; /* the same once more, where the body may have to be made after the record; else -1 */
     struct proxy_view_wait *wait;
+    struct proxy_vault_request *request;
 };
 
 struct imap_prepare {

@@ -5,6 +5,7 @@
 #include "proxy/imap_prepare.h"
 
 #include "base/memfd.h"
+#include "proxy/vault_views.h"
 
 #include <fcntl.h>
 #include <openssl/evp.h>
@@ -23,6 +24,7 @@ static void free_opening(struct imap_opening *opening)
 {
     struct imap_prepare *prepare = opening->prepare;
     proxy_views_cancel(&opening->wait);
+    proxy_vault_cancel(&opening->request);
     if (opening->fd >= 0)
         (void)close(opening->fd);
     if (opening->body >= 0)
@@ -124,6 +126,54 @@ static void open_view(struct imap_opening *opening)
         end_opening(opening, err);
 }
 
+/* ---- which view it is ---- */
+
+static void on_places(enum err err, const struct store_place *places, size_t len, void *context)
+{
+    struct imap_opening *opening = context;
+    struct imap_target *target = target_of(opening);
+    opening->request = NULL;
+    for (size_t i = 0; err == ERR_OK && i < len; i++)
+        if (places[i].uid == target->uid && places[i].is_view &&
+            memcmp(places[i].digest, target->id.digest, sizeof target->id.digest) == 0)
+            target->id.generation = places[i].generation;
+    if (err == ERR_OK)
+        open_view(opening);
+    else
+        end_opening(opening, err);
+}
+
+/* Generation 0, whatever a copy elsewhere was judged later: places of later generations are never lost, so a UID
+   without one has never been shown as another (store/view.h). But where there is a later one, a session may have made
+   this message as a copy, and its place, since this session asked for places. */
+static void on_generation(enum err err, uint32_t generation, void *context)
+{
+    struct imap_opening *opening = context;
+    struct imap_session *session = imap_prepare_session(opening->prepare);
+    opening->request = NULL;
+    if (err == ERR_NOT_FOUND || (err == ERR_OK && generation == 0)) {
+        open_view(opening);
+        return;
+    }
+    struct store_mailbox mailbox = {.account = imap_session_account(session)->address,
+                                    .name = imap_mailbox_name(session->mailbox),
+                                    .uid_validity = imap_mailbox_uid_validity(session->mailbox)};
+    if (err == ERR_OK)
+        err = proxy_vault_places_get(session->net->vault, &mailbox, on_places, opening, &opening->request);
+    if (err != ERR_OK)
+        end_opening(opening, err);
+}
+
+static void ask_generation(struct imap_opening *opening)
+{
+    struct imap_session *session = imap_prepare_session(opening->prepare);
+    enum err err =
+        proxy_vault_view_generation(session->net->vault, imap_session_account(session)->address,
+                                    target_of(opening)->id.digest, on_generation, opening, &opening->request);
+    if (err != ERR_OK)
+        end_opening(opening, err);
+}
+
 static enum err digest_of(int fd, uint64_t size_max, uint8_t digest_out[STORE_DIGEST_SIZE])
 {
     struct span content;
@@ -159,11 +209,9 @@ static void begin(struct imap_opening *opening)
     if (target->class == IMAP_CLASS_VIEW)
         log_warning("%s: the server has changed the message with UID %u", session->peer, target->uid);
     target->class = IMAP_CLASS_UNKNOWN;
-    /* Generation 0, whatever a copy elsewhere was judged later: places of later generations are never lost, so this UID
-       has never been shown as another (store/view.h). */
     target->id = (struct proxy_view_id){.account = session->account};
     memcpy(target->id.digest, digest, sizeof digest);
-    open_view(opening);
+    ask_generation(opening);
 }
 
 /* ---- what the server says ---- */

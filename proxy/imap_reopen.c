@@ -45,6 +45,24 @@ static void give_up(struct imap_reopen *reopen, enum err err)
     take_next(reopen);
 }
 
+static struct store_mailbox mailbox_of(const struct imap_reopen *reopen)
+{
+    const struct imap_session *session = session_of(reopen);
+    return (struct store_mailbox){.account = imap_session_account(session)->address,
+                                  .name = imap_mailbox_name(session->mailbox),
+                                  .uid_validity = imap_mailbox_uid_validity(session->mailbox)};
+}
+
+/* A place that is kept without its message would be tried again at each SELECT. */
+static void forget_place(struct imap_reopen *reopen)
+{
+    struct store_mailbox mailbox = mailbox_of(reopen);
+    enum err err =
+        proxy_vault_places_forget(session_of(reopen)->net->vault, &mailbox, &reopen->uid, 1, NULL, NULL, NULL);
+    if (err != ERR_OK)
+        log_failure(err, "forgetting a message that is gone");
+}
+
 /* The mark stays: other mailboxes may hold the same message, and are looked after when they are selected. */
 static void on_expunged(struct imap_client *client, const struct imap_reply *reply, void *context)
 {
@@ -55,6 +73,7 @@ static void on_expunged(struct imap_client *client, const struct imap_reply *rep
         return;
     }
     log_info("message with UID %u is judged again as UID %u", reopen->uid, reopen->copy);
+    forget_place(reopen);
     take_next(reopen);
 }
 
@@ -104,10 +123,14 @@ static void on_copied(struct imap_client *client, const struct imap_reply *reply
     struct imap_reopen *reopen = context;
     struct imap_session *session = session_of(reopen);
     struct store_place place = {.is_view = true, .generation = reopen->generation};
-    struct store_mailbox mailbox = {.account = imap_session_account(session)->address,
-                                    .name = imap_mailbox_name(session->mailbox),
-                                    .uid_validity = imap_mailbox_uid_validity(session->mailbox)};
+    struct store_mailbox mailbox = mailbox_of(reopen);
     (void)client;
+    if (reply->status == IMAP_OK && reply->code.len == 0) {
+        /* Nothing was copied: somebody has expunged it (RFC 4315 §3). */
+        forget_place(reopen);
+        take_next(reopen);
+        return;
+    }
     if (reply->status != IMAP_OK || !read_copy(reopen, reply->code)) {
         give_up(reopen, ERR_UPSTREAM_REJECTED);
         return;

@@ -39,7 +39,7 @@ ERR_RETURN enum err proxy_vault_view_put(struct proxy_vaultlink *link, const str
                                          struct span decision, struct span session_keys, int record, int text,
                                          proxy_vault_done_fn fn, void *context,
                                          struct proxy_vault_request **request_out);
-/* The newest generation that has a decision, or ERR_NOT_FOUND: by which `store reopen` chooses the next one. */
+/* The newest generation that has a decision or is due, or ERR_NOT_FOUND: by which `store reopen` chooses the next. */
 ERR_RETURN enum err proxy_vault_view_generation(struct proxy_vaultlink *link, const char *account,
                                                 const uint8_t digest[STORE_DIGEST_SIZE], proxy_vault_generation_fn fn,
                                                 void *context, struct proxy_vault_request **request_out);

@@ -260,15 +260,16 @@ enum err store_view_generation(struct store *store, const char *account, const u
     memcpy(key.digest, digest, sizeof key.digest);
     enum err err = store_view_row(store, &key, &row);
     if (!err)
-        err =
-            store_prepare(&store->durable,
-                          "SELECT generation FROM view WHERE message = ? ORDER BY generation DESC LIMIT 1", &statement);
+        err = store_prepare(&store->durable,
+                            "SELECT max(generation) FROM (SELECT generation FROM view WHERE message = ?1 UNION ALL"
+                            " SELECT generation + 1 FROM reopen WHERE message = ?1)",
+                            &statement);
     if (err)
         return err;
     store_bind_bytes(statement, 1, (struct span){(const char *)row.message, STORE_TAG_SIZE});
     const int result = sqlite3_step(statement);
     err = store_err(&store->durable, result, "look a generation up");
-    if (!err && result != SQLITE_ROW)
+    if (!err && sqlite3_column_type(statement, 0) == SQLITE_NULL)
         err = ERR_NOT_FOUND;
     *generation_out = err ? 0 : (uint32_t)sqlite3_column_int64(statement, 0);
     store_release(statement);

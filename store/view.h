@@ -51,7 +51,8 @@ ERR_RETURN enum err store_view_put(struct store *store, const struct store_view_
 struct buf;
 ERR_RETURN enum err store_view_get(struct store *store, const struct store_view_key *key, struct buf *out,
                                    struct store_view *view_out);
-/* The newest generation that has a decision; ERR_NOT_FOUND. */
+/* The newest generation that has a decision, or that is due: the one after a marked one (store_view_reopen), which a
+   place may have before anybody has decided it. ERR_NOT_FOUND. */
 ERR_RETURN enum err store_view_generation(struct store *store, const char *account,
                                           const uint8_t digest[STORE_DIGEST_SIZE], uint32_t *generation_out);
 

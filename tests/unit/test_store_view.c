@@ -139,6 +139,14 @@ static void test_failed_ones_are_counted_and_marked(void **state)
     }
     assert_int_equal(store_view_reopen(store, "bob@example.org", &messages), ERR_OK);
     assert_int_equal(messages, 0);
+    /* What is marked is due; a mark says nothing of a generation that has been decided since. */
+    uint32_t generation = 9;
+    assert_int_equal(store_view_generation(store, ALICE, key_of(0).digest, &generation), ERR_OK);
+    assert_int_equal(generation, 1);
+    assert_int_equal(store_view_generation(store, ALICE, later.digest, &generation), ERR_OK);
+    assert_int_equal(generation, 1);
+    assert_int_equal(store_view_generation(store, ALICE, key_of(7).digest, &generation), ERR_OK);
+    assert_int_equal(generation, 0);
     store_close(&store);
 }
 
