@@ -1,5 +1,7 @@
 #include "imap/fetch.h"
 
+#include "tests/unit/failing_malloc.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -327,12 +329,34 @@ static void test_content(void **state)
         assert_false(imap_answer_is_content(&(struct imap_answer){.label = span_of(other[i])}));
 }
 
+static bool parse_short_of_memory(void *context)
+{
+    struct imap_fetch fetch;
+    enum err err = parse(context, &fetch);
+    if (err != ERR_OK) {
+        assert_int_equal(err, ERR_MEMORY);
+        assert_int_equal(fetch.len, 0);
+        return false;
+    }
+    assert_int_equal(fetch.len, 3);
+    imap_fetch_fini(&fetch);
+    return true;
+}
+
+static void test_short_of_memory(void **state)
+{
+    (void)state;
+    static char text[] = "(BODY[HEADER.FIELDS (a \"b\" c d e)] BODY.PEEK[1.HEADER.FIELDS ({1+}\r\na)]<0.1> UID)\r\n";
+    failing_malloc_run(parse_short_of_memory, text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_labels),  cmocka_unit_test(test_needs),         cmocka_unit_test(test_sections),
-        cmocka_unit_test(test_wrong),   cmocka_unit_test(test_modifiers),     cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_answers), cmocka_unit_test(test_wrong_answers), cmocka_unit_test(test_content),
+        cmocka_unit_test(test_labels),          cmocka_unit_test(test_needs),         cmocka_unit_test(test_sections),
+        cmocka_unit_test(test_wrong),           cmocka_unit_test(test_modifiers),     cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_answers),         cmocka_unit_test(test_wrong_answers), cmocka_unit_test(test_content),
+        cmocka_unit_test(test_short_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,7 @@
 #include "imap/set.h"
 
+#include "tests/unit/failing_malloc.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -337,6 +339,43 @@ static void test_map_is_large(void **state)
     imap_map_free(&map);
 }
 
+static bool follow_short_of_memory(void *context)
+{
+    struct imap_map *map = NULL;
+    struct imap_set set, out;
+    uint32_t uid;
+    (void)context;
+    imap_set_init(&set);
+    imap_set_init(&out);
+    enum err err = imap_map_new(&map);
+    if (err == ERR_OK)
+        err = imap_map_exists(map, 20);
+    for (uint32_t number = 1; number <= 20 && err == ERR_OK; number++)
+        err = imap_map_learn(map, number, 10 * number);
+    if (err == ERR_OK)
+        err = imap_map_expunge(map, 3, &uid);
+    if (err == ERR_OK)
+        err = imap_set_parse(SPAN_LIT("1,3,5,7,9,11,13,15,17,19"), 1, &set, NULL);
+    if (err == ERR_OK)
+        err = imap_map_uids(map, &set, &out);
+    if (err == ERR_OK)
+        err = imap_set_copy(&out, &set);
+    if (err == ERR_OK)
+        assert_int_equal(imap_set_count(&set), 10);
+    else
+        assert_int_equal(err, ERR_MEMORY);
+    imap_set_fini(&set);
+    imap_set_fini(&out);
+    imap_map_free(&map);
+    return err == ERR_OK;
+}
+
+static void test_short_of_memory(void **state)
+{
+    (void)state;
+    failing_malloc_run(follow_short_of_memory, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -348,6 +387,7 @@ int main(void)
         cmocka_unit_test(test_map_contradictions),
         cmocka_unit_test(test_map_sets),
         cmocka_unit_test(test_map_is_large),
+        cmocka_unit_test(test_short_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
