@@ -234,12 +234,12 @@ void proxy_views_release(struct proxy_views *views, struct proxy_body **body_poi
     views_trim(views);
 }
 
-/* The oldest body that nobody holds. */
+/* The oldest body that nobody holds, or is about to be told of. */
 static bool drop_body(struct proxy_views *views)
 {
     struct view_body *body;
     TAILQ_FOREACH(body, &views->bodies_by_use, link)
-    if (body->holders == 0)
+    if (body->holders == 0 && body->view->pins == 0)
         break;
     if (body == NULL)
         return false;
