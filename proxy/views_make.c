@@ -138,7 +138,9 @@ static void on_put(enum err err, void *context)
     making->put = NULL;
     if (err == ERR_EXISTS && ++making->tries < TRIES_MAX) {
         drop_results(making);
-        making->view->state = VIEW_UNKNOWN;
+        /* The first one's word may have come meanwhile, with others that were looked up. */
+        if (!making->view->has_record)
+            making->view->state = VIEW_UNKNOWN;
         next_step(making);
         return;
     }
