@@ -88,6 +88,11 @@ static void answer(struct search_work *search)
 {
     struct imap_set uids, told;
     struct buf text;
+    /* What was found may have other numbers now. */
+    if (search->is_shaken) {
+        search_fail(search, ERR_UPSTREAM_PROTOCOL);
+        return;
+    }
     imap_set_init(&uids);
     imap_set_init(&told);
     buf_init(&text, ANSWER_MAX);
