@@ -38,15 +38,25 @@ def wait_for(condition, what, seconds=30):
     raise AssertionError("waited %d s for %s" % (seconds, what))
 
 
+def numbers_of(pid):
+    """What the kernel says of a process after its name; None if it has gone meanwhile."""
+    try:
+        with open("/proc/%s/stat" % pid, encoding="ascii", errors="replace") as file:
+            return file.read().rsplit(")", 1)[1].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
 def parent_of(pid):
-    with open("/proc/%s/stat" % pid, encoding="ascii", errors="replace") as file:
-        return int(file.read().rsplit(")", 1)[1].split()[1])
+    """0 if the process has gone."""
+    numbers = numbers_of(pid)
+    return int(numbers[1]) if numbers else 0
 
 
 def started_at(pid):
     """When it was started, in clock ticks since the machine was."""
-    with open("/proc/%d/stat" % pid, encoding="ascii", errors="replace") as file:
-        return int(file.read().rsplit(")", 1)[1].split()[19]), pid
+    numbers = numbers_of(pid)
+    return int(numbers[19]) if numbers else 0, pid
 
 
 def descendants(pid):

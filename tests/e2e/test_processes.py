@@ -1,4 +1,5 @@
 """The family of processes: confined from the start, mended when one dies, gone when it is told to end."""
+import contextlib
 import os
 import re
 import signal
@@ -69,7 +70,9 @@ class Processes(World):
 
     def check_killed(self, victims):
         for pid in victims:
-            os.kill(pid, signal.SIGKILL)
+            # A keeper whose net is gone may have ended by itself.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         wait_for(lambda: not any(pid in harness.descendants(self.proxy.process.pid)
                                  and "zombie" not in harness.state_of(pid)
                                  for pid in victims), "their end")
