@@ -248,8 +248,10 @@ class Chance:
 
     def key(self, depth=0):
         if depth < 3 and self.random.random() < 0.3:
-            return self.pick(b"NOT %s" % self.key(depth + 1), b"OR %s %s" % (self.key(depth + 1), self.key(depth + 1)),
-                             b"(%s %s)" % (self.key(depth + 1), self.key(depth + 1)))
+            key, other = self.key(depth + 1), self.key(depth + 1)
+            # Dovecot 2.3.19 answers OR NOT LARGER 1000 NOT LARGER 2000 with too few messages.
+            denied = key if b"LARGER" in key or b"SMALLER" in key else b"NOT " + key
+            return self.pick(denied, b"OR %s %s" % (key, other), b"(%s %s)" % (key, other))
         day = self.pick(b"1-Jan-1998", b"20-Nov-2026", b"2-Feb-2004", b"31-Dec-2025", b"17-Jul-1996")
         return self.pick(
             *[name + b" " + self.word() for name in (b"BODY", b"TEXT", b"SUBJECT", b"FROM", b"TO", b"CC", b"BCC")],
