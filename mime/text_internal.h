@@ -28,8 +28,8 @@ struct mime_text_reader {
     char held[32];  /* the beginning of a character whose end has not come */
     size_t held_len;
 };
-/* An empty charset is UTF-8. ERR_NOT_FOUND if it is not known: the bytes are then taken as UTF-8; ERR_MEMORY. The reader
-   is to be finished in any case. */
+/* An empty charset is UTF-8. ERR_NOT_FOUND if it is not known: the bytes are then taken as UTF-8; ERR_MEMORY. The
+   reader is to be finished in any case. */
 ERR_RETURN enum err mime_text_reader_init(struct mime_text_reader *reader, struct span charset, struct buf *out);
 ERR_RETURN enum err mime_text_reader_feed(struct mime_text_reader *reader, struct span bytes);
 /* A character that was never completed is dropped. */

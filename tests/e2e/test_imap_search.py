@@ -16,8 +16,8 @@ WORD = "quicksilver"
 def message(subject, text, charset="utf-8", sender=BOB):
     header = "From: Bob <%s>\r\nTo: %s\r\nSubject: %s\r\nDate: Fri, 20 Nov 2026 12:00:00 +0000\r\n" % (
         sender, ALICE, subject)
-    return header.encode() + (b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=%s\r\n"
-                              b"Content-Transfer-Encoding: 8bit\r\n\r\n" % charset.encode()) + text.encode(charset) + b"\r\n"
+    header += "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=%s\r\n" % charset
+    return header.encode() + b"Content-Transfer-Encoding: 8bit\r\n\r\n" + text.encode(charset) + b"\r\n"
 
 
 def numbers(untagged):
@@ -167,8 +167,8 @@ class Server(Case):
 
     def test_answers_that_are_none(self):
         self.begin_with().close()
-        for text in ("* SEARCH x", "* SEARCH 1x", "* SEARCH -1", "* SEARCH (MODSEQ)", "* SEARCH (MODSEQ 1", "* SEARCH 1,2",
-                     "* SEARCH 99999999999"):
+        for text in ("* SEARCH x", "* SEARCH 1x", "* SEARCH -1", "* SEARCH (MODSEQ)", "* SEARCH (MODSEQ 1",
+                     "* SEARCH 1,2", "* SEARCH 99999999999"):
             with self.subTest(text=text):
                 raw = self.select()
                 self.server.faults("search:1=" + text)

@@ -1,8 +1,8 @@
 """SEARCH as Dovecot answers it and as privyseal does, over the same messages.
 
-Messages are made by chance from what mail is made of: encoded words, charsets, transfer encodings, multiparts, enclosed
-messages, broken ones of each. What is searched for is mostly cut out of them, in other case and forms. The seed is
-printed when something differs; SEARCH_SEED sets it, SEARCH_COUNT the number of searches.
+Messages are made by chance from what mail is made of: encoded words, charsets, transfer encodings, multiparts,
+enclosed messages, broken ones of each. What is searched for is mostly cut out of them, in other case and forms. The
+seed is printed when something differs; SEARCH_SEED sets it, SEARCH_COUNT the number of searches.
 """
 import base64
 import os
@@ -19,17 +19,19 @@ import dovecot  # noqa: E402
 DUMP = os.path.join(os.environ.get("BUILD", "build"), "tests", "search_dump")
 MESSAGES, SEARCHES = 250, 1000
 
-WORDS = ("café Straße ÄRGER naïve İstanbul ılık ΣΊΣΥΦΟΣ σίσυφος Привет мир Việt ấn Ⅷ ﬁle ½ ㎏ 日本語 メール 한국어 각 😀 "
-         "걁 alpha Beta GAMMA delta e\u0301te\u0301 Ångström ǆ Ǆ ǅ ŉ ß ẞ ÿ Ÿ µ K Å ſ").split()
-CHARSETS = ("utf-8", "UTF-8", "iso-8859-1", "ISO-8859-15", "windows-1252", "koi8-r", "iso-2022-jp", "shift_jis", "gb18030",
-            "euc-kr", "us-ascii", "big5", "x-unknown", "")
+WORDS = ("café Straße ÄRGER naïve İstanbul ılık ΣΊΣΥΦΟΣ σίσυφος Привет мир Việt ấn Ⅷ ﬁle ½ ㎏ 日本語 メール 한국어 "
+         "각 😀 걁 alpha Beta GAMMA delta e\u0301te\u0301 Ångström ǆ Ǆ ǅ ŉ ß ẞ ÿ Ÿ µ K Å ſ").split()
+CHARSETS = ("utf-8", "UTF-8", "iso-8859-1", "ISO-8859-15", "windows-1252", "koi8-r", "iso-2022-jp", "shift_jis",
+            "gb18030", "euc-kr", "us-ascii", "big5", "x-unknown", "")
 CODECS = {"x-unknown": "utf-8", "": "utf-8"}
 ENCODINGS = ("7bit", "8bit", "binary", "quoted-printable", "base64", "BASE64", "x-uuencode", "")
 DATES = ("Fri, 21 Nov 1997 09:55:06 -0600", "21 Nov 97 23:59 GMT", "Thu, 1 Jan 1970 00:00:00 +0000",
-         "Sat, 21 Nov 2026 00:30:00 +1400", "Fri, 20 Nov 2026 23:30:00 -1200", "1 Feb 2020 1:02", "29 Feb 2020 10:00:00 Z",
-         "29 Feb 2021 10:00:00 +0000", "31 Dec 2021 23:59:60 +0000", "31 Dec 2021 25:00:00 +0000", "yesterday", "",
+         "Sat, 21 Nov 2026 00:30:00 +1400", "Fri, 20 Nov 2026 23:30:00 -1200", "1 Feb 2020 1:02",
+         "29 Feb 2020 10:00:00 Z", "29 Feb 2021 10:00:00 +0000", "31 Dec 2021 23:59:60 +0000",
+         "31 Dec 2021 25:00:00 +0000", "yesterday", "",
          "Mon (Moon), 7 Mar 2011 (March) 10.20.30 EST (comment)", "Mon 7 Mar 2011 10:20:30 +0000", "7-Mar-2011 10:20",
-         "7 March 2011 10:20:30 +0000", "07 Mar 111 10:20:30", "Wed, 7 Mar 11 10:20:30 +9999", "7 Mar 2011", "7 Mar 2011 10")
+         "7 March 2011 10:20:30 +0000", "07 Mar 111 10:20:30", "Wed, 7 Mar 11 10:20:30 +9999", "7 Mar 2011",
+         "7 Mar 2011 10")
 
 
 def normal(text):
@@ -79,28 +81,33 @@ class Maker:
             elif roll < 0.65:
                 pieces.append(self.encoded(text, "iso-8859-1"))
             elif roll < 0.7:
-                pieces.append(self.pick((b"=?", b"=?utf-8?Q?", b"=?utf-8?X?abc?=", b"?=", b"=?utf-8?Q?a b?=", b"=?utf-8?Q??=")))
+                pieces.append(self.pick((b"=?", b"=?utf-8?Q?", b"=?utf-8?X?abc?=", b"?=", b"=?utf-8?Q?a b?=",
+                                         b"=?utf-8?Q??=")))
             else:
                 pieces.append(self.pick((b"alpha", b"Beta", b"GAMMA delta", b"[list] x", b"Re:")))
         return b"".join(piece + self.pick((b" ", b" ", b"  ", b"\r\n ", b"\r\n\t", b"\t", b"")) for piece in pieces)
 
     def mailbox(self):
-        spec = self.pick((b"alice@example.org", b"Bob.Smith@EXAMPLE.com", b"\"quoted local\"@x.org", b"carol@[127.0.0.1]",
+        spec = self.pick((b"alice@example.org", b"Bob.Smith@EXAMPLE.com", b"\"quoted local\"@x.org",
+                          b"carol@[127.0.0.1]",
                           b"nodomain", b"a@b (comment Name)", b"dave @ example . net", b"=@x"))
         roll = self.random.random()
         if roll < 0.3:
             return spec
-        name = self.pick((b"Alice", b"\"Smith, Bob\"", b"Alice B. Carol", b"\"quo\\\"te\"", b"O'Brien", self.word(self.phrase(2)),
+        name = self.pick((b"Alice", b"\"Smith, Bob\"", b"Alice B. Carol", b"\"quo\\\"te\"", b"O'Brien",
+                          self.word(self.phrase(2)),
                           self.word(self.phrase(1)) + b" " + self.word(self.phrase(1)), self.phrase(2).encode(),
                           b"\"" + self.word(self.phrase(1)) + b"\"", b"", b"(remark) Eve", b"a.b"))
         if roll < 0.95:
             return name + self.pick((b" ", b"", b"\r\n ")) + b"<" + spec + b">"
-        return self.pick((b"<@route.net,@b:x@y.org>", b"broken <x@", b"<>", b",", b"x@y z", b"\"open", b"(open", b"<a@b> junk"))
+        return self.pick((b"<@route.net,@b:x@y.org>", b"broken <x@", b"<>", b",", b"x@y z", b"\"open", b"(open",
+                          b"<a@b> junk"))
 
     def addresses(self):
         listed = self.pick((b", ", b",", b",\r\n\t")).join(self.mailbox() for _ in range(self.random.randint(1, 3)))
         if self.chance(0.15):
-            return self.pick((b"Team", b"\"The Team\"", b"")) + b": " + self.pick((listed, b"")) + self.pick((b";", b";", b""))
+            name = self.pick((b"Team", b"\"The Team\"", b""))
+            return name + b": " + self.pick((listed, b"")) + self.pick((b";", b";", b""))
         return listed
 
     def content_type(self, charset):
@@ -108,7 +115,8 @@ class Maker:
                           b"message/delivery-status", b"image/png", b"text", b"text/", b"message/partial; id=x"))
         if not charset:
             return kind
-        return kind + self.pick((b"; charset=%s", b"; charset=\"%s\"", b";\r\n\tcharset=%s; format=flowed")) % charset.encode()
+        return kind + self.pick((b"; charset=%s", b"; charset=\"%s\"",
+                                 b";\r\n\tcharset=%s; format=flowed")) % charset.encode()
 
     def leaf(self):
         charset, encoding = self.pick(CHARSETS), self.pick(ENCODINGS)
@@ -179,7 +187,8 @@ class Maker:
                           lambda s: unicodedata.normalize("NFD", s), lambda s: unicodedata.normalize("NFKD", s)))
         text = form(text)
         if self.chance(0.05):
-            text = self.pick(("alpha", "<", "@", "example", "\"", "smith", "MISSING", ";", "=?", "e", " ", "", "te\r\n"))
+            text = self.pick(("alpha", "<", "@", "example", "\"", "smith", "MISSING", ";", "=?", "e", " ", "",
+                              "te\r\n"))
         return text
 
     def string(self, data):
@@ -189,7 +198,8 @@ class Maker:
         roll = self.random.random()
         if roll < 0.1:
             return self.pick((b"SENTBEFORE", b"SENTON", b"SENTSINCE")) + b" " + self.pick(
-                (b"21-Nov-1997", b"1-Jan-1970", b"2-Jan-1970", b"20-Nov-2026", b"21-Nov-2026", b"29-Feb-2020", b"1-Mar-2021",
+                (b"21-Nov-1997", b"1-Jan-1970", b"2-Jan-1970", b"20-Nov-2026", b"21-Nov-2026", b"29-Feb-2020",
+                 b"1-Mar-2021",
                  b"7-Mar-2011", b"\" 7-Mar-2011\"", b"08-Mar-2011", b"31-Feb-2011", b"31-Feb-1990"))
         # Two sizes under NOT are made one, and wrongly.
         if roll < 0.15 and alone:
@@ -200,7 +210,8 @@ class Maker:
             # Beside TO Dovecot looks for HEADER To in the form of whichever comes first.
             names += (b"Subject", b"from", b"To") * 2 if alone else ()
             return b"HEADER " + self.pick(names) + b" " + needle
-        return self.pick((b"BODY", b"BODY", b"TEXT", b"TEXT", b"SUBJECT", b"SUBJECT", b"FROM", b"TO", b"CC", b"BCC")) + b" " + needle
+        names = (b"BODY", b"BODY", b"TEXT", b"TEXT", b"SUBJECT", b"SUBJECT", b"FROM", b"TO", b"CC", b"BCC")
+        return self.pick(names) + b" " + needle
 
     def key(self, depth=0):
         roll = self.random.random()

@@ -444,15 +444,13 @@ static struct mime_text_leaf every_leaf[] = {
 
 static enum err match_exactly(struct span saved)
 {
-    char *exact = malloc(saved.len + 1);
+    char *exact = malloc(saved.len == 0 ? 1 : saved.len);
     bool is_found[LEAVES];
     enum err result;
 
     assert_non_null(exact);
     if (saved.len > 0)
         memcpy(exact, saved.ptr, saved.len);
-    exact = realloc(exact, saved.len == 0 ? 1 : saved.len);
-    assert_non_null(exact);
     result = mime_text_match((struct span){exact, saved.len}, every_leaf, LEAVES, is_found);
     free(exact);
     return result;
