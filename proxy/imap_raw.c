@@ -249,6 +249,7 @@ static void give_up(struct imap_prepare *prepare, size_t index, enum err err)
     struct imap_target *target = &prepare->targets[index];
     if (err == ERR_TOO_BIG && target->class == IMAP_CLASS_UNKNOWN) {
         target->class = IMAP_CLASS_PLAIN;
+        imap_mailbox_set_plain(imap_prepare_session(prepare)->mailbox, target->uid);
         err = ERR_OK;
     }
     imap_prepare_settle(prepare, index, err);
