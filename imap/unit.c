@@ -205,3 +205,11 @@ int imap_unit_take_file(struct imap_unit *unit, size_t index)
     unit->literals[index].fd = -1;
     return fd;
 }
+
+bool imap_unit_is_whole(const struct imap_unit *unit)
+{
+    for (size_t i = 0; i < unit->literals_len; i++)
+        if (unit->literals[i].place != IMAP_LITERAL_HERE)
+            return false;
+    return true;
+}

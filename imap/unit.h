@@ -70,6 +70,9 @@ ERR_RETURN enum err imap_unit_text(struct imap_unit *unit, struct span fragment)
    `fd` (taken over) or GONE. ERR_LIMIT when there are too many. */
 ERR_RETURN enum err imap_unit_literal(struct imap_unit *unit, enum imap_literal_place place, uint64_t len, int fd);
 ERR_RETURN enum err imap_unit_literal_bytes(struct imap_unit *unit, struct span bytes);
+/* False if a literal's content is elsewhere: the text then cannot go on as it stands, its marks would promise what does
+   not come. */
+bool imap_unit_is_whole(const struct imap_unit *unit);
 /* Hands the file of literal `index` over; -1 if it is not in a file. */
 int imap_unit_take_file(struct imap_unit *unit, size_t index);
 

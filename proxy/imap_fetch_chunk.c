@@ -445,7 +445,7 @@ bool fetch_chunk_response(struct fetch_work *fetch, const struct imap_head *head
     if (imap_fetch_response(unit, &number, answers, &len) != ERR_OK)
         return false;
     struct fetch_view *view = find_view(fetch, imap_map_uid(fetch_map(fetch), head->number));
-    if (view && view->server.len == 0 && fetch_is_answer(fetch, answers, len)) {
+    if (view && view->server.len == 0 && imap_unit_is_whole(unit) && fetch_is_answer(fetch, answers, len)) {
         struct span text = span_trim(buf_span(&unit->text));
         struct span list = span_skip(text, (size_t)(answers[0].label.ptr - 1 - text.ptr));
         if (buf_add_span(&view->server, list) != ERR_OK)
@@ -455,5 +455,5 @@ bool fetch_chunk_response(struct fetch_work *fetch, const struct imap_head *head
     for (size_t i = 0; i < len; i++)
         if (imap_answer_is_content(&answers[i]))
             return false;
-    return !fetch_keep_news(fetch, number, buf_span(&unit->text));
+    return !imap_unit_is_whole(unit) || !fetch_keep_news(fetch, number, buf_span(&unit->text));
 }

@@ -466,7 +466,7 @@ static bool on_response(struct imap_work *work, const struct imap_head *head, st
         is_heard = true;
     } else if (search->prepare)
         is_heard = imap_prepare_hear(search->prepare, head, unit);
-    if (!is_heard && (head->kind != IMAP_RESPONSE_FETCH || !is_content(unit)) &&
+    if (!is_heard && imap_unit_is_whole(unit) && (head->kind != IMAP_RESPONSE_FETCH || !is_content(unit)) &&
         buf_add_span(&search->news, buf_span(&unit->text)) != ERR_OK)
         imap_session_end(work->session, ERR_LIMIT);
     return false;

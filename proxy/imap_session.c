@@ -224,15 +224,6 @@ static void on_literal(struct imap_client *client, struct evbuffer *input, size_
     hold_back(session);
 }
 
-/* A response of which a part lies elsewhere cannot go on as it stands: its marks would promise what does not come. */
-static bool is_whole(const struct imap_unit *unit)
-{
-    for (size_t i = 0; i < unit->literals_len; i++)
-        if (unit->literals[i].place != IMAP_LITERAL_HERE)
-            return false;
-    return true;
-}
-
 /* What becomes of a response that was kept. */
 static void judge_kept(struct imap_session *session, const struct imap_head *head, struct imap_unit *unit)
 {
@@ -245,7 +236,7 @@ static void judge_kept(struct imap_session *session, const struct imap_head *hea
     } else
         passes = work != NULL && work->type->on_response != NULL && work->type->on_response(work, head, unit) &&
                  session->fate == IMAP_FATE_FILTER;
-    if (passes && !is_whole(unit))
+    if (passes && !imap_unit_is_whole(unit))
         log_warning("%s: a response is too long to be passed on", session->peer);
     else if (passes && session->server != NULL)
         imap_server_write(session->server, buf_span(&unit->text));
