@@ -105,6 +105,7 @@ static void test_mixed_trees(void **state)
 {
     (void)state;
     expect_tree("SEEN BODY x DRAFT FLAGGED", "and(s0[SEEN], v3 'X', s1[DRAFT FLAGGED])");
+    expect_tree("SEEN DRAFT BODY x FLAGGED", "and(s0[SEEN DRAFT], v3 'X', s1[FLAGGED])");
     expect_tree("OR SEEN BODY x", "and(or(s0[SEEN], v3 'X'))");
     expect_tree("OR BODY x (SEEN DRAFT)", "and(or(v3 'X', s0[(SEEN DRAFT)]))");
     expect_tree("OR OR SEEN DRAFT BODY x", "and(or(s0[OR SEEN DRAFT], v3 'X'))");

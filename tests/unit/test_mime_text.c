@@ -189,6 +189,7 @@ static void test_addresses(void **state)
     expect_addresses("nodomain", "<nodomain@MISSING_DOMAIN>");
     expect_addresses("a b c", "\"a b c\" <MISSING_MAILBOX@MISSING_DOMAIN>");
     expect_addresses("<>", "<MISSING_MAILBOX@MISSING_DOMAIN>");
+    expect_addresses("Team: \"open, \"x\" <a@b>;", "Team: \"open,  x \" <MISSING_MAILBOX@MISSING_DOMAIN>;");
     expect_addresses("broken <x@", "broken <x@SYNTAX_ERROR>");
 }
 
