@@ -307,20 +307,23 @@ static void run(struct proxy_net *net)
 static void close_all(struct net_process *process)
 {
     struct proxy_net *net = &process->net;
+    stop_accepting(process);
+    if (process->control != NULL)
+        event_free(process->control);
     while (!TAILQ_EMPTY(&net->clients)) {
         struct proxy_client *client = TAILQ_FIRST(&net->clients);
         client->protocol->free(client);
     }
+    /* libevent lets go of a connection's output, and of the views lent to it, only when the loop next turns. */
+    if (net->views != NULL)
+        (void)event_base_loop(net->base, EVLOOP_NONBLOCK);
     /* Those above may have asked something of those below, and give it up. */
     proxy_views_free(&net->views);
     proxy_vaultlink_free(&net->vault);
     proxy_probe_free(&net->probe);
     proxy_ring_free(&net->ring);
     proxy_pool_free(&net->pool);
-    stop_accepting(process);
     free(process->acceptors);
-    if (process->control != NULL)
-        event_free(process->control);
     for (size_t i = 0; net->client_tls != NULL && i < net->config->accounts_len; i++)
         SSL_CTX_free(net->client_tls[i]);
     free(net->client_tls);
