@@ -84,6 +84,12 @@ bool imap_fetch_may_follow(struct imap_session *session, const struct imap_comma
     return may;
 }
 
+bool imap_fetch_passes_content(const struct imap_work *work)
+{
+    const struct fetch_work *fetch = (const struct fetch_work *)work;
+    return work->type == &imap_fetch_type && fetch->stage == FETCH_PASS && fetch->fetch.needs_view;
+}
+
 /* ---- for the other files ---- */
 
 enum err fetch_send(struct fetch_work *fetch, const struct imap_set *uids, struct span items, imap_reply_fn fn)

@@ -6,8 +6,9 @@
  * Each command of the client becomes a work; works are carried out in the order in which they came. What merely passes
  * through may follow the work before it without waiting; all else waits until it is alone, and holds up what comes
  * after it. Untagged responses belong to the oldest work that is not done: it may keep them; else they stream to the
- * client. The number-to-UID map follows whatever is said, before the client hears it. Commands of our own are of the
- * kind that the client's allows: by number while EXPUNGE is forbidden (design 1.2.9).
+ * client. (Servers answer a FETCH before the NOOP that came first: content belongs to a FETCH that asked for some.) The
+ * number-to-UID map follows whatever is said, before the client hears it. Commands of our own are of the kind that the
+ * client's allows: by number while EXPUNGE is forbidden (design 1.2.9).
  */
 #ifndef PROXY_IMAP_INTERNAL_H
 #define PROXY_IMAP_INTERNAL_H
@@ -155,6 +156,8 @@ enum err imap_append_on_literal(struct imap_session *session, const struct imap_
 /* True if the FETCH can go through at once: it asks for nothing of views, or all its messages are known to need none.
  */
 bool imap_fetch_may_follow(struct imap_session *session, const struct imap_command *command);
+/* True if the work, begun, is a FETCH of content that passes through. */
+bool imap_fetch_passes_content(const struct imap_work *work);
 
 /* ---- imap_mailbox.c ---- */
 ERR_RETURN enum err imap_mailbox_new(struct imap_session *session, struct span name, struct imap_mailbox **mailbox_out);

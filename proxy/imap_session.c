@@ -142,6 +142,19 @@ static struct imap_work *oldest(struct imap_session *session)
 
 /* ---- what the upstream says ---- */
 
+/* The work that an untagged response belongs to. Commands that pass through are under way together, and a server may
+   finish a later one first: what is said of messages belongs to one that asked for content, if there is any. */
+static struct imap_work *work_of(struct imap_session *session, const struct imap_head *head)
+{
+    struct imap_work *first = oldest(session), *work;
+    if (first == NULL || !first->may_follow || head->kind != IMAP_RESPONSE_FETCH)
+        return first;
+    for (work = first; work != NULL && work->has_started; work = TAILQ_NEXT(work, link))
+        if (!work->is_done && imap_fetch_passes_content(work))
+            return work;
+    return first;
+}
+
 /* Only what a FETCH of the client's asked for may speak of a message's content: a server that sends it unasked could
    show a verdict of its own making. */
 static bool is_content(const struct imap_unit *unit)
@@ -180,7 +193,7 @@ static bool is_capability(const struct imap_head *head)
 static bool on_head(struct imap_client *client, const struct imap_head *head, void *owner)
 {
     struct imap_session *session = owner;
-    struct imap_work *work = oldest(session);
+    struct imap_work *work = work_of(session, head);
     (void)client;
     session->fate = IMAP_FATE_PASS;
     session->is_hidden = session->auth != IMAP_AUTH_NONE || is_capability(head);
@@ -227,7 +240,7 @@ static void on_literal(struct imap_client *client, struct evbuffer *input, size_
 /* What becomes of a response that was kept. */
 static void judge_kept(struct imap_session *session, const struct imap_head *head, struct imap_unit *unit)
 {
-    struct imap_work *work = oldest(session);
+    struct imap_work *work = work_of(session, head);
     bool passes;
     if (session->is_checked && session->fate == IMAP_FATE_PASS) {
         passes = !is_content(unit);
