@@ -389,7 +389,7 @@ static void refuse(struct search_work *search, enum err err)
     struct imap_server *server = search_session(search)->server;
     const char *tag = search->work.command->tag;
     if (err == ERR_NOT_FOUND)
-        imap_server_done(server, tag, IMAP_NO, "BADCHARSET (US-ASCII UTF-8)", "Unknown charset");
+        imap_server_done(server, tag, IMAP_NO, "BADCHARSET", "Unknown charset.");
     else if (err == ERR_REFUSED)
         imap_server_done(server, tag, IMAP_NO, "CANNOT", "This cannot be searched for in encrypted mail");
     else {

@@ -1,4 +1,4 @@
-"""A key that is locked: asked for once, at login; what it would open is UNAVAILABLE and nothing else, until it is open."""
+"""A key that is locked: asked for once, at login; what it would open is UNAVAILABLE and nothing else until then."""
 import os
 import re
 import subprocess
@@ -102,7 +102,7 @@ class Locked(Case):
         return int(response.split(b" ")[1])
 
     def check_unavailable(self, raw, command, items):
-        """All others are answered for first, in order, and wholly; of the locked ones nothing but what the server says."""
+        """All others are answered first, in order, and wholly; of the locked ones only what the server says."""
         responses, said = raw.command(command)
         self.assertRegex(said, rb"^NO \[UNAVAILABLE\]")
         rows = self.rows(responses)
@@ -254,7 +254,8 @@ class OwnKeyLocked(Case):
         home = self.alice()
         set_agent(home)
         home.run("--yes", "--delete-secret-and-public-key", home.fingerprint(ALICE))
-        home.run("--pinentry-mode", "loopback", "--passphrase", PASSPHRASE, "--quick-gen-key", "<%s>" % ALICE, "ed25519",
+        home.run("--pinentry-mode", "loopback", "--passphrase", PASSPHRASE, "--quick-gen-key", "<%s>" % ALICE,
+                 "ed25519",
                  "default", "0")
         home.run("--pinentry-mode", "loopback", "--passphrase", PASSPHRASE, "--quick-add-key", home.fingerprint(ALICE),
                  "cv25519", "encr", "0")

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Mail programs before a Dovecot behind privyseal: each reads, searches where it can, files and saves what is partly
-plain, partly sealed by its owner, partly sealed or signed by others; what they have once got they do not fetch again."""
+plain, partly sealed by its owner, partly sealed or signed by others; what they have got they do not fetch again."""
 import os
 import re
 import sys
@@ -212,7 +212,8 @@ class Programs(Mix):
         program.sync()
         # It keeps mail with bare line feeds.
         views = self.views()
-        self.assertEqual(sorted(near(content) for content in contents(program.local("INBOX"))), sorted(map(near, views)))
+        self.assertEqual(sorted(near(content) for content in contents(program.local("INBOX"))),
+                         sorted(map(near, views)))
         path = os.path.join(program.folder, "mail", "INBOX", "new", "1.local")
         with open(path, "wb") as file:
             file.write(near(from_bob("new", "a %s from below" % SECRET)))
