@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#define HEADER_ROOM ((uint64_t)4 << 20) /* what the header of a view may take */
+
 /* Bad data ends in a verdict; only what says nothing of the data is an error. */
 static bool is_about_data(enum err result)
 {
@@ -64,7 +66,9 @@ static enum err decrypt(struct opening *opening, struct span cipher, struct cryp
 {
     const struct crypto_session_keys *keys = opening->options->session_keys;
     size_t number = opening->decrypted_len;
-    uint64_t text_max = opening->options->output_max;
+    /* The view of it must fit, too: twice as long if all line ends were bare, and its header. */
+    uint64_t view_max = opening->options->output_max;
+    uint64_t text_max = view_max > 4 * HEADER_ROOM ? (view_max - HEADER_ROOM) / 2 : view_max;
     struct crypto_openpgp_how how = {.text_max = text_max > SIZE_MAX ? SIZE_MAX : (size_t)text_max,
                                      .asks_person = opening->options->asks_person};
     struct crypto_session_keys *kept = &opening->result->session_keys;

@@ -98,6 +98,7 @@ struct imap_session {
     struct imap_mailbox *mailbox; /* NULL: none is selected */
     TAILQ_HEAD(, imap_work) works;
     size_t works_len;
+    size_t appends_len; /* of them, those that hold messages of the client's */
     struct event *wake; /* frees what is done, and starts what may start */
     bool is_starting;
     enum imap_fate fate; /* of the response that is coming in */

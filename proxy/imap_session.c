@@ -47,6 +47,7 @@ static void work_free(struct imap_work *work)
         work->type->fini(work);
     TAILQ_REMOVE(&session->works, work, link);
     session->works_len--;
+    session->appends_len -= work->type == &imap_append_type;
     imap_command_free(&work->command);
     free(work);
 }
@@ -77,7 +78,7 @@ static void start_works(struct imap_session *session)
     session->is_starting = false;
     if (session->server == NULL || session->is_ending)
         return;
-    if (session->works_len < WORKS_MAX / 2)
+    if (session->works_len < WORKS_MAX / 2 && session->appends_len == 0)
         imap_server_resume(session->server);
     if (session->works_len == 0 && session->net->is_draining)
         imap_session_end(session, ERR_SHUTDOWN);
@@ -107,8 +108,14 @@ void imap_work_fail(struct imap_work *work, enum err err)
 
 void imap_work_reply(struct imap_work *work, const struct imap_reply *reply)
 {
-    if (work->session->server != NULL)
-        imap_server_done_line(work->session->server, work->command->tag, reply->rest);
+    static const char *const statuses[] = {[IMAP_OK] = "OK", [IMAP_NO] = "NO", [IMAP_BAD] = "BAD"};
+    struct imap_server *server = work->session->server;
+    /* What the server offers is not what the client was shown. */
+    bool is_own = span_has_case_prefix(reply->code, SPAN_LIT("CAPABILITY"));
+    if (server != NULL && is_own)
+        imap_server_done(server, work->command->tag, reply->status, NULL, statuses[reply->status]);
+    else if (server != NULL)
+        imap_server_done_line(server, work->command->tag, reply->rest);
     imap_work_done(work);
 }
 
@@ -126,7 +133,9 @@ static void on_command(struct imap_server *server, struct imap_command *command,
     work->type = type;
     work->command = command;
     TAILQ_INSERT_TAIL(&session->works, work, link);
-    if (++session->works_len >= WORKS_MAX)
+    session->appends_len += type == &imap_append_type;
+    /* One client's messages on their way are held one command at a time. */
+    if (++session->works_len >= WORKS_MAX || session->appends_len > 0)
         imap_server_pause(server);
     start_works(session);
 }
@@ -134,9 +143,9 @@ static void on_command(struct imap_server *server, struct imap_command *command,
 static struct imap_work *oldest(struct imap_session *session)
 {
     struct imap_work *work;
-    TAILQ_FOREACH(work, &session->works, link)
-    if (work->has_started && !work->is_done)
-        return work;
+    for (work = TAILQ_FIRST(&session->works); work != NULL; work = TAILQ_NEXT(work, link))
+        if (work->has_started && !work->is_done)
+            return work;
     return NULL;
 }
 
@@ -386,8 +395,8 @@ void imap_session_end(struct imap_session *session, enum err why)
     session->is_ending = true;
     log_info("%s: session of %s ends: %s", session->peer, imap_session_account(session)->address, err_sentence(why));
     /* Nobody answers any more: what the works wait for must not come back to them. */
-    TAILQ_FOREACH(work, &session->works, link)
-    work->is_done = true;
+    for (work = TAILQ_FIRST(&session->works); work != NULL; work = TAILQ_NEXT(work, link))
+        work->is_done = true;
     if (session->server != NULL)
         imap_server_shutdown(session->server, why, NULL);
 }

@@ -15,6 +15,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Also counted: all files of this user that are on their way between processes (unix(7), ETOOMANYREFS). */
+#define KEEPER_FILES_MAX 4096
+
 enum err keeper_answer(enum err result)
 {
     struct ipc_out out;
@@ -68,7 +71,7 @@ static enum err enter_sandbox(const struct proxy_keeper_setup *setup)
                                       .user = setup->user,
                                       .memory_max = setup->memory_max,
                                       .file_size_max = setup->output_max,
-                                      .files_max = 256};
+                                      .files_max = KEEPER_FILES_MAX};
     for (uint32_t i = 0; i < setup->hidden_len; i++)
         options.hidden_dirs[i] = setup->hidden[i];
     return sandbox_enter(&options);
