@@ -29,9 +29,8 @@ enum err imap_fetch_response(const struct imap_unit *unit, uint32_t *number_out,
     uint64_t number;
     *len_out = 0;
     imap_cursor_init(&cursor, unit);
-    if (!imap_take_char(&cursor, '*') || !imap_take_space(&cursor) ||
-        !imap_take_number(&cursor, UINT32_MAX, &number) || !imap_take_space(&cursor) ||
-        !imap_take_word(&cursor, "FETCH") || !imap_take_space(&cursor))
+    if (!imap_take_char(&cursor, '*') || !imap_take_space(&cursor) || !imap_take_number(&cursor, UINT32_MAX, &number) ||
+        !imap_take_space(&cursor) || !imap_take_word(&cursor, "FETCH") || !imap_take_space(&cursor))
         return ERR_MALFORMED;
     *number_out = (uint32_t)number;
     return imap_fetch_answers(&cursor, answers_out, len_out);

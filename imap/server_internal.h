@@ -67,7 +67,7 @@ struct imap_server {
     enum err refusal;            /* the command is read to its end only to be answered with this */
     size_t verb_at, argument_at; /* in its text */
     enum imap_literal_place place;
-    int literal_fd; /* -1: none */
+    int literal_fd;         /* -1: none */
     uint64_t kept, skipped; /* bytes of its literals */
 
     size_t open_len;                  /* commands that are with the owner */

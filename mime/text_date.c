@@ -75,8 +75,8 @@ static bool take_month(struct span *rest, unsigned *month_out)
 
 static bool take_year(struct span *rest, unsigned *year_out)
 {
-    size_t len = rest->len;
     struct span before = *rest;
+    size_t len;
 
     if (!take_number(rest, 2, 4, year_out))
         return false;

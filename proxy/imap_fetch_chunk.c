@@ -103,14 +103,15 @@ void fetch_next_chunk(struct fetch_work *fetch)
     }
     imap_set_init(&numbers);
     enum err err = choose(fetch, &numbers);
+    bool is_empty = imap_set_is_empty(&numbers);
+    if (err == ERR_OK && !is_empty)
+        err = prepare(fetch, &numbers, false);
     if (err == ERR_END)
         fetch_end(fetch);
     else if (err != ERR_OK)
         fail(fetch, err);
-    else if (imap_set_is_empty(&numbers))
+    else if (is_empty)
         answer(fetch);
-    else if ((err = prepare(fetch, &numbers, false)) != ERR_OK)
-        fail(fetch, err);
     imap_set_fini(&numbers);
     fetch->chunk_max = fetch->fetch.needs_body ? CHUNK_BODIES_MAX : CHUNK_MAX;
 }

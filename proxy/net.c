@@ -49,8 +49,8 @@ static bool has_room(const struct proxy_net *net, const char *host)
     struct proxy_client *client;
     if (net->clients_len >= net->config->sessions_max)
         return false;
-    TAILQ_FOREACH(client, &net->clients, link)
-    same += strcmp(client->host, host) == 0;
+    for (client = TAILQ_FIRST(&net->clients); client != NULL; client = TAILQ_NEXT(client, link))
+        same += strcmp(client->host, host) == 0;
     return same < net->config->sessions_per_address;
 }
 

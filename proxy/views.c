@@ -346,8 +346,7 @@ void proxy_views_free(struct proxy_views **views_pointer)
         return;
     while ((wait = TAILQ_FIRST(&views->ready)) != NULL)
         wait_free(wait);
-    TAILQ_FOREACH(view, &views->by_use, link)
-    {
+    for (view = TAILQ_FIRST(&views->by_use); view != NULL; view = TAILQ_NEXT(view, link)) {
         /* Kept alive while the waits go; what remains of it goes with the cache. */
         view->pins++;
         while ((wait = TAILQ_FIRST(&view->waits)) != NULL)

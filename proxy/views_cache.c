@@ -40,8 +40,7 @@ static enum err grow(struct proxy_views *views, size_t buckets_len)
     free(views->buckets);
     views->buckets = buckets;
     views->buckets_len = buckets_len;
-    TAILQ_FOREACH(view, &views->by_use, link)
-    {
+    for (view = TAILQ_FIRST(&views->by_use); view != NULL; view = TAILQ_NEXT(view, link)) {
         struct view **bucket = &buckets[bucket_of(views, &view->id)];
         view->next_in_bucket = *bucket;
         *bucket = view;
@@ -238,9 +237,9 @@ void proxy_views_release(struct proxy_views *views, struct proxy_body **body_poi
 static bool drop_body(struct proxy_views *views)
 {
     struct view_body *body;
-    TAILQ_FOREACH(body, &views->bodies_by_use, link)
-    if (body->holders == 0 && body->view->pins == 0)
-        break;
+    for (body = TAILQ_FIRST(&views->bodies_by_use); body != NULL; body = TAILQ_NEXT(body, link))
+        if (body->holders == 0 && body->view->pins == 0)
+            break;
     if (body == NULL)
         return false;
     struct view *view = body->view;
@@ -254,9 +253,9 @@ static bool drop_body(struct proxy_views *views)
 static bool drop_view(struct proxy_views *views)
 {
     struct view *view;
-    TAILQ_FOREACH(view, &views->by_use, link)
-    if (view->pins == 0 && (view->body == NULL || view->body->holders == 0))
-        break;
+    for (view = TAILQ_FIRST(&views->by_use); view != NULL; view = TAILQ_NEXT(view, link))
+        if (view->pins == 0 && (view->body == NULL || view->body->holders == 0))
+            break;
     if (view == NULL)
         return false;
     view_free(view);

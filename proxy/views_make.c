@@ -238,9 +238,9 @@ static void on_ring(enum err err, const struct keyring *keyring, void *context)
 static bool is_wanted(const struct view *view)
 {
     const struct proxy_view_wait *wait;
-    TAILQ_FOREACH(wait, &view->waits, link)
-    if (wait->kind == VIEW_WAIT_OPEN || wait->kind == VIEW_WAIT_BODY)
-        return true;
+    for (wait = TAILQ_FIRST(&view->waits); wait != NULL; wait = TAILQ_NEXT(wait, link))
+        if (wait->kind == VIEW_WAIT_OPEN || wait->kind == VIEW_WAIT_BODY)
+            return true;
     return false;
 }
 
@@ -278,8 +278,7 @@ void views_make(struct view *view)
     bool wants_record = false;
     if (view->making != NULL)
         return;
-    TAILQ_FOREACH(wait, &view->waits, link)
-    {
+    for (wait = TAILQ_FIRST(&view->waits); wait != NULL; wait = TAILQ_NEXT(wait, link)) {
         if (wait->kind == VIEW_WAIT_OPEN || wait->kind == VIEW_WAIT_BODY)
             giver = giver == NULL ? wait : giver;
         wants_record = wants_record || wait->kind == VIEW_WAIT_OPEN;

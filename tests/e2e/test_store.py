@@ -1,4 +1,4 @@
-"""`privyseal store`: what is kept of opened mail is shown, cleared, and judged again; with and without a running serve."""
+"""`privyseal store`: what is kept of opened mail is shown, cleared, and judged again; with and without `serve`."""
 import json
 import os
 import socket

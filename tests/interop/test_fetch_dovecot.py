@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""FETCH before a Dovecot where it is hard: changes asked for by MODSEQ, messages that come and go meanwhile, locked keys,
+"""FETCH before a Dovecot where it is hard: changes asked for by MODSEQ, messages that come and go, locked keys,
 views that are larger than what a slow client has taken."""
 import os
 import random
@@ -25,7 +25,8 @@ ENABLED = {0: b"NOOP", 1: b"ENABLE CONDSTORE", 2: b"ENABLE QRESYNC"}
 
 
 def from_bob(subject, text):
-    return corpus.lines("From: Bob <%s>\nTo: Alice <%s>\nSubject: %s\nMIME-Version: 1.0\nContent-Type: text/plain\n\n%s\n"
+    return corpus.lines("From: Bob <%s>\nTo: Alice <%s>\nSubject: %s\nMIME-Version: 1.0\nContent-Type: text/plain\n"
+                        "\n%s\n"
                         % (BOB, ALICE, subject, text))
 
 
@@ -113,7 +114,8 @@ class Fetch(harness.World):
                 client.command(b"SELECT INBOX")
                 end = time.monotonic() + SECONDS / len(ENABLED)
                 while time.monotonic() < end:
-                    for command in (b"FETCH 1:* (UID BODY.PEEK[])", b"UID FETCH 1:* (FLAGS RFC822.SIZE BODY[])", b"NOOP"):
+                    for command in (b"FETCH 1:* (UID BODY.PEEK[])", b"UID FETCH 1:* (FLAGS RFC822.SIZE BODY[])",
+                                    b"NOOP"):
                         self.check_marks(client.command(command), known)
             finally:
                 stop.set()

@@ -361,7 +361,7 @@ static struct span copy_slices(const struct imap_slices *slices, char *target, s
 /* `expected`: NULL if there is no such part. */
 static void assert_section(const char *message, const char *item, const char *expected)
 {
-    struct imap_fetch fetch;
+    struct imap_fetch fetch = {.len = 0};
     struct imap_cursor cursor;
     struct imap_slices slices;
     struct mime_tree *tree;
