@@ -215,9 +215,10 @@ class Lost(Constant):
         with self.imap() as client:
             client.append("INBOX", None, None, corpus.html_with_attachments())
         first, facts = self.views(), self.facts()
-        began = time.monotonic()
         count = self.agent.count()
         self.assertEqual(len(first), 7)
+        # Its date would tell if one had been judged again.
+        time.sleep(1.1)
         for name, lose in (("restart", self.restart), ("views.sqlite", self.lose_views),
                            ("clear", lambda: self.command("store", "clear")), ("clear and restart", self.clear_stopped),
                            ("kill", lambda: (self.proxy.kill(), self.proxy.start()))):
@@ -227,8 +228,6 @@ class Lost(Constant):
                     if what == "facts":
                         self.assertEqual(self.facts(), facts)
                     self.assertEqual(self.views(), first)
-        # Its date would tell if one had been judged again.
-        self.assertGreater(time.monotonic() - began, 2)
         # What was decided is kept with the session key: nobody's private key was wanted.
         self.assertEqual(self.agent.count(), count)
         self.assertEqual([content for _, content in self.server.mail()][:6], messages)

@@ -16,6 +16,9 @@ LETTERS = ("\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft", "$Forwar
 FIELDS = ("From", "To", "Cc", "Subject", "Date", "Message-ID", "X-Odd", "Content-Type", "Received", "X-None",
           "References", "X-Empty", "Bcc")
 
+# Dovecot 2.3.19 answers HEADER To beside TO for one of the two forms alone.
+OTHER_FIELDS = ("Message-ID", "X-Odd", "Content-Type", "Received", "X-None", "References", "X-Empty")
+
 
 # ---- messages that others sealed for Alice ----
 
@@ -249,13 +252,16 @@ class Chance:
     def key(self, depth=0):
         if depth < 3 and self.random.random() < 0.3:
             key, other = self.key(depth + 1), self.key(depth + 1)
-            # Dovecot 2.3.19 answers OR NOT LARGER 1000 NOT LARGER 2000 with too few messages.
-            denied = key if b"LARGER" in key or b"SMALLER" in key else b"NOT " + key
-            return self.pick(denied, b"OR %s %s" % (key, other), b"(%s %s)" % (key, other))
+            # Dovecot 2.3.19 puts several sizes or dates under OR and NOT together wrongly: of OR NOT LARGER 1000 NOT
+            # LARGER 2000 it finds too few, of NOT OR SINCE 20-Nov-2026 SINCE 2-Feb-2004 too many.
+            is_doubtful = [re.search(rb"LARGER|SMALLER|SENT|SINCE|BEFORE|ON ", text) for text in (key, other)]
+            denied = key if is_doubtful[0] else b"NOT " + key
+            both = b"(%s %s)" % (key, other)
+            return self.pick(denied, both if all(is_doubtful) else b"OR %s %s" % (key, other), both)
         day = self.pick(b"1-Jan-1998", b"20-Nov-2026", b"2-Feb-2004", b"31-Dec-2025", b"17-Jul-1996")
         return self.pick(
             *[name + b" " + self.word() for name in (b"BODY", b"TEXT", b"SUBJECT", b"FROM", b"TO", b"CC", b"BCC")],
-            b"HEADER %s %s" % (self.random.choice(FIELDS).encode(), self.pick(b'""', self.word())),
+            b"HEADER %s %s" % (self.random.choice(OTHER_FIELDS).encode(), self.pick(b'""', self.word())),
             b"HEADER Privyseal-Verdict " + self.pick(b'""', b"good"),
             b"LARGER %d" % self.pick(100, 1000, 2000, 5000), b"SMALLER %d" % self.pick(300, 1000, 2500),
             *[name + b" " + day for name in (b"SENTBEFORE", b"SENTON", b"SENTSINCE", b"BEFORE", b"ON", b"SINCE")],
