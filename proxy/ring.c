@@ -209,6 +209,8 @@ enum err proxy_ring_new(const struct config *config, struct proxy_ring **ring_ou
     ring->config = config;
     ring->accounts = calloc(config->accounts_len + 1, sizeof(*ring->accounts));
     ring->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    if (ring->inotify < 0)
+        log_error("cannot watch anything: %s (see fs.inotify.max_user_instances)", strerror(errno));
     enum err err = ring->accounts == NULL || ring->inotify < 0 ? ERR_IO : ERR_OK;
     for (size_t i = 0; ring->accounts != NULL && i < config->accounts_len; i++) {
         TAILQ_INIT(&ring->accounts[i].waits);

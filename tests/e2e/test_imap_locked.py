@@ -60,11 +60,13 @@ class Locked(Case):
         home.run("--import-ownertrust", data=(other.fingerprint(LOCKED) + ":6:\n").encode())
         home.take(harness.keys().export(BOB))
         harness.keys().take(other.export(LOCKED))
+        # The address is that of the keys of earlier tests, too.
+        to = other.fingerprint(LOCKED)
         self.set_pinentry(home)
         self.does(does)
         self.begin(account='    also = { "%s" }' % LOCKED)
-        self.server.put(from_bob("m1"), encrypted(from_bob("m2")), encrypted(from_bob("m3"), to=LOCKED),
-                        from_bob("m4"), encrypted(from_bob("m5"), to=LOCKED), encrypted(from_bob("m6")), flags="(kept)")
+        self.server.put(from_bob("m1"), encrypted(from_bob("m2")), encrypted(from_bob("m3"), to=to),
+                        from_bob("m4"), encrypted(from_bob("m5"), to=to), encrypted(from_bob("m6")), flags="(kept)")
 
     def set_pinentry(self, home):
         path = os.path.join(self.folder, "pinentry")
@@ -173,7 +175,7 @@ class Locked(Case):
         self.assertEqual([self.number(row) for row in rows], [1, 2, 3, 4, 5, 6])
         for number, row in enumerate(rows, 1):
             self.assertIn(b"outer m%d" % number, row)
-            self.assertEqual(row.count(corpus.CANARY), 1)
+            self.assertEqual(row.count(corpus.CANARY), 1, row)
         self.assertEqual(raw.ok("SEARCH BODY " + corpus.WORD), [b"* SEARCH 1 2 3 4 5 6"])
         other = self.raw()
         other.ok("SELECT INBOX")
