@@ -61,7 +61,7 @@ class Locked(Case):
         home.take(harness.keys().export(BOB))
         harness.keys().take(other.export(LOCKED))
         # The address is that of the keys of earlier tests, too.
-        to = other.fingerprint(LOCKED)
+        self.locked = to = other.fingerprint(LOCKED)
         self.set_pinentry(home)
         self.does(does)
         self.begin(account='    also = { "%s" }' % LOCKED)
@@ -192,7 +192,7 @@ class Locked(Case):
         self.does("open")
         home = self.alice()
         home.run("--yes", "--local-user", LOCKED, "--output", "/dev/null", "--detach-sign", data=b"x")
-        home.decrypt(harness.keys().run("--trust-model", "always", "--encrypt", "--recipient", LOCKED,
+        home.decrypt(harness.keys().run("--trust-model", "always", "--encrypt", "--recipient", self.locked,
                                         data=b"x").stdout)
         after = self.rows(raw.ok("FETCH 1:* (UID FLAGS BODY.PEEK[])"))
         self.assertEqual([after[index] for index in (0, 1, 3, 5)], rows[:4])
