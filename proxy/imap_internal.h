@@ -19,6 +19,7 @@
 #include "imap/search.h"
 #include "imap/server.h"
 #include "imap/set.h"
+#include "proxy/imap_guard.h"
 #include "proxy/net_internal.h"
 #include "proxy/views.h"
 
@@ -102,8 +103,10 @@ struct imap_session {
     struct event *wake; /* frees what is done, and starts what may start */
     bool is_starting;
     enum imap_fate fate; /* of the response that is coming in */
-    bool is_hidden;      /* that response is nobody's but ours: capabilities, and all before login */
-    bool is_checked;     /* it passes if it says nothing of a message's content */
+    bool is_guarded;     /* it is a FETCH response */
+    struct imap_guard guard;
+    bool is_hidden;  /* that response is nobody's but ours: capabilities, and all before login */
+    bool is_checked; /* it passes if it says nothing of a message's content */
     bool is_ending;
     uint64_t progress_ms; /* when the client last heard that work is under way */
 };

@@ -205,6 +205,7 @@ static bool on_head(struct imap_client *client, const struct imap_head *head, vo
     struct imap_work *work = work_of(session, head);
     (void)client;
     session->fate = IMAP_FATE_PASS;
+    session->is_guarded = head->kind == IMAP_RESPONSE_FETCH;
     session->is_hidden = session->auth != IMAP_AUTH_NONE || is_capability(head);
     if (session->is_hidden)
         return false;
@@ -226,12 +227,33 @@ static void hold_back(struct imap_session *session)
 static void on_text(struct imap_client *client, struct span text, const struct imap_literal_mark *mark, void *owner)
 {
     struct imap_session *session = owner;
+    struct buf changed;
     (void)client;
     (void)mark;
     if (session->server == NULL)
         return;
+    buf_init(&changed, text.len + 1);
+    if (session->is_guarded && imap_guard_text(&session->guard, text, &changed))
+        text = buf_span(&changed);
     imap_server_write(session->server, text);
+    buf_fini(&changed);
     hold_back(session);
+}
+
+/* The bytes stand in the input's own blocks, which nobody else reads. */
+static void guard_literal(struct imap_guard *guard, struct evbuffer *input, size_t count)
+{
+    struct evbuffer_ptr at = {.pos = -1};
+    struct evbuffer_iovec piece;
+    size_t done = 0;
+    while (guard->is_watching && done < count) {
+        if (evbuffer_ptr_set(input, &at, done, EVBUFFER_PTR_SET) != 0 ||
+            evbuffer_peek(input, (ev_ssize_t)(count - done), &at, &piece, 1) < 1)
+            return;
+        size_t len = piece.iov_len < count - done ? piece.iov_len : count - done;
+        imap_guard_bytes(guard, piece.iov_base, len);
+        done += len;
+    }
 }
 
 static void on_literal(struct imap_client *client, struct evbuffer *input, size_t count, void *owner)
@@ -242,6 +264,8 @@ static void on_literal(struct imap_client *client, struct evbuffer *input, size_
         evbuffer_drain(input, count);
         return;
     }
+    if (session->is_guarded)
+        guard_literal(&session->guard, input, count);
     imap_server_move(session->server, input, count);
     hold_back(session);
 }

@@ -10,7 +10,7 @@ import unittest
 import corpus
 import harness
 from harness import BOB, CAROL
-from imap_harness import Case, Raw, RefImap, check, imaplib, whole
+from imap_harness import Case, Raw, RefImap, check, fetched, imaplib, whole
 from test_imap_first import VERDICT, from_bob
 from twin import encrypted, signed
 
@@ -75,6 +75,20 @@ class Verdicts(Case):
                 self.assertNotIn(b"signature=good", response)
                 self.assertNotIn(b"trust=full", response)
         self.assertEqual(raw.ok('SEARCH HEADER Privyseal-Verdict "trust=full"'), [b"* SEARCH"])
+
+    def test_what_streams_through_shows_none(self):
+        """A message that is too large to be opened passes as it is; its verdict is none all the same, and nothing else
+        of it is changed."""
+        self.begin(options="message_max = 100K")
+        message = FORGED[0] + from_bob("large") + b"all work and no play\r\n" * 20000
+        shown = message.replace(b"Privyseal-Verdict:", b"Privyseal-VerdicX:", 1)
+        self.server.put(message)
+        with self.imap() as client:
+            client.select()
+            for item, expected in (("BODY.PEEK[]", shown), ("RFC822", shown), ("BODY.PEEK[]<0.300>", shown[:300]),
+                                   ("BODY.PEEK[HEADER]", shown.split(b"\r\n\r\n", 1)[0] + b"\r\n\r\n")):
+                (_, _, (content,)), = fetched(client, "1", "(%s)" % item)
+                self.assertEqual(content, expected)
 
     def test_content_that_nobody_asked_for(self):
         """A server cannot show a verdict of its own making by sending it unasked."""
