@@ -13,6 +13,8 @@
 #define SIGNATURES_MAX (sizeof((struct crypto_openpgp_opened *)0)->signatures / sizeof(struct crypto_signature))
 /* Clocks of senders are not exact. */
 #define CLOCK_SKEW_S 86400
+/* A view shows for good what is found here: a gpg that was killed must not look like a message that is damaged. */
+#define TRIES_MAX 2
 
 /* What the status lines of one operation said. */
 struct heard {
@@ -21,6 +23,10 @@ struct heard {
     bool is_locked;             /* a key was there and could not be used */
     bool wants_password;        /* for the message itself, not for a key */
     bool has_plaintext;
+    bool has_decrypted; /* it came to the end of decrypting, well or not */
+    bool has_verified;  /* it said something of a signature */
+    bool is_considered; /* a key of this home was looked at */
+    bool lacks_key;     /* but there was no secret to it, or nobody to ask for that */
     struct valid {
         char fingerprint[KEYRING_FPR_SIZE], primary[KEYRING_FPR_SIZE];
         bool is_document; /* class 0x00 or 0x01 */
@@ -81,8 +87,33 @@ static void hear_error(struct span arguments, struct heard *heard)
         heard->is_locked = true;
         break;
     default:
+        /* The agent's own trouble (no memory, a connection cut), not the message's. */
+        if (span_is_equal(where, SPAN_LIT("pkdecrypt_failed")) &&
+            ((gpgme_err_code((gpgme_error_t)number) & GPG_ERR_SYSTEM_ERROR) != 0 ||
+             gpgme_err_code((gpgme_error_t)number) == GPG_ERR_EOF))
+            heard->is_locked = true;
         break;
     }
+}
+
+static bool is_one_of(const char *keyword, const char *const *words, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (strcmp(keyword, words[i]) == 0)
+            return true;
+    return false;
+}
+
+/* How far it came. What is killed, or cannot read the armour, ends without any of these. */
+static void hear_progress(const char *keyword, struct heard *heard)
+{
+    static const char *const ends[] = {"END_DECRYPTION", "NODATA", "UNEXPECTED", "FAILURE"};
+    static const char *const signatures[] = {"GOODSIG",   "BADSIG", "ERRSIG",     "EXPSIG", "EXPKEYSIG",
+                                             "REVKEYSIG", "NODATA", "UNEXPECTED", "FAILURE"};
+    heard->has_decrypted = heard->has_decrypted || is_one_of(keyword, ends, sizeof ends / sizeof *ends);
+    heard->has_verified = heard->has_verified || is_one_of(keyword, signatures, sizeof signatures / sizeof *signatures);
+    heard->is_considered = heard->is_considered || strcmp(keyword, "KEY_CONSIDERED") == 0;
+    heard->lacks_key = heard->lacks_key || strcmp(keyword, "NO_SECKEY") == 0;
 }
 
 static gpgme_error_t hear(void *hook, const char *keyword, const char *arguments)
@@ -97,6 +128,7 @@ static gpgme_error_t hear(void *hook, const char *keyword, const char *arguments
         hear_error(rest, heard);
     else if (strcmp(keyword, "PLAINTEXT") == 0)
         heard->has_plaintext = true;
+    hear_progress(keyword, heard);
     /* The person would be asked for a password that a stranger chose. */
     heard->wants_password = heard->wants_password || strcmp(keyword, "NEED_PASSPHRASE_SYM") == 0;
     return heard->wants_password ? gpgme_error(GPG_ERR_UNSUPPORTED_PROTOCOL) : 0;
@@ -250,8 +282,9 @@ static void keep_session_key(gpgme_ctx_t context, struct crypto_openpgp_opened *
         (void)span_copy(span_of(result->session_key), opened->session_key, sizeof opened->session_key);
 }
 
+/* `*is_sure_out`: the same would come of it another time. */
 static enum err decrypt(struct keyring_gpg *gpg, gpgme_ctx_t context, struct span cipher,
-                        const struct crypto_openpgp_how *how, struct crypto_openpgp_opened *opened)
+                        const struct crypto_openpgp_how *how, struct crypto_openpgp_opened *opened, bool *is_sure_out)
 {
     struct heard heard = {0};
     struct openpgp_sink sink = {.buf = &opened->text};
@@ -270,6 +303,8 @@ static enum err decrypt(struct keyring_gpg *gpg, gpgme_ctx_t context, struct spa
         judge_all(gpg, context, &heard, opened);
         keep_session_key(context, opened);
     }
+    *is_sure_out = err != ERR_DECRYPT || sink.err != ERR_OK || heard.wants_password ||
+                   (heard.has_decrypted && !(heard.lacks_key && heard.is_considered));
     gpgme_set_status_cb(context, NULL, NULL);
     gpgme_data_release(in);
     gpgme_data_release(out);
@@ -280,9 +315,14 @@ enum err crypto_openpgp_decrypt(struct keyring_gpg *gpg, struct span cipher, con
                                 struct crypto_openpgp_opened *opened_out)
 {
     gpgme_ctx_t context = keyring_gpg_context(gpg);
+    bool is_sure = false;
+    enum err err = ERR_OK;
     *opened_out = (struct crypto_openpgp_opened){.is_encrypted = true};
     buf_init_secret(&opened_out->text, how->text_max);
-    enum err err = decrypt(gpg, context, cipher, how, opened_out);
+    for (unsigned tries = 0; tries < TRIES_MAX && !is_sure; tries++) {
+        buf_clear(&opened_out->text);
+        err = decrypt(gpg, context, cipher, how, opened_out, &is_sure);
+    }
     enum err reset = set_how(context, NULL);
     if (err == ERR_OK)
         err = reset;
@@ -315,14 +355,11 @@ static enum err judge_verification(gpgme_error_t error, struct keyring_gpg *gpg,
     return ERR_OK;
 }
 
-enum err crypto_openpgp_verify(struct keyring_gpg *gpg, struct span signature, struct span content,
-                               struct crypto_openpgp_opened *opened_out)
+static enum err verify(struct keyring_gpg *gpg, gpgme_ctx_t context, struct span signature, struct span content,
+                       struct crypto_openpgp_opened *opened_out, bool *is_sure_out)
 {
     struct heard heard = {0};
-    gpgme_ctx_t context = keyring_gpg_context(gpg);
     gpgme_data_t sig = NULL, text = NULL;
-    *opened_out = (struct crypto_openpgp_opened){.is_encrypted = false};
-    buf_init(&opened_out->text, 0);
     gpgme_set_status_cb(context, hear, &heard);
     enum err err = keyring_gpg_error(
         gpgme_data_new_from_mem(&sig, signature.len == 0 ? "" : signature.ptr, signature.len, 0), "data");
@@ -334,6 +371,21 @@ enum err crypto_openpgp_verify(struct keyring_gpg *gpg, struct span signature, s
     gpgme_set_status_cb(context, NULL, NULL);
     gpgme_data_release(sig);
     gpgme_data_release(text);
+    *is_sure_out = err != ERR_OK || heard.has_verified;
+    return err;
+}
+
+enum err crypto_openpgp_verify(struct keyring_gpg *gpg, struct span signature, struct span content,
+                               struct crypto_openpgp_opened *opened_out)
+{
+    bool is_sure = false;
+    enum err err = ERR_OK;
+    *opened_out = (struct crypto_openpgp_opened){.is_encrypted = false};
+    buf_init(&opened_out->text, 0);
+    for (unsigned tries = 0; tries < TRIES_MAX && !is_sure; tries++) {
+        opened_out->signatures_len = 0;
+        err = verify(gpg, keyring_gpg_context(gpg), signature, content, opened_out, &is_sure);
+    }
     if (err != ERR_OK)
         crypto_openpgp_opened_fini(opened_out);
     return err;

@@ -1,6 +1,7 @@
 """A key that is locked: asked for once, at login; what it would open is UNAVAILABLE and nothing else until then."""
 import os
 import re
+import signal
 import subprocess
 import time
 import unittest
@@ -272,6 +273,75 @@ class OwnKeyLocked(Case):
         self.assertNotIn(corpus.CANARY, self.server.wire())
         self.assertNotIn(b"APPEND", self.server.wire())
         self.assertEqual(raw.ok("STATUS INBOX (MESSAGES)"), [b'* STATUS "INBOX" (MESSAGES 0)'])
+
+
+class Dying(Case):
+    """A process that dies is no reason to say of a message that it cannot be opened: that would be kept for good."""
+
+    def begin(self, **options):
+        super().begin(**options)
+        self.alice().take(harness.keys().export(BOB))
+        self.session, self.count = self.raw(), 0
+        self.session.ok("SELECT INBOX")
+        self.add(lambda: self.signal_agent(signal.SIGCONT))
+
+    def agents(self):
+        return [int(name) for name in os.listdir("/proc") if name.isdigit() and
+                harness.command_of(int(name)).startswith("gpg-agent --homedir " + self.alice().home)]
+
+    def signal_agent(self, number):
+        for pid in self.agents():
+            os.kill(pid, number)
+
+    def decrypting(self):
+        return [pid for pid in harness.descendants(self.proxy.process.pid) if
+                re.match(r"gpg .*--decrypt", harness.command_of(pid))]
+
+    def catch(self):
+        """A message's gpg that waits for an answer of its agent; the message's number."""
+        for _ in range(5):
+            self.server.put(encrypted(from_bob("m%d" % self.count), signer=None))
+            self.count += 1
+            self.session.ok("NOOP")
+            self.signal_agent(signal.SIGSTOP)
+            self.session.send("x FETCH %d (BODY.PEEK[])\r\n" % self.count)
+            end = time.monotonic() + 1
+            while time.monotonic() < end:
+                if self.decrypting():
+                    return self.decrypting()
+                time.sleep(0.02)
+            # It was the list of keys that was waited for.
+            self.signal_agent(signal.SIGCONT)
+            self.session.answer("x")
+        raise AssertionError("no message is being decrypted")
+
+    def check_opened(self):
+        rows = self.session.ok("FETCH %d (BODY.PEEK[])" % self.count)
+        self.assertIn(b"encryption=openpgp", VERDICT.search(rows[-1]).group(0))
+        self.assertIn(corpus.CANARY, rows[-1])
+
+    def answer(self):
+        rows, said = self.session.answer("x")
+        for row in rows:
+            self.assertNotIn(b"encryption=failed", row)
+        return said
+
+    def test_dying(self):
+        self.begin()
+        for who in ("gpg", "keepers", "agent"):
+            with self.subTest(who=who):
+                found = self.catch()
+                # Whoever waits for the agent goes on only when it is gone.
+                if who == "agent":
+                    self.signal_agent(signal.SIGKILL)
+                for pid in {"gpg": found, "keepers": self.proxy.keepers(), "agent": []}[who]:
+                    os.kill(pid, signal.SIGKILL)
+                self.signal_agent(signal.SIGCONT)
+                said = self.answer()
+                self.assertRegex(said, rb"^OK" if who == "gpg" else rb"^NO \[UNAVAILABLE\]")
+                # Whatever gpg the person uses brings the agent back.
+                self.alice().run("--list-secret-keys")
+                self.check_opened()
 
 
 if __name__ == "__main__":
