@@ -81,6 +81,10 @@ class Mix(DovecotCase):
             self.assertEqual(size, len(view))
         return [view for _, _, view in rows]
 
+    def assert_are_opened(self, views):
+        numbers = [number for number, view in enumerate(views, 1) if SECRET.encode() in view]
+        self.assertEqual(numbers, [3, 4, 5, 7, 8, 9, 10], self.proxy.log())
+
     def assert_is_sealed(self, mailbox, name):
         """Dovecot has one message of this Message-ID in a mailbox, and can read nothing in it but its outer header."""
         talk = self.talk(direct=True)
@@ -150,7 +154,7 @@ class Programs(Mix):
         mbsync.sync()
         views = self.views()
         self.assertEqual(sorted(map(near, contents(mbsync.local("INBOX")))), sorted(map(near, views)))
-        self.assertEqual(sum(SECRET.encode() in view for view in views), 7)
+        self.assert_are_opened(views)
         # Up: a message, a flag, a deletion. Down: a flag.
         mbsync.put(from_bob("new", "a %s from below" % SECRET))
         sealed, plain = (next(path for path in mbsync.local("INBOX") if b"about %s\n" % name in contents([path])[0])
@@ -234,6 +238,7 @@ class Programs(Mix):
             self.assertEqual(check(client.select()), [b"10"])
             views = [whole(client, number) for number in range(1, 11)]
             self.assertEqual(views[8:], self.saved)
+            self.assert_are_opened(views)
             self.assertEqual(check(client.search(None, "BODY", SECRET)), [b"3 4 5 7 8 9 10"])
             self.assertEqual(check(client.search(None, "NOT", "TEXT", SECRET)), [b"1 2 6"])
             self.assertEqual(check(client.uid("search", None, "OR", "SUBJECT", "plain", "BODY", '"to 9"')), [b"1 9"])
@@ -264,6 +269,7 @@ class Programs(Mix):
         self.begin_with_mix()
         curl = imap_clients.Curl(self.folder, self.proxy.imap_port)
         views = self.views()
+        self.assert_are_opened(views)
         for number, view in enumerate(views, 1):
             self.assertEqual(curl("INBOX;UID=%d" % number), view)
             self.assertEqual(curl("INBOX;MAILINDEX=%d" % number), view)
