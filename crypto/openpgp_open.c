@@ -8,13 +8,19 @@
 #include "base/log.h"
 #include "base/secret.h"
 
+#include <poll.h>
 #include <string.h>
 
 #define SIGNATURES_MAX (sizeof((struct crypto_openpgp_opened *)0)->signatures / sizeof(struct crypto_signature))
+#define RECIPIENTS_TRIED 20
 /* Clocks of senders are not exact. */
 #define CLOCK_SKEW_S 86400
 /* A view shows for good what is found here: a gpg that was killed must not look like a message that is damaged. */
 #define TRIES_MAX 2
+/* At its first use gpg-agent rewrites a key that was imported, in place: who asks for it at that moment hears of no
+   secret key, or of half a one. A message made to fail with the agent looks the same: that must come to an end. */
+#define TRIES_WITH_KEY_MAX 4
+#define PAUSE_MS 10
 
 /* What the status lines of one operation said. */
 struct heard {
@@ -26,7 +32,7 @@ struct heard {
     bool has_decrypted; /* it came to the end of decrypting, well or not */
     bool has_verified;  /* it said something of a signature */
     bool is_considered; /* a key of this home was looked at */
-    bool lacks_key;     /* but there was no secret to it, or nobody to ask for that */
+    bool lacks_key;     /* but there was no secret to it, or nobody to ask for that, or the agent could not use it */
     struct valid {
         char fingerprint[KEYRING_FPR_SIZE], primary[KEYRING_FPR_SIZE];
         bool is_document; /* class 0x00 or 0x01 */
@@ -87,10 +93,12 @@ static void hear_error(struct span arguments, struct heard *heard)
         heard->is_locked = true;
         break;
     default:
+        if (!span_is_equal(where, SPAN_LIT("pkdecrypt_failed")))
+            break;
+        heard->lacks_key = true;
         /* The agent's own trouble (no memory, a connection cut), not the message's. */
-        if (span_is_equal(where, SPAN_LIT("pkdecrypt_failed")) &&
-            ((gpgme_err_code((gpgme_error_t)number) & GPG_ERR_SYSTEM_ERROR) != 0 ||
-             gpgme_err_code((gpgme_error_t)number) == GPG_ERR_EOF))
+        if ((gpgme_err_code((gpgme_error_t)number) & GPG_ERR_SYSTEM_ERROR) != 0 ||
+            gpgme_err_code((gpgme_error_t)number) == GPG_ERR_EOF)
             heard->is_locked = true;
         break;
     }
@@ -282,29 +290,46 @@ static void keep_session_key(gpgme_ctx_t context, struct crypto_openpgp_opened *
         (void)span_copy(span_of(result->session_key), opened->session_key, sizeof opened->session_key);
 }
 
-/* `*is_sure_out`: the same would come of it another time. */
+/* True if a secret key that the message is for is here, though gpg could not use it. */
+static bool has_secret(struct keyring_gpg *gpg, gpgme_ctx_t context)
+{
+    const gpgme_decrypt_result_t result = gpgme_op_decrypt_result(context);
+    unsigned count = 0;
+    for (gpgme_recipient_t recipient = result == NULL ? NULL : result->recipients;
+         recipient != NULL && count < RECIPIENTS_TRIED; recipient = recipient->next, count++)
+        if (recipient->keyid != NULL && keyring_gpg_has_secret(gpg, recipient->keyid))
+            return true;
+    return false;
+}
+
+/* `*tries_out`: how often this is worth another try; 0: the same would come of it each time. */
 static enum err decrypt(struct keyring_gpg *gpg, gpgme_ctx_t context, struct span cipher,
-                        const struct crypto_openpgp_how *how, struct crypto_openpgp_opened *opened, bool *is_sure_out)
+                        const struct crypto_openpgp_how *how, struct crypto_openpgp_opened *opened, unsigned *tries_out)
 {
     struct heard heard = {0};
     struct openpgp_sink sink = {.buf = &opened->text};
     gpgme_data_t in = NULL, out = NULL;
+    gpgme_error_t error = 0;
     gpgme_set_status_cb(context, hear, &heard);
     enum err err = set_how(context, how);
     if (err == ERR_OK)
         err = keyring_gpg_error(gpgme_data_new_from_mem(&in, cipher.len == 0 ? "" : cipher.ptr, cipher.len, 0), "data");
     if (err == ERR_OK)
         err = openpgp_sink_data(&sink, &out);
-    if (err == ERR_OK)
-        err = judge_decryption(gpgme_op_decrypt_verify(context, in, out), gpg, context, &heard);
+    if (err == ERR_OK) {
+        error = gpgme_op_decrypt_verify(context, in, out);
+        err = judge_decryption(error, gpg, context, &heard);
+    }
     if (sink.err != ERR_OK)
         err = sink.err == ERR_MEMORY ? ERR_MEMORY : ERR_DECRYPT;
     if (err == ERR_OK && (how->session_key == NULL || *how->session_key == '\0')) {
         judge_all(gpg, context, &heard, opened);
         keep_session_key(context, opened);
     }
-    *is_sure_out = err != ERR_DECRYPT || sink.err != ERR_OK || heard.wants_password ||
-                   (heard.has_decrypted && !(heard.lacks_key && heard.is_considered));
+    bool lacks_key = (heard.lacks_key || gpgme_err_code(error) == GPG_ERR_NO_SECKEY) && heard.is_considered;
+    bool is_sure =
+        err != ERR_DECRYPT || sink.err != ERR_OK || heard.wants_password || (heard.has_decrypted && !lacks_key);
+    *tries_out = is_sure ? 0 : lacks_key && has_secret(gpg, context) ? TRIES_WITH_KEY_MAX : TRIES_MAX;
     gpgme_set_status_cb(context, NULL, NULL);
     gpgme_data_release(in);
     gpgme_data_release(out);
@@ -315,13 +340,15 @@ enum err crypto_openpgp_decrypt(struct keyring_gpg *gpg, struct span cipher, con
                                 struct crypto_openpgp_opened *opened_out)
 {
     gpgme_ctx_t context = keyring_gpg_context(gpg);
-    bool is_sure = false;
-    enum err err = ERR_OK;
+    unsigned tries_max;
     *opened_out = (struct crypto_openpgp_opened){.is_encrypted = true};
     buf_init_secret(&opened_out->text, how->text_max);
-    for (unsigned tries = 0; tries < TRIES_MAX && !is_sure; tries++) {
+    enum err err = decrypt(gpg, context, cipher, how, opened_out, &tries_max);
+    for (unsigned tries = 1; tries < tries_max; tries++) {
+        if (tries > 1)
+            (void)poll(NULL, 0, PAUSE_MS << tries);
         buf_clear(&opened_out->text);
-        err = decrypt(gpg, context, cipher, how, opened_out, &is_sure);
+        err = decrypt(gpg, context, cipher, how, opened_out, &tries_max);
     }
     enum err reset = set_how(context, NULL);
     if (err == ERR_OK)

@@ -75,11 +75,18 @@ ERR_RETURN enum err keyring_gpg_check_trust(struct keyring_gpg *gpg);
 /* gpg-agent for `home` with the master as parent: started in the foreground, ready when its socket answers. `*pid_out`
    is 0 if one was running already. */
 ERR_RETURN enum err keyring_gpg_agent_start(const char *home, const char *user, pid_t *pid_out);
+/* Has gpg-agent use every key of `home` once that needs no passphrase. It rewrites a key that was imported at its first
+   use, in place, and whoever asks for it at that moment hears of no secret key: so this is done while nobody else asks.
+   Asks nobody. ERR_KEY_LOCKED: no agent answers. */
+ERR_RETURN enum err keyring_gpg_agent_settle(const char *home, const char *user);
 /* Makes gpg-agent ask the person for the passphrase of this key and its subkeys, where they are locked; it waits for
    as long as the person does. What is not locked costs one question to the agent and no prompt. ERR_KEY_LOCKED: the
    person declined, or there is nobody to ask. ERR_NOT_FOUND: there is no such secret key. `*is_on_card_out`: what
    decrypts is on a card, of which only a decryption tells whether it wants its PIN. */
 ERR_RETURN enum err keyring_gpg_unlock(struct keyring_gpg *gpg, const char *fingerprint, bool *is_on_card_out);
+/* True if this key ID or fingerprint is that of a (sub)key for decrypting whose secret part gpg-agent holds; asked each
+   time. */
+bool keyring_gpg_has_secret(struct keyring_gpg *gpg, const char *key_id);
 /* False if it is known that no agent answers for this home: gpg then says "no secret key" of every key. */
 bool keyring_gpg_has_agent(struct keyring_gpg *gpg);
 

@@ -166,6 +166,16 @@ bool keyring_gpg_has_agent(struct keyring_gpg *gpg)
     return fd >= 0 || err != ERR_OK;
 }
 
+enum err gpg_agent_connect_at(const char *home, const char *user, int *fd_out)
+{
+    struct sockaddr_un address;
+    enum err err = find_socket(home, user, &address);
+    if (err != ERR_OK)
+        return err;
+    *fd_out = connect_to(&address);
+    return *fd_out >= 0 ? ERR_OK : log_failure(ERR_KEY_LOCKED, "no gpg-agent answers for %s", home);
+}
+
 enum err gpg_agent_connect(struct keyring_gpg *gpg, int *fd_out)
 {
     enum err err;

@@ -47,6 +47,8 @@ void gpg_forget(struct keyring_gpg *gpg);
 ERR_RETURN enum err gpg_export_minimal(struct keyring_gpg *gpg, const char *fingerprint, struct buf *out);
 /* A connection to the agent of the home, its greeting read. ERR_KEY_LOCKED if none answers. */
 ERR_RETURN enum err gpg_agent_connect(struct keyring_gpg *gpg, int *fd_out);
+/* The same without an open home; `user` as for keyring_gpg_agent_start. */
+ERR_RETURN enum err gpg_agent_connect_at(const char *home, const char *user, int *fd_out);
 /* A gpgme_data_t over borrowed bytes. */
 ERR_RETURN enum err gpg_data_of(struct span bytes, gpgme_data_t *data_out);
 /* Adds all that was written to `data` to `out`. */

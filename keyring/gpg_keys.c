@@ -86,6 +86,8 @@ enum err keyring_gpg_import(struct keyring_gpg *gpg, struct span data, bool is_f
         err = log_failure(ERR_ENGINE, "importing keys");
     if (err == ERR_OK && result_out->considered == 0)
         err = ERR_MALFORMED;
+    if (err == ERR_OK && result_out->secret_imported > 0)
+        err = keyring_gpg_agent_settle(gpg->home, NULL);
     buf_fini(&output);
     return err;
 }

@@ -91,6 +91,19 @@ enum err gpg_find(struct keyring_gpg *gpg, const char *fingerprint, bool is_secr
     return keyring_gpg_error(error, "looking a key up");
 }
 
+bool keyring_gpg_has_secret(struct keyring_gpg *gpg, const char *key_id)
+{
+    gpgme_key_t key;
+    bool has_it = false;
+    if (gpg_find(gpg, key_id, true, &key) != ERR_OK)
+        return false;
+    for (gpgme_subkey_t subkey = key->subkeys; subkey != NULL; subkey = subkey->next)
+        has_it = has_it || (subkey->secret && subkey->can_encrypt &&
+                            span_has_case_suffix(span_of(subkey->fpr), span_of(key_id)));
+    gpgme_key_unref(key);
+    return has_it;
+}
+
 void gpg_forget(struct keyring_gpg *gpg)
 {
     for (size_t i = 0; i < gpg->signers_len; i++) {

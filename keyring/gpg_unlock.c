@@ -1,5 +1,5 @@
 /*
- * Unlocking keys before they are needed: the agent is asked for a signature over nothing, which makes it ask the person
+ * Keys are used before they are needed, in gpg-agent's own protocol. Unlocking: the agent is asked for a signature over nothing, which makes it ask the person
  * for the passphrase and remember it. A key that can only decrypt is unlocked the same way; that it then cannot sign
  * does no harm.
  */
@@ -69,6 +69,7 @@ static enum err send_line(const struct agent *agent, const char *command, const 
 /* What the agent knows of its keys. */
 struct keyinfo {
     struct grips locked; /* on disk, with a passphrase that is not at hand */
+    struct grips clear;  /* on disk, without a passphrase */
     struct grips cards;
 };
 
@@ -89,8 +90,11 @@ static void hear_keyinfo(struct span line, struct keyinfo *info)
         return;
     if (span_is_equal(word[3], SPAN_LIT("T")))
         add_grip(&info->cards, word[2]);
-    else if (span_is_equal(word[3], SPAN_LIT("D")) && span_is_equal(word[6], SPAN_LIT("-")) &&
-             span_is_equal(word[7], SPAN_LIT("P")))
+    else if (!span_is_equal(word[3], SPAN_LIT("D")))
+        return;
+    else if (span_is_equal(word[7], SPAN_LIT("C")))
+        add_grip(&info->clear, word[2]);
+    else if (span_is_equal(word[6], SPAN_LIT("-")) && span_is_equal(word[7], SPAN_LIT("P")))
         add_grip(&info->locked, word[2]);
 }
 
@@ -180,17 +184,24 @@ static bool is_refusal(gpgme_error_t error)
     }
 }
 
-static enum err unlock_grip(struct agent *agent, const char *grip, const char *description)
+/* `*error_out` is the agent's own: a key that can only decrypt does not sign. `description` NULL: nobody is asked. */
+static enum err use_grip(struct agent *agent, const char *grip, const char *description, gpgme_error_t *error_out)
 {
     static const char hash[] = "--hash=sha256 0000000000000000000000000000000000000000000000000000000000000000";
+    enum err err = ask(agent, "SIGKEY", grip, NULL, error_out);
+    if (err == ERR_OK && *error_out == 0 && description != NULL)
+        err = ask(agent, "SETKEYDESC", description, NULL, error_out);
+    if (err == ERR_OK && *error_out == 0)
+        err = ask(agent, "SETHASH", hash, NULL, error_out);
+    if (err == ERR_OK && *error_out == 0)
+        err = ask(agent, "PKSIGN", NULL, NULL, error_out);
+    return err;
+}
+
+static enum err unlock_grip(struct agent *agent, const char *grip, const char *description)
+{
     gpgme_error_t error;
-    enum err err = ask(agent, "SIGKEY", grip, NULL, &error);
-    if (err == ERR_OK && error == 0)
-        err = ask(agent, "SETKEYDESC", description, NULL, &error);
-    if (err == ERR_OK && error == 0)
-        err = ask(agent, "SETHASH", hash, NULL, &error);
-    if (err == ERR_OK && error == 0)
-        err = ask(agent, "PKSIGN", NULL, NULL, &error);
+    enum err err = use_grip(agent, grip, description, &error);
     if (err != ERR_OK || !is_refusal(error))
         return err;
     log_warning("gpg-agent: unlocking a key: %s", gpgme_strerror(error));
@@ -244,6 +255,26 @@ enum err keyring_gpg_unlock(struct keyring_gpg *gpg, const char *fingerprint, bo
         err = unlock_key(&agent, key, &info, is_on_card_out);
         gpgme_key_unref(key);
     }
+    if (agent.fd >= 0)
+        close(agent.fd);
+    return err;
+}
+
+enum err keyring_gpg_agent_settle(const char *home, const char *user)
+{
+    struct agent agent = {.fd = -1};
+    struct keyinfo info = {.locked.len = 0};
+    gpgme_error_t error;
+    struct span rest_of_greeting;
+    enum err err = gpg_agent_connect_at(home, user, &agent.fd);
+    if (err == ERR_OK)
+        err = take_line(&agent, &rest_of_greeting);
+    if (err == ERR_OK)
+        err = ask(&agent, "OPTION", "pinentry-mode=error", NULL, &error);
+    if (err == ERR_OK)
+        err = ask(&agent, "KEYINFO", "--list", &info, &error);
+    for (size_t i = 0; err == ERR_OK && i < info.clear.len; i++)
+        err = use_grip(&agent, info.clear.items[i], NULL, &error);
     if (agent.fd >= 0)
         close(agent.fd);
     return err;

@@ -334,9 +334,13 @@ enum err master_start_agents(struct master *master)
             return ERR_MEMORY;
         if (agent->pid != 0)
             continue;
+        bool is_first = agent->started_ms == 0;
         agent->started_ms = clock_monotonic_ms();
         const char *user = master->config->user[0] == '\0' ? NULL : master->config->user;
         enum err err = keyring_gpg_agent_start(agent->home, user, &agent->pid);
+        /* No keeper is there yet. */
+        if (err == ERR_OK && is_first)
+            err = keyring_gpg_agent_settle(agent->home, user);
         if (err != ERR_OK)
             log_failure(err, "gpg-agent of %s", master->config->accounts[i].address);
     }

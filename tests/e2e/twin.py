@@ -125,7 +125,7 @@ class Pair:
         views = self.views(behind, len(rows))
         for (kind, message), view, extra in zip(rows, views, extras):
             if kind != "foreign" and view != message:
-                raise AssertionError("%s: %r came back as %r" % (kind, message, view))
+                raise AssertionError("%s: %r came back as %r\n%s" % (kind, message, view[:600], self.proxy.log()))
             self.check_sealed(kind, message, view)
         twin = Talk(self.server.port, "twin", "secret")
         for view, (flags, date) in zip(views, extras):

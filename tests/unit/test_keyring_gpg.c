@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 
+#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -112,6 +113,63 @@ static void agent_that_runs_is_not_started_again(void **state)
     pid_t pid = 1;
     assert_int_equal(keyring_gpg_agent_start(home.path, NULL, &pid), ERR_OK);
     assert_int_equal(pid, 0);
+}
+
+/* How many secret keys are as an import left them, of how many. */
+static size_t count_unsettled(const struct gpg_home *place, size_t *keys_out)
+{
+    char path[512], bytes[4096];
+    size_t unsettled = 0;
+    (void)snprintf(path, sizeof path, "%s/private-keys-v1.d", place->path);
+    DIR *files = opendir(path);
+    assert_non_null(files);
+    *keys_out = 0;
+    for (struct dirent *file; (file = readdir(files)) != NULL;) {
+        if (strlen(file->d_name) != 44)
+            continue;
+        (void)snprintf(path, sizeof path, "%s/private-keys-v1.d/%s", place->path, file->d_name);
+        FILE *key = fopen(path, "r");
+        assert_non_null(key);
+        size_t len = fread(bytes, 1, sizeof bytes, key);
+        (void)fclose(key);
+        *keys_out += 1;
+        unsettled += span_find((struct span){bytes, len}, 0, SPAN_LIT("openpgp-native")) != SIZE_MAX;
+    }
+    (void)closedir(files);
+    return unsettled;
+}
+
+static void imported_secret_keys_are_used_once(void **state)
+{
+    (void)state;
+    struct gpg_home other;
+    struct keyring_import result;
+    char command[512];
+    size_t keys;
+    struct buf secret;
+    buf_init(&secret, 1 << 20);
+    assert_int_equal(keyring_gpg_export(home.gpg, alice, true, &secret), ERR_OK);
+    (void)snprintf(command, sizeof command, "%s/secret", home.path);
+    FILE *file = fopen(command, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(secret.data, 1, secret.len, file), secret.len);
+    assert_int_equal(fclose(file), 0);
+    /* As a person's own gpg does it. */
+    assert_int_equal(gpg_home_open(&other), ERR_OK);
+    (void)snprintf(command, sizeof command, "--import %s/secret", home.path);
+    assert_int_equal(gpg_home_shell(&other, command), ERR_OK);
+    assert_int_equal(count_unsettled(&other, &keys), 2);
+    assert_int_equal(keyring_gpg_agent_settle(other.path, NULL), ERR_OK);
+    assert_int_equal(count_unsettled(&other, &keys), 0);
+    assert_int_equal(keys, 2);
+    gpg_home_close(&other);
+    assert_int_equal(gpg_home_open(&other), ERR_OK);
+    assert_int_equal(keyring_gpg_import(other.gpg, buf_span(&secret), false, &result), ERR_OK);
+    assert_int_equal(result.secret_imported, 1);
+    assert_int_equal(count_unsettled(&other, &keys), 0);
+    assert_int_equal(keys, 2);
+    gpg_home_close(&other);
+    buf_fini(&secret);
 }
 
 static void agent_of_too_long_a_path_is_an_error(void **state)
@@ -299,6 +357,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(own_key_is_listed_whole),
         cmocka_unit_test(agent_that_runs_is_not_started_again),
+        cmocka_unit_test(imported_secret_keys_are_used_once),
         cmocka_unit_test(agent_of_too_long_a_path_is_an_error),
         cmocka_unit_test(export_and_import_again_change_nothing),
         cmocka_unit_test(import_of_what_is_no_key_is_malformed),

@@ -1,7 +1,10 @@
 /* Encryption: what is sealed opens, here and in plain gpg; what is not whole gives no byte. */
 #include "tests/unit/openpgp_run.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <openssl/evp.h>
+#include <sys/inotify.h>
 
 static void encrypted_message_opens_and_plain_gpg_agrees(void **state)
 {
@@ -318,6 +321,82 @@ static void locked_key_is_told_from_a_broken_message(void **state)
     buf_fini(&sealed);
 }
 
+#define SECRET_KEYS_MAX 16
+
+/* The files of the secret keys, in the agent's folder. */
+static size_t find_secret_keys(char paths_out[SECRET_KEYS_MAX][512])
+{
+    char folder[128];
+    size_t len = 0;
+    (void)snprintf(folder, sizeof folder, "%s/private-keys-v1.d", home.path);
+    DIR *files = opendir(folder);
+    assert_non_null(files);
+    for (struct dirent *file; (file = readdir(files)) != NULL;)
+        if (strlen(file->d_name) == 44 && len < SECRET_KEYS_MAX)
+            (void)snprintf(paths_out[len++], 512, "%s/%s", folder, file->d_name);
+    (void)closedir(files);
+    assert_true(len > 0 && len < SECRET_KEYS_MAX);
+    return len;
+}
+
+/* Takes the end off each file, as who reads it sees it while the agent rewrites it; and gives it back whole. */
+static void cut_secret_keys(bool is_back)
+{
+    char paths[SECRET_KEYS_MAX][512], whole[520], bytes[4096];
+    size_t len = find_secret_keys(paths);
+    for (size_t i = 0; i < len; i++) {
+        (void)snprintf(whole, sizeof whole, "%s.whole", paths[i]);
+        if (is_back) {
+            assert_int_equal(rename(whole, paths[i]), 0);
+            continue;
+        }
+        assert_int_equal(rename(paths[i], whole), 0);
+        int from = open(whole, O_RDONLY), to = open(paths[i], O_WRONLY | O_CREAT | O_EXCL, 0600);
+        assert_true(from >= 0 && to >= 0);
+        ssize_t count = read(from, bytes, sizeof bytes);
+        assert_true(count > 100 && write(to, bytes, 60) == 60);
+        close(from);
+        close(to);
+    }
+}
+
+/* A process that gives the files back once one of them has been read. */
+static pid_t restore_when_read(void)
+{
+    char paths[SECRET_KEYS_MAX][512], event[4096];
+    size_t len = find_secret_keys(paths);
+    int notify = inotify_init1(IN_CLOEXEC);
+    for (size_t i = 0; i < len; i++)
+        assert_true(inotify_add_watch(notify, paths[i], IN_CLOSE_NOWRITE) >= 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        bool is_read = read(notify, event, sizeof event) > 0;
+        cut_secret_keys(true);
+        _exit(is_read ? 0 : 1);
+    }
+    close(notify);
+    return pid;
+}
+
+static void key_that_is_being_rewritten_is_waited_for(void **state)
+{
+    (void)state;
+    struct buf sealed;
+    int status = -1;
+    encrypt_to_alice(alice, span_of(TEXT), &sealed);
+    cut_secret_keys(false);
+    pid_t restorer = restore_when_read();
+    assert_opens_to(buf_span(&sealed), span_of(TEXT), CRYPTO_SIG_GOOD, alice);
+    assert_int_equal(waitpid(restorer, &status, 0), restorer);
+    assert_int_equal(status, 0);
+    /* But not for ever. */
+    cut_secret_keys(false);
+    assert_refused(buf_span(&sealed), SIZE_MOST);
+    cut_secret_keys(true);
+    assert_opens_to(buf_span(&sealed), span_of(TEXT), CRYPTO_SIG_GOOD, alice);
+    buf_fini(&sealed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -332,6 +411,7 @@ int main(void)
         cmocka_unit_test(aead_is_refused_by_name),
         cmocka_unit_test(message_for_somebody_else_looks_like_a_broken_one),
         cmocka_unit_test(key_is_tried_by_a_decryption),
+        cmocka_unit_test(key_that_is_being_rewritten_is_waited_for),
         cmocka_unit_test(locked_key_is_told_from_a_broken_message),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
