@@ -26,7 +26,7 @@ static bool is_header(struct span label)
     return span_has_case_prefix(label, SPAN_LIT("BODY[]")) || span_has_case_prefix(label, SPAN_LIT("BODY[HEADER"));
 }
 
-bool imap_guard_text(struct imap_guard *guard, struct span text, struct buf *changed_out)
+enum err imap_guard_text(struct imap_guard *guard, struct span text, struct buf *changed_out)
 {
     size_t at = span_find_case(text, 0, SPAN_LIT("\"privyseal-verdict"));
     struct span line = span_trim(text);
@@ -38,10 +38,12 @@ bool imap_guard_text(struct imap_guard *guard, struct span text, struct buf *cha
         guard->is_watching = mark > 0 && is_header(label_before(line, mark - 1));
         guard->is_line_empty = guard->is_matching = true;
     }
-    if (at == SIZE_MAX || !is_header(label_before(text, at)) || buf_add_span(changed_out, text) != ERR_OK)
-        return false;
-    changed_out->data[at + FIELD.len] = 'X';
-    return true;
+    if (at == SIZE_MAX || !is_header(label_before(text, at)))
+        return ERR_OK;
+    enum err err = buf_add_span(changed_out, text);
+    if (err == ERR_OK)
+        changed_out->data[at + FIELD.len] = 'X';
+    return err;
 }
 
 void imap_guard_bytes(struct imap_guard *guard, char *bytes, size_t len)

@@ -19,8 +19,9 @@ struct imap_guard {
 };
 
 /* A fragment of a FETCH response goes by: whether the literal after it, if there is one, begins with a message's
-   header. True if the fragment itself holds a verdict as a quoted string; `changed_out` then gets it without. */
-bool imap_guard_text(struct imap_guard *guard, struct span text, struct buf *changed_out);
+   header. If the fragment itself holds a verdict, as a quoted string, `changed_out` gets it without; else nothing is
+   added. */
+ERR_RETURN enum err imap_guard_text(struct imap_guard *guard, struct span text, struct buf *changed_out);
 /* The next bytes of the literal, which are changed where they stand. */
 void imap_guard_bytes(struct imap_guard *guard, char *bytes, size_t len);
 

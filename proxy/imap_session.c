@@ -232,16 +232,18 @@ static void on_text(struct imap_client *client, struct span text, const struct i
     (void)mark;
     if (session->server == NULL)
         return;
-    buf_init(&changed, text.len + 1);
-    if (session->is_guarded && imap_guard_text(&session->guard, text, &changed))
-        text = buf_span(&changed);
-    imap_server_write(session->server, text);
+    buf_init(&changed, text.len);
+    enum err err = session->is_guarded ? imap_guard_text(&session->guard, text, &changed) : ERR_OK;
+    if (err != ERR_OK)
+        imap_session_end(session, err);
+    else
+        imap_server_write(session->server, changed.len > 0 ? buf_span(&changed) : text);
     buf_fini(&changed);
     hold_back(session);
 }
 
 /* The bytes stand in the input's own blocks, which nobody else reads. */
-static void guard_literal(struct imap_guard *guard, struct evbuffer *input, size_t count)
+static enum err guard_literal(struct imap_guard *guard, struct evbuffer *input, size_t count)
 {
     struct evbuffer_ptr at = {.pos = -1};
     struct evbuffer_iovec piece;
@@ -249,11 +251,12 @@ static void guard_literal(struct imap_guard *guard, struct evbuffer *input, size
     while (guard->is_watching && done < count) {
         if (evbuffer_ptr_set(input, &at, done, EVBUFFER_PTR_SET) != 0 ||
             evbuffer_peek(input, (ev_ssize_t)(count - done), &at, &piece, 1) < 1)
-            return;
+            return ERR_INTERNAL;
         size_t len = piece.iov_len < count - done ? piece.iov_len : count - done;
         imap_guard_bytes(guard, piece.iov_base, len);
         done += len;
     }
+    return ERR_OK;
 }
 
 static void on_literal(struct imap_client *client, struct evbuffer *input, size_t count, void *owner)
@@ -264,8 +267,12 @@ static void on_literal(struct imap_client *client, struct evbuffer *input, size_
         evbuffer_drain(input, count);
         return;
     }
-    if (session->is_guarded)
-        guard_literal(&session->guard, input, count);
+    enum err err = session->is_guarded ? guard_literal(&session->guard, input, count) : ERR_OK;
+    if (err != ERR_OK) {
+        evbuffer_drain(input, count);
+        imap_session_end(session, err);
+        return;
+    }
     imap_server_move(session->server, input, count);
     hold_back(session);
 }

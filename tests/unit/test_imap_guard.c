@@ -14,7 +14,7 @@ static bool watches(const char *text)
     struct imap_guard guard;
     struct buf changed;
     buf_init(&changed, 1000);
-    assert_false(imap_guard_text(&guard, span_of(text), &changed));
+    assert_int_equal(ERR_OK, imap_guard_text(&guard, span_of(text), &changed));
     assert_int_equal(changed.len, 0);
     return guard.is_watching;
 }
@@ -48,7 +48,7 @@ static void check(const char *before, const char *after, size_t piece)
     size_t len = strlen(before);
     buf_init(&changed, 1000);
     memcpy(bytes, before, len + 1);
-    assert_false(imap_guard_text(&guard, span_of("* 1 FETCH (BODY[] {400}\r\n"), &changed));
+    assert_int_equal(ERR_OK, imap_guard_text(&guard, span_of("* 1 FETCH (BODY[] {400}\r\n"), &changed));
     for (size_t at = 0; at < len; at += piece)
         imap_guard_bytes(&guard, bytes + at, len - at < piece ? len - at : piece);
     assert_string_equal(bytes, after);
@@ -84,11 +84,16 @@ static void test_quoted(void **state)
     struct buf changed;
     (void)state;
     buf_init(&changed, 1000);
-    assert_true(
-        imap_guard_text(&guard, span_of("* 1 FETCH (BODY[HEADER] \"Privyseal-Verdict: x\" UID 4)\r\n"), &changed));
+    assert_int_equal(
+        imap_guard_text(&guard, span_of("* 1 FETCH (BODY[HEADER] \"Privyseal-Verdict: x\" UID 4)\r\n"), &changed),
+        ERR_OK);
     assert_string_equal(changed.data, "* 1 FETCH (BODY[HEADER] \"Privyseal-VerdicX: x\" UID 4)\r\n");
     assert_false(guard.is_watching);
     buf_fini(&changed);
+    /* Without room for it nothing of it may pass. */
+    buf_init(&changed, 3);
+    assert_int_equal(ERR_LIMIT,
+                     imap_guard_text(&guard, span_of("* 1 FETCH (RFC822 \"Privyseal-Verdict: x\")\r\n"), &changed));
 }
 
 int main(void)
