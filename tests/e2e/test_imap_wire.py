@@ -137,11 +137,17 @@ class WaitingServers(Servers):
 class Workers(Wire):
     def test_stopped_keeper(self):
         self.begin(options="job_timeout = 2\nkeepers = 1")
-        self.check_health()
-        pid, = self.proxy.keepers()
-        os.kill(pid, signal.SIGSTOP)
-        self.check_fault()
-        wait_for(lambda: pid not in self.proxy.keepers(), "the end of the stopped keeper")
+        # In one session: at its beginning keys are unlocked, which may take as long as a person does.
+        with self.imap() as client:
+            for _ in range(2):
+                self.assertEqual(client.append("INBOX", None, None, self.message())[0], "OK")
+            stopped = self.proxy.keepers()
+            for pid in stopped:
+                os.kill(pid, signal.SIGSTOP)
+            self.assertEqual(client.append("INBOX", None, None, self.message())[0], "NO")
+        self.assertEqual(len(self.server.mail()), 2)
+        self.assertNotIn(corpus.CANARY, self.server.wire())
+        wait_for(lambda: set(stopped) - set(self.proxy.keepers()), "the end of a stopped keeper")
         self.check_health()
 
     def killed_in_mid_job(self, index):
