@@ -98,8 +98,8 @@ bool keyring_gpg_has_secret(struct keyring_gpg *gpg, const char *key_id)
     if (gpg_find(gpg, key_id, true, &key) != ERR_OK)
         return false;
     for (gpgme_subkey_t subkey = key->subkeys; subkey != NULL; subkey = subkey->next)
-        has_it = has_it || (subkey->secret && subkey->can_encrypt &&
-                            span_has_case_suffix(span_of(subkey->fpr), span_of(key_id)));
+        has_it = has_it ||
+                 (subkey->secret && subkey->can_encrypt && span_has_case_suffix(span_of(subkey->fpr), span_of(key_id)));
     gpgme_key_unref(key);
     return has_it;
 }

@@ -1,7 +1,7 @@
 /*
- * Keys are used before they are needed, in gpg-agent's own protocol. Unlocking: the agent is asked for a signature over nothing, which makes it ask the person
- * for the passphrase and remember it. A key that can only decrypt is unlocked the same way; that it then cannot sign
- * does no harm.
+ * Keys are used before they are needed, in gpg-agent's own protocol. Unlocking: the agent is asked for a signature over
+ * nothing, which makes it ask the person for the passphrase and remember it. A key that can only decrypt is unlocked
+ * the same way; that it then cannot sign does no harm.
  */
 #include "keyring/gpg_internal.h"
 
