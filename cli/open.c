@@ -54,7 +54,11 @@ static int open_message(struct cli *cli, struct span message)
 {
     char authserv_id[CONFIG_AUTHSERV_ID_SIZE];
     config_authserv_id(cli->config, authserv_id);
+    struct keyring_anchors *anchors = NULL;
+    if (keyring_anchors_open(cli->account->smime_ca, &anchors))
+        return cli_fail(cli, ERR_CONFIG, "reading the trust anchors in %s", cli->account->smime_ca);
     const struct crypto_open_options how = {.keyring = cli->keyring,
+                                            .anchors = anchors,
                                             .least = KEYRING_FOUND,
                                             .output_max = cli->config->message_max * 2,
                                             .layers_max = OPEN_LAYERS_MAX,
@@ -68,6 +72,7 @@ static int open_message(struct cli *cli, struct span message)
     if (!err && !is_report && (err = cli_write(STDOUT_FILENO, buf_span(&view))))
         status = cli_fail(cli, err, "writing the message");
     buf_fini(&view);
+    keyring_anchors_close(&anchors);
     crypto_session_keys_fini(&opened.session_keys);
     if (status == CLI_DONE)
         status = print_verdict(cli, &opened);

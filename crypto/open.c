@@ -94,6 +94,7 @@ static void opening_fini(struct opening *opening)
         mime_tree_free(&opening->decrypted[i].tree);
         crypto_openpgp_opened_fini(&opening->decrypted[i].opened);
     }
+    keyring_free(&opening->certificates);
     buf_fini(&opening->own);
     mime_tree_free(&opening->tree);
 }

@@ -26,6 +26,8 @@ struct opening {
     size_t decrypted_len;
     struct crypto_signature signatures[OPEN_SIGNATURES_MAX];
     size_t signatures_len;
+    unsigned signed_layers;
+    struct keyring *certificates;  /* of signers by S/MIME; NULL: there were none */
     struct span bytes;             /* what `part` and `shown` are slices of */
     const struct mime_part *part;  /* where peeling has come to: in the end the payload */
     const struct mime_part *shown; /* what the view shows the body of: the content of the last encrypted layer */

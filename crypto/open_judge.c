@@ -7,16 +7,33 @@
 
 #include <string.h>
 
-/* The summary of all signatures for one author: the first good one, else the outermost. */
+static void judge_one(const struct opening *opening, const struct crypto_signature *signature, const char *author,
+                      struct crypto_verdict *verdict)
+{
+    const struct keyring *keyring =
+        signature->format == KEYRING_SMIME ? opening->certificates : opening->options->keyring;
+    crypto_verdict_judge(signature, author, keyring, opening->options->least, verdict);
+}
+
+/* The summary of all signatures for one author: the first good one, else the outermost. Several signers of one layer by
+   S/MIME speak as one, and the weakest of them counts (RFC 5752 §5). */
 static void judge(const struct opening *opening, const char *author, struct crypto_verdict *verdict_out)
 {
+    const struct crypto_signature *signatures = opening->signatures;
     struct crypto_verdict first = *verdict_out;
+    size_t next = 0;
 
-    for (size_t i = 0; i < opening->signatures_len; i++) {
-        struct crypto_verdict verdict = *verdict_out;
+    for (size_t i = 0; i < opening->signatures_len; i = next) {
+        struct crypto_verdict verdict = *verdict_out, other = *verdict_out;
 
-        crypto_verdict_judge(&opening->signatures[i], author, opening->options->keyring, opening->options->least,
-                             &verdict);
+        judge_one(opening, &signatures[i], author, &verdict);
+        for (next = i + 1; signatures[i].format == KEYRING_SMIME && next < opening->signatures_len &&
+                           signatures[next].layer == signatures[i].layer;
+             next++) {
+            judge_one(opening, &signatures[next], author, &other);
+            if (verdict.signature == CRYPTO_SIG_GOOD)
+                verdict = other;
+        }
         if (i == 0 || (verdict.signature == CRYPTO_SIG_GOOD && first.signature != CRYPTO_SIG_GOOD))
             first = verdict;
     }

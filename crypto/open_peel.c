@@ -1,8 +1,10 @@
 #include "crypto/open_internal.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "crypto/open_layer.h"
 #include "crypto/packets.h"
+#include "crypto/smime.h"
 
 #include <string.h>
 
@@ -14,10 +16,13 @@ static bool is_about_data(enum err result)
     return result == ERR_DECRYPT || result == ERR_MALFORMED || result == ERR_LIMIT || result == ERR_TOO_BIG;
 }
 
-static void keep_signatures(struct opening *opening, const struct crypto_openpgp_opened *opened)
+static void keep_signatures(struct opening *opening, const struct crypto_signature *signatures, size_t len)
 {
-    for (size_t i = 0; i < opened->signatures_len && opening->signatures_len < OPEN_SIGNATURES_MAX; i++)
-        opening->signatures[opening->signatures_len++] = opened->signatures[i];
+    for (size_t i = 0; i < len && opening->signatures_len < OPEN_SIGNATURES_MAX; i++) {
+        opening->signatures[opening->signatures_len] = signatures[i];
+        opening->signatures[opening->signatures_len++].layer = opening->signed_layers;
+    }
+    opening->signed_layers++;
 }
 
 static bool has_valid_signature(const struct opening *opening)
@@ -39,7 +44,7 @@ static enum err verify_layer(struct opening *opening, const struct crypto_layer 
     result = crypto_openpgp_verify(opening->gpg, layer->signature, layer->content, &opened);
 
     if (result == ERR_OK && opened.signatures_len > 0) {
-        keep_signatures(opening, &opened);
+        keep_signatures(opening, opened.signatures, opened.signatures_len);
     } else if (result == ERR_OK || is_about_data(result) || result == ERR_ENGINE) {
         /* A signature that the engine chokes on is no better than a wrong one; an error here would keep the message
            from ever being shown. */
@@ -50,6 +55,38 @@ static enum err verify_layer(struct opening *opening, const struct crypto_layer 
     }
     crypto_openpgp_opened_fini(&opened);
     return result;
+}
+
+/* The detached form. The opaque one has no part to go on with. */
+static enum err verify_smime(struct opening *opening, const struct crypto_layer *layer)
+{
+    struct crypto_signature signatures[CRYPTO_SMIME_SIGNERS_MAX] = {{.state = CRYPTO_SIG_UNKNOWN_KEY}};
+    size_t len = 1;
+    enum err result = ERR_OK;
+
+    if (opening->decided != NULL)
+        return layer->signed_part != NULL ? ERR_OK : ERR_END;
+    if (layer->signed_part == NULL || opening->options->anchors == NULL) {
+        keep_signatures(opening, signatures, len);
+        open_give_reason(opening, "S/MIME signatures cannot be checked by this engine");
+        return ERR_END;
+    }
+    if (opening->certificates == NULL)
+        result = keyring_new(&opening->certificates);
+    if (result == ERR_OK)
+        result = crypto_smime_verify(opening->options->anchors, layer->signature, layer->content, clock_now(),
+                                     opening->certificates, signatures, &len);
+    if (result == ERR_OK)
+        keep_signatures(opening, signatures, len);
+    return result;
+}
+
+/* Goes on with what was signed. */
+static void enter_signed(struct opening *opening, const struct crypto_layer *layer)
+{
+    opening->part = layer->signed_part;
+    opening->header = mime_part_header(opening->part, opening->bytes);
+    opening->is_header_signed = has_valid_signature(opening);
 }
 
 /* Notes that this layer cannot be opened; the view then ends at the layer before it, or is the message as it came. */
@@ -116,7 +153,7 @@ static enum err decrypt_layer(struct opening *opening, const struct crypto_layer
     }
     opening->decrypted_len++;
     opening->result->verdict.encryption = CRYPTO_ENC_OPENPGP;
-    keep_signatures(opening, &next->opened);
+    keep_signatures(opening, next->opened.signatures, next->opened.signatures_len);
     opening->bytes = buf_span(&next->opened.text);
     opening->is_inline = layer->kind == CRYPTO_LAYER_INLINE;
     if (opening->is_inline)
@@ -142,9 +179,7 @@ static enum err peel(struct opening *opening)
         break;
     case CRYPTO_LAYER_SIGNED:
         result = verify_layer(opening, &layer);
-        opening->part = layer.signed_part;
-        opening->header = mime_part_header(opening->part, opening->bytes);
-        opening->is_header_signed = has_valid_signature(opening);
+        enter_signed(opening, &layer);
         break;
     case CRYPTO_LAYER_CLEARSIGNED:
         result = verify_layer(opening, &layer);
@@ -155,10 +190,9 @@ static enum err peel(struct opening *opening)
         result = fail_layer(opening, "S/MIME cannot be opened by this engine");
         break;
     case CRYPTO_LAYER_SMIME_SIGNED:
-        if (opening->signatures_len < OPEN_SIGNATURES_MAX)
-            opening->signatures[opening->signatures_len++] = (struct crypto_signature){.state = CRYPTO_SIG_UNKNOWN_KEY};
-        open_give_reason(opening, "S/MIME signatures cannot be checked by this engine");
-        result = ERR_END;
+        result = verify_smime(opening, &layer);
+        if (result == ERR_OK)
+            enter_signed(opening, &layer);
         break;
     default:
         result = ERR_END;

@@ -37,6 +37,8 @@ struct crypto_signature {
     enum crypto_signature_state state;  /* GOOD here means: cryptographically valid, key valid and strong at the time */
     char fingerprint[KEYRING_FPR_SIZE]; /* of the primary key; "" if unknown */
     int64_t made;
+    enum keyring_format format; /* KEYRING_SMIME: fingerprint is that of a certificate */
+    unsigned layer;             /* of those that were signed, from the outermost */
 };
 
 struct crypto_verdict {

@@ -34,7 +34,8 @@ struct config_account {
     struct config_upstream upstreams[CONFIG_PROTOCOL_COUNT];
     bool append_plain; /* append = plain: what is saved is not sealed */
     char gnupghome[CONFIG_PATH_SIZE];
-    bool is_own_home; /* privyseal's own, under the state directory */
+    bool is_own_home;                /* privyseal's own, under the state directory */
+    char smime_ca[CONFIG_PATH_SIZE]; /* trust anchors for S/MIME: a file, a folder, "system"; "": none */
 };
 
 enum config_tls { CONFIG_TLS_STARTTLS, CONFIG_TLS_IMPLICIT, CONFIG_TLS_NONE };

@@ -1,11 +1,13 @@
 /*
- * account "address" { also login smtp imap append ca_file gnupghome }
+ * account "address" { also login smtp imap append ca_file smime_ca gnupghome }
  */
 #include "proxy/config_reader.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static enum err add_address(struct config_reader *reader, struct config_account *account, const char *text, int line)
 {
@@ -112,6 +114,22 @@ static enum err read_upstream(struct config_reader *reader, cfg_t *section, stru
     return ERR_OK;
 }
 
+/* Certificates are read by whoever needs them; that there are some is looked at now. */
+static enum err read_smime_ca(struct config_reader *reader, cfg_t *section, struct config_account *account)
+{
+    const char *given = config_text(reader, section, "smime_ca");
+    if (given && strcmp(given, "system") == 0) {
+        snprintf(account->smime_ca, sizeof account->smime_ca, "%s", given);
+        return ERR_OK;
+    }
+    enum err err = config_path(reader, section, "smime_ca", account->smime_ca);
+    if (!err && account->smime_ca[0] && access(account->smime_ca, R_OK) != 0)
+        return config_fail(reader, config_reader_line(reader, section, "smime_ca"),
+                           "smime_ca = \"%s\": %s; expected a file or a folder of certificates, or \"system\"",
+                           account->smime_ca, strerror(errno));
+    return err;
+}
+
 static enum err read_append(struct config_reader *reader, cfg_t *section, struct config_account *account)
 {
     static const struct config_word words[] = {{"seal", 0}, {"plain", 1}, {NULL, 0}};
@@ -168,6 +186,8 @@ static enum err read_account(struct config_reader *reader, cfg_t *section)
         err = read_upstream(reader, section, account, CONFIG_IMAP);
     if (!err)
         err = read_append(reader, section, account);
+    if (!err)
+        err = read_smime_ca(reader, section, account);
     if (!err)
         err = read_home(reader, section, account);
     return err;

@@ -118,8 +118,10 @@ int proxy_keeper_main(void)
     enum err err = take_setup(&keeper);
     if (err == ERR_OK) {
         log_init("keeper", (enum log_level)keeper.setup.log_level);
-        err = enter_sandbox(&keeper.setup);
+        err = keyring_anchors_open(keeper.setup.smime_ca, &keeper.anchors);
     }
+    if (err == ERR_OK)
+        err = enter_sandbox(&keeper.setup);
     if (err == ERR_OK)
         simplify_locale();
     if (err == ERR_OK)
@@ -127,6 +129,7 @@ int proxy_keeper_main(void)
     while (err == ERR_OK)
         err = serve_one(&keeper);
     keyring_free(&keeper.keyring);
+    keyring_anchors_close(&keeper.anchors);
     keyring_gpg_close(&keeper.gpg);
     if (err == ERR_END)
         return 0;

@@ -4,6 +4,7 @@
 #ifndef PROXY_KEEPER_INTERNAL_H
 #define PROXY_KEEPER_INTERNAL_H
 
+#include "keyring/x509.h"
 #include "proxy/wire.h"
 
 #define KEEPER_SOCKET 3
@@ -12,6 +13,7 @@
 struct keeper {
     struct proxy_keeper_setup setup;
     struct keyring_gpg *gpg;
+    struct keyring_anchors *anchors;
     struct keyring *keyring; /* as it came with an earlier job; NULL: none did */
     uint64_t index_number;   /* of `keyring` */
 };

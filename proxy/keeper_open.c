@@ -150,6 +150,7 @@ static enum err open_message(const struct keeper *keeper, bool wants_record, con
 {
     const struct proxy_keeper_setup *setup = &keeper->setup;
     const struct crypto_open_options options = {.keyring = keeper->keyring,
+                                                .anchors = keeper->anchors,
                                                 .least = KEYRING_FOUND,
                                                 .output_max = setup->output_max,
                                                 .layers_max = LAYERS_MAX,

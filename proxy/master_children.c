@@ -220,6 +220,7 @@ static enum err fill_setup(const struct master *master, const struct config_acco
     snprintf(setup->home, sizeof(setup->home), "%s", account->gnupghome);
     snprintf(setup->wrapper, sizeof(setup->wrapper), "%s", master->wrapper);
     snprintf(setup->user, sizeof(setup->user), "%s", config->user);
+    snprintf(setup->smime_ca, sizeof(setup->smime_ca), "%s", account->smime_ca);
     config_authserv_id(config, setup->authserv_id);
     if (!config_key_cache(config, account, setup->key_cache))
         setup->key_cache[0] = '\0';

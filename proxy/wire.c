@@ -10,6 +10,7 @@ void proxy_put_setup(struct ipc_out *out, const struct proxy_keeper_setup *setup
     ipc_put_string(out, setup->wrapper);
     ipc_put_string(out, setup->key_cache);
     ipc_put_string(out, setup->user);
+    ipc_put_string(out, setup->smime_ca);
     ipc_put_string(out, setup->authserv_id);
     ipc_put_u32(out, setup->log_level);
     ipc_put_u32(out, setup->is_own_home);
@@ -29,6 +30,7 @@ enum err proxy_get_setup(struct ipc_in *in, struct proxy_keeper_setup *setup)
     ipc_get_string(in, setup->wrapper, sizeof(setup->wrapper));
     ipc_get_string(in, setup->key_cache, sizeof(setup->key_cache));
     ipc_get_string(in, setup->user, sizeof(setup->user));
+    ipc_get_string(in, setup->smime_ca, sizeof(setup->smime_ca));
     ipc_get_string(in, setup->authserv_id, sizeof(setup->authserv_id));
     setup->log_level = ipc_get_u32(in);
     setup->is_own_home = ipc_get_u32(in);

@@ -65,6 +65,7 @@ struct proxy_keeper_setup {
     char wrapper[512];
     char key_cache[512];
     char user[64];
+    char smime_ca[512];                        /* as the configuration has it */
     char authserv_id[CRYPTO_AUTHSERV_ID_SIZE]; /* "": Authentication-Results is not written */
     uint32_t log_level;
     uint32_t is_own_home;

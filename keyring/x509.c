@@ -1,0 +1,180 @@
+#include "keyring/x509_internal.h"
+
+#include "base/log.h"
+
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <string.h>
+
+/* OpenSSL's level of 112 bits: RSA 2048, SHA-224 and the like. */
+#define AUTH_LEVEL 2
+#define ADDRESSES_MAX 32
+
+static enum keyring_chain chain_of(int error)
+{
+    switch (error) {
+    case X509_V_OK:
+        return KEYRING_CHAIN_GOOD;
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+        return KEYRING_CHAIN_EXPIRED;
+    case X509_V_ERR_EE_KEY_TOO_SMALL:
+    case X509_V_ERR_CA_KEY_TOO_SMALL:
+    case X509_V_ERR_CA_MD_TOO_WEAK:
+        return KEYRING_CHAIN_WEAK;
+    default:
+        return KEYRING_CHAIN_UNTRUSTED;
+    }
+}
+
+static bool set_parameters(X509_STORE_CTX *context, enum keyring_purpose purpose, int64_t at)
+{
+    X509_VERIFY_PARAM *parameters = X509_STORE_CTX_get0_param(context);
+    X509_VERIFY_PARAM_set_time(parameters, (time_t)at);
+    X509_VERIFY_PARAM_set_depth(parameters, KEYRING_CHAIN_MAX);
+    X509_VERIFY_PARAM_set_auth_level(parameters, AUTH_LEVEL);
+    /* An anchor need not be a root: whatever was named as one is one. */
+    return X509_VERIFY_PARAM_set_flags(parameters, X509_V_FLAG_PARTIAL_CHAIN) == 1 &&
+           X509_VERIFY_PARAM_set_purpose(parameters, purpose == KEYRING_SIGN ? X509_PURPOSE_SMIME_SIGN
+                                                                             : X509_PURPOSE_SMIME_ENCRYPT) == 1 &&
+           X509_VERIFY_PARAM_set_trust(parameters, X509_TRUST_EMAIL) == 1;
+}
+
+enum err keyring_x509_judge(const struct keyring_anchors *anchors, X509 *certificate, STACK_OF(X509) * others,
+                            enum keyring_purpose purpose, int64_t at, enum keyring_chain *chain_out,
+                            const char **reason_out)
+{
+    enum err err = ERR_MEMORY;
+    X509_STORE_CTX *context = X509_STORE_CTX_new();
+    STACK_OF(X509) *used = others != NULL && sk_X509_num(others) > KEYRING_OTHERS_MAX ? NULL : others;
+    *chain_out = KEYRING_CHAIN_UNTRUSTED;
+    *reason_out = "";
+    if (context != NULL && X509_STORE_CTX_init(context, anchors->store, certificate, used) == 1 &&
+        set_parameters(context, purpose, at)) {
+        int error = X509_verify_cert(context) == 1 ? X509_V_OK : X509_STORE_CTX_get_error(context);
+        bool is_of_leaf = X509_STORE_CTX_get_error_depth(context) == 0;
+        *reason_out = X509_verify_cert_error_string(error);
+        *chain_out = error == X509_V_ERR_INVALID_PURPOSE && is_of_leaf ? KEYRING_CHAIN_UNFIT : chain_of(error);
+        err = error == X509_V_ERR_OUT_OF_MEM ? ERR_MEMORY : ERR_OK;
+    }
+    X509_STORE_CTX_free(context);
+    ERR_clear_error();
+    return err;
+}
+
+enum err keyring_x509_fingerprint(const X509 *certificate, char fingerprint_out[KEYRING_FPR_SIZE])
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned len = 0;
+    if (X509_digest(certificate, EVP_sha256(), digest, &len) != 1 || len * 2 + 1 != KEYRING_FPR_SIZE)
+        return ERR_MEMORY;
+    for (unsigned i = 0; i < len; i++)
+        (void)snprintf(fingerprint_out + (size_t)2 * i, 3, "%02X", digest[i]);
+    return ERR_OK;
+}
+
+/* ---- the addresses ---- */
+
+struct addresses {
+    char items[ADDRESSES_MAX][MIME_ADDR_SIZE];
+    size_t len;
+    bool has_any; /* also one that is none */
+};
+
+/* A NUL inside would be a name that others read otherwise. */
+static void add_address(struct addresses *addresses, const ASN1_STRING *string)
+{
+    struct span text = {(const char *)ASN1_STRING_get0_data(string), (size_t)ASN1_STRING_length(string)};
+    addresses->has_any = true;
+    if (addresses->len < ADDRESSES_MAX && span_find_byte(text, 0, '\0') >= text.len &&
+        mime_addr_normalise(text, addresses->items[addresses->len]) == ERR_OK)
+        addresses->len++;
+}
+
+static void add_alternative(struct addresses *addresses, const GENERAL_NAME *name)
+{
+    int type;
+    const void *value = GENERAL_NAME_get0_value(name, &type);
+    if (type == GEN_EMAIL)
+        add_address(addresses, value);
+    if (type != GEN_OTHERNAME)
+        return;
+    const OTHERNAME *other = value;
+    if (OBJ_obj2nid(other->type_id) == NID_id_on_SmtpUTF8Mailbox && other->value->type == V_ASN1_UTF8STRING)
+        add_address(addresses, other->value->value.utf8string);
+}
+
+static void find_addresses(const X509 *certificate, struct addresses *addresses)
+{
+    GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
+    for (int i = 0; i < sk_GENERAL_NAME_num(names); i++)
+        add_alternative(addresses, sk_GENERAL_NAME_value(names, i));
+    GENERAL_NAMES_free(names);
+    const X509_NAME *subject = X509_get_subject_name(certificate);
+    for (int at = -1;
+         !addresses->has_any && (at = X509_NAME_get_index_by_NID(subject, NID_pkcs9_emailAddress, at)) >= 0;) {
+        add_address(addresses, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
+        addresses->has_any = false;
+    }
+    ERR_clear_error();
+}
+
+/* ---- the entry ---- */
+
+static int64_t seconds_of(const ASN1_TIME *time)
+{
+    struct tm broken = {0};
+    return ASN1_TIME_to_tm(time, &broken) == 1 ? (int64_t)timegm(&broken) : 0;
+}
+
+static void name_algorithm(const X509 *certificate, char *out, size_t size)
+{
+    const EVP_PKEY *key = X509_get0_pubkey(certificate);
+    char group[16] = "";
+    if (key == NULL)
+        return;
+    if (EVP_PKEY_get_base_id(key) == EVP_PKEY_EC) {
+        (void)EVP_PKEY_get_group_name(key, group, sizeof group, NULL);
+        (void)snprintf(out, size, "%s", group);
+    } else {
+        (void)snprintf(out, size, "%s%d", EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA ? "rsa" : "other",
+                       EVP_PKEY_get_bits(key));
+    }
+}
+
+static void name_subject(const X509 *certificate, char *out, size_t size)
+{
+    BIO *text = BIO_new(BIO_s_mem());
+    if (text != NULL && X509_NAME_print_ex(text, X509_get_subject_name(certificate), 0,
+                                           XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_ESC_MSB) >= 0) {
+        int len = BIO_read(text, out, (int)size - 1);
+        /* Cut at a character. */
+        while (len > 0 && len == (int)size - 1 && (out[len - 1] & 0xc0) == 0x80)
+            len--;
+        out[len < 0 ? 0 : len] = '\0';
+    }
+    BIO_free(text);
+}
+
+enum err keyring_x509_add(const X509 *certificate, enum keyring_trust trust, struct keyring *keyring)
+{
+    struct keyring_entry entry = {.format = KEYRING_SMIME, .trust = trust};
+    struct addresses addresses = {.len = 0};
+    enum err err = keyring_x509_fingerprint(certificate, entry.fingerprint);
+    if (err != ERR_OK)
+        return err;
+    entry.created = seconds_of(X509_get0_notBefore(certificate));
+    entry.expires = entry.encrypt_until = entry.sign_until = seconds_of(X509_get0_notAfter(certificate));
+    name_algorithm(certificate, entry.algorithm, sizeof entry.algorithm);
+    name_subject(certificate, entry.user_id, sizeof entry.user_id);
+    find_addresses(certificate, &addresses);
+    if (addresses.len == 0)
+        return keyring_add(keyring, &entry);
+    for (size_t i = 0; err == ERR_OK && i < addresses.len; i++) {
+        (void)span_copy(span_of(addresses.items[i]), entry.address, sizeof entry.address);
+        entry.is_primary_uid = i == 0;
+        err = keyring_add(keyring, &entry);
+    }
+    return err;
+}

@@ -1,0 +1,127 @@
+/*
+ * Trust anchors out of files. OpenSSL's own folders are read when a certificate is looked up, which a sandbox forbids;
+ * so all is read at once.
+ */
+#include "keyring/x509_internal.h"
+
+#include "base/buf.h"
+#include "base/log.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define FILE_MAX (16u << 20)
+#define SYSTEM "system"
+
+static enum err read_file(const char *path, struct buf *out)
+{
+    char piece[16384];
+    ssize_t count = -1;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0)
+        return log_failure(err_of_errno(errno), "reading %s", path);
+    enum err err = ERR_OK;
+    while (err == ERR_OK && (count = read(fd, piece, sizeof piece)) > 0)
+        err = buf_add(out, piece, (size_t)count);
+    close(fd);
+    return err == ERR_OK && count < 0 ? log_failure(err_of_errno(errno), "reading %s", path) : err;
+}
+
+static enum err add(struct keyring_anchors *anchors, X509 *certificate, size_t *count)
+{
+    bool is_added = X509_STORE_add_cert(anchors->store, certificate) == 1;
+    X509_free(certificate);
+    *count += is_added;
+    return is_added ? ERR_OK : ERR_MEMORY;
+}
+
+/* PEM, one after the other; else one in DER. */
+static enum err add_all(struct keyring_anchors *anchors, struct span bytes, size_t *count)
+{
+    X509 *certificate;
+    enum err err = ERR_OK;
+    const unsigned char *at = (const unsigned char *)bytes.ptr;
+    BIO *source = bytes.len == 0 ? NULL : BIO_new_mem_buf(bytes.ptr, (int)bytes.len);
+    while (err == ERR_OK && source != NULL && (certificate = PEM_read_bio_X509(source, NULL, NULL, NULL)) != NULL)
+        err = add(anchors, certificate, count);
+    BIO_free(source);
+    if (err == ERR_OK && *count == 0 && bytes.len > 0 && (certificate = d2i_X509(NULL, &at, (long)bytes.len)) != NULL)
+        err = add(anchors, certificate, count);
+    ERR_clear_error();
+    return err;
+}
+
+static enum err add_file(struct keyring_anchors *anchors, const char *path)
+{
+    struct buf bytes;
+    size_t count = 0;
+    buf_init(&bytes, FILE_MAX);
+    enum err err = read_file(path, &bytes);
+    if (err == ERR_OK)
+        err = add_all(anchors, buf_span(&bytes), &count);
+    buf_fini(&bytes);
+    return err == ERR_OK && count == 0 ? ERR_MALFORMED : err;
+}
+
+static enum err add_folder(struct keyring_anchors *anchors, const char *path)
+{
+    struct dirent *entry;
+    enum err err = ERR_OK;
+    DIR *folder = opendir(path);
+    if (folder == NULL)
+        return log_failure(err_of_errno(errno), "reading %s", path);
+    while (err == ERR_OK && (entry = readdir(folder)) != NULL) {
+        struct stat status;
+        char file[4096];
+        int len = snprintf(file, sizeof file, "%s/%s", path, entry->d_name);
+        if (len < 0 || (size_t)len >= sizeof file || stat(file, &status) != 0 || !S_ISREG(status.st_mode))
+            continue;
+        err = add_file(anchors, file);
+        if (err == ERR_MALFORMED) {
+            log_warning("%s holds no certificate", file);
+            err = ERR_OK;
+        }
+    }
+    (void)closedir(folder);
+    return err;
+}
+
+enum err keyring_anchors_open(const char *path, struct keyring_anchors **anchors_out)
+{
+    struct stat status;
+    enum err err = ERR_OK;
+    struct keyring_anchors *anchors = calloc(1, sizeof *anchors);
+    *anchors_out = NULL;
+    if (anchors == NULL || (anchors->store = X509_STORE_new()) == NULL) {
+        free(anchors);
+        return ERR_MEMORY;
+    }
+    if (strcmp(path, SYSTEM) == 0)
+        path = X509_get_default_cert_dir();
+    if (*path != '\0' && stat(path, &status) != 0)
+        err = log_failure(err_of_errno(errno), "trust anchors in %s", path);
+    else if (*path != '\0')
+        err = S_ISDIR(status.st_mode) ? add_folder(anchors, path) : add_file(anchors, path);
+    if (err != ERR_OK) {
+        keyring_anchors_close(&anchors);
+        return log_failure(err, "trust anchors in %s", path);
+    }
+    *anchors_out = anchors;
+    return ERR_OK;
+}
+
+void keyring_anchors_close(struct keyring_anchors **anchors)
+{
+    if (*anchors == NULL)
+        return;
+    X509_STORE_free((*anchors)->store);
+    free(*anchors);
+    *anchors = NULL;
+}

@@ -1,0 +1,156 @@
+"""Mail that others signed by S/MIME, with openssl and gpgsm's kind of certificates: what the view says of it."""
+import base64
+import os
+import re
+import subprocess
+import unittest
+
+import corpus
+import harness
+from harness import ALICE, BOB
+from imap_harness import Case, fetched, whole
+
+VERDICT = re.compile(rb"^Privyseal-Verdict: ((?:[^\r\n]|\r\n[ \t])*)\r\n", re.M)
+TEXT = corpus.lines("Content-Type: text/plain; charset=utf-8\n\nthe %s came in\n" % corpus.WORD)
+
+
+class Authority:
+    """A certification authority of openssl's, for one test."""
+
+    def __init__(self, folder, name):
+        self.folder, self.certificate = folder, os.path.join(folder, name + ".pem")
+        self.key = os.path.join(folder, name + ".key")
+        self.run("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj",
+                 "/CN=" + name, "-addext", "basicConstraints=critical,CA:TRUE", "-addext",
+                 "keyUsage=critical,keyCertSign,cRLSign", "-days", "30", "-out", self.certificate, "-keyout", self.key)
+
+    def run(self, *arguments, data=None):
+        done = subprocess.run(["openssl", *arguments], input=data, capture_output=True, check=False)
+        if done.returncode != 0:
+            raise AssertionError("openssl %s: %s" % (arguments, done.stderr.decode(errors="replace")))
+        return done.stdout
+
+    def issue(self, address, name="person", extensions=("extendedKeyUsage=emailProtection",), key=("rsa:2048",)):
+        """Certificate and key for `address`."""
+        stem = os.path.join(self.folder, name)
+        with open(stem + ".ext", "w", encoding="ascii") as file:
+            file.write("\n".join(["subjectAltName=email:" + address, *extensions, ""]))
+        self.run("req", "-newkey", *key, "-nodes", "-subj", "/CN=" + name, "-out", stem + ".csr", "-keyout",
+                 stem + ".key")
+        self.run("x509", "-req", "-in", stem + ".csr", "-CA", self.certificate, "-CAkey", self.key, "-CAcreateserial",
+                 "-days", "20", "-extfile", stem + ".ext", "-out", stem + ".crt")
+        return stem + ".crt", stem + ".key"
+
+
+def signature(authority, person, content, *options):
+    """DER of a detached signature."""
+    return authority.run("cms", "-sign", "-binary", "-outform", "DER", "-signer", person[0], "-inkey", person[1],
+                         *options, data=content)
+
+
+def signed(author, content, der, kind="application/pkcs7-signature"):
+    encoded = re.sub(rb"(.{64})", rb"\1\r\n", base64.b64encode(der))
+    return corpus.lines("From: Bob <%s>\nTo: Alice <%s>\nSubject: signed by a certificate\n"
+                        "Date: Fri, 20 Nov 2026 12:00:00 +0000\nMessage-ID: <smime@example.net>\nMIME-Version: 1.0\n"
+                        "Content-Type: multipart/signed; micalg=sha-256; boundary=\"sig\";\n"
+                        " protocol=\"%s\"\n\n--sig\n" % (author, ALICE, kind)) + content + (
+                            b"\r\n--sig\r\nContent-Type: " + kind.encode() + b"; name=smime.p7s\r\n"
+                            b"Content-Transfer-Encoding: base64\r\n\r\n" + encoded + b"\r\n--sig--\r\n")
+
+
+class Signed(Case):
+    def begin_with(self, authority):
+        self.begin(account='    smime_ca = "%s"' % authority.certificate if authority else "")
+
+    def verdict(self, number):
+        with self.imap() as client:
+            client.select(readonly=True)
+            view = whole(client, number)
+            (_, text, _), = fetched(client, str(number), "(RFC822.SIZE BODY.PEEK[HEADER])")
+            self.assertIn(b"RFC822.SIZE %d " % len(view), text)
+        match = VERDICT.match(view)
+        self.assertIsNotNone(match, view[:500])
+        words = dict(word.split("=", 1) for word in re.split(r";\s*", match.group(1).decode()))
+        return words, view
+
+    def check(self, message, expected):
+        self.server.put(message)
+        words, view = self.verdict(len(self.server.mail()))
+        self.assertEqual({name: words.get(name) for name in expected}, expected)
+        self.assertEqual(words["encryption"], "none")
+        # The signed part stays byte for byte.
+        self.assertIn(TEXT, view)
+
+    def test_verdicts(self):
+        authority, stranger = Authority(self.folder, "ca"), Authority(self.folder, "stranger")
+        self.begin_with(authority)
+        bob = authority.issue(BOB, "bob")
+        carol = authority.issue("carol@example.com", "carol", key=("ec", "-pkeyopt", "ec_paramgen_curve:P-384"))
+        server = authority.issue(BOB, "server", extensions=("extendedKeyUsage=serverAuth",))
+        other = stranger.issue(BOB, "other")
+        der = signature(authority, bob, TEXT)
+        good = {"signature": "good", "signer": BOB, "trust": "full"}
+        self.check(signed(BOB, TEXT, der), good)
+        self.check(signed(BOB, TEXT, der, "application/x-pkcs7-signature"), good)
+        self.check(signed(BOB, TEXT, signature(authority, bob, TEXT, "-md", "sha512", "-keyopt",
+                                               "rsa_padding_mode:pss")), good)
+        self.check(signed("carol@example.com", TEXT, signature(authority, carol, TEXT)),
+                   {"signature": "good", "signer": "carol@example.com"})
+        self.check(signed("mallory@example.com", TEXT, der), {"signature": "mismatch"})
+        self.check(signed(BOB, TEXT, signature(authority, carol, TEXT)), {"signature": "mismatch"})
+        self.check(signed(BOB, TEXT, signature(authority, other, TEXT)),
+                   {"signature": "untrusted", "signer": BOB, "trust": "unverified"})
+        self.check(signed(BOB, TEXT, signature(authority, server, TEXT)), {"signature": "bad"})
+        self.check(signed(BOB, TEXT, signature(authority, bob, TEXT, "-md", "sha1")), {"signature": "weak"})
+        self.check(signed(BOB, TEXT, signature(authority, bob, TEXT, "-nocerts")), {"signature": "unknown-key"})
+        self.check(signed(BOB, TEXT, signature(authority, bob, TEXT + b"x")), {"signature": "bad"})
+        self.check(signed(BOB, TEXT, der[:-40]), {"signature": "bad"})
+        self.check(signed(BOB, TEXT, b"no signature"), {"signature": "bad"})
+        # Of two signers the weaker counts.
+        self.check(signed(BOB, TEXT, signature(authority, bob, TEXT, "-signer", carol[0], "-inkey", carol[1])),
+                   {"signature": "mismatch"})
+
+    def test_without_anchors_nobody_is_trusted(self):
+        authority = Authority(self.folder, "ca")
+        self.begin_with(None)
+        self.check(signed(BOB, TEXT, signature(authority, authority.issue(BOB), TEXT)), {"signature": "untrusted"})
+
+    def test_a_verdict_stays(self):
+        authority = Authority(self.folder, "ca")
+        self.begin_with(authority)
+        self.server.put(signed(BOB, TEXT, signature(authority, authority.issue(BOB), TEXT)))
+        _, before = self.verdict(1)
+        self.proxy.stop()
+        text = self.proxy.text.replace('smime_ca = "%s"' % authority.certificate, "")
+        with open(self.proxy.config, "w", encoding="utf-8") as file:
+            file.write(text)
+        self.proxy.start()
+        self.assertEqual(self.verdict(1)[1], before)
+
+    def test_the_command_line_says_the_same(self):
+        authority = Authority(self.folder, "ca")
+        self.begin_with(authority)
+        self.proxy.stop()
+        message = signed(BOB, TEXT, signature(authority, authority.issue(BOB), TEXT))
+        done = subprocess.run([harness.PRIVYSEAL, "open", "--report", "--config", self.proxy.config], input=message,
+                              capture_output=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout.decode(), r"^signature=good; signer=bob@example.net; trust=full; encryption=none")
+        late = subprocess.run([harness.PRIVYSEAL, "open", "--report", "--config", self.proxy.config, "--at",
+                               "2040-01-01"], input=message, capture_output=True, check=False)
+        self.assertEqual(late.returncode, 1, late.stderr)
+        self.assertRegex(late.stdout.decode(), r"^signature=expired")
+
+    def test_anchors_that_are_not_there(self):
+        self.begin_with(None)
+        self.proxy.stop()
+        with open(self.proxy.config, "w", encoding="utf-8") as file:
+            file.write(self.proxy.text.replace("    login =", '    smime_ca = "/nonexistent/ca"\n    login =', 1))
+        done = subprocess.run([harness.PRIVYSEAL, "serve", "--config", self.proxy.config], capture_output=True,
+                              check=False)
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertRegex(done.stderr.decode(), r"c\.conf:\d+: smime_ca = .*expected a file or a folder")
+
+
+if __name__ == "__main__":
+    unittest.main()

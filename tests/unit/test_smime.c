@@ -1,0 +1,200 @@
+/* Detached S/MIME signatures: what verifies, what does not, and what is said of the signer. */
+#include "tests/unit/x509_made.h"
+
+#include "crypto/smime.h"
+
+#include <openssl/cms.h>
+
+#define TEXT "Content-Type: text/plain\r\n\r\nxyzzy-canary\r\n"
+#define ALICE "alice@example.org"
+
+static struct made root, alice, bob;
+static struct keyring_anchors *anchors, *none;
+static char anchor_path[64];
+
+static int set_up(void **state)
+{
+    (void)state;
+    const struct made_wish ca = {.name = "Root", .basic = "critical,CA:TRUE"};
+    const struct made_wish a = {.name = "Alice", .san = "email:" ALICE, .rsa_bits = 2048};
+    const struct made_wish b = {.name = "Bob", .san = "email:bob@example.org"};
+    root = made_certificate(&ca, NULL);
+    alice = made_certificate(&a, &root);
+    bob = made_certificate(&b, &root);
+    anchors = made_anchors(root.certificate, anchor_path);
+    return keyring_anchors_open("", &none) == ERR_OK ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    keyring_anchors_close(&anchors);
+    keyring_anchors_close(&none);
+    made_free(&root);
+    made_free(&alice);
+    made_free(&bob);
+    return unlink(anchor_path);
+}
+
+struct signing {
+    const struct made *signers[10]; /* up to the first NULL */
+    const char *text, *hash;        /* NULL: TEXT, SHA256 */
+    unsigned flags;
+};
+
+/* Signs as OpenSSL does; the DER is the caller's. */
+static struct span sign(const struct signing *how)
+{
+    const char *text = how->text == NULL ? TEXT : how->text;
+    const EVP_MD *hash = EVP_get_digestbyname(how->hash == NULL ? "SHA256" : how->hash);
+    unsigned flags = CMS_BINARY | CMS_DETACHED | how->flags;
+    unsigned char *der = NULL;
+    BIO *in = BIO_new_mem_buf(text, -1);
+    CMS_ContentInfo *cms = CMS_sign(NULL, NULL, NULL, in, flags | CMS_PARTIAL);
+    assert_non_null(cms);
+    for (size_t i = 0; how->signers[i] != NULL; i++)
+        assert_non_null(CMS_add1_signer(cms, how->signers[i]->certificate, how->signers[i]->key, hash, how->flags));
+    assert_int_equal(CMS_final(cms, in, NULL, flags), 1);
+    int len = i2d_CMS_ContentInfo(cms, &der);
+    assert_true(len > 0);
+    CMS_ContentInfo_free(cms);
+    BIO_free(in);
+    return (struct span){(const char *)der, (size_t)len};
+}
+
+struct found {
+    struct crypto_signature signatures[CRYPTO_SMIME_SIGNERS_MAX];
+    size_t len;
+    struct keyring *certificates;
+};
+
+static void verify(const struct keyring_anchors *by, struct span der, const char *text, struct found *found)
+{
+    assert_int_equal(keyring_new(&found->certificates), ERR_OK);
+    assert_int_equal(
+        crypto_smime_verify(by, der, span_of(text), MADE_NOW, found->certificates, found->signatures, &found->len),
+        ERR_OK);
+    assert_true(found->len >= 1);
+}
+
+/* One signature, in this state; whoever signed is known with this trust for the address (NEVER: not known). */
+static void assert_one(const struct keyring_anchors *by, struct span der, const char *text,
+                       enum crypto_signature_state expected, const char *address, enum keyring_trust trust)
+{
+    struct found found;
+    size_t first;
+    verify(by, der, text, &found);
+    assert_int_equal(found.len, 1);
+    assert_int_equal(found.signatures[0].state, expected);
+    assert_int_equal(found.signatures[0].format, KEYRING_SMIME);
+    size_t count = keyring_find(found.certificates, address, &first);
+    assert_int_equal(count, trust == KEYRING_NEVER ? 0 : 1);
+    if (count == 1) {
+        assert_int_equal(keyring_at(found.certificates, first)->trust, trust);
+        assert_string_equal(keyring_at(found.certificates, first)->fingerprint, found.signatures[0].fingerprint);
+    }
+    keyring_free(&found.certificates);
+}
+
+static void signed_text_verifies(void **state)
+{
+    (void)state;
+    const struct signing how[] = {{.signers = {&alice}},
+                                  {.signers = {&alice}, .hash = "SHA512"},
+                                  {.signers = {&alice}, .flags = CMS_NOATTR},
+                                  {.signers = {&alice}, .flags = CMS_USE_KEYID}};
+    for (size_t i = 0; i < sizeof how / sizeof *how; i++) {
+        struct span der = sign(&how[i]);
+        assert_one(anchors, der, TEXT, CRYPTO_SIG_GOOD, ALICE, KEYRING_FULL);
+        assert_one(none, der, TEXT, CRYPTO_SIG_GOOD, ALICE, KEYRING_UNVERIFIED);
+        assert_one(anchors, der, TEXT " ", CRYPTO_SIG_BAD, ALICE, KEYRING_NEVER);
+        assert_one(anchors, der, "", CRYPTO_SIG_BAD, ALICE, KEYRING_NEVER);
+        OPENSSL_free((void *)(uintptr_t)der.ptr);
+    }
+}
+
+static void weak_hash_is_never_good(void **state)
+{
+    (void)state;
+    static const char *const hashes[] = {"SHA1", "MD5"};
+    for (size_t i = 0; i < 2; i++) {
+        struct span der = sign(&(struct signing){.signers = {&alice}, .hash = hashes[i]});
+        assert_one(anchors, der, TEXT, CRYPTO_SIG_WEAK, ALICE, KEYRING_FULL);
+        OPENSSL_free((void *)(uintptr_t)der.ptr);
+    }
+}
+
+static void every_signer_is_judged(void **state)
+{
+    (void)state;
+    struct found found;
+    struct span der = sign(&(struct signing){.signers = {&alice, &bob}});
+    verify(anchors, der, TEXT, &found);
+    assert_int_equal(found.len, 2);
+    assert_int_equal(found.signatures[0].state, CRYPTO_SIG_GOOD);
+    assert_int_equal(found.signatures[1].state, CRYPTO_SIG_GOOD);
+    assert_string_not_equal(found.signatures[0].fingerprint, found.signatures[1].fingerprint);
+    assert_int_equal(keyring_len(found.certificates), 2);
+    keyring_free(&found.certificates);
+    OPENSSL_free((void *)(uintptr_t)der.ptr);
+    der = sign(
+        &(struct signing){.signers = {&bob, &bob, &bob, &bob, &bob, &bob, &bob, &bob, &bob}, .flags = CMS_NOCERTS});
+    assert_one(anchors, der, TEXT, CRYPTO_SIG_BAD, ALICE, KEYRING_NEVER);
+    OPENSSL_free((void *)(uintptr_t)der.ptr);
+}
+
+static void signer_without_certificate_is_unknown(void **state)
+{
+    (void)state;
+    struct span der = sign(&(struct signing){.signers = {&alice}, .flags = CMS_NOCERTS});
+    assert_one(anchors, der, TEXT, CRYPTO_SIG_UNKNOWN_KEY, ALICE, KEYRING_NEVER);
+    OPENSSL_free((void *)(uintptr_t)der.ptr);
+}
+
+/* A signature that brings a text of its own signs that, and not what stands beside it. */
+static void text_inside_is_bad(void **state)
+{
+    (void)state;
+    unsigned char *der = NULL;
+    BIO *in = BIO_new_mem_buf(TEXT, -1);
+    CMS_ContentInfo *cms = CMS_sign(alice.certificate, alice.key, NULL, in, CMS_BINARY);
+    assert_non_null(cms);
+    int len = i2d_CMS_ContentInfo(cms, &der);
+    assert_true(len > 0);
+    assert_one(anchors, (struct span){(const char *)der, (size_t)len}, TEXT, CRYPTO_SIG_BAD, ALICE, KEYRING_NEVER);
+    OPENSSL_free(der);
+    CMS_ContentInfo_free(cms);
+    BIO_free(in);
+}
+
+static void every_cut_and_every_changed_octet_is_bad(void **state)
+{
+    (void)state;
+    struct span der = sign(&(struct signing){.signers = {&bob}});
+    char *copy = malloc(der.len);
+    assert_non_null(copy);
+    for (size_t len = 0; len < der.len; len++)
+        assert_one(anchors, span_slice(der, 0, len), TEXT, CRYPTO_SIG_BAD, ALICE, KEYRING_NEVER);
+    for (size_t at = 0; at < der.len; at++) {
+        struct found found;
+        size_t first;
+        memcpy(copy, der.ptr, der.len);
+        copy[at] ^= 0x20;
+        verify(anchors, (struct span){copy, der.len}, TEXT, &found);
+        /* What is not covered by a signature may change, but nobody becomes known by that. */
+        assert_int_equal(keyring_find(found.certificates, ALICE, &first), 0);
+        keyring_free(&found.certificates);
+    }
+    free(copy);
+    OPENSSL_free((void *)(uintptr_t)der.ptr);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(signed_text_verifies),   cmocka_unit_test(weak_hash_is_never_good),
+        cmocka_unit_test(every_signer_is_judged), cmocka_unit_test(signer_without_certificate_is_unknown),
+        cmocka_unit_test(text_inside_is_bad),     cmocka_unit_test(every_cut_and_every_changed_octet_is_bad),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
