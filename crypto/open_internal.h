@@ -1,16 +1,17 @@
 /*
- * A message being opened: what open.c, open_peel.c and open_judge.c share. Nobody else includes this.
+ * A message being opened: what open*.c share. Nobody else includes this.
  */
 #ifndef CRYPTO_OPEN_INTERNAL_H
 #define CRYPTO_OPEN_INTERNAL_H
 
 #include "crypto/open.h"
 #include "crypto/open_header.h"
+#include "crypto/open_layer.h"
 
 #define OPEN_LAYERS_MAX CRYPTO_SESSION_KEYS_MAX /* whatever the options say */
 #define OPEN_SIGNATURES_MAX 16                  /* of all layers together */
 
-/* What came out of one encrypted layer. */
+/* What came out of one layer that had its text inside. */
 struct open_decrypted {
     struct crypto_openpgp_opened opened;
     struct mime_tree *tree; /* of opened.text; NULL for inline text */
@@ -23,7 +24,8 @@ struct opening {
     struct span message;
     struct mime_tree *tree;
     struct open_decrypted decrypted[OPEN_LAYERS_MAX];
-    size_t decrypted_len;
+    size_t decrypted_len; /* also of signed and compressed layers that had their text inside */
+    size_t encrypted_len; /* those that were encrypted */
     struct crypto_signature signatures[OPEN_SIGNATURES_MAX];
     size_t signatures_len;
     unsigned signed_layers;
@@ -43,6 +45,25 @@ void open_give_reason(const struct opening *opening, const char *reason);
 
 /* open_peel.c: decrypts and verifies layer after layer. */
 ERR_RETURN enum err open_peel(struct opening *opening);
+
+/* Keeps what one layer was signed with. */
+void open_keep_signatures(struct opening *opening, const struct crypto_signature *signatures, size_t len);
+/* The header of what comes now is signed if a signature so far is valid. */
+void open_note_signed(struct opening *opening);
+/* Goes on with the part that was signed, or with the text that has been put into the next of opening->decrypted. */
+void open_enter_signed(struct opening *opening, const struct crypto_layer *layer);
+ERR_RETURN enum err open_enter_text(struct opening *opening);
+/* Notes that a layer cannot be opened; the view then ends at the layer before it, or is the message as it came.
+ * ERR_END.
+ */
+ERR_RETURN enum err open_fail_layer(struct opening *opening, const char *reason);
+/* Bytes that the text of a layer may have. */
+size_t open_text_max(const struct opening *opening);
+
+/* open_smime.c: one layer of the kind; ERR_END: it ends here. */
+ERR_RETURN enum err open_smime_signed(struct opening *opening, const struct crypto_layer *layer);
+ERR_RETURN enum err open_smime_opaque(struct opening *opening, const struct crypto_layer *layer);
+ERR_RETURN enum err open_smime_compressed(struct opening *opening, const struct crypto_layer *layer);
 
 /* open_judge.c: takes the message out of an own copy; after the first layer, unless that was inline. ERR_END: it is
  * one.

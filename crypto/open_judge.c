@@ -43,7 +43,7 @@ static void judge(const struct opening *opening, const char *author, struct cryp
 /* True if the header of the payload came out of a layer of MIME: inline PGP covers no header (design 1.1.3). */
 static bool is_header_protected(const struct opening *opening)
 {
-    return opening->decrypted_len > (opening->is_inline ? 1 : 0) || opening->is_header_signed;
+    return opening->encrypted_len > (opening->is_inline ? 1 : 0) || opening->is_header_signed;
 }
 
 /* What is known of the header without judging any signature. */
@@ -119,7 +119,7 @@ static bool is_own_copy(const struct opening *opening)
 {
     if (opening->decided != NULL)
         return opening->decided->is_own;
-    return opening->decrypted_len == 1 && opening->signatures_len == 1 &&
+    return opening->decrypted_len == 1 && opening->encrypted_len == 1 && opening->signatures_len == 1 &&
            opening->signatures[0].state == CRYPTO_SIG_GOOD && crypto_own_has_mark(opening->bytes) &&
            is_own_key(opening->options->keyring, opening->signatures[0].fingerprint);
 }

@@ -2,7 +2,10 @@
 
 #include "crypto/fields.h"
 #include "crypto/packets.h"
+#include "crypto/smime.h"
 #include "mime/encoding.h"
+#include "mime/field.h"
+#include "mime/param.h"
 
 static enum err test_param(const struct mime_part *part, struct span bytes, const char *name, const char *wanted,
                            bool *is_it_out)
@@ -70,16 +73,61 @@ static enum err find_signed(const struct mime_part *part, struct span bytes, str
                                             : decode_body(signature, bytes, &layer->texts[0], &layer->signature);
 }
 
+/* application/octet-stream under a name that says what it is, as some programs send it. */
+static enum err is_named_smime(const struct mime_part *part, struct span bytes, bool *is_it_out)
+{
+    static const char *const places[][2] = {{"Content-Type", "name"}, {"Content-Disposition", "filename"}};
+    struct mime_field field;
+    struct buf name;
+    enum err result = ERR_OK;
+
+    *is_it_out = false;
+    if (!mime_part_is(part, "application", "octet-stream"))
+        return ERR_OK;
+    buf_init(&name, MIME_PARAM_MAX);
+    for (size_t i = 0; i < 2 && !*is_it_out && result != ERR_MEMORY; i++) {
+        buf_clear(&name);
+        if (!mime_field_find(mime_part_header(part, bytes), places[i][0], &field))
+            continue;
+        result = mime_param_get(field.value, places[i][1], &name);
+        *is_it_out = result == ERR_OK && span_has_case_suffix(buf_span(&name), SPAN_LIT(".p7m"));
+    }
+    buf_fini(&name);
+    return result == ERR_MEMORY ? result : ERR_OK;
+}
+
+/* What it is, its content says; the type counts only for what cannot be read. */
+static enum err judge_smime(const struct mime_part *part, struct span bytes, bool is_named, struct crypto_layer *layer)
+{
+    static const enum crypto_layer_kind kinds[] = {[CRYPTO_SMIME_SIGNED] = CRYPTO_LAYER_SMIME_OPAQUE,
+                                                   [CRYPTO_SMIME_ENCRYPTED] = CRYPTO_LAYER_SMIME_ENCRYPTED,
+                                                   [CRYPTO_SMIME_COMPRESSED] = CRYPTO_LAYER_SMIME_COMPRESSED};
+    enum crypto_smime_kind kind = crypto_smime_kind(layer->cipher);
+    bool is_certificates, is_signed = false;
+    enum err result = test_param(part, bytes, "smime-type", "certs-only", &is_certificates);
+
+    if (result != ERR_OK || is_certificates)
+        return result;
+    if (kind == CRYPTO_SMIME_NONE && !is_named)
+        result = test_param(part, bytes, "smime-type", "signed-data", &is_signed);
+    if (kind != CRYPTO_SMIME_NONE)
+        layer->kind = kinds[kind];
+    else if (!is_named)
+        layer->kind = is_signed ? CRYPTO_LAYER_SMIME_OPAQUE : CRYPTO_LAYER_SMIME_ENCRYPTED;
+    return result;
+}
+
 static enum err find_smime(const struct mime_part *part, struct span bytes, struct crypto_layer *layer)
 {
-    bool is_signed;
-    enum err result;
+    bool is_named;
+    enum err result = is_named_smime(part, bytes, &is_named);
 
-    if (!mime_part_is(part, "application", "pkcs7-mime") && !mime_part_is(part, "application", "x-pkcs7-mime"))
-        return ERR_OK;
-    result = test_param(part, bytes, "smime-type", "signed-data", &is_signed);
-    layer->kind = is_signed ? CRYPTO_LAYER_SMIME_SIGNED : CRYPTO_LAYER_SMIME_ENCRYPTED;
-    return result;
+    if (result != ERR_OK || part->kind != MIME_LEAF ||
+        !(is_named || mime_part_is(part, "application", "pkcs7-mime") ||
+          mime_part_is(part, "application", "x-pkcs7-mime")))
+        return result;
+    result = decode_body(part, bytes, &layer->texts[0], &layer->cipher);
+    return result == ERR_OK ? judge_smime(part, bytes, is_named, layer) : result;
 }
 
 /* Adds one line of clear-signed text as it was signed: without its dash escape, without blanks at its end, with CRLF

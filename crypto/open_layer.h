@@ -15,12 +15,14 @@ enum crypto_layer_kind {
     CRYPTO_LAYER_SIGNED,      /* multipart/signed by OpenPGP */
     CRYPTO_LAYER_CLEARSIGNED, /* clear-signed text as the sole text/plain body */
     CRYPTO_LAYER_SMIME_ENCRYPTED,
-    CRYPTO_LAYER_SMIME_SIGNED
+    CRYPTO_LAYER_SMIME_SIGNED, /* multipart/signed by S/MIME */
+    CRYPTO_LAYER_SMIME_OPAQUE, /* signed-data with its text inside */
+    CRYPTO_LAYER_SMIME_COMPRESSED
 };
 
 struct crypto_layer {
     enum crypto_layer_kind kind;
-    struct span cipher;             /* armour of the encrypted kinds */
+    struct span cipher;             /* armour of the encrypted kinds; CMS, where the text is inside */
     struct span content, signature; /* what the signed kinds sign, and with what */
     const struct mime_part *signed_part;
     struct buf texts[2]; /* own what had to be decoded */

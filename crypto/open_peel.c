@@ -1,10 +1,8 @@
 #include "crypto/open_internal.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "crypto/open_layer.h"
 #include "crypto/packets.h"
-#include "crypto/smime.h"
 
 #include <string.h>
 
@@ -16,7 +14,7 @@ static bool is_about_data(enum err result)
     return result == ERR_DECRYPT || result == ERR_MALFORMED || result == ERR_LIMIT || result == ERR_TOO_BIG;
 }
 
-static void keep_signatures(struct opening *opening, const struct crypto_signature *signatures, size_t len)
+void open_keep_signatures(struct opening *opening, const struct crypto_signature *signatures, size_t len)
 {
     for (size_t i = 0; i < len && opening->signatures_len < OPEN_SIGNATURES_MAX; i++) {
         opening->signatures[opening->signatures_len] = signatures[i];
@@ -44,7 +42,7 @@ static enum err verify_layer(struct opening *opening, const struct crypto_layer 
     result = crypto_openpgp_verify(opening->gpg, layer->signature, layer->content, &opened);
 
     if (result == ERR_OK && opened.signatures_len > 0) {
-        keep_signatures(opening, opened.signatures, opened.signatures_len);
+        open_keep_signatures(opening, opened.signatures, opened.signatures_len);
     } else if (result == ERR_OK || is_about_data(result) || result == ERR_ENGINE) {
         /* A signature that the engine chokes on is no better than a wrong one; an error here would keep the message
            from ever being shown. */
@@ -57,42 +55,44 @@ static enum err verify_layer(struct opening *opening, const struct crypto_layer 
     return result;
 }
 
-/* The detached form. The opaque one has no part to go on with. */
-static enum err verify_smime(struct opening *opening, const struct crypto_layer *layer)
+void open_note_signed(struct opening *opening)
 {
-    struct crypto_signature signatures[CRYPTO_SMIME_SIGNERS_MAX] = {{.state = CRYPTO_SIG_UNKNOWN_KEY}};
-    size_t len = 1;
-    enum err result = ERR_OK;
-
-    if (opening->decided != NULL)
-        return layer->signed_part != NULL ? ERR_OK : ERR_END;
-    if (layer->signed_part == NULL || opening->options->anchors == NULL) {
-        keep_signatures(opening, signatures, len);
-        open_give_reason(opening, "S/MIME signatures cannot be checked by this engine");
-        return ERR_END;
-    }
-    if (opening->certificates == NULL)
-        result = keyring_new(&opening->certificates);
-    if (result == ERR_OK)
-        result = crypto_smime_verify(opening->options->anchors, layer->signature, layer->content, clock_now(),
-                                     opening->certificates, signatures, &len);
-    if (result == ERR_OK)
-        keep_signatures(opening, signatures, len);
-    return result;
-}
-
-/* Goes on with what was signed. */
-static void enter_signed(struct opening *opening, const struct crypto_layer *layer)
-{
-    opening->part = layer->signed_part;
-    opening->header = mime_part_header(opening->part, opening->bytes);
     opening->is_header_signed = has_valid_signature(opening);
 }
 
-/* Notes that this layer cannot be opened; the view then ends at the layer before it, or is the message as it came. */
-static enum err fail_layer(struct opening *opening, const char *reason)
+void open_enter_signed(struct opening *opening, const struct crypto_layer *layer)
 {
-    if (opening->decrypted_len == 0)
+    opening->part = layer->signed_part;
+    opening->header = mime_part_header(opening->part, opening->bytes);
+    open_note_signed(opening);
+}
+
+size_t open_text_max(const struct opening *opening)
+{
+    /* The view of it must fit, too: twice as long if all line ends were bare, and its header. */
+    uint64_t view_max = opening->options->output_max;
+    uint64_t text_max = view_max > 4 * HEADER_ROOM ? (view_max - HEADER_ROOM) / 2 : view_max;
+
+    return text_max > SIZE_MAX ? SIZE_MAX : (size_t)text_max;
+}
+
+enum err open_enter_text(struct opening *opening)
+{
+    struct open_decrypted *next = &opening->decrypted[opening->decrypted_len];
+    enum err result = mime_parse(buf_span(&next->opened.text), MIME_LIMITS_DEFAULT, &next->tree);
+
+    if (result != ERR_OK)
+        return result;
+    opening->decrypted_len++;
+    opening->bytes = buf_span(&next->opened.text);
+    opening->part = opening->shown = next->tree->root;
+    opening->header = mime_part_header(opening->part, opening->bytes);
+    return ERR_OK;
+}
+
+enum err open_fail_layer(struct opening *opening, const char *reason)
+{
+    if (opening->encrypted_len == 0)
         opening->result->verdict.encryption = CRYPTO_ENC_FAILED;
     open_give_reason(opening, reason);
     return ERR_END;
@@ -103,11 +103,7 @@ static enum err decrypt(struct opening *opening, struct span cipher, struct cryp
 {
     const struct crypto_session_keys *keys = opening->options->session_keys;
     size_t number = opening->decrypted_len;
-    /* The view of it must fit, too: twice as long if all line ends were bare, and its header. */
-    uint64_t view_max = opening->options->output_max;
-    uint64_t text_max = view_max > 4 * HEADER_ROOM ? (view_max - HEADER_ROOM) / 2 : view_max;
-    struct crypto_openpgp_how how = {.text_max = text_max > SIZE_MAX ? SIZE_MAX : (size_t)text_max,
-                                     .asks_person = opening->options->asks_person};
+    struct crypto_openpgp_how how = {.text_max = open_text_max(opening), .asks_person = opening->options->asks_person};
     struct crypto_session_keys *kept = &opening->result->session_keys;
     enum err result;
 
@@ -139,28 +135,26 @@ static enum err decrypt_layer(struct opening *opening, const struct crypto_layer
     if (opening->decided != NULL && opening->decrypted_len >= opening->decided->layers)
         return ERR_END;
     if (opening->decided == NULL && crypto_cipher_has_password(layer->cipher))
-        return fail_layer(opening, "the message is encrypted with a password");
+        return open_fail_layer(opening, "the message is encrypted with a password");
     result = decrypt(opening, layer->cipher, &next->opened);
     if (result == ERR_OK && layer->kind == CRYPTO_LAYER_ENCRYPTED)
-        result = mime_parse(buf_span(&next->opened.text), MIME_LIMITS_DEFAULT, &next->tree);
+        result = open_enter_text(opening);
     if (result != ERR_OK) {
         crypto_openpgp_opened_fini(&next->opened);
-        next->tree = NULL;
         opening->result->session_keys.len = opening->decrypted_len;
         if (opening->decided != NULL)
             return fail_decided(opening, result);
-        return is_about_data(result) ? fail_layer(opening, "the message could not be decrypted") : result;
+        return is_about_data(result) ? open_fail_layer(opening, "the message could not be decrypted") : result;
     }
-    opening->decrypted_len++;
+    opening->encrypted_len++;
     opening->result->verdict.encryption = CRYPTO_ENC_OPENPGP;
-    keep_signatures(opening, next->opened.signatures, next->opened.signatures_len);
-    opening->bytes = buf_span(&next->opened.text);
+    open_keep_signatures(opening, next->opened.signatures, next->opened.signatures_len);
     opening->is_inline = layer->kind == CRYPTO_LAYER_INLINE;
-    if (opening->is_inline)
-        return ERR_END;
-    opening->part = opening->shown = next->tree->root;
-    opening->header = mime_part_header(opening->part, opening->bytes);
-    return ERR_OK;
+    if (!opening->is_inline)
+        return ERR_OK;
+    opening->decrypted_len++;
+    opening->bytes = buf_span(&next->opened.text);
+    return ERR_END;
 }
 
 /* Peels one layer. ERR_END: there is none, or none further that can be peeled. */
@@ -179,7 +173,7 @@ static enum err peel(struct opening *opening)
         break;
     case CRYPTO_LAYER_SIGNED:
         result = verify_layer(opening, &layer);
-        enter_signed(opening, &layer);
+        open_enter_signed(opening, &layer);
         break;
     case CRYPTO_LAYER_CLEARSIGNED:
         result = verify_layer(opening, &layer);
@@ -187,12 +181,16 @@ static enum err peel(struct opening *opening)
         result = result == ERR_OK ? ERR_END : result;
         break;
     case CRYPTO_LAYER_SMIME_ENCRYPTED:
-        result = fail_layer(opening, "S/MIME cannot be opened by this engine");
+        result = open_fail_layer(opening, "S/MIME cannot be opened by this engine");
         break;
     case CRYPTO_LAYER_SMIME_SIGNED:
-        result = verify_smime(opening, &layer);
-        if (result == ERR_OK)
-            enter_signed(opening, &layer);
+        result = open_smime_signed(opening, &layer);
+        break;
+    case CRYPTO_LAYER_SMIME_OPAQUE:
+        result = open_smime_opaque(opening, &layer);
+        break;
+    case CRYPTO_LAYER_SMIME_COMPRESSED:
+        result = open_smime_compressed(opening, &layer);
         break;
     default:
         result = ERR_END;

@@ -1,18 +1,17 @@
 /* Is this message already encrypted? Only what is really encrypted, and nothing but that (design 1.1.1). */
 #include "base/base64.h"
+#include "crypto/ber.h"
 #include "crypto/inspect.h"
 #include "crypto/packets.h"
 #include "mime/encoding.h"
 #include "mime/field.h"
 #include "mime/param.h"
 
-#include <limits.h>
 #include <openssl/asn1.h>
 #include <openssl/objects.h>
 #include <stdio.h>
 #include <string.h>
 
-#define BER_DEPTH_MAX 32
 #define LOOK_MAX 4096       /* bytes that are looked at of a body */
 #define PART_FIELD_MAX 200  /* bytes of one field in the header of a part of multipart/encrypted */
 #define PART_HEADER_MAX 600 /* and of the whole of it */
@@ -164,94 +163,28 @@ static bool is_inline_pgp(const struct mime_part *root, struct span message)
            has_encrypted_armour(root, message);
 }
 
-struct ber_item {
-    int tag, class;
-    bool is_constructed, is_indefinite;
-    struct span content; /* for an indefinite length: all that follows the header */
-};
-
-static bool read_item(struct span bytes, struct ber_item *item_out)
-{
-    const unsigned char *start = (const unsigned char *)bytes.ptr, *at = start;
-    long length = 0, left = bytes.len <= LONG_MAX ? (long)bytes.len : 0;
-    int flags;
-
-    if (left == 0)
-        return false;
-    flags = ASN1_get_object(&at, &length, &item_out->tag, &item_out->class, left);
-    if ((flags & 0x80) != 0 || length < 0)
-        return false;
-    item_out->is_constructed = (flags & V_ASN1_CONSTRUCTED) != 0;
-    item_out->is_indefinite = (flags & 1) != 0;
-    item_out->content = span_skip(bytes, (size_t)(at - start));
-    if (!item_out->is_indefinite)
-        item_out->content = span_slice(item_out->content, 0, (size_t)length);
-    return true;
-}
-
-/* Takes one item off the front of `*rest`, its content without the end-of-contents octets (X.690 §8.1.3.6). */
-static bool take_item(struct span *rest, unsigned depth, struct ber_item *item_out)
-{
-    struct ber_item inner;
-    struct span inside;
-
-    if (depth > BER_DEPTH_MAX || !read_item(*rest, item_out))
-        return false;
-    if (!item_out->is_indefinite) {
-        *rest = span_skip(*rest, (size_t)(item_out->content.ptr - rest->ptr) + item_out->content.len);
-        return true;
-    }
-    inside = item_out->content;
-    while (!span_has_prefix(inside, (struct span){"\0\0", 2}))
-        if (!take_item(&inside, depth + 1, &inner))
-            return false;
-    item_out->content.len = (size_t)(inside.ptr - item_out->content.ptr);
-    *rest = span_skip(inside, 2);
-    return true;
-}
-
-static bool take_expected(struct span *rest, int class, int tag, struct ber_item *item_out)
-{
-    return take_item(rest, 0, item_out) && item_out->class == class && item_out->tag == tag;
-}
-
 /* Takes `[tag]` if it comes next. */
 static bool take_optional(struct span *rest, int tag)
 {
     struct span ahead = *rest;
-    struct ber_item item;
+    struct crypto_ber item;
 
-    if (!take_expected(&ahead, V_ASN1_CONTEXT_SPECIFIC, tag, &item))
+    if (!crypto_ber_expect(&ahead, V_ASN1_CONTEXT_SPECIFIC, tag, &item))
         return false;
     *rest = ahead;
     return true;
-}
-
-/* The NID of an OBJECT IDENTIFIER taken off the front; NID_undef if it is unknown or something else stands there. */
-static int take_oid(struct span *rest)
-{
-    const unsigned char *start = (const unsigned char *)rest->ptr, *at = start;
-    ASN1_OBJECT *object = rest->len > 0 && rest->len <= LONG_MAX ? d2i_ASN1_OBJECT(NULL, &at, (long)rest->len) : NULL;
-    int nid;
-
-    if (object == NULL)
-        return NID_undef;
-    nid = OBJ_obj2nid(object);
-    ASN1_OBJECT_free(object);
-    *rest = span_skip(*rest, (size_t)(at - start));
-    return nid;
 }
 
 /* EncryptedContentInfo ::= SEQUENCE { contentType, contentEncryptionAlgorithm, encryptedContent [0] IMPLICIT }
    (RFC 5652 §6.1). The content may be absent there by grammar; then nothing was encrypted. */
 static bool is_encrypted_content(struct span content)
 {
-    struct ber_item item;
+    struct crypto_ber item;
 
-    if (!take_expected(&content, V_ASN1_UNIVERSAL, V_ASN1_OBJECT, &item) ||
-        !take_expected(&content, V_ASN1_UNIVERSAL, V_ASN1_SEQUENCE, &item))
+    if (!crypto_ber_expect(&content, V_ASN1_UNIVERSAL, V_ASN1_OBJECT, &item) ||
+        !crypto_ber_expect(&content, V_ASN1_UNIVERSAL, V_ASN1_SEQUENCE, &item))
         return false;
-    return take_expected(&content, V_ASN1_CONTEXT_SPECIFIC, 0, &item) && item.content.len > 0 && content.len == 0;
+    return crypto_ber_expect(&content, V_ASN1_CONTEXT_SPECIFIC, 0, &item) && item.content.len > 0 && content.len == 0;
 }
 
 /* EnvelopedData ::= SEQUENCE { version, originatorInfo [0]?, recipientInfos SET, encryptedContentInfo,
@@ -259,40 +192,31 @@ static bool is_encrypted_content(struct span content)
    (RFC 5083 §2.1). Attributes that nothing protects could hold any text; mail programs write none. */
 static bool is_enveloped(struct span content, bool is_authenticated)
 {
-    struct ber_item item;
+    struct crypto_ber item;
 
-    if (!take_expected(&content, V_ASN1_UNIVERSAL, V_ASN1_INTEGER, &item))
+    if (!crypto_ber_expect(&content, V_ASN1_UNIVERSAL, V_ASN1_INTEGER, &item))
         return false;
     take_optional(&content, 0);
-    if (!take_expected(&content, V_ASN1_UNIVERSAL, V_ASN1_SET, &item) || item.content.len == 0)
+    if (!crypto_ber_expect(&content, V_ASN1_UNIVERSAL, V_ASN1_SET, &item) || item.content.len == 0)
         return false;
-    if (!take_expected(&content, V_ASN1_UNIVERSAL, V_ASN1_SEQUENCE, &item) || !is_encrypted_content(item.content))
+    if (!crypto_ber_expect(&content, V_ASN1_UNIVERSAL, V_ASN1_SEQUENCE, &item) || !is_encrypted_content(item.content))
         return false;
     if (is_authenticated) {
         take_optional(&content, 1);
-        if (!take_expected(&content, V_ASN1_UNIVERSAL, V_ASN1_OCTET_STRING, &item))
+        if (!crypto_ber_expect(&content, V_ASN1_UNIVERSAL, V_ASN1_OCTET_STRING, &item))
             return false;
     }
     return content.len == 0;
 }
 
-/* ContentInfo ::= SEQUENCE { contentType OBJECT IDENTIFIER, content [0] EXPLICIT ANY } (RFC 5652 §3). */
 static bool is_enveloped_cms(struct span cms)
 {
-    struct ber_item item;
-    struct span rest = cms, content;
-    int nid;
+    struct crypto_ber item;
+    struct span content;
+    int nid = crypto_cms_content(cms, &content);
 
-    if (!take_expected(&rest, V_ASN1_UNIVERSAL, V_ASN1_SEQUENCE, &item) || rest.len > 0)
-        return false;
-    rest = item.content;
-    nid = take_oid(&rest);
-    if (nid != NID_pkcs7_enveloped && nid != NID_id_smime_ct_authEnvelopedData)
-        return false;
-    if (!take_expected(&rest, V_ASN1_CONTEXT_SPECIFIC, 0, &item) || rest.len > 0)
-        return false;
-    content = item.content;
-    return take_expected(&content, V_ASN1_UNIVERSAL, V_ASN1_SEQUENCE, &item) && content.len == 0 &&
+    return (nid == NID_pkcs7_enveloped || nid == NID_id_smime_ct_authEnvelopedData) &&
+           crypto_ber_expect(&content, V_ASN1_UNIVERSAL, V_ASN1_SEQUENCE, &item) && content.len == 0 &&
            is_enveloped(item.content, nid == NID_id_smime_ct_authEnvelopedData);
 }
 

@@ -64,6 +64,7 @@ static bool is_over(CMS_SignerInfo *signer, BIO *digested)
 struct verifying {
     const struct keyring_anchors *anchors;
     CMS_ContentInfo *cms;
+    bool is_inside;
     int64_t at;
     struct keyring *certificates;
 };
@@ -99,11 +100,13 @@ static enum err judge_signer(const struct verifying *verifying, CMS_SignerInfo *
     return err;
 }
 
-/* The digests that the signers ask for, over all of `content`. NULL: this is no signature over a text beside it. */
-static BIO *digest(CMS_ContentInfo *cms, struct span content)
+/* The digests that the signers ask for, over all of `content`. What is shown is digested, also
+   if it came out of the signature: two readers of BER need not agree on what stands there. NULL: this is no signature
+   over such a text. */
+static BIO *digest(CMS_ContentInfo *cms, bool is_inside, struct span content)
 {
     char piece[16384];
-    if (OBJ_obj2nid(CMS_get0_type(cms)) != NID_pkcs7_signed || CMS_is_detached(cms) != 1 ||
+    if (OBJ_obj2nid(CMS_get0_type(cms)) != NID_pkcs7_signed || CMS_is_detached(cms) != (is_inside ? 0 : 1) ||
         OBJ_obj2nid(CMS_get0_eContentType(cms)) != NID_pkcs7_data || content.len > INT_MAX)
         return NULL;
     BIO *source = BIO_new_mem_buf(content.len == 0 ? "" : content.ptr, (int)content.len);
@@ -121,7 +124,7 @@ static enum err verify(const struct verifying *verifying, struct span content, s
                        size_t *len_out)
 {
     enum err err = ERR_OK;
-    BIO *digested = digest(verifying->cms, content);
+    BIO *digested = digest(verifying->cms, verifying->is_inside, content);
     STACK_OF(CMS_SignerInfo) *signers = digested == NULL ? NULL : CMS_get0_SignerInfos(verifying->cms);
     int len = signers == NULL ? 0 : sk_CMS_SignerInfo_num(signers);
     if (len > CRYPTO_SMIME_SIGNERS_MAX)
@@ -136,11 +139,11 @@ static enum err verify(const struct verifying *verifying, struct span content, s
 }
 
 enum err crypto_smime_verify(const struct keyring_anchors *anchors, struct span signature, struct span content,
-                             int64_t at, struct keyring *certificates,
+                             bool is_inside, int64_t at, struct keyring *certificates,
                              struct crypto_signature signatures_out[CRYPTO_SMIME_SIGNERS_MAX], size_t *len_out)
 {
     const unsigned char *end = (const unsigned char *)signature.ptr;
-    struct verifying verifying = {.anchors = anchors, .at = at, .certificates = certificates};
+    struct verifying verifying = {.anchors = anchors, .is_inside = is_inside, .at = at, .certificates = certificates};
     enum err err = ERR_OK;
     *len_out = 0;
     if (signature.len > 0 && signature.len <= INT_MAX)

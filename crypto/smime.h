@@ -1,5 +1,6 @@
 /*
- * S/MIME through OpenSSL's CMS (RFC 8551, RFC 5652): detached signatures verified, their certificates judged.
+ * S/MIME through OpenSSL's CMS (RFC 8551, RFC 5652): signatures verified, their certificates judged; compressed text
+ * (RFC 3274) through zlib, since Debian's OpenSSL leaves that out.
  *
  * Runs in keepers and the command line. Every failure that depends on the data is a verdict, not an error.
  */
@@ -11,12 +12,23 @@
 
 #define CRYPTO_SMIME_SIGNERS_MAX 8
 
-/* Verifies the detached signature `signature` (DER of a ContentInfo) over `content` as of the time `at`. Gives one
-   signature for each signer, at least one: GOOD means that it verifies and that the certificate is valid, strong and
-   for mail. For which addresses, and how far it is trusted, is added to `certificates`: KEYRING_FULL if it leads to one
-   of the anchors, else KEYRING_UNVERIFIED. More than CRYPTO_SMIME_SIGNERS_MAX signers are BAD. */
+enum crypto_smime_kind { CRYPTO_SMIME_NONE, CRYPTO_SMIME_SIGNED, CRYPTO_SMIME_ENCRYPTED, CRYPTO_SMIME_COMPRESSED };
+/* What `cms` (BER of a ContentInfo) says that it is. */
+enum crypto_smime_kind crypto_smime_kind(struct span cms);
+
+/* Adds the text that signed-data brings with it (RFC 8551 §3.5.2), unverified. ERR_MALFORMED: there is none; ERR_LIMIT.
+ */
+ERR_RETURN enum err crypto_smime_signed_text(struct span cms, struct buf *out);
+/* Adds the text out of compressed-data (RFC 3274). ERR_MALFORMED, ERR_LIMIT if it expands beyond what `out` takes. */
+ERR_RETURN enum err crypto_smime_expand(struct span cms, struct buf *out);
+
+/* Verifies the signature `signature` (a ContentInfo) over `content` as of the time `at`; `is_inside`: the content is
+   what crypto_smime_signed_text gave, else the signature must be a detached one. Gives one signature for each signer,
+   at least one: GOOD means that it verifies and that the certificate is valid, strong and for mail. For which
+   addresses, and how far it is trusted, is added to `certificates`: KEYRING_FULL if it leads to one of the anchors,
+   else KEYRING_UNVERIFIED. More than CRYPTO_SMIME_SIGNERS_MAX signers are BAD. */
 ERR_RETURN enum err crypto_smime_verify(const struct keyring_anchors *anchors, struct span signature,
-                                        struct span content, int64_t at, struct keyring *certificates,
+                                        struct span content, bool is_inside, int64_t at, struct keyring *certificates,
                                         struct crypto_signature signatures_out[CRYPTO_SMIME_SIGNERS_MAX],
                                         size_t *len_out);
 

@@ -20,7 +20,8 @@ static bool is_protected_type(const struct imap_string *string)
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         if (span_is_case_equal(string->raw, words[i]))
             return true;
-    return false;
+    /* Sent as application/octet-stream, it is known by its name. */
+    return span_has_case_suffix(string->raw, SPAN_LIT(".p7m"));
 }
 
 /* Any string of the structure counts, wherever it stands: a parameter that happens to be "signed" costs a look. */

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import unittest
+import zlib
 
 import corpus
 import harness
@@ -11,6 +12,8 @@ from harness import ALICE, BOB
 from imap_harness import Case, fetched, whole
 
 VERDICT = re.compile(rb"^Privyseal-Verdict: ((?:[^\r\n]|\r\n[ \t])*)\r\n", re.M)
+# What stands in the view of a message whose text was inside: its header is part of the message's.
+INSIDE = corpus.lines("\n\nthe %s came in\n" % corpus.WORD)
 TEXT = corpus.lines("Content-Type: text/plain; charset=utf-8\n\nthe %s came in\n" % corpus.WORD)
 
 
@@ -48,14 +51,41 @@ def signature(authority, person, content, *options):
                          *options, data=content)
 
 
-def signed(author, content, der, kind="application/pkcs7-signature"):
-    encoded = re.sub(rb"(.{64})", rb"\1\r\n", base64.b64encode(der))
+def header(author, kind, *parameters):
     return corpus.lines("From: Bob <%s>\nTo: Alice <%s>\nSubject: signed by a certificate\n"
                         "Date: Fri, 20 Nov 2026 12:00:00 +0000\nMessage-ID: <smime@example.net>\nMIME-Version: 1.0\n"
-                        "Content-Type: multipart/signed; micalg=sha-256; boundary=\"sig\";\n"
-                        " protocol=\"%s\"\n\n--sig\n" % (author, ALICE, kind)) + content + (
+                        "Content-Type: %s%s\n" % (author, ALICE, kind, "".join(";\n " + each for each in parameters)))
+
+
+def signed(author, content, der, kind="application/pkcs7-signature"):
+    encoded = re.sub(rb"(.{64})", rb"\1\r\n", base64.b64encode(der))
+    return header(author, "multipart/signed", "micalg=sha-256; boundary=\"sig\"", "protocol=\"%s\"" % kind) + (
+        b"\r\n--sig\r\n") + content + (
                             b"\r\n--sig\r\nContent-Type: " + kind.encode() + b"; name=smime.p7s\r\n"
                             b"Content-Transfer-Encoding: base64\r\n\r\n" + encoded + b"\r\n--sig--\r\n")
+
+
+def enclosed(author, der, kind="application/pkcs7-mime", parameters=("smime-type=signed-data", "name=smime.p7m")):
+    """A message whose text is inside of the CMS object."""
+    return header(author, kind, *parameters) + b"Content-Transfer-Encoding: base64\r\n\r\n" + re.sub(
+        rb"(.{64})", rb"\1\r\n", base64.b64encode(der)) + b"\r\n"
+
+
+def der_item(tag, *contents):
+    content = b"".join(contents)
+    size = len(content)
+    length = bytes([size]) if size < 128 else bytes([0x80 | (size.bit_length() + 7) // 8]) + size.to_bytes(
+        (size.bit_length() + 7) // 8, "big")
+    return bytes([tag]) + length + content
+
+
+def compressed(text):
+    """CompressedData of RFC 3274, which Debian's openssl does not make."""
+    data = der_item(6, bytes.fromhex("2a864886f70d010701"))
+    zlib_algorithm = der_item(0x30, der_item(6, bytes.fromhex("2a864886f70d0109100308")))
+    inner = der_item(0x30, data, der_item(0xa0, der_item(4, zlib.compress(text))))
+    body = der_item(0x30, der_item(2, b"\0"), zlib_algorithm, inner)
+    return der_item(0x30, der_item(6, bytes.fromhex("2a864886f70d0109100109")), der_item(0xa0, body))
 
 
 class Signed(Case):
@@ -73,13 +103,13 @@ class Signed(Case):
         words = dict(word.split("=", 1) for word in re.split(r";\s*", match.group(1).decode()))
         return words, view
 
-    def check(self, message, expected):
+    def check(self, message, expected, text=TEXT):
         self.server.put(message)
         words, view = self.verdict(len(self.server.mail()))
         self.assertEqual({name: words.get(name) for name in expected}, expected)
         self.assertEqual(words["encryption"], "none")
-        # The signed part stays byte for byte.
-        self.assertIn(TEXT, view)
+        # What was signed is shown byte for byte.
+        self.assertIn(text, view)
 
     def test_verdicts(self):
         authority, stranger = Authority(self.folder, "ca"), Authority(self.folder, "stranger")
@@ -109,6 +139,57 @@ class Signed(Case):
         # Of two signers the weaker counts.
         self.check(signed(BOB, TEXT, signature(authority, bob, TEXT, "-signer", carol[0], "-inkey", carol[1])),
                    {"signature": "mismatch"})
+
+    def test_text_inside(self):
+        authority = Authority(self.folder, "ca")
+        self.begin_with(authority)
+        bob = authority.issue(BOB, "bob")
+        der = signature(authority, bob, TEXT, "-nodetach")
+        good = {"signature": "good", "signer": BOB, "trust": "full"}
+        streamed = signature(authority, bob, TEXT, "-nodetach", "-stream", "-indef")
+        for kind, parameters in (("application/pkcs7-mime", ("smime-type=signed-data", "name=smime.p7m")),
+                                 ("application/x-pkcs7-mime", ("name=smime.p7m",)),
+                                 ("application/pkcs7-mime", ()),
+                                 ("application/pkcs7-mime", ("smime-type=enveloped-data",)),
+                                 ("application/octet-stream", ("name=\"Smime.P7M\"",))):
+            with self.subTest(kind=kind, parameters=parameters):
+                self.check(enclosed(BOB, der, kind, parameters), good, INSIDE)
+        self.check(enclosed(BOB, streamed), good, INSIDE)
+        self.check(enclosed("mallory@example.com", der), {"signature": "mismatch"}, INSIDE)
+        self.check(enclosed(BOB, der.replace(b"came", b"name")), {"signature": "bad"},
+                   INSIDE.replace(b"came", b"name"))
+        # What is no signature at all is shown as it came.
+        cut = enclosed(BOB, der[:-9])
+        self.check(cut, {"signature": "bad"}, cut[cut.index(b"\r\n\r\n"):])
+        detached = enclosed(BOB, signature(authority, bob, TEXT))
+        self.check(detached, {"signature": "bad"}, detached[detached.index(b"\r\n\r\n"):])
+
+    def test_compressed(self):
+        authority = Authority(self.folder, "ca")
+        self.begin_with(authority)
+        bob = authority.issue(BOB, "bob")
+        good = {"signature": "good", "signer": BOB}
+        packing = ("smime-type=compressed-data", "name=smime.p7z")
+
+        def leaf(der, kind):
+            return corpus.lines("Content-Type: application/pkcs7-mime; smime-type=%s\nContent-Transfer-Encoding: "
+                                "base64\n\n" % kind) + base64.b64encode(der) + b"\r\n"
+        self.check(enclosed(BOB, compressed(leaf(signature(authority, bob, TEXT, "-nodetach"), "signed-data")),
+                            parameters=packing), good, INSIDE)
+        self.check(enclosed(BOB, signature(authority, bob, leaf(compressed(TEXT), "compressed-data"), "-nodetach")),
+                   good, INSIDE)
+        # Nothing vouches for what is only compressed, and there is nothing to say of it.
+        self.server.put(enclosed(BOB, compressed(TEXT), parameters=packing))
+        with self.imap() as client:
+            client.select(readonly=True)
+            view = whole(client, len(self.server.mail()))
+        self.assertTrue(view.endswith(INSIDE), view)
+        self.assertNotIn(b"Privyseal-Verdict", view)
+        bomb = enclosed(BOB, compressed(b"Content-Type: text/plain\r\n\r\n" + b"0" * (300 << 20)), parameters=packing)
+        self.server.put(bomb)
+        words, view = self.verdict(len(self.server.mail()))
+        self.assertEqual((words["encryption"], words["signature"]), ("failed", "none"))
+        self.assertTrue(view.endswith(bomb[bomb.index(b"\r\n\r\n"):]))
 
     def test_without_anchors_nobody_is_trusted(self):
         authority = Authority(self.folder, "ca")

@@ -1,9 +1,26 @@
-/* S/MIME signatures: whatever the bytes are, there is a verdict; and no signer is trusted where there is no anchor. */
+/* CMS: whatever the bytes are, there is a verdict, and no signer is trusted where there is no anchor; text that is not
+   encrypted comes out whole or not at all. */
 #include "crypto/smime.h"
 
 #include <stdlib.h>
 
 #define AT ((int64_t)1800000000)
+
+#define TEXT_MAX 100000
+
+/* Text comes out whole or not at all. */
+static void check_texts(struct span cms)
+{
+    static enum err (*const takers[])(struct span, struct buf *) = {crypto_smime_signed_text, crypto_smime_expand};
+    struct buf text;
+
+    for (size_t i = 0; i < 2; i++) {
+        buf_init(&text, TEXT_MAX);
+        if (takers[i](cms, &text) != ERR_OK && text.len != 0)
+            abort();
+        buf_fini(&text);
+    }
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -14,10 +31,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct keyring *certificates;
     size_t len = 0;
 
+    check_texts((struct span){(const char *)data, size});
     if ((none == NULL && keyring_anchors_open("", &none) != ERR_OK) || keyring_new(&certificates) != ERR_OK)
         abort();
-    if (crypto_smime_verify(none, (struct span){(const char *)data, size}, text, AT, certificates, signatures, &len) !=
-            ERR_OK ||
+    if (crypto_smime_verify(none, (struct span){(const char *)data, size}, text, false, AT, certificates, signatures,
+                            &len) != ERR_OK ||
         len < 1 || len > CRYPTO_SMIME_SIGNERS_MAX)
         abort();
     for (size_t i = 0; i < keyring_len(certificates); i++)

@@ -71,9 +71,9 @@ struct found {
 static void verify(const struct keyring_anchors *by, struct span der, const char *text, struct found *found)
 {
     assert_int_equal(keyring_new(&found->certificates), ERR_OK);
-    assert_int_equal(
-        crypto_smime_verify(by, der, span_of(text), MADE_NOW, found->certificates, found->signatures, &found->len),
-        ERR_OK);
+    assert_int_equal(crypto_smime_verify(by, der, span_of(text), false, MADE_NOW, found->certificates,
+                                         found->signatures, &found->len),
+                     ERR_OK);
     assert_true(found->len >= 1);
 }
 
@@ -167,6 +167,58 @@ static void text_inside_is_bad(void **state)
     BIO_free(in);
 }
 
+/* The text out of it; whatever is missing at its end, nothing comes. */
+static void assert_text(struct span der, const char *expected)
+{
+    struct buf text;
+    buf_init(&text, 1000);
+    assert_int_equal(crypto_smime_kind(der), CRYPTO_SMIME_SIGNED);
+    assert_int_equal(crypto_smime_signed_text(der, &text), ERR_OK);
+    assert_true(span_is_equal(buf_span(&text), span_of(expected)));
+    for (size_t len = 0; len < der.len; len++) {
+        buf_clear(&text);
+        assert_int_equal(crypto_smime_signed_text(span_slice(der, 0, len), &text), ERR_MALFORMED);
+        assert_int_equal(text.len, 0);
+    }
+    buf_fini(&text);
+    buf_init(&text, strlen(expected) - 1);
+    assert_int_equal(crypto_smime_signed_text(der, &text), ERR_LIMIT);
+    assert_int_equal(text.len, 0);
+    buf_fini(&text);
+}
+
+static void text_inside_comes_out(void **state)
+{
+    (void)state;
+    static const unsigned ways[] = {CMS_BINARY, CMS_BINARY | CMS_STREAM};
+    for (size_t i = 0; i < 2; i++) {
+        struct crypto_signature signatures[CRYPTO_SMIME_SIGNERS_MAX];
+        struct keyring *certificates;
+        size_t len = 0;
+        char *bytes;
+        BIO *in = BIO_new_mem_buf(TEXT, -1), *out = BIO_new(BIO_s_mem());
+        CMS_ContentInfo *cms = CMS_sign(alice.certificate, alice.key, NULL, in, ways[i]);
+        assert_non_null(cms);
+        assert_int_equal(i2d_CMS_bio_stream(out, cms, in, (int)ways[i]), 1);
+        long size = BIO_get_mem_data(out, &bytes);
+        struct span der = {bytes, (size_t)size};
+        assert_text(der, TEXT);
+        assert_int_equal(keyring_new(&certificates), ERR_OK);
+        assert_int_equal(
+            crypto_smime_verify(anchors, der, span_of(TEXT), true, MADE_NOW, certificates, signatures, &len), ERR_OK);
+        assert_int_equal(len, 1);
+        assert_int_equal(signatures[0].state, CRYPTO_SIG_GOOD);
+        assert_int_equal(
+            crypto_smime_verify(anchors, der, span_of(TEXT "x"), true, MADE_NOW, certificates, signatures, &len),
+            ERR_OK);
+        assert_int_equal(signatures[0].state, CRYPTO_SIG_BAD);
+        keyring_free(&certificates);
+        CMS_ContentInfo_free(cms);
+        BIO_free(in);
+        BIO_free(out);
+    }
+}
+
 static void every_cut_and_every_changed_octet_is_bad(void **state)
 {
     (void)state;
@@ -192,9 +244,13 @@ static void every_cut_and_every_changed_octet_is_bad(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(signed_text_verifies),   cmocka_unit_test(weak_hash_is_never_good),
-        cmocka_unit_test(every_signer_is_judged), cmocka_unit_test(signer_without_certificate_is_unknown),
-        cmocka_unit_test(text_inside_is_bad),     cmocka_unit_test(every_cut_and_every_changed_octet_is_bad),
+        cmocka_unit_test(signed_text_verifies),
+        cmocka_unit_test(weak_hash_is_never_good),
+        cmocka_unit_test(every_signer_is_judged),
+        cmocka_unit_test(signer_without_certificate_is_unknown),
+        cmocka_unit_test(text_inside_is_bad),
+        cmocka_unit_test(text_inside_comes_out),
+        cmocka_unit_test(every_cut_and_every_changed_octet_is_bad),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
