@@ -227,6 +227,74 @@ static void test_asking_less(void **state)
     keyring_free(&world.keyring);
 }
 
+/* A reply to mail that came encrypted: when-possible counts as required, unless the rule says otherwise. */
+static void test_reply_to_encrypted(void **state)
+{
+    (void)state;
+    static const struct {
+        enum policy_encrypt encrypt;
+        bool is_as_rule, has_key, wants_plain;
+        enum err err;
+        enum plan_action action;
+    } cases[] = {
+        {POLICY_ENCRYPT_WHEN_POSSIBLE, false, false, false, ERR_NO_KEY, PLAN_REFUSE},
+        {POLICY_ENCRYPT_WHEN_POSSIBLE, false, true, false, ERR_OK, PLAN_SIGN_ENCRYPT},
+        {POLICY_ENCRYPT_WHEN_POSSIBLE, true, false, false, ERR_OK, PLAN_SIGN},
+        {POLICY_ENCRYPT_WHEN_POSSIBLE, true, true, false, ERR_OK, PLAN_SIGN_ENCRYPT},
+        {POLICY_ENCRYPT_WHEN_POSSIBLE, false, false, true, ERR_OK, PLAN_SIGN},
+        {POLICY_ENCRYPT_NEVER, true, true, false, ERR_OK, PLAN_SIGN},
+        {POLICY_ENCRYPT_NEVER, false, true, false, ERR_OK, PLAN_SIGN_ENCRYPT},
+        {POLICY_ENCRYPT_NEVER, false, false, false, ERR_NO_KEY, PLAN_REFUSE},
+        {POLICY_ENCRYPT_REQUIRED, true, false, false, ERR_NO_KEY, PLAN_REFUSE},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct world world;
+        struct policy_plan plan;
+        begin(&world);
+        add_key(&world, 0, KEYRING_OWN, true);
+        if (cases[i].has_key)
+            add_key(&world, 1, KEYRING_FULL, false);
+        add_rule(&world, NULL, cases[i].encrypt, POLICY_SIGN_ALWAYS);
+        world.rules[0].are_replies_as_rule = cases[i].is_as_rule;
+        world.rules[0].may_ask_less = true;
+        world.message.wants_plain = cases[i].wants_plain;
+        world.message.is_reply_to_encrypted = true;
+        add_recipient(&world, 1, true);
+        assert_int_equal(make(&world, &plan), cases[i].err);
+        if (!cases[i].err)
+            assert_int_equal(plan.groups[0].action, cases[i].action);
+        policy_plan_fini(&plan);
+        keyring_free(&world.keyring);
+    }
+}
+
+/* Without any rule, too; and beside such a recipient nobody gets a plain copy. The person reads why. */
+static void test_reply_to_encrypted_says_why(void **state)
+{
+    (void)state;
+    struct world world;
+    struct policy_plan plan;
+    char detail[POLICY_DETAIL_SIZE];
+    begin(&world);
+    add_key(&world, 0, KEYRING_OWN, true);
+    add_key(&world, 1, KEYRING_FULL, false);
+    add_recipient(&world, 1, true);
+    world.message.is_reply_to_encrypted = true;
+    assert_int_equal(make(&world, &plan), ERR_OK);
+    policy_plan_fini(&plan);
+    add_recipient(&world, 2, true);
+    assert_int_equal(policy_plan_make(&world.policy, world.keyring, &world.message, &plan, detail), ERR_NO_KEY);
+    assert_non_null(strstr(detail, people[2]));
+    assert_non_null(strstr(detail, "this is a reply to an encrypted message"));
+    assert_non_null(strstr(detail, "key import"));
+    add_rule(&world, "carol@one.example", POLICY_ENCRYPT_NEVER, POLICY_SIGN_ALWAYS);
+    world.rules[0].are_replies_as_rule = true;
+    assert_int_equal(policy_plan_make(&world.policy, world.keyring, &world.message, &plan, detail), ERR_MIXED);
+    assert_non_null(strstr(detail, people[2]));
+    assert_non_null(strstr(detail, "this is a reply to an encrypted message"));
+    keyring_free(&world.keyring);
+}
+
 static void test_sealed_mail_passes_as_one(void **state)
 {
     (void)state;
@@ -256,6 +324,7 @@ static void make_random(struct world *world)
         rule->trust = (enum keyring_trust)random_below(KEYRING_TRUST_COUNT);
         rule->is_mixed_refused = random_below(4) == 0;
         rule->may_ask_less = random_below(3) == 0;
+        rule->are_replies_as_rule = random_below(3) == 0;
         rule->formats_len = random_below(10) > 0;
     }
     if (random_below(5) > 0)
@@ -270,6 +339,7 @@ static void make_random(struct world *world)
     world->message.is_sealed = random_below(12) == 0;
     world->message.wants_encryption = random_below(6) == 0;
     world->message.wants_plain = random_below(5) == 0;
+    world->message.is_reply_to_encrypted = random_below(5) == 0;
     world->message.groups_max = 1 + random_below(PEOPLE);
     if (random_below(8) == 0)
         world->message.from = random_below(2) ? "" : people[1];
@@ -302,7 +372,10 @@ static bool is_required(const struct world *world, const char *address)
     const struct policy_rule *rule = policy_match(&world->policy, address);
     if (world->message.wants_encryption)
         return true;
-    return rule->encrypt == POLICY_ENCRYPT_REQUIRED && !(world->message.wants_plain && rule->may_ask_less);
+    if (world->message.wants_plain && rule->may_ask_less)
+        return false;
+    return rule->encrypt == POLICY_ENCRYPT_REQUIRED ||
+           (world->message.is_reply_to_encrypted && !rule->are_replies_as_rule);
 }
 
 static void check_each_recipient_once(const struct world *world, const struct policy_plan *plan)
@@ -552,6 +625,8 @@ int main(void)
         cmocka_unit_test(test_only_own_keys_sign),
         cmocka_unit_test(test_never_is_sealed_beside_required),
         cmocka_unit_test(test_asking_less),
+        cmocka_unit_test(test_reply_to_encrypted),
+        cmocka_unit_test(test_reply_to_encrypted_says_why),
         cmocka_unit_test(test_sealed_mail_passes_as_one),
         cmocka_unit_test(test_twice_in_bcc_is_one_copy),
         cmocka_unit_test(test_properties),
