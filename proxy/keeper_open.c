@@ -94,16 +94,16 @@ static enum err make_results(const struct keeper *keeper, bool wants_record, str
     return err;
 }
 
-/* The IDs of a message that came encrypted and was opened; none of any other. An own copy does not count: it was
-   encrypted to be kept, which says nothing of how the message itself went out. */
+/* The IDs of a message that came encrypted and was opened; none of any other. An own copy, which has no verdict, does
+   not count: it was encrypted to be kept, and that says nothing of how the message itself went out. */
 static enum err find_encrypted_ids(const struct crypto_decision *decision, struct span view,
                                    struct crypto_message_ids *ids_out)
 {
     static const char *const names[] = {"Message-ID", NULL};
     const enum crypto_encryption_state encryption = decision->verdict.encryption;
-    bool was_opened = decision->layers > 0 && (encryption == CRYPTO_ENC_OPENPGP || encryption == CRYPTO_ENC_SMIME);
+    bool was_opened = encryption == CRYPTO_ENC_OPENPGP || encryption == CRYPTO_ENC_SMIME;
     ids_out->len = 0;
-    return was_opened && !decision->is_own ? crypto_message_ids_add(ids_out, view, names) : ERR_OK;
+    return was_opened ? crypto_message_ids_add(ids_out, view, names) : ERR_OK;
 }
 
 static enum err answer_opened(const struct crypto_opened *opened, const struct crypto_message_ids *encrypted_ids,
