@@ -1,34 +1,7 @@
 /* Plans: the named cases one by one, and the safety properties over many random worlds. */
-#include "policy/plan.h"
+#include "tests/unit/plan_world.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#define NOW INT64_C(1800000000)
-#define PEOPLE 8
 #define ROUNDS 60000
-
-/* Addresses and their patterns; person 0 is the sender. */
-static char *const people[PEOPLE] = {"alice@example.org",   "bob@example.org",    "carol@one.example",
-                                     "dave@two.example",    "erin@two.example",   "frank@one.example",
-                                     "grace@x.two.example", "heidi@three.example"};
-
-struct world {
-    struct policy_rule rules[3];
-    char *patterns[3][1];
-    struct policy policy;
-    struct keyring *keyring;
-    char fingerprints[PEOPLE][KEYRING_FPR_SIZE]; /* "" without any */
-    struct policy_recipient recipients[PEOPLE];
-    size_t recipients_len;
-    const char *own[1];
-    struct policy_message message;
-};
 
 static uint64_t seed;
 
@@ -36,59 +9,6 @@ static unsigned random_below(unsigned limit)
 {
     seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
     return (unsigned)(seed >> 33) % limit;
-}
-
-static void add_key(struct world *world, size_t person, enum keyring_trust trust, bool has_secret)
-{
-    struct keyring_entry entry = {.format = KEYRING_OPENPGP, .trust = trust, .created = 1000, .has_secret = has_secret};
-    snprintf(entry.address, sizeof entry.address, "%s", people[person]);
-    snprintf(entry.fingerprint, sizeof entry.fingerprint, "%040zX", (person * 7 + 3) % PEOPLE + 1);
-    snprintf(world->fingerprints[person], KEYRING_FPR_SIZE, "%s", entry.fingerprint);
-    assert_int_equal(keyring_add(world->keyring, &entry), ERR_OK);
-}
-
-static void begin(struct world *world)
-{
-    *world = (struct world){0};
-    assert_int_equal(keyring_new(&world->keyring), ERR_OK);
-    world->policy.rules = world->rules;
-    world->own[0] = people[0];
-    world->message = (struct policy_message){.recipients = world->recipients,
-                                             .from = people[0],
-                                             .own = world->own,
-                                             .own_len = 1,
-                                             .now = NOW,
-                                             .groups_max = 50};
-}
-
-static void add_rule(struct world *world, char *pattern, enum policy_encrypt encrypt, enum policy_sign sign)
-{
-    const size_t index = world->policy.rules_len++;
-    world->patterns[index][0] = pattern;
-    world->rules[index] = (struct policy_rule){.name = "rule",
-                                               .to = pattern ? world->patterns[index] : NULL,
-                                               .to_len = pattern ? 1 : 0,
-                                               .encrypt = encrypt,
-                                               .sign = sign,
-                                               .formats = {KEYRING_OPENPGP},
-                                               .formats_len = 1};
-}
-
-static void add_recipient(struct world *world, size_t person, bool is_visible)
-{
-    world->recipients[world->recipients_len++] = (struct policy_recipient){people[person], is_visible};
-    world->message.recipients_len = world->recipients_len;
-}
-
-static enum err make(struct world *world, struct policy_plan *plan)
-{
-    char detail[POLICY_DETAIL_SIZE];
-    enum err err = policy_plan_make(&world->policy, world->keyring, &world->message, plan, detail);
-    if (err) {
-        assert_int_equal(plan->groups_len, 0);
-        assert_true(detail[0] != '\0');
-    }
-    return err;
 }
 
 static void expect_error(struct world *world, enum err expected)
@@ -224,74 +144,6 @@ static void test_asking_less(void **state)
     assert_int_equal(make(&world, &plan), ERR_OK);
     assert_int_equal(plan.groups[0].action, PLAN_SIGN);
     policy_plan_fini(&plan);
-    keyring_free(&world.keyring);
-}
-
-/* A reply to mail that came encrypted: when-possible counts as required, unless the rule says otherwise. */
-static void test_reply_to_encrypted(void **state)
-{
-    (void)state;
-    static const struct {
-        enum policy_encrypt encrypt;
-        bool is_as_rule, has_key, wants_plain;
-        enum err err;
-        enum plan_action action;
-    } cases[] = {
-        {POLICY_ENCRYPT_WHEN_POSSIBLE, false, false, false, ERR_NO_KEY, PLAN_REFUSE},
-        {POLICY_ENCRYPT_WHEN_POSSIBLE, false, true, false, ERR_OK, PLAN_SIGN_ENCRYPT},
-        {POLICY_ENCRYPT_WHEN_POSSIBLE, true, false, false, ERR_OK, PLAN_SIGN},
-        {POLICY_ENCRYPT_WHEN_POSSIBLE, true, true, false, ERR_OK, PLAN_SIGN_ENCRYPT},
-        {POLICY_ENCRYPT_WHEN_POSSIBLE, false, false, true, ERR_OK, PLAN_SIGN},
-        {POLICY_ENCRYPT_NEVER, true, true, false, ERR_OK, PLAN_SIGN},
-        {POLICY_ENCRYPT_NEVER, false, true, false, ERR_OK, PLAN_SIGN_ENCRYPT},
-        {POLICY_ENCRYPT_NEVER, false, false, false, ERR_NO_KEY, PLAN_REFUSE},
-        {POLICY_ENCRYPT_REQUIRED, true, false, false, ERR_NO_KEY, PLAN_REFUSE},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct world world;
-        struct policy_plan plan;
-        begin(&world);
-        add_key(&world, 0, KEYRING_OWN, true);
-        if (cases[i].has_key)
-            add_key(&world, 1, KEYRING_FULL, false);
-        add_rule(&world, NULL, cases[i].encrypt, POLICY_SIGN_ALWAYS);
-        world.rules[0].are_replies_as_rule = cases[i].is_as_rule;
-        world.rules[0].may_ask_less = true;
-        world.message.wants_plain = cases[i].wants_plain;
-        world.message.is_reply_to_encrypted = true;
-        add_recipient(&world, 1, true);
-        assert_int_equal(make(&world, &plan), cases[i].err);
-        if (!cases[i].err)
-            assert_int_equal(plan.groups[0].action, cases[i].action);
-        policy_plan_fini(&plan);
-        keyring_free(&world.keyring);
-    }
-}
-
-/* Without any rule, too; and beside such a recipient nobody gets a plain copy. The person reads why. */
-static void test_reply_to_encrypted_says_why(void **state)
-{
-    (void)state;
-    struct world world;
-    struct policy_plan plan;
-    char detail[POLICY_DETAIL_SIZE];
-    begin(&world);
-    add_key(&world, 0, KEYRING_OWN, true);
-    add_key(&world, 1, KEYRING_FULL, false);
-    add_recipient(&world, 1, true);
-    world.message.is_reply_to_encrypted = true;
-    assert_int_equal(make(&world, &plan), ERR_OK);
-    policy_plan_fini(&plan);
-    add_recipient(&world, 2, true);
-    assert_int_equal(policy_plan_make(&world.policy, world.keyring, &world.message, &plan, detail), ERR_NO_KEY);
-    assert_non_null(strstr(detail, people[2]));
-    assert_non_null(strstr(detail, "this is a reply to an encrypted message"));
-    assert_non_null(strstr(detail, "key import"));
-    add_rule(&world, "carol@one.example", POLICY_ENCRYPT_NEVER, POLICY_SIGN_ALWAYS);
-    world.rules[0].are_replies_as_rule = true;
-    assert_int_equal(policy_plan_make(&world.policy, world.keyring, &world.message, &plan, detail), ERR_MIXED);
-    assert_non_null(strstr(detail, people[2]));
-    assert_non_null(strstr(detail, "this is a reply to an encrypted message"));
     keyring_free(&world.keyring);
 }
 
@@ -625,8 +477,6 @@ int main(void)
         cmocka_unit_test(test_only_own_keys_sign),
         cmocka_unit_test(test_never_is_sealed_beside_required),
         cmocka_unit_test(test_asking_less),
-        cmocka_unit_test(test_reply_to_encrypted),
-        cmocka_unit_test(test_reply_to_encrypted_says_why),
         cmocka_unit_test(test_sealed_mail_passes_as_one),
         cmocka_unit_test(test_twice_in_bcc_is_one_copy),
         cmocka_unit_test(test_properties),
