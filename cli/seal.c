@@ -1,7 +1,7 @@
 /*
  * privyseal seal: a message from standard input, as the proxy would send it.
  */
-#include "cli/cli.h"
+#include "cli/vault.h"
 
 #include "base/clock.h"
 #include "base/memfd.h"
@@ -113,6 +113,25 @@ static enum err open_account(struct seal *seal)
     return err ? err : cli_open_ring(seal->cli, false);
 }
 
+/* As the proxy asks before it plans: where nothing was ever kept, nothing came encrypted. */
+static enum err find_encrypted(const struct seal *seal, bool *is_found_out)
+{
+    struct cli_vault vault;
+    *is_found_out = false;
+    if (seal->facts.answered.len == 0)
+        return ERR_OK;
+    enum err err = cli_vault_open(seal->cli->config, false, &vault);
+    if (err == ERR_NOT_FOUND)
+        return ERR_OK;
+    if (!err) {
+        err = cli_vault_find_encrypted(&vault, seal->cli->account->address, &seal->facts.answered, is_found_out);
+        cli_vault_close(&vault);
+    }
+    if (err)
+        (void)cli_fail(seal->cli, err, "asking the store whether this is a reply to an encrypted message");
+    return err;
+}
+
 static enum err make_plan(struct seal *seal)
 {
     const struct config *config = seal->cli->config;
@@ -125,6 +144,10 @@ static enum err make_plan(struct seal *seal)
         (void)cli_fail(seal->cli, err, "reading the message");
         return err;
     }
+    bool is_reply_to_encrypted;
+    err = find_encrypted(seal, &is_reply_to_encrypted);
+    if (err)
+        return err;
     struct policy_recipient recipients[CRYPTO_RECIPIENTS_MAX];
     for (size_t i = 0; i < seal->addresses_len; i++)
         recipients[i] = (struct policy_recipient){seal->addresses[i], seal->is_visible[i]};
@@ -134,6 +157,7 @@ static enum err make_plan(struct seal *seal)
                                            .own = (const char *const *)account->addresses,
                                            .own_len = account->addresses_len,
                                            .is_sealed = seal->facts.sealed != CRYPTO_NOT_SEALED,
+                                           .is_reply_to_encrypted = is_reply_to_encrypted,
                                            .wants_encryption = seal->facts.wants_encryption,
                                            .wants_plain = seal->facts.wants_plain,
                                            .now = clock_now(),

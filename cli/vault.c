@@ -4,6 +4,7 @@
 #include "proxy/vault_socket.h"
 #include "proxy/wire.h"
 #include "proxy/wire_view.h"
+#include "store/encrypted.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -52,13 +53,10 @@ void cli_vault_close(struct cli_vault *vault)
     vault->socket = -1;
 }
 
-/* With ERR_OK `in` stands after the error of the answer, and is finished by the caller. */
-static enum err ask(const struct cli_vault *vault, uint16_t type, const char *account, struct ipc_in *in)
+/* Finishes `out`. With ERR_OK `in` stands after the error of the answer, and is finished by the caller. */
+static enum err exchange(const struct cli_vault *vault, struct ipc_out *out, struct ipc_in *in)
 {
-    struct ipc_out out;
-    ipc_out_begin(&out, type);
-    ipc_put_string(&out, account);
-    enum err err = ipc_send(vault->socket, &out);
+    enum err err = ipc_send(vault->socket, out);
     if (!err)
         err = ipc_recv(vault->socket, in);
     if (err)
@@ -73,11 +71,38 @@ static enum err ask(const struct cli_vault *vault, uint16_t type, const char *ac
     return err;
 }
 
+/* A request that names an account and nothing else. */
+static enum err ask(const struct cli_vault *vault, uint16_t type, const char *account, struct ipc_in *in)
+{
+    struct ipc_out out;
+    ipc_out_begin(&out, type);
+    ipc_put_string(&out, account);
+    return exchange(vault, &out, in);
+}
+
 static enum err end(struct ipc_in *in)
 {
     const enum err err = ipc_in_end(in);
     ipc_in_fini(in);
     return err;
+}
+
+enum err cli_vault_find_encrypted(struct cli_vault *vault, const char *account, const struct crypto_message_ids *ids,
+                                  bool *is_found_out)
+{
+    const struct span digests = crypto_message_ids_span(ids);
+    struct ipc_out out;
+    struct ipc_in in;
+    if (vault->store)
+        return store_encrypted_find(vault->store, account, digests, is_found_out);
+    ipc_out_begin(&out, PROXY_ENCRYPTED_FIND);
+    ipc_put_string(&out, account);
+    ipc_put_span(&out, digests);
+    enum err err = exchange(vault, &out, &in);
+    if (err)
+        return err;
+    *is_found_out = ipc_get_u32(&in) != 0;
+    return end(&in);
 }
 
 enum err cli_vault_totals(struct cli_vault *vault, const char *account, struct store_totals *totals)

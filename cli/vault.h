@@ -5,6 +5,7 @@
 #define CLI_VAULT_H
 
 #include "cli/cli.h"
+#include "crypto/message_ids.h"
 #include "store/view.h"
 
 struct cli_vault {
@@ -18,6 +19,9 @@ struct cli_vault {
 ERR_RETURN enum err cli_vault_open(const struct config *config, bool is_confined, struct cli_vault *vault_out);
 void cli_vault_close(struct cli_vault *vault);
 
+/* Whether one of these is the ID of a message of the account that came encrypted (store/encrypted.h). */
+ERR_RETURN enum err cli_vault_find_encrypted(struct cli_vault *vault, const char *account,
+                                             const struct crypto_message_ids *ids, bool *is_found_out);
 ERR_RETURN enum err cli_vault_totals(struct cli_vault *vault, const char *account, struct store_totals *totals_out);
 /* NULL: all accounts. */
 ERR_RETURN enum err cli_vault_clear(struct cli_vault *vault, const char *account);

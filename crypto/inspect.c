@@ -84,6 +84,7 @@ static bool has_field(struct span header)
 enum err crypto_inspect(struct span message, const struct crypto_inspect_options *options,
                         struct crypto_facts *facts_out, bool *is_visible_out)
 {
+    static const char *const answered[] = {"In-Reply-To", "References", NULL};
     struct walk walk = {facts_out, options, is_visible_out};
     struct mime_tree *tree = NULL;
     struct span header;
@@ -102,7 +103,9 @@ enum err crypto_inspect(struct span message, const struct crypto_inspect_options
         facts_out->sealed = crypto_sealed_kind(message, tree);
         facts_out->has_8bit_header = (tree->root->header_flags & MIME_HAS_8BIT) != 0;
         facts_out->is_8bit = ((tree->root->header_flags | tree->root->body_flags) & MIME_HAS_8BIT) != 0;
-        result = crypto_digest(message, tree, facts_out->digest);
+        result = crypto_message_ids_add(&facts_out->answered, header, answered);
+        if (result == ERR_OK)
+            result = crypto_digest(message, tree, facts_out->digest);
     } else {
         result = ERR_MALFORMED;
     }

@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "base/span.h"
+#include "crypto/message_ids.h"
 #include "mime/addr.h"
 #include "mime/part.h"
 
@@ -21,6 +22,7 @@ struct crypto_facts {
     char message_id[CRYPTO_MESSAGE_ID_SIZE]; /* "" if absent or too long */
     uint8_t digest[CRYPTO_DIGEST_SIZE]; /* of the content without Date, Message-ID, trace fields and boundaries: equal
                                            for a retry */
+    struct crypto_message_ids answered; /* of In-Reply-To and References: what this is a reply to */
     enum crypto_sealed sealed;          /* already encrypted in the strict sense of design 1.1.1 */
     bool wants_encryption; /* Privyseal: encrypt=required, the subject tag, or Sensitivity: Company-Confidential */
     bool wants_plain;      /* Privyseal: encrypt=never (only if the rule allows) */

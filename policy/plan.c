@@ -107,13 +107,16 @@ static bool is_own_from(const struct policy_message *message)
     return false;
 }
 
-/* The rule's word, after what the message asks for. Values that no rule can have count as required. */
+/* The rule's word, after what the message asks for and what it answers. Values that no rule can have count as required.
+ */
 static enum policy_encrypt effective_encrypt(const struct policy_rule *rule, const struct policy_message *message)
 {
     if (message->wants_encryption)
         return POLICY_ENCRYPT_REQUIRED;
     if (message->wants_plain && rule->may_ask_less)
         return POLICY_ENCRYPT_NEVER;
+    if (message->is_reply_to_encrypted && !rule->are_replies_as_rule)
+        return POLICY_ENCRYPT_REQUIRED;
     if (rule->encrypt == POLICY_ENCRYPT_WHEN_POSSIBLE || rule->encrypt == POLICY_ENCRYPT_NEVER)
         return rule->encrypt;
     return POLICY_ENCRYPT_REQUIRED;
@@ -132,6 +135,15 @@ static int compare_recipients(const void *left, const void *right)
     return order;
 }
 
+/* Why a recipient counts as required. */
+static const char *reason_of(const struct plan_recipient *recipient, const struct policy_message *message)
+{
+    if (message->wants_encryption)
+        return "the message asks for encryption";
+    return recipient->choice.rule->encrypt == POLICY_ENCRYPT_REQUIRED ? "encryption is required"
+                                                                      : "this is a reply to an encrypted message";
+}
+
 /* One required recipient makes all copies sealed (design 1.1.1): a plain copy to somebody else tells as much. */
 static enum err decide_sealing(const struct policy_message *message, struct plan_recipient *all, size_t len,
                                char detail[POLICY_DETAIL_SIZE])
@@ -141,9 +153,7 @@ static enum err decide_sealing(const struct policy_message *message, struct plan
         if (all[i].encrypt != POLICY_ENCRYPT_REQUIRED)
             continue;
         if (!all[i].choice.key) {
-            explain_no_key(&all[i].choice, all[i].address,
-                           message->wants_encryption ? "the message asks for encryption" : "encryption is required",
-                           detail);
+            explain_no_key(&all[i].choice, all[i].address, reason_of(&all[i], message), detail);
             return ERR_NO_KEY;
         }
         if (!required)
@@ -162,9 +172,9 @@ static enum err decide_sealing(const struct policy_message *message, struct plan
         return ERR_OK;
     if (required)
         explain(detail,
-                "%s cannot be sealed to, and %s requires that no copy leaves in clear; import a key for %s, "
+                "%s cannot be sealed to, and no copy may leave in clear: %s (%s); import a key for %s, "
                 "or send to them separately",
-                plain->address, required->address, plain->address);
+                plain->address, reason_of(required, message), required->address, plain->address);
     else
         explain(detail,
                 "the copy for %s would be encrypted and that for %s not, which the rule \"%s\" refuses; "

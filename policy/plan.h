@@ -45,9 +45,10 @@ struct policy_message {
     const char *from;       /* the one From address; "" if there is not exactly one */
     const char *const *own; /* the account's addresses, normal form */
     size_t own_len;
-    bool is_sealed;        /* already encrypted in the strict sense */
-    bool wants_encryption; /* asks for more: every recipient counts as required */
-    bool wants_plain;      /* asks for less: heeded where the rule allows */
+    bool is_sealed;             /* already encrypted in the strict sense */
+    bool is_reply_to_encrypted; /* every recipient counts as required unless its rule says otherwise */
+    bool wants_encryption;      /* asks for more: every recipient counts as required */
+    bool wants_plain;           /* asks for less: heeded where the rule allows, also in a reply */
     int64_t now;
     size_t groups_max;
 };
@@ -70,7 +71,8 @@ struct policy_plan {
 /*
  * Makes the plan, or says why not (then the plan is empty and `detail_out` names the address and what to do):
  *   ERR_NO_RECIPIENTS  none at all
- *   ERR_NO_KEY         a recipient counts as required (its rule, or the message asks) and has no key
+ *   ERR_NO_KEY         a recipient counts as required (its rule, the message asks, or it is a reply to mail that
+ *                      came encrypted) and has no key
  *   ERR_NOT_OWN_FROM   a rule signs always and From is not exactly one address of the account
  *   ERR_NO_SIGNING_KEY a rule signs always and the account has no usable key for that address
  *   ERR_MIXED          some copies would be sealed and others plain, which a rule (mixed = refuse) or a required

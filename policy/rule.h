@@ -19,8 +19,9 @@ struct policy_rule {
         trust; /* least trust; KEYRING_NEVER: the default of `encrypt` (required: found, when-possible: seen) */
     enum keyring_format formats[2]; /* in order of preference */
     size_t formats_len;
-    bool is_mixed_refused; /* mixed = refuse: under when-possible, all copies sealed or none at all */
-    bool may_ask_less;     /* `Privyseal: encrypt=never` is heeded */
+    bool is_mixed_refused;    /* mixed = refuse: under when-possible, all copies sealed or none at all */
+    bool may_ask_less;        /* `Privyseal: encrypt=never` is heeded */
+    bool are_replies_as_rule; /* a reply to mail that came encrypted follows `encrypt`, too, instead of requiring it */
 };
 
 struct policy {

@@ -170,10 +170,15 @@ static cfg_t *make_grammar(void)
                                    CFG_STR("gnupghome", NULL, CFGF_NODEFAULT),
                                    CFG_STR("smime_ca", NULL, CFGF_NODEFAULT),
                                    CFG_END()};
-    cfg_opt_t rule_options[] = {CFG_STR_LIST("to", NULL, CFGF_NODEFAULT),      CFG_STR("encrypt", NULL, CFGF_NODEFAULT),
-                                CFG_STR("sign", NULL, CFGF_NODEFAULT),         CFG_STR("trust", NULL, CFGF_NODEFAULT),
-                                CFG_STR_LIST("format", NULL, CFGF_NODEFAULT),  CFG_STR("mixed", NULL, CFGF_NODEFAULT),
-                                CFG_STR("may_ask_less", NULL, CFGF_NODEFAULT), CFG_END()};
+    cfg_opt_t rule_options[] = {CFG_STR_LIST("to", NULL, CFGF_NODEFAULT),
+                                CFG_STR("encrypt", NULL, CFGF_NODEFAULT),
+                                CFG_STR("sign", NULL, CFGF_NODEFAULT),
+                                CFG_STR("trust", NULL, CFGF_NODEFAULT),
+                                CFG_STR_LIST("format", NULL, CFGF_NODEFAULT),
+                                CFG_STR("mixed", NULL, CFGF_NODEFAULT),
+                                CFG_STR("may_ask_less", NULL, CFGF_NODEFAULT),
+                                CFG_STR("replies", NULL, CFGF_NODEFAULT),
+                                CFG_END()};
     const cfg_flag_t titled = CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES;
     cfg_opt_t options[] = {CFG_STR("state", NULL, CFGF_NODEFAULT),
                            CFG_STR("user", NULL, CFGF_NODEFAULT),

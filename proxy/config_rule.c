@@ -1,5 +1,5 @@
 /*
- * rule "name" { to encrypt sign trust format mixed may_ask_less }
+ * rule "name" { to encrypt sign trust format mixed may_ask_less replies }
  */
 #include "proxy/config_reader.h"
 
@@ -83,6 +83,7 @@ static enum err read_choices(struct config_reader *reader, cfg_t *section, struc
                                                {NULL, 0}};
     static const struct config_word mixes[] = {{"allow", 0}, {"refuse", 1}, {NULL, 0}};
     static const struct config_word truths[] = {{"yes", 1}, {"no", 0}, {"true", 1}, {"false", 0}, {NULL, 0}};
+    static const struct config_word replies_words[] = {{"required", 0}, {"as-rule", 1}, {NULL, 0}};
     int encrypt = POLICY_ENCRYPT_WHEN_POSSIBLE, sign = POLICY_SIGN_ALWAYS, mixed = 0, less = 0;
     enum err err = config_word(reader, section, "encrypt", encrypts, &encrypt);
     if (!err)
@@ -91,10 +92,15 @@ static enum err read_choices(struct config_reader *reader, cfg_t *section, struc
         err = config_word(reader, section, "mixed", mixes, &mixed);
     if (!err)
         err = config_word(reader, section, "may_ask_less", truths, &less);
+    /* Who says "never" has said so of replies, too. */
+    int replies = encrypt == POLICY_ENCRYPT_NEVER;
+    if (!err)
+        err = config_word(reader, section, "replies", replies_words, &replies);
     rule->encrypt = (enum policy_encrypt)encrypt;
     rule->sign = (enum policy_sign)sign;
     rule->is_mixed_refused = mixed;
     rule->may_ask_less = less;
+    rule->are_replies_as_rule = replies;
     return err;
 }
 

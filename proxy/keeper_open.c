@@ -94,9 +94,23 @@ static enum err make_results(const struct keeper *keeper, bool wants_record, str
     return err;
 }
 
-static enum err answer_opened(const struct crypto_opened *opened, const struct results *results)
+/* The IDs of a message that came encrypted and was opened; none of any other. An own copy, which has no verdict, does
+   not count: it was encrypted to be kept, and that says nothing of how the message itself went out. */
+static enum err find_encrypted_ids(const struct crypto_decision *decision, struct span view,
+                                   struct crypto_message_ids *ids_out)
 {
-    struct proxy_open_answer answer = {.is_plain = opened->is_plain};
+    static const char *const names[] = {"Message-ID", NULL};
+    const enum crypto_encryption_state encryption = decision->verdict.encryption;
+    bool was_opened = encryption == CRYPTO_ENC_OPENPGP || encryption == CRYPTO_ENC_SMIME;
+    ids_out->len = 0;
+    return was_opened ? crypto_message_ids_add(ids_out, view, names) : ERR_OK;
+}
+
+static enum err answer_opened(const struct crypto_opened *opened, const struct crypto_message_ids *encrypted_ids,
+                              const struct results *results)
+{
+    struct proxy_open_answer answer = {.is_plain = opened->is_plain,
+                                       .encrypted_ids = crypto_message_ids_span(encrypted_ids)};
     const int files[] = {results->view, results->record, results->text};
     struct buf decision, keys;
     struct ipc_out out;
@@ -159,14 +173,17 @@ static enum err open_message(const struct keeper *keeper, bool wants_record, con
                                                 .decided = decided->is_there ? &decided->decision : NULL,
                                                 .session_keys = &decided->keys};
     struct results results = {-1, -1, -1};
+    struct crypto_message_ids encrypted_ids;
     struct crypto_opened opened;
     struct buf view;
     buf_init_secret(&view, setup->output_max);
     enum err err = crypto_open(keeper->gpg, &options, message, &view, &opened);
     if (err == ERR_OK && !opened.is_plain)
         err = make_results(keeper, wants_record, buf_span(&view), &results);
+    if (err == ERR_OK)
+        err = find_encrypted_ids(&opened.decision, buf_span(&view), &encrypted_ids);
     buf_fini(&view);
-    err = err == ERR_OK ? answer_opened(&opened, &results) : keeper_answer(err);
+    err = err == ERR_OK ? answer_opened(&opened, &encrypted_ids, &results) : keeper_answer(err);
     crypto_session_keys_fini(&opened.session_keys);
     results_fini(&results);
     return err;

@@ -10,6 +10,7 @@
 static void submit_destroy(struct proxy_submit *submit)
 {
     proxy_pool_cancel(&submit->inspect);
+    proxy_vault_cancel(&submit->encrypted_find);
     proxy_ring_cancel(&submit->ring_wait);
     submit_groups_free(submit);
     policy_plan_fini(&submit->plan);
@@ -103,6 +104,7 @@ static void make_plan(struct proxy_submit *submit, const struct keyring *keyring
                                      .own = (const char *const *)account->addresses,
                                      .own_len = account->addresses_len,
                                      .is_sealed = submit->facts.sealed != CRYPTO_NOT_SEALED,
+                                     .is_reply_to_encrypted = submit->is_reply_to_encrypted,
                                      .wants_encryption = submit->facts.wants_encryption,
                                      .wants_plain = submit->facts.wants_plain,
                                      .now = clock_now(),
@@ -139,6 +141,30 @@ static void plan(struct proxy_submit *submit)
         submit_fail(submit, err, NULL);
 }
 
+static void on_encrypted_found(enum err err, bool is_found, void *context)
+{
+    struct proxy_submit *submit = context;
+    submit->encrypted_find = NULL;
+    submit->is_reply_to_encrypted = is_found;
+    if (err == ERR_OK)
+        plan(submit);
+    else
+        submit_fail(submit, err, NULL);
+}
+
+/* Without an answer of the vault nothing is planned: the reply could be to encrypted mail. */
+static void find_encrypted(struct proxy_submit *submit)
+{
+    if (submit->facts.answered.len == 0) {
+        plan(submit);
+        return;
+    }
+    enum err err = proxy_vault_find_encrypted(submit->session->net->vault, submit->key.account, &submit->facts.answered,
+                                              on_encrypted_found, submit, &submit->encrypted_find);
+    if (err != ERR_OK)
+        submit_fail(submit, err, NULL);
+}
+
 static void on_known(enum err err, const char *const *addresses, size_t addresses_len, void *context)
 {
     struct proxy_submit *submit = context;
@@ -154,7 +180,7 @@ static void on_known(enum err err, const char *const *addresses, size_t addresse
         for (size_t j = 0; j < session->recipients_len; j++)
             if (strcmp(session->recipients[j].rcpt.to.address, addresses[i]) == 0)
                 submit->is_delivered[j] = true;
-    plan(submit);
+    find_encrypted(submit);
 }
 
 static void on_inspected(enum err err, struct ipc_in *answer, void *context)

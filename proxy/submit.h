@@ -1,8 +1,8 @@
 /*
  * From a whole message to its delivery, all or an honest failure (design 1.3):
  *
- *   inspect (keeper) -> what a former try has delivered (vault) -> plan -> seal every group (keepers) -> send group by
- * group
+ *   inspect (keeper) -> what a former try has delivered, and whether it answers encrypted mail (vault) -> plan
+ *   -> seal every group (keepers) -> send group by group
  *
  * Nothing is sent before every group is sealed. A record is durable before a second group starts. From the first 250 of
  * the upstream on the remaining groups are finished even if the client has gone.

@@ -26,8 +26,10 @@ struct proxy_submit {
     int fd; /* the message as the client sent it; closed when all is sealed */
     size_t size;
     struct proxy_job *inspect;
+    struct proxy_vault_request *encrypted_find;
     struct proxy_ring_wait *ring_wait;
     struct crypto_facts facts;
+    bool is_reply_to_encrypted;
     bool *is_visible, *is_delivered; /* for each recipient */
     struct store_delivery_key key;
     bool has_record; /* the vault knows this message */

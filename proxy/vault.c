@@ -47,6 +47,7 @@ static const struct {
     {PROXY_DELIVERY_GET, vault_delivery_get},
     {PROXY_DELIVERY_ADD, vault_delivery_add},
     {PROXY_DELIVERY_FORGET, vault_delivery_forget},
+    {PROXY_ENCRYPTED_FIND, vault_encrypted_find},
     {PROXY_VIEW_GET, vault_view_get},
     {PROXY_VIEW_PUT, vault_view_put},
     {PROXY_VIEW_GENERATION, vault_view_generation},

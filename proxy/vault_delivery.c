@@ -1,9 +1,10 @@
 /*
- * The vault's answers about delivery records.
+ * The vault's answers about what is submitted: delivery records, and whether it answers mail that came encrypted.
  */
 #include "proxy/vault_internal.h"
 
 #include "proxy/wire.h"
+#include "store/encrypted.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -84,4 +85,18 @@ enum err vault_delivery_forget(struct store *store, struct ipc_in *in, struct va
     answer->is_changed = true;
     ipc_put_u32(&answer->out, 0);
     return store_delivery_forget(store, &key);
+}
+
+enum err vault_encrypted_find(struct store *store, struct ipc_in *in, struct vault_answer *answer)
+{
+    char account[MIME_ADDR_SIZE];
+    bool is_found;
+    ipc_get_string(in, account, sizeof(account));
+    struct span ids = proxy_get_message_ids(in);
+    enum err err = ipc_in_end(in);
+    if (err == ERR_OK)
+        err = store_encrypted_find(store, account, ids, &is_found);
+    if (err == ERR_OK)
+        ipc_put_u32(&answer->out, is_found);
+    return err;
 }

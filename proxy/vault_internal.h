@@ -22,6 +22,7 @@ typedef enum err (*vault_serve_fn)(struct store *store, struct ipc_in *in, struc
 enum err vault_delivery_get(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 enum err vault_delivery_add(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 enum err vault_delivery_forget(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+enum err vault_encrypted_find(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 
 enum err vault_view_get(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 enum err vault_view_put(struct store *store, struct ipc_in *in, struct vault_answer *answer);

@@ -91,6 +91,7 @@ enum err vault_view_put(struct store *store, struct ipc_in *in, struct vault_ans
     int64_t now = (int64_t)ipc_get_u64(in);
     view.decision = ipc_get_span(in);
     view.session_keys = ipc_get_span(in);
+    view.encrypted_ids = proxy_get_message_ids(in);
     view.record = proxy_get_content(in, STORE_RECORD_MAX);
     view.text = proxy_get_content(in, STORE_TEXT_MAX);
     enum err err = end(in, in->err == ERR_OK ? is_failed(view.decision, &view.is_failed) : in->err);

@@ -3,7 +3,6 @@
 #include "base/clock.h"
 #include "base/memfd.h"
 #include "proxy/vaultlink_internal.h"
-#include "proxy/wire.h"
 #include "proxy/wire_view.h"
 
 #include <stdlib.h>
@@ -75,16 +74,17 @@ enum err proxy_vault_views_get(struct proxy_vaultlink *link, const struct store_
     return err;
 }
 
-enum err proxy_vault_view_put(struct proxy_vaultlink *link, const struct store_view_key *key, struct span decision,
-                              struct span session_keys, int record, int text, proxy_vault_done_fn fn, void *context,
-                              struct proxy_vault_request **request_out)
+enum err proxy_vault_view_put(struct proxy_vaultlink *link, const struct store_view_key *key,
+                              const struct proxy_open_answer *opened, int record, int text, proxy_vault_done_fn fn,
+                              void *context, struct proxy_vault_request **request_out)
 {
     struct ipc_out out;
     ipc_out_begin(&out, PROXY_VIEW_PUT);
     proxy_put_view_key(&out, key);
     ipc_put_u64(&out, (uint64_t)clock_now());
-    ipc_put_span(&out, decision);
-    ipc_put_span(&out, session_keys);
+    ipc_put_span(&out, opened->decision);
+    ipc_put_span(&out, opened->session_keys);
+    ipc_put_span(&out, opened->encrypted_ids);
     ipc_put_file(&out, record);
     ipc_put_file(&out, text);
     return ask_done(link, &out, fn, context, request_out);

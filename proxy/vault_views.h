@@ -9,6 +9,7 @@
 #define PROXY_VAULT_VIEWS_H
 
 #include "proxy/vaultlink.h"
+#include "proxy/wire.h"
 #include "store/view.h"
 
 /* At most this many views in one request; more is ERR_LIMIT. */
@@ -34,9 +35,10 @@ typedef void (*proxy_vault_places_fn)(enum err err, const struct store_place *pl
 ERR_RETURN enum err proxy_vault_views_get(struct proxy_vaultlink *link, const struct store_view_key *keys, size_t len,
                                           proxy_vault_views_fn fn, void *context,
                                           struct proxy_vault_request **request_out);
-/* Record and text are sealed memory files, which stay the caller's. ERR_EXISTS: something else was decided before. */
+/* What a keeper answered, with its record and text as sealed memory files, which stay the caller's. ERR_EXISTS:
+   something else was decided before. */
 ERR_RETURN enum err proxy_vault_view_put(struct proxy_vaultlink *link, const struct store_view_key *key,
-                                         struct span decision, struct span session_keys, int record, int text,
+                                         const struct proxy_open_answer *opened, int record, int text,
                                          proxy_vault_done_fn fn, void *context,
                                          struct proxy_vault_request **request_out);
 /* The newest generation that has a decision or is due, or ERR_NOT_FOUND: by which `store reopen` chooses the next. */

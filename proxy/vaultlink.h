@@ -1,15 +1,16 @@
 /*
  * Requests to the vault process, without waiting for it: net's end of the line.
  *
- * Any message of proxy/wire.h that the vault answers can be asked (proxy_vault_ask); the delivery records stand here,
- * views, places and searches in proxy/vault_views.h. A request outlives the vault that it was sent to: it goes to the
- * next one too, once (asking twice does no harm, all requests can be repeated). When nothing comes for half a minute,
- * all that are open fail. An answer that is malformed ends the line.
+ * Any message of proxy/wire.h that the vault answers can be asked (proxy_vault_ask); what is asked of a submission
+ * stands here, views, places and searches in proxy/vault_views.h. A request outlives the vault that it was sent to: it
+ * goes to the next one too, once (asking twice does no harm, all requests can be repeated). When nothing comes for half
+ * a minute, all that are open fail. An answer that is malformed ends the line.
  */
 #ifndef PROXY_VAULTLINK_H
 #define PROXY_VAULTLINK_H
 
 #include "base/ipc.h"
+#include "crypto/message_ids.h"
 #include "store/delivery.h"
 
 #include <event2/event.h>
@@ -51,5 +52,12 @@ ERR_RETURN enum err proxy_vault_add(struct proxy_vaultlink *link, const struct s
                                     const char *const *addresses, size_t addresses_len, proxy_vault_fn fn,
                                     void *context);
 ERR_RETURN enum err proxy_vault_forget(struct proxy_vaultlink *link, const struct store_delivery_key *key);
+
+/* Whether one of these is the ID of a message of the account that came encrypted (store/encrypted.h). With ERR_OK `fn`
+   fires once, later; with an error of the vault's the answer is not known. */
+typedef void (*proxy_vault_found_fn)(enum err err, bool is_found, void *context);
+ERR_RETURN enum err proxy_vault_find_encrypted(struct proxy_vaultlink *link, const char *account,
+                                               const struct crypto_message_ids *ids, proxy_vault_found_fn fn,
+                                               void *context, struct proxy_vault_request **request_out);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * Delivery records, asked of the vault.
+ * What is asked of the vault about a submission: delivery records, and whether it answers mail that came encrypted.
  */
 #include "proxy/vaultlink_internal.h"
 
@@ -71,4 +71,27 @@ enum err proxy_vault_forget(struct proxy_vaultlink *link, const struct store_del
     ipc_out_begin(&out, PROXY_DELIVERY_FORGET);
     proxy_put_delivery(&out, key);
     return ask(link, &out, NULL, NULL);
+}
+
+static void on_found(enum err err, struct ipc_in *answer, void *context)
+{
+    const struct proxy_vault_typed *typed = context;
+    uint32_t is_found = err == ERR_OK ? ipc_get_u32(answer) : 0;
+    if (err == ERR_OK && (is_found > 1 || ipc_in_end(answer) != ERR_OK)) {
+        answer->err = ERR_PEER_PROTOCOL;
+        err = ERR_STORE;
+    }
+    typed->fn.found(err, is_found != 0, typed->context);
+}
+
+enum err proxy_vault_find_encrypted(struct proxy_vaultlink *link, const char *account,
+                                    const struct crypto_message_ids *ids, proxy_vault_found_fn fn, void *context,
+                                    struct proxy_vault_request **request_out)
+{
+    const struct proxy_vault_typed typed = {.fn.found = fn, .context = context};
+    struct ipc_out out;
+    ipc_out_begin(&out, PROXY_ENCRYPTED_FIND);
+    ipc_put_string(&out, account);
+    ipc_put_span(&out, crypto_message_ids_span(ids));
+    return proxy_vault_ask_typed(link, &out, on_found, &typed, request_out);
 }

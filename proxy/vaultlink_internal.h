@@ -10,6 +10,7 @@
 struct proxy_vault_typed {
     union {
         proxy_vault_fn recipients;
+        proxy_vault_found_fn found;
         proxy_vault_views_fn views;
         proxy_vault_done_fn done;
         proxy_vault_generation_fn generation;

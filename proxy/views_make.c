@@ -23,7 +23,7 @@ struct view_making {
     struct proxy_job *job;
     struct proxy_vault_request *put;
     /* out of the keeper */
-    struct buf decision, session_keys;
+    struct buf decision, session_keys, encrypted_ids;
     int body, record, text;
 };
 
@@ -48,6 +48,7 @@ static void drop_results(struct view_making *making)
 {
     buf_fini(&making->decision);
     buf_fini(&making->session_keys);
+    buf_fini(&making->encrypted_ids);
     close_file(&making->body);
     close_file(&making->record);
     close_file(&making->text);
@@ -153,8 +154,10 @@ static enum err put(struct view_making *making)
 {
     struct view *view = making->view;
     struct store_view_key key = views_key(view->views, &view->id);
-    return proxy_vault_view_put(view->views->net->vault, &key, buf_span(&making->decision),
-                                buf_span(&making->session_keys), making->record, making->text, on_put, making,
+    const struct proxy_open_answer opened = {.decision = buf_span(&making->decision),
+                                             .session_keys = buf_span(&making->session_keys),
+                                             .encrypted_ids = buf_span(&making->encrypted_ids)};
+    return proxy_vault_view_put(view->views->net->vault, &key, &opened, making->record, making->text, on_put, making,
                                 &making->put);
 }
 
@@ -175,6 +178,8 @@ static enum err take_answer(struct view_making *making, struct ipc_in *in, bool 
         err = buf_add_span(&making->decision, answer.decision);
     if (err == ERR_OK)
         err = buf_add_span(&making->session_keys, answer.session_keys);
+    if (err == ERR_OK)
+        err = buf_add_span(&making->encrypted_ids, answer.encrypted_ids);
     return err;
 }
 
@@ -295,6 +300,7 @@ void views_make(struct view *view)
     giver->fd = -1;
     buf_init(&making->decision, STORE_DECISION_MAX);
     buf_init_secret(&making->session_keys, STORE_DECISION_MAX);
+    buf_init(&making->encrypted_ids, sizeof(struct crypto_message_ids));
     view->making = making;
     view->pins++;
     next_step(making);

@@ -44,6 +44,15 @@ enum err proxy_get_setup(struct ipc_in *in, struct proxy_keeper_setup *setup)
     return ipc_in_end(in);
 }
 
+struct span proxy_get_message_ids(struct ipc_in *in)
+{
+    struct span ids = ipc_get_span(in);
+    if (crypto_message_ids_is(ids))
+        return ids;
+    in->err = ERR_PEER_PROTOCOL;
+    return SPAN_NONE;
+}
+
 /* The bits of a crypto_facts that are yes or no. */
 enum { FACT_WANTS_ENCRYPTION = 1, FACT_WANTS_PLAIN = 2, FACT_8BIT = 4, FACT_8BIT_HEADER = 8 };
 
@@ -63,6 +72,7 @@ void proxy_put_facts(struct ipc_out *out, const struct crypto_facts *facts, cons
     for (size_t i = 0; i < recipients_len && i < sizeof(visible); i++)
         visible[i] = is_visible[i] ? 'y' : 'n';
     ipc_put_span(out, (struct span){visible, recipients_len});
+    ipc_put_span(out, crypto_message_ids_span(&facts->answered));
 }
 
 void proxy_get_facts(struct ipc_in *in, struct crypto_facts *facts, bool *is_visible, size_t recipients_len)
@@ -75,7 +85,9 @@ void proxy_get_facts(struct ipc_in *in, struct crypto_facts *facts, bool *is_vis
     uint32_t sealed = ipc_get_u32(in);
     uint32_t bits = ipc_get_u32(in);
     struct span visible = ipc_get_span(in);
-    if (digest.len != sizeof(facts->digest) || sealed > CRYPTO_SEALED_SMIME || visible.len != recipients_len) {
+    struct span answered = ipc_get_span(in);
+    if (digest.len != sizeof(facts->digest) || sealed > CRYPTO_SEALED_SMIME || visible.len != recipients_len ||
+        !crypto_message_ids_load(answered, &facts->answered)) {
         in->err = ERR_PEER_PROTOCOL;
         return;
     }
@@ -172,6 +184,7 @@ void proxy_put_opened(struct ipc_out *out, const struct proxy_open_answer *answe
     ipc_put_u32(out, answer->is_plain);
     ipc_put_span(out, answer->decision);
     ipc_put_span(out, answer->session_keys);
+    ipc_put_span(out, answer->encrypted_ids);
 }
 
 void proxy_get_opened(struct ipc_in *in, struct proxy_open_answer *answer)
@@ -179,4 +192,5 @@ void proxy_get_opened(struct ipc_in *in, struct proxy_open_answer *answer)
     answer->is_plain = ipc_get_u32(in) != 0;
     answer->decision = ipc_get_span(in);
     answer->session_keys = ipc_get_span(in);
+    answer->encrypted_ids = proxy_get_message_ids(in);
 }

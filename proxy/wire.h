@@ -43,8 +43,10 @@ enum proxy_message {
     PROXY_DELIVERY_GET,    /* key */
     PROXY_DELIVERY_ADD,    /* key, now u64, recipients u32, each */
     PROXY_DELIVERY_FORGET, /* key */
+    PROXY_ENCRYPTED_FIND,  /* account, message IDs; answered with u32: 1 if a message with one of them came encrypted */
     PROXY_VIEW_GET,        /* account; keys file; answered with views file (wire_view.h says what stands in files) */
-    PROXY_VIEW_PUT, /* account, digest, generation u32, now u64, decision, session keys; record file, text file */
+    PROXY_VIEW_PUT, /* account, digest, generation u32, now u64, decision, session keys, message IDs; record file,
+                       text file */
     PROXY_VIEW_GENERATION, /* account, digest; answered with u32 */
     PROXY_VIEW_SEARCH,   /* account; keys file, leaves file; answered with missing u32 (UINT32_MAX: none), bits file */
     PROXY_PLACES_GET,    /* account, mailbox, UIDVALIDITY u32; answered with places file */
@@ -102,9 +104,13 @@ void proxy_get_open(struct ipc_in *in, struct proxy_open_request *request_out);
 struct proxy_open_answer {
     bool is_plain; /* the message needs no view; nothing else follows */
     struct span decision, session_keys;
+    struct span encrypted_ids; /* crypto_message_ids_span of the view, if it came encrypted and was opened */
 };
 void proxy_put_opened(struct ipc_out *out, const struct proxy_open_answer *answer);
 void proxy_get_opened(struct ipc_in *in, struct proxy_open_answer *answer_out);
+
+/* A field that holds the digests of message IDs (crypto/message_ids.h), borrowed from the message. */
+struct span proxy_get_message_ids(struct ipc_in *in);
 
 /* The key of a delivery record; the strings of `key_out` point into the two buffers. */
 void proxy_put_delivery(struct ipc_out *out, const struct store_delivery_key *key);

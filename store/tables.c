@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 #define APPLICATION 0x50727653 /* "PrvS", in the database's header */
-#define VERSION 2
+#define VERSION 3
 
 /* From version i to i + 1. A view's session keys are apart from its decision, since they are sealed with another key.
  */
@@ -22,7 +22,8 @@ static const char *const steps[VERSION] = {
     " PRIMARY KEY (message, generation)) WITHOUT ROWID;"
     "CREATE INDEX view_account ON view (account);"
     "CREATE TABLE reopen (message BLOB NOT NULL, generation INTEGER NOT NULL, account BLOB NOT NULL,"
-    " PRIMARY KEY (message, generation)) WITHOUT ROWID;" STORE_PLACE_TABLES};
+    " PRIMARY KEY (message, generation)) WITHOUT ROWID;" STORE_PLACE_TABLES,
+    "CREATE TABLE encrypted (message BLOB PRIMARY KEY, account BLOB NOT NULL) WITHOUT ROWID;"};
 
 enum err store_check_version(struct store *store, const char *path)
 {

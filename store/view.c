@@ -100,7 +100,20 @@ static enum err get_decision(struct store *store, const struct store_view_row *r
     return err;
 }
 
-/* The decision that counts: this one if there was none yet. */
+static enum err insert(struct store *store, const struct store_view_row *row, const struct store_view *view,
+                       bool is_new, int64_t now)
+{
+    enum err err = store_begin(store, &store->durable);
+    if (err)
+        return err;
+    if (is_new)
+        err = insert_decision(store, row, view, now);
+    if (!err)
+        err = store_encrypted_insert(store, row->account, view->encrypted_ids);
+    return store_end(store, &store->durable, err);
+}
+
+/* The decision that counts: this one if there was none yet. What was decided before its IDs were kept may lack them. */
 static enum err keep_decision(struct store *store, const struct store_view_row *row, const struct store_view *view,
                               int64_t now)
 {
@@ -111,10 +124,10 @@ static enum err keep_decision(struct store *store, const struct store_view_row *
     if (!err && !span_is_equal(span_slice(buf_span(&old), 0, len), view->decision))
         err = ERR_EXISTS;
     buf_fini(&old);
-    if (err != ERR_NOT_FOUND)
+    const bool is_new = err == ERR_NOT_FOUND;
+    if (!is_new && (err || !view->encrypted_ids.len))
         return err;
-    err = store_begin(store, &store->durable);
-    return err ? err : store_end(store, &store->durable, insert_decision(store, row, view, now));
+    return insert(store, row, view, is_new, now);
 }
 
 static enum err insert_record(struct store *store, const struct store_view_row *row, struct span record)

@@ -39,6 +39,9 @@ struct store_view {
     struct span record;       /* header, ENVELOPE, BODYSTRUCTURE, ...: proxy/record.h; at most STORE_RECORD_MAX */
     struct span text;         /* mime/text.h; not given back by store_view_get */
     bool is_failed;           /* the decision says that it could not be opened; not given back by store_view_get */
+    /* If it came encrypted and was opened: digests of its Message-IDs, one after the other (store/encrypted.h); not
+       given back by store_view_get. */
+    struct span encrypted_ids;
 };
 
 /* Keeps a view. If there is a decision for the key already, that one stays, and so do its session keys; the record and

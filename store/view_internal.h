@@ -35,6 +35,8 @@ void store_bind_view(sqlite3_stmt *statement, const struct store_view_row *row);
 /* Opens a value of the view that was sealed as `kind`, under the account's key for views. */
 ERR_RETURN enum err store_view_unseal(struct store *store, const struct store_view_row *row, char kind,
                                       struct span sealed, struct buf *out);
+/* Adds the IDs of a message that came encrypted, in the transaction that is open; those that are known stay. */
+ERR_RETURN enum err store_encrypted_insert(struct store *store, const struct store_account *account, struct span ids);
 /* Drops record and text. */
 ERR_RETURN enum err store_view_drop(struct store *store, const struct store_view_row *row);
 

@@ -127,6 +127,18 @@ static void test_all_of_it(void **state)
     assert_null(config);
 }
 
+static void test_replies(void **state)
+{
+    (void)state;
+    struct config *config = expect_good(STATE ACCOUNT "rule a { }\n rule b { encrypt = never }\n"
+                                                      "rule c { replies = as-rule }\n rule d { replies = required }\n"
+                                                      "rule e { encrypt = never replies = required }\n");
+    const bool expected[] = {false, true, true, false, false};
+    for (size_t i = 0; i < 5; i++)
+        assert_int_equal(config->policy.rules[i].are_replies_as_rule, expected[i]);
+    config_free(&config);
+}
+
 static void test_defaults(void **state)
 {
     (void)state;
@@ -210,6 +222,7 @@ static const struct {
     {STATE ACCOUNT "rule r {\n format = { openpgp, smime } }\n", 4, "smime", "expected openpgp"},
     {STATE ACCOUNT "rule r {\n mixed = maybe }\n", 4, "maybe", "refuse"},
     {STATE ACCOUNT "rule r {\n may_ask_less = maybe }\n", 4, "maybe", "yes"},
+    {STATE ACCOUNT "rule r {\n replies = maybe }\n", 4, "maybe", "as-rule"},
     {STATE ACCOUNT "rule r {\n to = \"*@*\" }\n", 4, "*@*", "*@domain"},
     {STATE ACCOUNT "rule r {\n to = \"b*b@x.example\" }\n", 4, "b*b", "address"},
     {STATE ACCOUNT "rule r {\n to = {} }\n", 4, "empty", "to"},
@@ -364,6 +377,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_of_it),
+        cmocka_unit_test(test_replies),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_every_error_names_file_line_and_expectation),
         cmocka_unit_test(test_long_state_leaves_no_room_for_sockets),

@@ -43,6 +43,19 @@ static void test_author_and_recipients(void **state)
     assert_int_equal(facts.sealed, CRYPTO_NOT_SEALED);
 }
 
+static void test_what_is_answered(void **state)
+{
+    struct crypto_facts facts = inspect("In-Reply-To: <2@x>\r\nReferences: <1@x>\r\n <2@x>\r\nMessage-ID: <3@x>\r\n\r\n"
+                                        "References: <4@x>\r\n",
+                                        NULL);
+
+    (void)state;
+    assert_int_equal(facts.answered.len, 3);
+    assert_memory_equal(facts.answered.digests[0], facts.answered.digests[2], 32);
+    assert_memory_not_equal(facts.answered.digests[0], facts.answered.digests[1], 32);
+    assert_int_equal(inspect("Message-ID: <3@x>\r\n\r\n", NULL).answered.len, 0);
+}
+
 static void test_author_that_is_not_one(void **state)
 {
     (void)state;
@@ -180,6 +193,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_author_and_recipients),
+        cmocka_unit_test(test_what_is_answered),
         cmocka_unit_test(test_author_that_is_not_one),
         cmocka_unit_test(test_no_header),
         cmocka_unit_test(test_wishes),

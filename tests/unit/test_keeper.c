@@ -70,13 +70,14 @@ static int file_of(struct span bytes)
 struct opened {
     enum err err;
     bool is_plain;
-    struct buf decision, session_keys, view, record, text;
+    struct buf decision, session_keys, encrypted_ids, view, record, text;
 };
 
 static void opened_fini(struct opened *opened)
 {
     buf_fini(&opened->decision);
     buf_fini(&opened->session_keys);
+    buf_fini(&opened->encrypted_ids);
     buf_fini(&opened->view);
     buf_fini(&opened->record);
     buf_fini(&opened->text);
@@ -100,6 +101,7 @@ static void receive(const struct keeper *keeper, bool wants_record, struct opene
 
     buf_init(&opened->decision, SIZE_MOST);
     buf_init(&opened->session_keys, SIZE_MOST);
+    buf_init(&opened->encrypted_ids, SIZE_MOST);
     buf_init(&opened->view, SIZE_MOST);
     buf_init(&opened->record, SIZE_MOST);
     buf_init(&opened->text, SIZE_MOST);
@@ -111,6 +113,7 @@ static void receive(const struct keeper *keeper, bool wants_record, struct opene
         opened->is_plain = answer.is_plain;
         assert_int_equal(buf_add_span(&opened->decision, answer.decision), ERR_OK);
         assert_int_equal(buf_add_span(&opened->session_keys, answer.session_keys), ERR_OK);
+        assert_int_equal(buf_add_span(&opened->encrypted_ids, answer.encrypted_ids), ERR_OK);
         if (!answer.is_plain)
             take_file(&in, &opened->view);
         if (!answer.is_plain && wants_record) {
@@ -178,10 +181,46 @@ static void test_opens_and_opens_again(void **state)
             assert_true(span_is_equal(buf_span(&again.record), buf_span(&first.record)));
             assert_true(span_is_equal(buf_span(&again.text), buf_span(&first.text)));
         }
+        assert_true(span_is_equal(buf_span(&again.encrypted_ids), buf_span(&first.encrypted_ids)));
         opened_fini(&again);
     }
     opened_fini(&first);
     buf_fini(&sealed);
+    stop(&keeper, 0);
+}
+
+/* What a message of its own is known by: that of the view, under protection too, and only if it was encrypted. */
+static void test_ids_of_what_came_encrypted(void **state)
+{
+    static const char *const names[] = {"Message-ID", NULL};
+    static const char message[] = FROM "Message-ID: <in.it@example.org>\r\n" TAIL;
+    struct crypto_message_ids wanted = {.len = 0};
+    struct keeper keeper = start();
+    struct opened opened;
+    struct buf sealed;
+
+    (void)state;
+    assert_int_equal(crypto_message_ids_add(&wanted, span_of(message), names), ERR_OK);
+    assert_int_equal(wanted.len, 1);
+    for (int i = 0; i < 4; i++) {
+        seal(i == 2 ? CRYPTO_SEAL_SIGN : CRYPTO_SEAL_SIGN_ENCRYPT, alice, message, &sealed);
+        struct span id = SPAN_LIT("in.it");
+        size_t at = span_find(buf_span(&sealed), 0, id);
+        assert_true(at != SIZE_MAX);
+        if (i == 1)
+            memcpy(sealed.data + at, "other", id.len); /* on the way; what was protected counts */
+        if (i == 3)
+            memset(strstr(sealed.data, "BEGIN PGP MESSAGE") + 40, 'A', 60);
+        open_first(&keeper, buf_span(&sealed), &opened);
+        assert_int_equal(opened.err, ERR_OK);
+        assert_true(
+            span_is_equal(buf_span(&opened.encrypted_ids), i < 2 ? crypto_message_ids_span(&wanted) : SPAN_NONE));
+        opened_fini(&opened);
+        buf_fini(&sealed);
+    }
+    open_first(&keeper, span_of(message), &opened);
+    assert_int_equal(opened.encrypted_ids.len, 0);
+    opened_fini(&opened);
     stop(&keeper, 0);
 }
 
@@ -243,7 +282,8 @@ static void send_own(const struct keeper *keeper, const char *key, const char *m
 
 static void test_own_copy_comes_back(void **state)
 {
-    static const char message[] = "Bcc: secret@example.net\r\nSubject: draft\r\nX-Draft: 1\r\n\r\nnot yet\r\n";
+    static const char message[] = "Bcc: secret@example.net\r\nSubject: draft\r\nMessage-ID: <1@x>\r\nX-Draft: 1\r\n\r\n"
+                                  "not yet\r\n";
     struct keeper keeper = start();
     struct opened opened;
     struct ipc_in in;
@@ -265,6 +305,7 @@ static void test_own_copy_comes_back(void **state)
     open_first(&keeper, sealed, &opened);
     assert_int_equal(opened.err, ERR_OK);
     assert_string_equal(opened.view.data, message);
+    assert_int_equal(opened.encrypted_ids.len, 0);
     opened_fini(&opened);
     memfd_unmap(&sealed);
     close(fd);
@@ -504,6 +545,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_opens_and_opens_again),
+        cmocka_unit_test(test_ids_of_what_came_encrypted),
         cmocka_unit_test(test_plain_needs_no_view),
         cmocka_unit_test(test_searchable_text_is_that_of_the_view),
         cmocka_unit_test(test_own_copy_comes_back),

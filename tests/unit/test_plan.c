@@ -1,34 +1,7 @@
 /* Plans: the named cases one by one, and the safety properties over many random worlds. */
-#include "policy/plan.h"
+#include "tests/unit/plan_world.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#define NOW INT64_C(1800000000)
-#define PEOPLE 8
 #define ROUNDS 60000
-
-/* Addresses and their patterns; person 0 is the sender. */
-static char *const people[PEOPLE] = {"alice@example.org",   "bob@example.org",    "carol@one.example",
-                                     "dave@two.example",    "erin@two.example",   "frank@one.example",
-                                     "grace@x.two.example", "heidi@three.example"};
-
-struct world {
-    struct policy_rule rules[3];
-    char *patterns[3][1];
-    struct policy policy;
-    struct keyring *keyring;
-    char fingerprints[PEOPLE][KEYRING_FPR_SIZE]; /* "" without any */
-    struct policy_recipient recipients[PEOPLE];
-    size_t recipients_len;
-    const char *own[1];
-    struct policy_message message;
-};
 
 static uint64_t seed;
 
@@ -36,59 +9,6 @@ static unsigned random_below(unsigned limit)
 {
     seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
     return (unsigned)(seed >> 33) % limit;
-}
-
-static void add_key(struct world *world, size_t person, enum keyring_trust trust, bool has_secret)
-{
-    struct keyring_entry entry = {.format = KEYRING_OPENPGP, .trust = trust, .created = 1000, .has_secret = has_secret};
-    snprintf(entry.address, sizeof entry.address, "%s", people[person]);
-    snprintf(entry.fingerprint, sizeof entry.fingerprint, "%040zX", (person * 7 + 3) % PEOPLE + 1);
-    snprintf(world->fingerprints[person], KEYRING_FPR_SIZE, "%s", entry.fingerprint);
-    assert_int_equal(keyring_add(world->keyring, &entry), ERR_OK);
-}
-
-static void begin(struct world *world)
-{
-    *world = (struct world){0};
-    assert_int_equal(keyring_new(&world->keyring), ERR_OK);
-    world->policy.rules = world->rules;
-    world->own[0] = people[0];
-    world->message = (struct policy_message){.recipients = world->recipients,
-                                             .from = people[0],
-                                             .own = world->own,
-                                             .own_len = 1,
-                                             .now = NOW,
-                                             .groups_max = 50};
-}
-
-static void add_rule(struct world *world, char *pattern, enum policy_encrypt encrypt, enum policy_sign sign)
-{
-    const size_t index = world->policy.rules_len++;
-    world->patterns[index][0] = pattern;
-    world->rules[index] = (struct policy_rule){.name = "rule",
-                                               .to = pattern ? world->patterns[index] : NULL,
-                                               .to_len = pattern ? 1 : 0,
-                                               .encrypt = encrypt,
-                                               .sign = sign,
-                                               .formats = {KEYRING_OPENPGP},
-                                               .formats_len = 1};
-}
-
-static void add_recipient(struct world *world, size_t person, bool is_visible)
-{
-    world->recipients[world->recipients_len++] = (struct policy_recipient){people[person], is_visible};
-    world->message.recipients_len = world->recipients_len;
-}
-
-static enum err make(struct world *world, struct policy_plan *plan)
-{
-    char detail[POLICY_DETAIL_SIZE];
-    enum err err = policy_plan_make(&world->policy, world->keyring, &world->message, plan, detail);
-    if (err) {
-        assert_int_equal(plan->groups_len, 0);
-        assert_true(detail[0] != '\0');
-    }
-    return err;
 }
 
 static void expect_error(struct world *world, enum err expected)
@@ -256,6 +176,7 @@ static void make_random(struct world *world)
         rule->trust = (enum keyring_trust)random_below(KEYRING_TRUST_COUNT);
         rule->is_mixed_refused = random_below(4) == 0;
         rule->may_ask_less = random_below(3) == 0;
+        rule->are_replies_as_rule = random_below(3) == 0;
         rule->formats_len = random_below(10) > 0;
     }
     if (random_below(5) > 0)
@@ -270,6 +191,7 @@ static void make_random(struct world *world)
     world->message.is_sealed = random_below(12) == 0;
     world->message.wants_encryption = random_below(6) == 0;
     world->message.wants_plain = random_below(5) == 0;
+    world->message.is_reply_to_encrypted = random_below(5) == 0;
     world->message.groups_max = 1 + random_below(PEOPLE);
     if (random_below(8) == 0)
         world->message.from = random_below(2) ? "" : people[1];
@@ -302,7 +224,10 @@ static bool is_required(const struct world *world, const char *address)
     const struct policy_rule *rule = policy_match(&world->policy, address);
     if (world->message.wants_encryption)
         return true;
-    return rule->encrypt == POLICY_ENCRYPT_REQUIRED && !(world->message.wants_plain && rule->may_ask_less);
+    if (world->message.wants_plain && rule->may_ask_less)
+        return false;
+    return rule->encrypt == POLICY_ENCRYPT_REQUIRED ||
+           (world->message.is_reply_to_encrypted && !rule->are_replies_as_rule);
 }
 
 static void check_each_recipient_once(const struct world *world, const struct policy_plan *plan)

@@ -151,6 +151,14 @@ static struct store_view_key key_of(unsigned number)
     return key;
 }
 
+/* The digest of the Message-ID of a message that came encrypted. */
+static struct span id_of(unsigned number)
+{
+    static char id[32];
+    memcpy(id, &number, sizeof number);
+    return (struct span){id, sizeof id};
+}
+
 static void save_decision(bool is_failed, uint64_t size, struct buf *out)
 {
     struct crypto_decision decision;
@@ -183,9 +191,10 @@ static struct proxy_vault_request *begin_put(unsigned number, bool is_failed, si
     save_text(text, &saved);
     assert_int_equal(memfd_of("record", (struct span){record, record_len}, record_len, &record_fd), ERR_OK);
     assert_int_equal(memfd_of("text", buf_span(&saved), saved.len, &text_fd), ERR_OK);
-    assert_int_equal(proxy_vault_view_put(link_, &key, buf_span(&decision), SPAN_LIT("k"), record_fd, text_fd, on_done,
-                                          got, &request),
-                     ERR_OK);
+    const struct proxy_open_answer opened = {.decision = buf_span(&decision),
+                                             .session_keys = SPAN_LIT("k"),
+                                             .encrypted_ids = is_failed ? SPAN_NONE : id_of(number)};
+    assert_int_equal(proxy_vault_view_put(link_, &key, &opened, record_fd, text_fd, on_done, got, &request), ERR_OK);
     close(record_fd);
     close(text_fd);
     buf_fini(&decision);
@@ -229,6 +238,42 @@ static void test_views(void **state)
     run(&got.times, 4);
     assert_int_equal(got.err, ERR_EXISTS);
     assert_int_equal(lost, 0);
+}
+
+static void on_encrypted(enum err err, bool is_found, void *context)
+{
+    ((struct got *)context)->is_found[0] = is_found;
+    on_done(err, context);
+}
+
+/* What was acknowledged is known to the next vault, too. */
+static void test_encrypted_ids(void **state)
+{
+    (void)state;
+    struct got got = {.times = 0};
+    struct crypto_message_ids ids;
+    put(1, false, "\r\n");
+    put(2, true, "\r\n");
+    for (unsigned i = 0; i < 8; i++) {
+        const unsigned number = i % 4 == 3 ? 1 : i % 4;
+        if (i == 4) {
+            end_vault(SIGKILL);
+            start_vault();
+        }
+        assert_true(crypto_message_ids_load(id_of(number), &ids));
+        assert_int_equal(
+            proxy_vault_find_encrypted(link_, i % 4 == 3 ? "bob@example.org" : ALICE, &ids, on_encrypted, &got, NULL),
+            ERR_OK);
+        run(&got.times, i + 1);
+        assert_int_equal(got.err, ERR_OK);
+        assert_int_equal(got.is_found[0], i % 4 == 1);
+    }
+    struct proxy_vault_request *request;
+    assert_int_equal(proxy_vault_find_encrypted(link_, ALICE, &ids, on_encrypted, &got, &request), ERR_OK);
+    proxy_vault_cancel(&request);
+    assert_int_equal(proxy_vault_find_encrypted(link_, ALICE, &ids, on_encrypted, &got, NULL), ERR_OK);
+    run(&got.times, 9);
+    assert_int_equal(got.times, 9);
 }
 
 static void test_search(void **state)
@@ -473,6 +518,11 @@ static void test_malformed_requests(void **state)
         ipc_put_file(&out, fd);
         send_raw(&out, ERR_END);
     }
+    /* IDs that are none. */
+    ipc_out_begin(&out, PROXY_ENCRYPTED_FIND);
+    ipc_put_string(&out, ALICE);
+    ipc_put_string(&out, "half a digest");
+    send_raw(&out, ERR_END);
     /* A decision that is none. */
     ipc_out_begin(&out, PROXY_VIEW_PUT);
     const struct store_view_key key = key_of(1);
@@ -482,6 +532,7 @@ static void test_malformed_requests(void **state)
     ipc_put_u64(&out, 0);
     ipc_put_string(&out, "decided");
     ipc_put_string(&out, "k");
+    ipc_put_string(&out, "");
     ipc_put_file(&out, fd);
     ipc_put_file(&out, other);
     send_raw(&out, ERR_END);
@@ -507,6 +558,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_views, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_encrypted_ids, setup, teardown),
         cmocka_unit_test_setup_teardown(test_search, setup, teardown),
         cmocka_unit_test_setup_teardown(test_places, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reopening, setup, teardown),

@@ -103,6 +103,8 @@ static struct crypto_facts some_facts(void)
     for (size_t i = 0; i < sizeof(facts.digest); i++)
         facts.digest[i] = (uint8_t)i;
     facts.sealed = CRYPTO_SEALED_SMIME;
+    facts.answered.len = 3;
+    memset(facts.answered.digests, 0x5a, 3 * sizeof(facts.answered.digests[0]));
     return facts;
 }
 
@@ -130,6 +132,8 @@ static void test_facts_round_trip(void **state)
         assert_string_equal(got.message_id, facts.message_id);
         assert_memory_equal(got.digest, facts.digest, sizeof(facts.digest));
         assert_int_equal(got.sealed, CRYPTO_SEALED_SMIME);
+        assert_int_equal(got.answered.len, 3);
+        assert_memory_equal(got.answered.digests, facts.answered.digests, 3 * sizeof(facts.answered.digests[0]));
         assert_int_equal(got.wants_encryption, facts.wants_encryption);
         assert_int_equal(got.wants_plain, facts.wants_plain);
         assert_int_equal(got.is_8bit, facts.is_8bit);
@@ -138,7 +142,8 @@ static void test_facts_round_trip(void **state)
     }
 }
 
-static void put_facts(struct ipc_out *out, const char *digest, uint32_t sealed, const char *visible)
+static void put_facts(struct ipc_out *out, const char *digest, uint32_t sealed, const char *visible,
+                      const char *answered)
 {
     ipc_out_begin(out, PROXY_JOB_DONE);
     ipc_put_u64(out, 1);
@@ -148,6 +153,7 @@ static void put_facts(struct ipc_out *out, const char *digest, uint32_t sealed, 
     ipc_put_u32(out, sealed);
     ipc_put_u32(out, 0);
     ipc_put_string(out, visible);
+    ipc_put_string(out, answered);
 }
 
 static void test_facts_malformed(void **state)
@@ -156,24 +162,48 @@ static void test_facts_malformed(void **state)
     const struct {
         const char *digest;
         uint32_t sealed;
-        const char *visible;
+        const char *visible, *answered;
         enum err expected;
-    } cases[] = {{digest, CRYPTO_NOT_SEALED, "yn", ERR_OK},
-                 {"short", CRYPTO_NOT_SEALED, "yn", ERR_PEER_PROTOCOL},
-                 {digest, CRYPTO_SEALED_SMIME + 1, "yn", ERR_PEER_PROTOCOL},
-                 {digest, CRYPTO_NOT_SEALED, "y", ERR_PEER_PROTOCOL},
-                 {digest, CRYPTO_NOT_SEALED, "yny", ERR_PEER_PROTOCOL}};
+    } cases[] = {{digest, CRYPTO_NOT_SEALED, "yn", "", ERR_OK},
+                 {digest, CRYPTO_NOT_SEALED, "yn", digest, ERR_OK},
+                 {"short", CRYPTO_NOT_SEALED, "yn", "", ERR_PEER_PROTOCOL},
+                 {digest, CRYPTO_SEALED_SMIME + 1, "yn", "", ERR_PEER_PROTOCOL},
+                 {digest, CRYPTO_NOT_SEALED, "y", "", ERR_PEER_PROTOCOL},
+                 {digest, CRYPTO_NOT_SEALED, "yny", "", ERR_PEER_PROTOCOL},
+                 {digest, CRYPTO_NOT_SEALED, "yn", "half a digest", ERR_PEER_PROTOCOL}};
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         struct crypto_facts facts;
         struct ipc_out out;
         struct ipc_in in;
         bool seen[2] = {false, false};
-        put_facts(&out, cases[i].digest, cases[i].sealed, cases[i].visible);
+        put_facts(&out, cases[i].digest, cases[i].sealed, cases[i].visible, cases[i].answered);
         carry(&out, &in);
         proxy_get_facts(&in, &facts, seen, 2);
         assert_int_equal(ipc_in_end(&in), cases[i].expected);
         assert_int_equal(seen[0], cases[i].expected == ERR_OK);
+        ipc_in_fini(&in);
+    }
+}
+
+static void test_opened_round_trip(void **state)
+{
+    char ids[(CRYPTO_MESSAGE_IDS_MAX + 1) * 32];
+    (void)state;
+    memset(ids, 7, sizeof(ids));
+    for (size_t len = 0; len <= sizeof(ids); len += 16) {
+        const struct proxy_open_answer answer = {
+            .decision = SPAN_LIT("d"), .session_keys = SPAN_LIT("k"), .encrypted_ids = {ids, len}};
+        bool is_good = len % 32 == 0 && len < sizeof(ids);
+        struct proxy_open_answer got;
+        struct ipc_out out;
+        struct ipc_in in;
+        ipc_out_begin(&out, PROXY_JOB_DONE);
+        proxy_put_opened(&out, &answer);
+        carry(&out, &in);
+        proxy_get_opened(&in, &got);
+        assert_int_equal(ipc_in_end(&in), is_good ? ERR_OK : ERR_PEER_PROTOCOL);
+        assert_true(!is_good || span_is_equal(got.encrypted_ids, answer.encrypted_ids));
         ipc_in_fini(&in);
     }
 }
@@ -287,10 +317,11 @@ static void test_delivery(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_setup_round_trip), cmocka_unit_test(test_full_setup_fits),
-        cmocka_unit_test(test_setup_malformed),  cmocka_unit_test(test_facts_round_trip),
-        cmocka_unit_test(test_facts_malformed),  cmocka_unit_test(test_seal_round_trip),
-        cmocka_unit_test(test_seal_malformed),   cmocka_unit_test(test_delivery),
+        cmocka_unit_test(test_setup_round_trip),  cmocka_unit_test(test_full_setup_fits),
+        cmocka_unit_test(test_setup_malformed),   cmocka_unit_test(test_facts_round_trip),
+        cmocka_unit_test(test_facts_malformed),   cmocka_unit_test(test_seal_round_trip),
+        cmocka_unit_test(test_seal_malformed),    cmocka_unit_test(test_delivery),
+        cmocka_unit_test(test_opened_round_trip),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,6 +23,7 @@
 #define SIZE_MOST ((size_t)8 << 20)
 #define VAULT_MAX 64
 #define KEEPERS_MAX 8
+#define MESSAGE_ID_DIGEST "0123456789abcdef0123456789abcdef"
 
 /* What the vault has of one view. */
 struct kept {
@@ -162,10 +163,11 @@ static inline void vault_put(struct world *world, struct ipc_in *in)
 
     proxy_get_view_key(in, account, &key);
     (void)ipc_get_u64(in);
-    struct span decision = ipc_get_span(in), keys = ipc_get_span(in);
+    struct span decision = ipc_get_span(in), keys = ipc_get_span(in), ids = proxy_get_message_ids(in);
     struct span record = proxy_get_content(in, SIZE_MOST), text = proxy_get_content(in, SIZE_MOST);
     assert_int_equal(ipc_in_end(in), ERR_OK);
     assert_true(span_is_equal(keys, SPAN_LIT("keys")));
+    assert_true(span_is_equal(ids, SPAN_LIT(MESSAGE_ID_DIGEST)));
     assert_true(span_is_equal(text, SPAN_LIT("text")));
     world->puts++;
     answer_vault(world, keep_put(world, &key, decision, record), -1);
@@ -220,8 +222,10 @@ static inline void keeper_open(struct world *world, struct ipc_in *in, struct ip
     if (request.decision.len > 0)
         assert_true(span_copy(request.decision, decision, sizeof(decision)));
     bool is_plain = span_has_prefix(message, SPAN_LIT("plain"));
-    const struct proxy_open_answer answer = {
-        .is_plain = is_plain, .decision = span_of(decision), .session_keys = SPAN_LIT("keys")};
+    const struct proxy_open_answer answer = {.is_plain = is_plain,
+                                             .decision = span_of(decision),
+                                             .session_keys = SPAN_LIT("keys"),
+                                             .encrypted_ids = SPAN_LIT(MESSAGE_ID_DIGEST)};
     proxy_put_opened(out, &answer);
     buf_init(&view, SIZE_MOST);
     buf_init(&record, SIZE_MOST);
