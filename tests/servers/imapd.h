@@ -18,8 +18,9 @@
  * without end), flood (untagged responses without end), inject (starttls: clear text after the OK), preauth (greeting),
  * bye (BYE, then close), "NO text" and "BAD text" (instead of carrying out), "* text" (says so first), "raw bytes"
  * (with \r \n \0 \xHH; says so first), "only bytes" (the same, instead of carrying out), "expunge N", "arrive",
- * "flag N word" (does this to the selected mailbox, as another client would); at a literal: cut and stall (in mid of
- * it), "lie TEXT" (announces {TEXT} in place of its true size).
+ * "flag N word" (does this to the selected mailbox, as another client would); at fetch: "omit N" (answers for all but
+ * that message, and says OK); at a literal: cut and stall (in mid of it), "lie TEXT" (announces {TEXT} in place of its
+ * true size).
  */
 #ifndef TESTS_SERVERS_IMAPD_H
 #define TESTS_SERVERS_IMAPD_H
@@ -173,6 +174,7 @@ struct session {
     bool is_authenticated;
     char ordered[512]; /* the fault at the last point, "" if none */
     bool is_late;      /* closes instead of answering */
+    size_t omitted;    /* the message that FETCH says nothing of; 0: none */
     bool has_condstore;
     bool is_read_only;
     struct mailbox *mailbox; /* NULL: none selected */

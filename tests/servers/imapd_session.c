@@ -387,6 +387,7 @@ static void carry_out(struct session *session)
 {
     struct cursor cursor = {session->command.bytes, session->command.bytes + session->command.len};
     session->code.len = 0;
+    session->omitted = 0;
     if (!take_verb(session, &cursor)) {
         text_puts(&session->out, "* BAD What?\r\n");
         return;
