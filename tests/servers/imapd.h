@@ -19,8 +19,8 @@
  * bye (BYE, then close), "NO text" and "BAD text" (instead of carrying out), "* text" (says so first), "raw bytes"
  * (with \r \n \0 \xHH; says so first), "only bytes" (the same, instead of carrying out), "expunge N", "arrive",
  * "flag N word" (does this to the selected mailbox, as another client would); at fetch: "omit N" (answers for all but
- * that message, and says OK); at a literal: cut and stall (in mid of it), "lie TEXT" (announces {TEXT} in place of its
- * true size).
+ * that message, and says OK); at a command without literals: "behind" (carries out the next one first); at a
+ * literal: cut and stall (in mid of it), "lie TEXT" (announces {TEXT} in place of its true size).
  */
 #ifndef TESTS_SERVERS_IMAPD_H
 #define TESTS_SERVERS_IMAPD_H
@@ -166,6 +166,7 @@ struct session {
     struct imapd *imapd;
     struct server_io *io;
     struct text command; /* the one being carried out */
+    struct text behind;  /* one that is to be carried out after the next */
     struct text out;     /* what is not yet sent */
     struct text code;    /* what goes into the brackets of OK, if anything */
     char tag[128];
