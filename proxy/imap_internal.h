@@ -107,6 +107,7 @@ struct imap_session {
     struct imap_guard guard;
     bool is_hidden;  /* that response is nobody's but ours: capabilities, and all before login */
     bool is_checked; /* it passes if it says nothing of a message's content */
+    bool is_line;    /* it passes, in one piece, when the map has taken note of it */
     bool is_ending;
     uint64_t progress_ms; /* when the client last heard that work is under way */
 };

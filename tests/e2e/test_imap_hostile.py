@@ -115,11 +115,19 @@ class Servers(Measured):
         self.check_others()
 
     def test_contradictions(self):
-        """Numbers that cannot be: nothing is shown under a wrong UID."""
+        """Numbers that cannot be: nothing is shown under a wrong UID, and the client does not hear of them."""
         self.begin()
-        for text in ("* 9 EXPUNGE", "* 0 EXPUNGE", "* 1 EXISTS", "* 99999999999 EXISTS", "* 2 FETCH (UID 1)"):
-            with self.subTest(text=text):
-                self.under("fetch:*=%s" % text, command="FETCH 1:3 (RFC822.SIZE)")
+        for text in ("* 9 EXPUNGE", "* 0 EXPUNGE", "* 1 EXISTS", "* 99999999999 EXISTS", "* 4 FETCH (FLAGS ())",
+                     "* 4 FETCH (UID 9 FLAGS (x))", "* VANISHED 1:x", "* 2 FETCH (UID 1)"):
+            commands = ("FETCH 1:3 (RFC822.SIZE)", "FETCH 1 (BODY.PEEK[])", "NOOP", "FETCH 1:3 (FLAGS)")
+            # Which UIDs there are is asked when the first of these needs it.
+            for command in commands[:2] if text == "* 2 FETCH (UID 1)" else commands:
+                with self.subTest(text=text, command=command):
+                    responses, _ = self.under("%s:*=%s" % (command.split()[0].lower(), text), command=command)
+                    self.assertFalse([row for row in responses if row.startswith(text.encode())], responses)
+        # Nor of the message of which it begins to speak.
+        responses, _ = self.under("fetch:*=raw * 4 FETCH (BODY[] {7}\\r\\nx: yyyy)\\r\\n", command="FETCH 1 (BODY.PEEK[])")
+        self.assertEqual(len(responses), 1)
         self.check_others()
 
     def test_floods(self):
