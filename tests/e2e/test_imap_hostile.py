@@ -91,6 +91,30 @@ class Servers(Measured):
                 self.assertLess(sum(b"BODY[]" in response and response.endswith(b")") for response in responses), 3)
         self.check_others()
 
+    def test_to_the_last_byte_before_the_cut(self):
+        """The client gets all of the literal that came, and then the end: no BYE and no other line may fall into it."""
+        self.begin()
+        for size, commands in ((300, ""), (400000, ""), (3000000, "d NOOP\r\ne FETCH 1 (BODY.PEEK[])\r\n")):
+            with self.subTest(size=size, commands=commands):
+                message = from_bob("long", "x" * size)
+                self.server.put(message)
+                number = len(self.server.mail())
+                raw = Raw(self.proxy.imap_port, small=True).login()
+                self.addCleanup(raw.close)
+                raw.ok("SELECT INBOX")
+                raw.ok("FETCH 1:* (RFC822.SIZE)")
+                log = len(self.proxy.log())
+                self.server.faults("literal:1=cut", "noop:*=* 99 RECENT")
+                raw.send("c FETCH %d (BODY.PEEK[])\r\n%s" % (number, commands))
+                self.assertEqual(raw.line(), b"* %d FETCH (BODY[] {%d}" % (number, len(message)))
+                if size < 1000000:
+                    # What it has not taken yet when the line is cut must not be lost, either.
+                    wait_for(lambda: "ends:" in self.proxy.log()[log:], "the end")
+                self.assertEqual(raw.take(len(message) + 1000), message[:len(message) // 2])
+                wait_for(lambda: "within a response" in self.proxy.log()[log:], "a line in the log")
+                self.server.faults()
+        self.assertEqual(self.proxy.workers(), self.family)
+
     def test_sizes_that_are_lies(self):
         self.begin()
         for size in ("5", "0", "100000", "4294967295", "99999999999999999999999", "-1", "", "x", "7 }", "1}\r\n{2"):
