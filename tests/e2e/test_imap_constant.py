@@ -415,6 +415,23 @@ class Known(Constant):
         new, = self.views("Other").values()
         self.assertIn(b"outer new", new)
 
+    def test_rename_of_a_parent(self):
+        """What is below it keeps what is known of it; nothing is fetched anew."""
+        self.begin_opened()
+        raw = self.raw()
+        raw.ok("SELECT INBOX")
+        raw.ok("FETCH 1:* (RFC822.SIZE)")
+        for name in ("Other/below", "Other/below/more", "Others", "INBOX/below"):
+            raw.ok("CREATE " + name)
+            raw.ok("COPY 1:3 " + name)
+        self.assertEqual(raw.ok("RENAME Other Else"), [])
+        raw.ok("RENAME inbox Was")
+        before = len(self.server.wire())
+        for name in ("Else/below", "Else/below/more", "Others", "INBOX/below"):
+            raw.ok("SELECT " + name)
+            self.assertEqual(len(raw.ok("FETCH 1:* (RFC822.SIZE ENVELOPE)")), 3)
+        self.assertNotIn(b"BODYSTRUCTURE", self.server.wire()[before:])
+
     def test_by_another_program(self):
         """What was copied behind privyseal's back is fetched once more, and not opened once more."""
         self.begin_opened()
