@@ -47,7 +47,7 @@ static enum err read_type(struct mime_part *part, struct span value, bool *has_b
 
     buf_init(&type, value.len + 16);
     buf_init(&subtype, value.len + 16);
-    imap_words_init(&words, value, NULL);
+    imap_words_init(&words, value);
     (void)imap_type_read(&words, &type, &subtype);
     result = words.err;
     copy_lower(buf_span(&type), part->type);
@@ -141,7 +141,7 @@ static enum err describe_type(struct description *about, struct span value)
 
     buf_init(&type, value.len + 16);
     buf_init(&subtype, value.len + 16);
-    imap_words_init(&words, value, NULL);
+    imap_words_init(&words, value);
     has_params = imap_type_read(&words, &type, &subtype);
     if (about->is_too_deep) {
         buf_clear(&type);
@@ -173,7 +173,7 @@ static enum err describe_encoding(struct buf *out, struct span value)
     enum err result;
 
     buf_init(&token, value.len + 1);
-    imap_words_init(&words, value, NULL);
+    imap_words_init(&words, value);
     (void)imap_words_skip(&words);
     if (imap_words_token(&words, &token) == IMAP_WORD_LAST && token.len > 0 && words.err == ERR_OK)
         words.err = add_string(out, buf_span(&token));
@@ -188,7 +188,7 @@ static enum err describe_disposition(struct description *about, struct span valu
     struct buf token;
 
     buf_init(&token, value.len + 1);
-    imap_words_init(&words, value, NULL);
+    imap_words_init(&words, value);
     (void)imap_words_skip(&words);
     if (imap_words_token(&words, &token) != IMAP_WORD_BROKEN && words.err == ERR_OK) {
         buf_clear(&about->texts[DISPOSITION]);
@@ -207,7 +207,7 @@ static enum err describe_languages(struct buf *out, struct span value)
     struct buf tag;
 
     buf_init(&tag, value.len + 1);
-    imap_words_init(&words, value, NULL);
+    imap_words_init(&words, value);
     (void)imap_words_skip(&words);
     while (words.err == ERR_OK && imap_words_atom(&words, &tag) != IMAP_WORD_BROKEN && words.err == ERR_OK) {
         if (out->len > 0)
