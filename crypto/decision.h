@@ -17,7 +17,7 @@ struct crypto_decision {
     struct crypto_verdict verdict;
     bool is_changed; /* the view differs from the message beyond verdict fields */
     bool is_own;     /* our own sealed copy: unwrapped, without a verdict */
-    bool is_unread;  /* beyond the limits: shown as it came */
+    bool is_unread;  /* beyond the limits: shown as it came; of the verdict `encryption` alone says something, if so */
     bool keeps_outer_from;
     bool is_header_signed;                     /* the header of the payload is believed */
     uint32_t layers;                           /* encrypted layers that were opened */

@@ -128,6 +128,30 @@ static enum err show_unread(struct opening *opening, const char *authserv_id, st
     return show_bytes(opening->message, authserv_id, view);
 }
 
+static bool is_too_large(const struct opening *opening)
+{
+    const struct crypto_decision *decided = opening->decided;
+
+    if (decided == NULL)
+        return opening->options->is_too_large;
+    return decided->is_unread && decided->verdict.encryption == CRYPTO_ENC_FAILED;
+}
+
+/* A message that holds more than can be shown: as it came, with that verdict. */
+static enum err show_too_large(struct opening *opening, const char *authserv_id, struct buf *view)
+{
+    struct crypto_verdict *verdict = &opening->result->verdict;
+    enum err result;
+
+    verdict->encryption = CRYPTO_ENC_FAILED;
+    if (opening->decided != NULL)
+        *verdict = opening->decided->verdict;
+    open_give_reason(opening, "what the message holds is too large");
+    opening->result->decision.is_unread = true;
+    result = crypto_view_add_verdict(verdict, authserv_id, view);
+    return result == ERR_OK ? show_bytes(opening->message, authserv_id, view) : result;
+}
+
 static enum err take_digest(struct span view, uint8_t digest_out[32])
 {
     bool is_done = EVP_Digest(view.ptr, view.len, digest_out, NULL, EVP_sha256(), NULL) == 1;
@@ -174,7 +198,9 @@ enum err crypto_open(struct keyring_gpg *gpg, const struct crypto_open_options *
     opened_out->verdict.has_integrity = true;
     opened_out->verdict.at = clock_now();
     result = mime_parse(message, MIME_LIMITS_DEFAULT, &opening.tree);
-    if (result == ERR_OK)
+    if (is_too_large(&opening) && (result == ERR_OK || result == ERR_LIMIT))
+        result = show_too_large(&opening, authserv_id, view_out);
+    else if (result == ERR_OK)
         result = open_message(&opening, authserv_id, view_out);
     else if (result == ERR_LIMIT)
         result = show_unread(&opening, authserv_id, view_out);

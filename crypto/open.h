@@ -25,6 +25,8 @@ struct crypto_open_options {
        session key is missing. NULL: the first time. */
     const struct crypto_decision *decided;
     const struct crypto_session_keys *session_keys; /* with `decided`; NULL: none are known */
+    /* It was opened once, and what came out is too large for whoever wants it: shown as it came, encryption=failed. */
+    bool is_too_large;
 };
 
 struct crypto_opened {

@@ -68,6 +68,8 @@ struct imap_client {
     bool is_quitting; /* the owner has gone */
     bool is_paused;
     bool has_moved; /* the server has said something as a whole in this turn */
+    bool is_logged_in;
+    uint64_t heard; /* bytes, until it is */
 
     struct client_queue waiting;
     struct client_queue sent;       /* also the one that is being sent */

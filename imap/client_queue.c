@@ -218,8 +218,10 @@ void imap_client_answer(struct imap_client *client, struct client_command *comma
             imap_client_fail(client, ERR_UPSTREAM_PROTOCOL);
         return;
     }
-    if (command->is_login && reply.status == IMAP_OK)
+    if (command->is_login && reply.status == IMAP_OK) {
+        client->is_logged_in = true;
         client->is_fresh = client->is_fresh || span_has_case_prefix(reply.code, SPAN_LIT("CAPABILITY "));
+    }
     if (reply.status == IMAP_OK)
         imap_client_hear_code(client, reply.code);
     imap_reply_fn fn = command->fn;

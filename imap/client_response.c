@@ -16,6 +16,8 @@
 #define LITERAL_OTHER_MAX ((uint64_t)1 << 20)
 #define PIECE_SIZE 65536u
 #define LINE_KEPT_MAX 1024u /* an idle session shall be small */
+/* A server that is not logged in to has little to say, and each word of it starts the time anew that it may take. */
+#define BEFORE_LOGIN_MAX 65536u
 
 /* ---- reading words ---- */
 
@@ -342,6 +344,10 @@ static enum err take_text(struct imap_client *client, struct evbuffer *input)
 static enum err take_step(struct imap_client *client)
 {
     struct evbuffer *input = conn_input(client->conn);
+    if (!client->is_logged_in && client->heard + evbuffer_get_length(input) > BEFORE_LOGIN_MAX) {
+        log_info("%s: the server says too much before login", conn_peer(client->conn));
+        return ERR_LIMIT;
+    }
     if (client->splitter.literal_left > 0)
         return take_literal(client, input);
     if (client->literal_fd >= 0) {
@@ -354,9 +360,13 @@ static enum err take_step(struct imap_client *client)
 
 void imap_client_take_input(struct imap_client *client)
 {
+    struct evbuffer *input = conn_input(client->conn);
     enum err err = ERR_OK;
-    while (err == ERR_OK && !client->is_paused && !imap_client_is_over(client) && client->state != CLIENT_HANDSHAKE)
+    while (err == ERR_OK && !client->is_paused && !imap_client_is_over(client) && client->state != CLIENT_HANDSHAKE) {
+        size_t before = evbuffer_get_length(input);
         err = take_step(client);
+        client->heard += before - evbuffer_get_length(input);
+    }
     if (err != ERR_OK && err != ERR_AGAIN) {
         if (client->failure == ERR_OK)
             log_info("%s: the server's words make no sense: %s", conn_peer(client->conn), err_sentence(err));

@@ -20,6 +20,13 @@ ERR_RETURN enum err imap_envelope_add(struct span header, struct buf *out);
 ERR_RETURN enum err imap_structure_add(const struct mime_part *root, struct span message, bool is_extended,
                                        struct buf *out);
 
+/* The same without what may be long: parameters, IDs, descriptions and the like are left out, a type that is longer
+   than any should be is that of opaque bytes, and messages inside have an IMAP_ENVELOPE_EMPTY. Numbers of parts, octets
+   and lines are right. At most 5 MiB. */
+ERR_RETURN enum err imap_structure_add_short(const struct mime_part *root, struct span message, bool is_extended,
+                                             struct buf *out);
+#define IMAP_ENVELOPE_EMPTY "(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)"
+
 /* What a section of a message is: slices of it (HEADER.FIELDS may be several). */
 struct imap_slices {
     struct span *items; /* owned array of borrowed bytes */

@@ -1,5 +1,6 @@
 /*
- * What the files that read header fields for IMAP share: the words of structured fields, addresses and parameters.
+ * What the files that read header fields for IMAP share: the words of structured fields, and parameters. Addresses
+ * are read by mime/mailbox.h.
  *
  * The grammars are RFC 5322 §3.2 and RFC 2045 §5.1, but a reader here never gives up: ENVELOPE and BODYSTRUCTURE have a
  * place for every field, and what stands there is what Dovecot makes of it. So each function takes as much as there is
@@ -15,7 +16,6 @@
 struct imap_words {
     struct span text;
     size_t at;
-    struct buf *comment; /* the text of the last comment; NULL: nobody wants it */
     enum err err;
 };
 
@@ -26,7 +26,7 @@ enum imap_word {
     IMAP_WORD_MORE = 1  /* `at` is at the next thing */
 };
 
-void imap_words_init(struct imap_words *words, struct span text, struct buf *comment);
+void imap_words_init(struct imap_words *words, struct span text);
 /* The next byte, or NUL at the end. */
 char imap_words_peek(const struct imap_words *words);
 bool imap_words_is_end(const struct imap_words *words);
@@ -35,18 +35,10 @@ bool imap_words_is_end(const struct imap_words *words);
 enum imap_word imap_words_skip(struct imap_words *words);
 /* 1*atext */
 enum imap_word imap_words_atom(struct imap_words *words, struct buf *out);
-/* atoms with dots, and with blanks around the dots, which are left out */
-enum imap_word imap_words_dot_atom(struct imap_words *words, struct buf *out);
-/* atoms and any number of dots, which no blanks may follow */
-enum imap_word imap_words_local_part(struct imap_words *words, struct buf *out);
 /* *token-char: may be empty */
 enum imap_word imap_words_token(struct imap_words *words, struct buf *out);
 /* quoted-string, the reader standing at its first quote; unescaped */
 enum imap_word imap_words_quoted(struct imap_words *words, struct buf *out);
-/* obs-phrase, words joined by single blanks */
-enum imap_word imap_words_phrase(struct imap_words *words, struct buf *out);
-/* "@" domain, the reader standing at the "@" */
-enum imap_word imap_words_domain(struct imap_words *words, struct buf *out);
 
 /* Adds bytes that a reader took; an error is remembered in it. */
 void imap_words_put(struct imap_words *words, struct buf *out, struct span bytes);

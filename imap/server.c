@@ -115,9 +115,15 @@ void imap_server_end_with_bye(struct imap_server *server, enum err why, const ch
     const struct err_entry *entry = err_entry(why);
     if (server->input == SERVER_INPUT_ENDED)
         return;
-    /* Within a literal nothing can be said that would not be taken for its content. */
-    if (server->is_half || server->input == SERVER_INPUT_HANDSHAKE) {
+    if (server->input == SERVER_INPUT_HANDSHAKE) {
         imap_server_end_forced(server, why);
+        return;
+    }
+    /* Within a literal nothing can be said that would not be taken for its content: what was said so far still goes
+       out, and then the end is all there is (RFC 3501 has no other way). */
+    if (server->is_half) {
+        log_info("%s: the connection ends within a response", conn_peer(server->conn));
+        imap_server_end(server, why);
         return;
     }
     imap_server_sayf(server, "* BYE %s%s%s%s\r\n", entry->imap_code == NULL ? "" : "[",

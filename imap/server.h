@@ -161,7 +161,8 @@ enum imap_server_state imap_server_get_state(const struct imap_server *server);
 /* No further command is taken until resumed. */
 void imap_server_pause(struct imap_server *server);
 void imap_server_resume(struct imap_server *server);
-/* BYE with the sentence of `why` (or `text`, if not NULL), then the end. */
+/* BYE with the sentence of `why` (or `text`, if not NULL), then the end; in mid of a response only the end, once all
+   that was written has gone out. */
 void imap_server_shutdown(struct imap_server *server, enum err why, const char *text);
 struct conn *imap_server_conn(struct imap_server *server);
 void imap_command_free(struct imap_command **command);

@@ -12,6 +12,8 @@
 #define DEPTH_MAX 99
 /* A Content-Type that comes later is not seen. */
 #define HEADER_MAX ((size_t)16 << 20)
+/* What is longer is not in a short structure. */
+#define SHORT_MAX 128
 
 /* ---- the map ---- */
 
@@ -45,7 +47,7 @@ static enum err read_type(struct mime_part *part, struct span value, bool *has_b
 
     buf_init(&type, value.len + 16);
     buf_init(&subtype, value.len + 16);
-    imap_words_init(&words, value, NULL);
+    imap_words_init(&words, value);
     (void)imap_type_read(&words, &type, &subtype);
     result = words.err;
     copy_lower(buf_span(&type), part->type);
@@ -139,7 +141,7 @@ static enum err describe_type(struct description *about, struct span value)
 
     buf_init(&type, value.len + 16);
     buf_init(&subtype, value.len + 16);
-    imap_words_init(&words, value, NULL);
+    imap_words_init(&words, value);
     has_params = imap_type_read(&words, &type, &subtype);
     if (about->is_too_deep) {
         buf_clear(&type);
@@ -171,7 +173,7 @@ static enum err describe_encoding(struct buf *out, struct span value)
     enum err result;
 
     buf_init(&token, value.len + 1);
-    imap_words_init(&words, value, NULL);
+    imap_words_init(&words, value);
     (void)imap_words_skip(&words);
     if (imap_words_token(&words, &token) == IMAP_WORD_LAST && token.len > 0 && words.err == ERR_OK)
         words.err = add_string(out, buf_span(&token));
@@ -186,7 +188,7 @@ static enum err describe_disposition(struct description *about, struct span valu
     struct buf token;
 
     buf_init(&token, value.len + 1);
-    imap_words_init(&words, value, NULL);
+    imap_words_init(&words, value);
     (void)imap_words_skip(&words);
     if (imap_words_token(&words, &token) != IMAP_WORD_BROKEN && words.err == ERR_OK) {
         buf_clear(&about->texts[DISPOSITION]);
@@ -205,7 +207,7 @@ static enum err describe_languages(struct buf *out, struct span value)
     struct buf tag;
 
     buf_init(&tag, value.len + 1);
-    imap_words_init(&words, value, NULL);
+    imap_words_init(&words, value);
     (void)imap_words_skip(&words);
     while (words.err == ERR_OK && imap_words_atom(&words, &tag) != IMAP_WORD_BROKEN && words.err == ERR_OK) {
         if (out->len > 0)
@@ -292,6 +294,23 @@ static enum err describe(struct description *about, const struct mime_part *part
     return ERR_OK;
 }
 
+/* What imap_structure_add_short keeps of a part. */
+static enum err shorten(struct description *about, const struct mime_part *part)
+{
+    static const bool may_stay[PLACES] = {[TYPE] = true, [TYPE_PARAMS] = true, [ENCODING] = true};
+    bool has_type = about->texts[TYPE].len <= SHORT_MAX;
+
+    if (!has_type)
+        about->is_text = false;
+    for (int place = 0; place < PLACES; place++)
+        if (!may_stay[place] || !has_type || about->texts[place].len > SHORT_MAX)
+            buf_clear(&about->texts[place]);
+    about->has_charset = about->has_charset && about->texts[TYPE_PARAMS].len > 0;
+    return has_type || part->kind != MIME_LEAF
+               ? ERR_OK
+               : buf_add_string(&about->texts[TYPE], "\"application\" \"octet-stream\"");
+}
+
 static void description_fini(struct description *about)
 {
     for (int place = 0; place < PLACES; place++)
@@ -303,7 +322,7 @@ static void description_fini(struct description *about)
 struct writer {
     struct span message;
     struct buf *out;
-    bool is_extended;
+    bool is_extended, is_short;
     enum err err;
 };
 
@@ -409,6 +428,26 @@ static void put_end(struct writer *writer, const struct mime_part *part, const s
     put(writer, ")");
 }
 
+static void describe_part(struct writer *writer, const struct mime_part *part, struct description *about)
+{
+    /* What will be left out must be read first: a header of this size, with all of its bytes escaped. */
+    size_t len_max = writer->is_short ? 4 * HEADER_MAX : writer->out->len_max;
+
+    writer->err = describe(about, part, writer->message, len_max);
+    if (writer->err == ERR_OK && writer->is_short)
+        writer->err = shorten(about, part);
+}
+
+static void put_envelope(struct writer *writer, const struct mime_part *message)
+{
+    put(writer, " ");
+    if (writer->is_short)
+        put(writer, IMAP_ENVELOPE_EMPTY);
+    else if (writer->err == ERR_OK)
+        writer->err = imap_envelope_add(mime_part_header(message, writer->message), writer->out);
+    put(writer, " ");
+}
+
 /* What stands before a part's children. */
 static void enter(struct writer *writer, const struct mime_part *part)
 {
@@ -423,16 +462,12 @@ static void enter(struct writer *writer, const struct mime_part *part)
         }
         return;
     }
-    if (writer->err == ERR_OK)
-        writer->err = describe(&about, part, writer->message, writer->out->len_max);
-    else
+    if (writer->err != ERR_OK)
         return;
+    describe_part(writer, part, &about);
     put_begin(writer, part, &about);
-    if (part->kind == MIME_MESSAGE && part->first_child != NULL && writer->err == ERR_OK) {
-        put(writer, " ");
-        writer->err = imap_envelope_add(mime_part_header(part->first_child, writer->message), writer->out);
-        put(writer, " ");
-    }
+    if (part->kind == MIME_MESSAGE && part->first_child != NULL)
+        put_envelope(writer, part->first_child);
     if (part->kind == MIME_LEAF)
         put_end(writer, part, &about);
     description_fini(&about);
@@ -445,7 +480,7 @@ static void leave(struct writer *writer, const struct mime_part *part)
 
     if (part->kind == MIME_LEAF || writer->err != ERR_OK)
         return;
-    writer->err = describe(&about, part, writer->message, writer->out->len_max);
+    describe_part(writer, part, &about);
     if (part->kind == MIME_MULTIPART)
         put_multipart_end(writer, &about);
     else
@@ -453,29 +488,42 @@ static void leave(struct writer *writer, const struct mime_part *part)
     description_fini(&about);
 }
 
-enum err imap_structure_add(const struct mime_part *root, struct span message, bool is_extended, struct buf *out)
+static enum err write_tree(struct writer *writer, const struct mime_part *root)
 {
-    struct writer writer = {.message = message, .out = out, .is_extended = is_extended};
     const struct mime_part *part = root;
-    size_t len_before = out->len;
+    size_t len_before = writer->out->len;
 
-    enter(&writer, part);
-    while (part != NULL && writer.err == ERR_OK) {
+    enter(writer, part);
+    while (part != NULL && writer->err == ERR_OK) {
         if (part->first_child != NULL) {
             part = part->first_child;
-            enter(&writer, part);
+            enter(writer, part);
             continue;
         }
-        leave(&writer, part);
+        leave(writer, part);
         while (part != root && part->next == NULL) {
             part = part->parent;
-            leave(&writer, part);
+            leave(writer, part);
         }
         part = part == root ? NULL : part->next;
         if (part != NULL)
-            enter(&writer, part);
+            enter(writer, part);
     }
-    if (writer.err != ERR_OK)
-        buf_truncate(out, len_before);
-    return writer.err;
+    if (writer->err != ERR_OK)
+        buf_truncate(writer->out, len_before);
+    return writer->err;
+}
+
+enum err imap_structure_add(const struct mime_part *root, struct span message, bool is_extended, struct buf *out)
+{
+    struct writer writer = {.message = message, .out = out, .is_extended = is_extended};
+
+    return write_tree(&writer, root);
+}
+
+enum err imap_structure_add_short(const struct mime_part *root, struct span message, bool is_extended, struct buf *out)
+{
+    struct writer writer = {.message = message, .out = out, .is_extended = is_extended, .is_short = true};
+
+    return write_tree(&writer, root);
 }

@@ -3,9 +3,9 @@
 
 #include <string.h>
 
-void imap_words_init(struct imap_words *words, struct span text, struct buf *comment)
+void imap_words_init(struct imap_words *words, struct span text)
 {
-    *words = (struct imap_words){.text = text, .comment = comment};
+    *words = (struct imap_words){.text = text};
 }
 
 bool imap_words_is_end(const struct imap_words *words)
@@ -22,11 +22,6 @@ void imap_words_put(struct imap_words *words, struct buf *out, struct span bytes
 {
     if (words->err == ERR_OK && bytes.len > 0)
         words->err = buf_add_span(out, bytes);
-}
-
-static void put_byte(struct imap_words *words, struct buf *out, char byte)
-{
-    imap_words_put(words, out, (struct span){&byte, 1});
 }
 
 static enum imap_word ended(const struct imap_words *words)
@@ -48,25 +43,19 @@ static bool is_token_byte(char byte)
     return byte == '.' || (is_atext(byte) && strchr("/?=", byte) == NULL);
 }
 
-/* comment = "(" *([FWS] ccontent) [FWS] ")", without the backslashes of quoted pairs and the line ends. */
+/* comment = "(" *([FWS] ccontent) [FWS] ")" */
 static enum imap_word skip_comment(struct imap_words *words)
 {
-    size_t depth = 0, start = words->at + 1;
+    size_t depth = 0;
 
-    if (words->comment != NULL)
-        buf_clear(words->comment);
     for (; !imap_words_is_end(words); words->at++) {
         char byte = imap_words_peek(words);
-        bool is_whole = byte == ')' && depth == 1;
 
-        if (is_whole || byte == '\\' || byte == '\n') {
-            if (words->comment != NULL)
-                imap_words_put(words, words->comment, span_slice(words->text, start, words->at));
-            start = words->at + 1;
-            words->at += is_whole || byte == '\\';
-        }
-        if (is_whole)
+        if (byte == ')' && depth == 1) {
+            words->at++;
             return ended(words);
+        }
+        words->at += byte == '\\';
         depth += byte == '(';
         depth -= byte == ')';
     }
@@ -108,37 +97,6 @@ enum imap_word imap_words_atom(struct imap_words *words, struct buf *out)
     return take_while(words, is_atext, out);
 }
 
-enum imap_word imap_words_local_part(struct imap_words *words, struct buf *out)
-{
-    enum imap_word word = IMAP_WORD_BROKEN;
-
-    do {
-        while (imap_words_peek(words) == '.') {
-            put_byte(words, out, '.');
-            words->at++;
-            word = ended(words);
-        }
-        if (word == IMAP_WORD_LAST || imap_words_peek(words) == '@')
-            return word;
-        word = imap_words_atom(words, out);
-    } while (word == IMAP_WORD_MORE && imap_words_peek(words) == '.');
-    return word;
-}
-
-enum imap_word imap_words_dot_atom(struct imap_words *words, struct buf *out)
-{
-    enum imap_word word = imap_words_atom(words, out);
-
-    while (word == IMAP_WORD_MORE && imap_words_peek(words) == '.') {
-        put_byte(words, out, '.');
-        words->at++;
-        if (imap_words_skip(words) == IMAP_WORD_BROKEN)
-            return IMAP_WORD_BROKEN;
-        word = imap_words_atom(words, out);
-    }
-    return word;
-}
-
 enum imap_word imap_words_token(struct imap_words *words, struct buf *out)
 {
     return take_while(words, is_token_byte, out);
@@ -163,59 +121,6 @@ enum imap_word imap_words_quoted(struct imap_words *words, struct buf *out)
     }
     words->at = words->text.len;
     return IMAP_WORD_BROKEN;
-}
-
-static bool is_phrase_byte(char byte)
-{
-    return byte == '.' || is_atext(byte);
-}
-
-enum imap_word imap_words_phrase(struct imap_words *words, struct buf *out)
-{
-    enum imap_word word = ended(words);
-
-    if (imap_words_peek(words) == '.')
-        return IMAP_WORD_BROKEN;
-    for (bool is_first = true; word == IMAP_WORD_MORE; is_first = false) {
-        char byte = imap_words_peek(words);
-
-        if (!is_first && byte != '"' && !is_phrase_byte(byte))
-            break;
-        if (!is_first)
-            put_byte(words, out, ' ');
-        word = byte == '"' ? imap_words_quoted(words, out) : take_while(words, is_phrase_byte, out);
-    }
-    return word;
-}
-
-/* domain-literal = [CFWS] "[" *([FWS] dtext) [FWS] "]" [CFWS], as it stands but for line ends; dtext holds no "[" */
-static enum imap_word take_domain_literal(struct imap_words *words, struct buf *out)
-{
-    size_t start = words->at;
-
-    for (words->at++; !imap_words_is_end(words); words->at++) {
-        char byte = imap_words_peek(words);
-
-        if (byte == '[')
-            return IMAP_WORD_BROKEN;
-        words->at += byte == '\\' || byte == ']';
-        if (byte == '\n' || byte == ']') {
-            imap_words_put(words, out, span_slice(words->text, start, words->at));
-            start = words->at + 1;
-        }
-        if (byte == ']')
-            return imap_words_skip(words);
-    }
-    words->at = words->text.len;
-    return IMAP_WORD_BROKEN;
-}
-
-enum imap_word imap_words_domain(struct imap_words *words, struct buf *out)
-{
-    words->at++;
-    if (imap_words_skip(words) != IMAP_WORD_MORE)
-        return IMAP_WORD_BROKEN;
-    return imap_words_peek(words) == '[' ? take_domain_literal(words, out) : imap_words_dot_atom(words, out);
 }
 
 /* ---- values ---- */

@@ -50,8 +50,15 @@ static char peek(const struct walk *walk)
 
 /* ---- words ---- */
 
+static bool at_line_end(const struct walk *walk)
+{
+    struct span rest = span_skip(walk->scan.text, walk->scan.at);
+
+    return span_has_prefix(rest, SPAN_LIT("\n")) || span_has_prefix(rest, SPAN_LIT("\r\n"));
+}
+
 /* comment = "(" *([FWS] ccontent) [FWS] ")"; nested ones keep their parentheses. One that does not end counts up to its
-   last escape, as servers have it. */
+   last escape or line end, as servers have it. */
 static enum step take_comment(struct walk *walk)
 {
     size_t depth = 1, sure = 0;
@@ -65,6 +72,10 @@ static enum step take_comment(struct walk *walk)
         if (depth == 0) {
             walk->scan.at++;
             return here(walk);
+        }
+        if (at_line_end(walk)) {
+            sure = walk->comment.len;
+            continue;
         }
         if (byte == '\\') {
             sure = walk->comment.len;
@@ -165,13 +176,12 @@ static enum step take_quoted(struct walk *walk, struct buf *out)
             return skip_blanks(walk);
         }
         if (byte == '\\') {
-            sure = out->len;
             walk->scan.at++;
             if (mime_scan_is_end(&walk->scan))
                 break;
+            sure = out->len;
             byte = peek(walk);
-        } else if (byte == '\n' || (byte == '\r' && walk->scan.at + 1 < walk->scan.text.len &&
-                                    walk->scan.text.ptr[walk->scan.at + 1] == '\n')) {
+        } else if (at_line_end(walk)) {
             sure = out->len;
             continue;
         }
@@ -205,11 +215,17 @@ static enum step take_phrase(struct walk *walk, struct buf *out)
     }
 }
 
+/* domain-literal = "[" *dtext "]"; dtext holds no "[" */
 static enum step take_literal(struct walk *walk, struct buf *out)
 {
-    for (; !mime_scan_is_end(&walk->scan); walk->scan.at++) {
+    add(walk, out, '[');
+    for (walk->scan.at++; !mime_scan_is_end(&walk->scan); walk->scan.at++) {
         char byte = peek(walk);
 
+        if (byte == '[')
+            return STEP_BAD;
+        if (at_line_end(walk))
+            continue;
         add(walk, out, byte);
         if (byte == '\\') {
             walk->scan.at++;

@@ -199,7 +199,10 @@ static void on_passed(struct imap_client *client, const struct imap_reply *reply
 {
     struct fetch_work *fetch = context;
     (void)client;
-    imap_work_reply(&fetch->work, reply);
+    if (fetch->is_withheld && reply->status == IMAP_OK)
+        imap_work_fail(&fetch->work, ERR_BUSY);
+    else
+        imap_work_reply(&fetch->work, reply);
 }
 
 static void pass(struct fetch_work *fetch)
@@ -356,6 +359,17 @@ static bool take_resolved(struct fetch_work *fetch, const struct imap_unit *unit
     return true;
 }
 
+/* Content of a message that is not known to need no view: numbers have changed since the command was sent, or new mail
+   has come. Whoever may have asked for it must not hear OK. Asked for once more it is looked at first. */
+static void withhold(struct imap_session *session)
+{
+    struct imap_work *work;
+    log_info("%s: content of a message that was not looked at is not passed on", session->peer);
+    TAILQ_FOREACH (work, &session->works, link)
+        if (work->has_started && !work->is_done && imap_fetch_passes_content(work))
+            ((struct fetch_work *)work)->is_withheld = true;
+}
+
 static bool on_response(struct imap_work *work, const struct imap_head *head, struct imap_unit *unit)
 {
     struct fetch_work *fetch = (struct fetch_work *)work;
@@ -365,7 +379,10 @@ static bool on_response(struct imap_work *work, const struct imap_head *head, st
         return false;
     if (fetch->stage == FETCH_RESOLVE && take_resolved(fetch, unit))
         return false;
-    return !is_content(unit);
+    bool passes = !is_content(unit);
+    if (!passes && fetch->stage == FETCH_PASS)
+        withhold(fetch_session(fetch));
+    return passes;
 }
 
 static void on_drain(struct imap_work *work)

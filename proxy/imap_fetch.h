@@ -81,7 +81,8 @@ struct fetch_work {
     enum err locked_err;
     struct buf reply; /* the tagged answer so far: the worst, or the last */
     unsigned reply_weight;
-    bool has_gone; /* a message that the client still knows is no more */
+    bool has_gone;    /* a message that the client still knows is no more */
+    bool is_withheld; /* content came that could not be passed on, and may have been asked for by this one */
 };
 
 static inline struct imap_session *fetch_session(const struct fetch_work *fetch)

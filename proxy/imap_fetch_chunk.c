@@ -147,6 +147,12 @@ static bool is_large(const struct fetch_work *fetch, const struct fetch_view *vi
     return fetch->fetch.needs_body && view->record.size > VIEW_LARGE;
 }
 
+/* What the server leaves out of our FETCH, with a reason or without, it would leave out of the client's. */
+static bool is_missing(enum err err)
+{
+    return err == ERR_NOT_FOUND || err == ERR_UPSTREAM_PROTOCOL;
+}
+
 static enum err take_views(struct fetch_work *fetch, const struct imap_target *targets, size_t len)
 {
     uint64_t size = 0;
@@ -157,7 +163,7 @@ static enum err take_views(struct fetch_work *fetch, const struct imap_target *t
         enum err err = ERR_OK;
         if (targets[i].err == ERR_NOT_FOUND && imap_map_number(fetch_map(fetch), targets[i].uid) > 0)
             fetch->has_gone = true;
-        if (targets[i].err != ERR_OK && targets[i].err != ERR_NOT_FOUND)
+        if (targets[i].err != ERR_OK && !is_missing(targets[i].err))
             err = leave_for_end(fetch, targets[i].uid, targets[i].err);
         else if (targets[i].err == ERR_OK && targets[i].class == IMAP_CLASS_VIEW)
             err = take_view(fetch, &targets[i], &size);
@@ -200,7 +206,7 @@ static enum err take_bodies(struct fetch_work *fetch, struct imap_target *target
         if (view->body)
             continue;
         view->is_written = true;
-        if (targets[i].err != ERR_NOT_FOUND)
+        if (!is_missing(targets[i].err))
             err = leave_for_end(fetch, view->uid, targets[i].err == ERR_OK ? ERR_INTERNAL : targets[i].err);
     }
     return err;

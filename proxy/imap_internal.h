@@ -107,6 +107,7 @@ struct imap_session {
     struct imap_guard guard;
     bool is_hidden;  /* that response is nobody's but ours: capabilities, and all before login */
     bool is_checked; /* it passes if it says nothing of a message's content */
+    bool is_line;    /* it passes, in one piece, when the map has taken note of it */
     bool is_ending;
     uint64_t progress_ms; /* when the client last heard that work is under way */
 };
@@ -213,7 +214,8 @@ struct imap_target {
     uint32_t uid;
     enum imap_class class;
     struct proxy_view_id id; /* IMAP_CLASS_VIEW */
-    enum err err;            /* ERR_OK; ERR_KEY_LOCKED; ERR_NOT_FOUND: it is gone */
+    enum err err;            /* ERR_OK; ERR_KEY_LOCKED; ERR_NOT_FOUND: it is gone; ERR_UPSTREAM_PROTOCOL: the server says
+                                nothing of it, and not why */
     struct proxy_body *body; /* with IMAP_PREPARE_BODY: held; who takes it sets this to NULL, and releases it */
 };
 enum imap_prepare_need {

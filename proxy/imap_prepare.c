@@ -130,12 +130,15 @@ enum err imap_prepare_ask(struct imap_prepare *prepare, enum imap_pending_state 
 
 void imap_prepare_answered(struct imap_prepare *prepare, enum imap_pending_state asked, const struct imap_reply *reply)
 {
+    /* RFC 5530: others have expunged it, and this session may not be told yet. */
+    bool are_gone = span_is_case_equal(reply->code, SPAN_LIT("EXPUNGEISSUED"));
+    enum err left_out = reply->status == IMAP_OK ? ERR_UPSTREAM_PROTOCOL : ERR_UPSTREAM_REJECTED;
     prepare->is_asking = false;
     for (size_t i = 0; i < prepare->len; i++) {
         if (prepare->pending[i].state != asked)
             continue;
-        bool is_gone = reply->status == IMAP_OK || imap_map_number(map_of(prepare), prepare->targets[i].uid) == 0;
-        imap_prepare_settle(prepare, i, is_gone ? ERR_NOT_FOUND : ERR_UPSTREAM_REJECTED);
+        bool is_gone = are_gone || imap_map_number(map_of(prepare), prepare->targets[i].uid) == 0;
+        imap_prepare_settle(prepare, i, is_gone ? ERR_NOT_FOUND : left_out);
     }
     imap_prepare_step(prepare);
 }

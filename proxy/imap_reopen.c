@@ -1,6 +1,7 @@
 /*
  * Judging again what could not be opened before (design 1.2.1): a view never changes under its UID, so the message gets
- * another one. Copied first, expunged last: what is broken off leaves a message twice, never none.
+ * another one. Copied first, expunged last: what is broken off leaves a message twice, never none; what fails takes the
+ * copy back.
  */
 #include "proxy/imap_internal.h"
 
@@ -54,14 +55,66 @@ static struct store_mailbox mailbox_of(const struct imap_reopen *reopen)
 }
 
 /* A place that is kept without its message would be tried again at each SELECT. */
-static void forget_place(struct imap_reopen *reopen)
+static void forget_place(struct imap_reopen *reopen, uint32_t uid)
 {
     struct store_mailbox mailbox = mailbox_of(reopen);
-    enum err err =
-        proxy_vault_places_forget(session_of(reopen)->net->vault, &mailbox, &reopen->uid, 1, NULL, NULL, NULL);
+    enum err err = proxy_vault_places_forget(session_of(reopen)->net->vault, &mailbox, &uid, 1, NULL, NULL, NULL);
     if (err != ERR_OK)
         log_failure(err, "forgetting a message that is gone");
 }
+
+static void expunge(struct imap_reopen *reopen, uint32_t uid, imap_reply_fn fn)
+{
+    struct imap_out out;
+    imap_out_init(&out);
+    imap_out_addf(&out, "UID EXPUNGE %u", uid);
+    imap_session_send(session_of(reopen), &out, NULL, fn, reopen);
+}
+
+static void mark_deleted(struct imap_reopen *reopen, uint32_t uid, imap_reply_fn fn)
+{
+    struct imap_out out;
+    imap_out_init(&out);
+    imap_out_addf(&out, "UID STORE %u +FLAGS.SILENT (\\Deleted)", uid);
+    imap_session_send(session_of(reopen), &out, NULL, fn, reopen);
+}
+
+/* ---- the copy is taken back ---- */
+
+static void end_taking_back(struct imap_reopen *reopen, bool is_gone)
+{
+    if (is_gone)
+        forget_place(reopen, reopen->copy);
+    else
+        log_warning("message with UID %u stays beside its copy, UID %u", reopen->uid, reopen->copy);
+    take_next(reopen);
+}
+
+static void on_copy_expunged(struct imap_client *client, const struct imap_reply *reply, void *context)
+{
+    (void)client;
+    end_taking_back(context, reply->status == IMAP_OK);
+}
+
+static void on_copy_deleted(struct imap_client *client, const struct imap_reply *reply, void *context)
+{
+    struct imap_reopen *reopen = context;
+    (void)client;
+    if (reply->status == IMAP_OK)
+        expunge(reopen, reopen->copy, on_copy_expunged);
+    else
+        end_taking_back(reopen, false);
+}
+
+/* What is not to take the old one's place must not stand beside it. The UID of the copy, and so its place, is known
+   only when it is there: another order is not to be had. */
+static void take_back(struct imap_reopen *reopen, enum err err)
+{
+    log_failure(err, "judging message with UID %u again", reopen->uid);
+    mark_deleted(reopen, reopen->copy, on_copy_deleted);
+}
+
+/* ---- one after the other ---- */
 
 /* The mark stays: other mailboxes may hold the same message, and are looked after when they are selected. */
 static void on_expunged(struct imap_client *client, const struct imap_reply *reply, void *context)
@@ -73,36 +126,28 @@ static void on_expunged(struct imap_client *client, const struct imap_reply *rep
         return;
     }
     log_info("message with UID %u is judged again as UID %u", reopen->uid, reopen->copy);
-    forget_place(reopen);
+    forget_place(reopen, reopen->uid);
     take_next(reopen);
 }
 
 static void on_deleted(struct imap_client *client, const struct imap_reply *reply, void *context)
 {
     struct imap_reopen *reopen = context;
-    struct imap_out out;
     (void)client;
-    if (reply->status != IMAP_OK) {
-        give_up(reopen, ERR_UPSTREAM_REJECTED);
-        return;
-    }
-    imap_out_init(&out);
-    imap_out_addf(&out, "UID EXPUNGE %u", reopen->uid);
-    imap_session_send(session_of(reopen), &out, NULL, on_expunged, reopen);
+    if (reply->status == IMAP_OK)
+        expunge(reopen, reopen->uid, on_expunged);
+    else
+        take_back(reopen, ERR_UPSTREAM_REJECTED);
 }
 
 static void on_placed(enum err err, void *context)
 {
     struct imap_reopen *reopen = context;
-    struct imap_out out;
     reopen->request = NULL;
-    if (err != ERR_OK) {
-        give_up(reopen, err);
-        return;
-    }
-    imap_out_init(&out);
-    imap_out_addf(&out, "UID STORE %u +FLAGS.SILENT (\\Deleted)", reopen->uid);
-    imap_session_send(session_of(reopen), &out, NULL, on_deleted, reopen);
+    if (err == ERR_OK)
+        mark_deleted(reopen, reopen->uid, on_deleted);
+    else
+        take_back(reopen, err);
 }
 
 /* "COPYUID uidvalidity from to", each of one message. */
@@ -127,7 +172,7 @@ static void on_copied(struct imap_client *client, const struct imap_reply *reply
     (void)client;
     if (reply->status == IMAP_OK && reply->code.len == 0) {
         /* Nothing was copied: somebody has expunged it (RFC 4315 §3). */
-        forget_place(reopen);
+        forget_place(reopen, reopen->uid);
         take_next(reopen);
         return;
     }
@@ -140,7 +185,7 @@ static void on_copied(struct imap_client *client, const struct imap_reply *reply
     enum err err =
         proxy_vault_places_put(session->net->vault, &mailbox, &place, 1, on_placed, reopen, &reopen->request);
     if (err != ERR_OK)
-        give_up(reopen, err);
+        take_back(reopen, err);
 }
 
 static void on_generation(enum err err, uint32_t generation, void *context)

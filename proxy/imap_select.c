@@ -280,10 +280,17 @@ static void follow_copies(struct imap_work *work, struct span code)
     free(places);
 }
 
-/* The places move with the mailbox; a separator that is not known is "/" or ".", and one too many forgets no more than
-   what can be found out again. */
-static void follow_rename(struct imap_work *work)
+struct places_work {
+    struct imap_work work;
+    char separator; /* of the mailbox that is renamed; NUL: none is known, and what is below it is not looked for */
+    bool is_asking; /* the server for it */
+};
+
+/* The places move with the mailbox, and those of what is below it with them: what is deleted has nothing below it, and
+   INBOX keeps what it has (RFC 3501 §6.3.4 and §6.3.5). */
+static void follow_rename(struct places_work *places)
 {
+    struct imap_work *work = &places->work;
     struct imap_session *session = work->session;
     struct imap_cursor cursor = work->command->arguments;
     struct buf from, to;
@@ -292,10 +299,9 @@ static void follow_rename(struct imap_work *work)
     enum err err = take_name(&cursor, &from);
     if (err == ERR_OK && work->command->verb == IMAP_RENAME)
         err = imap_take_space(&cursor) ? take_name(&cursor, &to) : ERR_COMMAND_SYNTAX;
-    char separator = span_find_byte(buf_span(&from), 0, '/') < from.len ? '/' : '.';
     if (err == ERR_OK)
         err = proxy_vault_places_rename(session->net->vault, imap_session_account(session)->address, buf_span(&from),
-                                        buf_span(&to), separator, NULL, NULL, NULL);
+                                        buf_span(&to), places->separator, NULL, NULL, NULL);
     if (err != ERR_OK)
         log_failure(err, "following a mailbox to its new name");
     buf_fini(&from);
@@ -308,16 +314,55 @@ static void on_places_reply(struct imap_client *client, const struct imap_reply 
     bool is_mailbox = work->command->verb == IMAP_RENAME || work->command->verb == IMAP_DELETE;
     (void)client;
     if (reply->status == IMAP_OK && is_mailbox)
-        follow_rename(work);
+        follow_rename((struct places_work *)work);
     else if (reply->status == IMAP_OK)
         follow_copies(work, reply->code);
     imap_work_reply(work, reply);
 }
 
+static void on_separator_reply(struct imap_client *client, const struct imap_reply *reply, void *context)
+{
+    struct places_work *places = context;
+    (void)client;
+    (void)reply;
+    places->is_asking = false;
+    send_command(&places->work, on_places_reply);
+}
+
+/* "LIST from """: what separates names there (RFC 3501 §6.3.8). */
+static void ask_separator(struct places_work *places, struct span from)
+{
+    struct imap_out out;
+    imap_out_init(&out);
+    imap_out_text(&out, SPAN_LIT("LIST "));
+    imap_out_astring(&out, from);
+    imap_out_text(&out, SPAN_LIT(" \"\""));
+    places->is_asking = true;
+    imap_session_send(places->work.session, &out, NULL, on_separator_reply, places);
+}
+
+/* "* LIST (flags) separator name", where the separator is one character in quotes, or NIL. */
+static void hear_separator(struct places_work *places, const struct imap_unit *unit)
+{
+    struct imap_cursor cursor;
+    struct imap_string string;
+    struct span flags;
+    struct buf separator;
+    imap_cursor_init(&cursor, unit);
+    buf_init(&separator, 16);
+    if (imap_take_char(&cursor, '*') && imap_take_space(&cursor) && imap_take_word(&cursor, "LIST") &&
+        imap_take_space(&cursor) && imap_take_value(&cursor, &flags) && imap_take_space(&cursor) &&
+        imap_take_nstring(&cursor, &string) && string.kind != IMAP_NIL &&
+        imap_string_add(&string, &separator) == ERR_OK && separator.len == 1)
+        places->separator = separator.data[0];
+    buf_fini(&separator);
+}
+
 /* MOVE tells COPYUID in an untagged OK, before the EXPUNGEs (RFC 6851 §4.3). */
 static enum imap_fate places_on_head(struct imap_work *work, const struct imap_head *head)
 {
-    (void)work;
+    if (((struct places_work *)work)->is_asking && span_is_case_equal(head->word, SPAN_LIT("LIST")))
+        return IMAP_FATE_KEEP;
     return head->kind == IMAP_RESPONSE_STATUS ? IMAP_FATE_FILTER : IMAP_FATE_PASS;
 }
 
@@ -325,7 +370,10 @@ static bool places_on_response(struct imap_work *work, const struct imap_head *h
 {
     struct imap_cursor cursor;
     struct span code;
-    (void)head;
+    if (head->kind != IMAP_RESPONSE_STATUS) {
+        hear_separator((struct places_work *)work, unit);
+        return false;
+    }
     imap_cursor_init(&cursor, unit);
     if (imap_take_char(&cursor, '*') && imap_take_space(&cursor) && imap_take_word(&cursor, "OK") &&
         imap_take_space(&cursor) && imap_take_code(&cursor, &code))
@@ -335,11 +383,19 @@ static bool places_on_response(struct imap_work *work, const struct imap_head *h
 
 static void places_start(struct imap_work *work)
 {
-    send_command(work, on_places_reply);
+    struct imap_cursor cursor = work->command->arguments;
+    struct buf from;
+    buf_init(&from, NAME_SIZE);
+    if (work->command->verb == IMAP_RENAME && take_name(&cursor, &from) == ERR_OK &&
+        !span_is_equal(buf_span(&from), SPAN_LIT("INBOX")))
+        ask_separator((struct places_work *)work, buf_span(&from));
+    else
+        send_command(work, on_places_reply);
+    buf_fini(&from);
 }
 
 const struct imap_work_type imap_places_type = {.name = "places",
                                                 .start = places_start,
                                                 .on_head = places_on_head,
                                                 .on_response = places_on_response,
-                                                .size = sizeof(struct imap_work)};
+                                                .size = sizeof(struct places_work)};

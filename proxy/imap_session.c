@@ -199,6 +199,19 @@ static bool is_capability(const struct imap_head *head)
            (head->kind == IMAP_RESPONSE_STATUS && span_find_case(head->text, 0, code) != SIZE_MAX);
 }
 
+/* A number that cannot be is not waited for: what is said of it must not reach the client. */
+static bool is_beyond(const struct imap_session *session, const struct imap_head *head)
+{
+    return session->mailbox != NULL && head->kind == IMAP_RESPONSE_FETCH &&
+           head->number > imap_map_count(imap_mailbox_map(session->mailbox));
+}
+
+static bool has_literal(const struct imap_head *head)
+{
+    struct imap_literal_mark mark;
+    return head->kind != IMAP_RESPONSE_STATUS && (imap_literal_mark(head->text, &mark) != ERR_OK || mark.is_there);
+}
+
 static bool on_head(struct imap_client *client, const struct imap_head *head, void *owner)
 {
     struct imap_session *session = owner;
@@ -209,13 +222,20 @@ static bool on_head(struct imap_client *client, const struct imap_head *head, vo
     session->is_hidden = session->auth != IMAP_AUTH_NONE || is_capability(head);
     if (session->is_hidden)
         return false;
+    if (is_beyond(session, head)) {
+        session->is_hidden = true;
+        imap_session_end(session, ERR_UPSTREAM_PROTOCOL);
+        return false;
+    }
     if (work != NULL && work->type->on_head != NULL)
         session->fate = work->type->on_head(work, head);
     session->is_checked = session->fate == IMAP_FATE_PASS && head->kind == IMAP_RESPONSE_FETCH &&
                           (work == NULL || work->type != &imap_fetch_type);
     if (session->mailbox != NULL && head->kind == IMAP_RESPONSE_FETCH && imap_mailbox_is_loading(session->mailbox))
         session->is_checked = true;
-    return session->fate == IMAP_FATE_PASS && !session->is_checked;
+    session->is_line =
+        session->fate == IMAP_FATE_PASS && !session->is_checked && session->mailbox != NULL && !has_literal(head);
+    return session->fate == IMAP_FATE_PASS && !session->is_checked && !session->is_line;
 }
 
 static void hold_back(struct imap_session *session)
@@ -299,7 +319,6 @@ static void on_response(struct imap_client *client, const struct imap_head *head
 {
     struct imap_session *session = owner;
     bool is_streamed = session->fate == IMAP_FATE_PASS && !session->is_checked;
-    (void)client;
     if (session->is_hidden || session->is_ending)
         return;
     if (session->mailbox != NULL) {
@@ -312,7 +331,9 @@ static void on_response(struct imap_client *client, const struct imap_head *head
         if (is_loading && head->kind == IMAP_RESPONSE_FETCH && is_uid_alone(unit))
             return;
     }
-    if (!is_streamed)
+    if (session->is_line)
+        on_text(client, buf_span(&unit->text), NULL, session);
+    else if (!is_streamed)
         judge_kept(session, head, unit);
 }
 

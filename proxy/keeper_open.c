@@ -69,25 +69,27 @@ static enum err make_text(const struct mime_part *root, struct span view, int *f
     return err;
 }
 
-static enum err make_record(const struct mime_part *root, struct span view, int *fd_out)
+static enum err make_record(const struct mime_part *root, struct span view, bool is_short, int *fd_out)
 {
     struct buf record;
     buf_init_secret(&record, STORE_RECORD_MAX);
-    enum err err = proxy_record_save(root, view, &record);
+    enum err err = is_short ? proxy_record_save_short(root, view, &record) : proxy_record_save(root, view, &record);
     if (err == ERR_OK)
         err = memfd_of("record", buf_span(&record), STORE_RECORD_MAX, fd_out);
     buf_fini(&record);
     return err;
 }
 
-static enum err make_results(const struct keeper *keeper, bool wants_record, struct span view, struct results *results)
+/* ERR_LIMIT: the record, in this form, is too large to be kept. */
+static enum err make_results(const struct keeper *keeper, bool wants_record, bool is_short, struct span view,
+                             struct results *results)
 {
     struct mime_tree *tree = NULL;
     enum err err = memfd_of("view", view, keeper->setup.output_max, &results->view);
     if (err == ERR_OK && wants_record)
         err = imap_content_parse(view, &tree);
     if (err == ERR_OK && wants_record)
-        err = make_record(tree->root, view, &results->record);
+        err = make_record(tree->root, view, is_short, &results->record);
     if (err == ERR_OK && wants_record)
         err = make_text(tree->root, view, &results->text);
     mime_tree_free(&tree);
@@ -158,34 +160,78 @@ static enum err take_decided(const struct proxy_open_request *request, struct de
     return err == ERR_OK ? ERR_OK : log_failure(ERR_STORE, "what was decided of a message");
 }
 
+struct opening_job {
+    const struct keeper *keeper;
+    struct crypto_open_options options;
+    bool wants_record;
+    struct span message;
+    struct buf view;
+    struct crypto_opened opened;
+    bool is_opened; /* crypto_open went well */
+    struct results results;
+};
+
+static enum err open_once(struct opening_job *job)
+{
+    enum err err = crypto_open(job->keeper->gpg, &job->options, job->message, &job->view, &job->opened);
+    job->is_opened = err == ERR_OK;
+    if (err == ERR_OK && !job->opened.is_plain)
+        err = make_results(job->keeper, job->wants_record, false, buf_span(&job->view), &job->results);
+    return err;
+}
+
+/* The view or its record would be too large, and nothing could ever be shown. What was decrypted is shown as it came,
+   then (but one's own copy is given back as it was saved); what came like that has a short record; and if its header
+   alone is too long for one, it streams through like a plain message. */
+static enum err open_too_large(struct opening_job *job)
+{
+    const struct crypto_decision *decision = &job->opened.decision;
+    enum err err = ERR_LIMIT;
+    bool is_first = job->options.decided == NULL;
+    if (is_first && (!job->is_opened || (decision->layers > 0 && !decision->is_own))) {
+        results_fini(&job->results);
+        crypto_session_keys_fini(&job->opened.session_keys);
+        buf_clear(&job->view);
+        job->options.is_too_large = true;
+        err = open_once(job);
+    }
+    if (err == ERR_LIMIT && job->is_opened) {
+        results_fini(&job->results);
+        err = make_results(job->keeper, job->wants_record, true, buf_span(&job->view), &job->results);
+    }
+    if (err == ERR_LIMIT && job->is_opened && is_first && decision->layers == 0) {
+        job->opened.is_plain = true;
+        err = ERR_OK;
+    }
+    return err;
+}
+
 /* Answers the job; whatever fails from here on is the job's own failure. */
 static enum err open_message(const struct keeper *keeper, bool wants_record, const struct decided *decided,
                              struct span message)
 {
     const struct proxy_keeper_setup *setup = &keeper->setup;
-    const struct crypto_open_options options = {.keyring = keeper->keyring,
-                                                .anchors = keeper->anchors,
-                                                .least = KEYRING_FOUND,
-                                                .output_max = setup->output_max,
-                                                .layers_max = LAYERS_MAX,
-                                                .authserv_id =
-                                                    setup->authserv_id[0] != '\0' ? setup->authserv_id : NULL,
-                                                .decided = decided->is_there ? &decided->decision : NULL,
-                                                .session_keys = &decided->keys};
-    struct results results = {-1, -1, -1};
+    struct opening_job job = {
+        .keeper = keeper, .wants_record = wants_record, .message = message, .results = {-1, -1, -1}};
+    job.options = (struct crypto_open_options){.keyring = keeper->keyring,
+                                               .anchors = keeper->anchors,
+                                               .least = KEYRING_FOUND,
+                                               .output_max = setup->output_max,
+                                               .layers_max = LAYERS_MAX,
+                                               .authserv_id = setup->authserv_id[0] != '\0' ? setup->authserv_id : NULL,
+                                               .decided = decided->is_there ? &decided->decision : NULL,
+                                               .session_keys = &decided->keys};
     struct crypto_message_ids encrypted_ids;
-    struct crypto_opened opened;
-    struct buf view;
-    buf_init_secret(&view, setup->output_max);
-    enum err err = crypto_open(keeper->gpg, &options, message, &view, &opened);
-    if (err == ERR_OK && !opened.is_plain)
-        err = make_results(keeper, wants_record, buf_span(&view), &results);
+    buf_init_secret(&job.view, setup->output_max);
+    enum err err = open_once(&job);
+    if (err == ERR_LIMIT)
+        err = open_too_large(&job);
     if (err == ERR_OK)
-        err = find_encrypted_ids(&opened.decision, buf_span(&view), &encrypted_ids);
-    buf_fini(&view);
-    err = err == ERR_OK ? answer_opened(&opened, &encrypted_ids, &results) : keeper_answer(err);
-    crypto_session_keys_fini(&opened.session_keys);
-    results_fini(&results);
+        err = find_encrypted_ids(&job.opened.decision, buf_span(&job.view), &encrypted_ids);
+    buf_fini(&job.view);
+    err = err == ERR_OK ? answer_opened(&job.opened, &encrypted_ids, &job.results) : keeper_answer(err);
+    crypto_session_keys_fini(&job.opened.session_keys);
+    results_fini(&job.results);
     return err;
 }
 

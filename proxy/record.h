@@ -17,7 +17,11 @@ struct proxy_record {
     struct span structure;
 };
 
+/* `root` is of imap_content_parse. Adds the record. ERR_LIMIT: `out` has no room for it. */
 ERR_RETURN enum err proxy_record_save(const struct mime_part *root, struct span view, struct buf *out);
+/* The same with as little as there must be: the short structures, and an ENVELOPE that is empty if it would be large.
+   Has room in STORE_RECORD_MAX if the header has no more than 1 MiB. */
+ERR_RETURN enum err proxy_record_save_short(const struct mime_part *root, struct span view, struct buf *out);
 /* The spans point into `saved`. ERR_PEER_PROTOCOL. */
 ERR_RETURN enum err proxy_record_load(struct span saved, struct proxy_record *record_out);
 

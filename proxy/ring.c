@@ -1,5 +1,6 @@
 #include "proxy/ring.h"
 
+#include "base/clock.h"
 #include "base/memfd.h"
 #include "proxy/wire.h"
 
@@ -13,6 +14,7 @@
 
 #define INDEX_MAX ((size_t)1 << 31)
 #define RELISTS_MAX 3
+#define UNWATCHED_MS 1000 /* for so long a listing counts where nothing tells of changes */
 /* Not IN_CLOSE_WRITE: every gpg that looks at trust opens the trust database for writing, and seldom writes. */
 #define WATCHED (IN_MODIFY | IN_MOVED_TO | IN_CREATE | IN_DELETE)
 
@@ -28,6 +30,7 @@ struct account {
     int file;                /* what `keyring` was read from; -1 with NULL */
     uint64_t number;         /* of `keyring` */
     int home_watch, secret_watch;
+    uint64_t listed_ms;        /* when `keyring` came */
     bool is_stale;             /* the ring has changed since the listing that `keyring` came from was asked for */
     struct proxy_job *listing; /* under way */
     unsigned relists;          /* listings in a row that the ring outran */
@@ -37,7 +40,7 @@ struct account {
 struct proxy_ring {
     const struct config *config;
     struct proxy_pool *pool;
-    int inotify;
+    int inotify;          /* -1: there is none to be had */
     uint64_t indexes_len; /* how many came so far: the last one's number */
     struct account *accounts;
 };
@@ -63,7 +66,10 @@ static void drain(struct proxy_ring *ring)
 {
     char bytes[8192] __attribute__((aligned(8)));
     ssize_t len;
-    while ((len = read(ring->inotify, bytes, sizeof(bytes))) > 0) {
+    for (size_t i = 0; ring->inotify < 0 && i < ring->config->accounts_len; i++)
+        if (clock_monotonic_ms() - ring->accounts[i].listed_ms >= UNWATCHED_MS)
+            ring->accounts[i].is_stale = true;
+    while (ring->inotify >= 0 && (len = read(ring->inotify, bytes, sizeof(bytes))) > 0) {
         for (ssize_t at = 0; at + (ssize_t)sizeof(struct inotify_event) <= len;) {
             const struct inotify_event *event = (const struct inotify_event *)(const void *)(bytes + at);
             take_event(ring, event);
@@ -94,6 +100,7 @@ static enum err load(struct account *account, struct ipc_in *answer)
     account->keyring = keyring;
     account->file = fd;
     account->number = ++account->ring->indexes_len;
+    account->listed_ms = clock_monotonic_ms();
     return ERR_OK;
 }
 
@@ -188,12 +195,28 @@ void proxy_ring_cancel(struct proxy_ring_wait **wait)
     *wait = NULL;
 }
 
+/* Others have used up what a user may have of it: then rings are listed again and again while they are in use. */
+static void do_without(struct proxy_ring *ring)
+{
+    log_warning("cannot watch the key rings (%s; see fs.inotify.max_user_instances and max_user_watches): they are "
+                "listed anew every second while they are in use",
+                strerror(errno));
+    if (ring->inotify >= 0)
+        close(ring->inotify);
+    ring->inotify = -1;
+}
+
 static enum err watch(struct proxy_ring *ring, struct account *account, const char *home)
 {
     char secrets[CONFIG_PATH_SIZE + 32];
     snprintf(secrets, sizeof(secrets), "%s/private-keys-v1.d", home);
     account->home_watch = inotify_add_watch(ring->inotify, home, WATCHED);
-    account->secret_watch = inotify_add_watch(ring->inotify, secrets, WATCHED);
+    if (account->home_watch >= 0)
+        account->secret_watch = inotify_add_watch(ring->inotify, secrets, WATCHED);
+    if ((account->home_watch < 0 || account->secret_watch < 0) && errno == ENOSPC) {
+        do_without(ring);
+        return ERR_OK;
+    }
     if (account->home_watch < 0) {
         log_error("cannot watch %s: %s", home, strerror(errno));
         return ERR_IO;
@@ -210,14 +233,14 @@ enum err proxy_ring_new(const struct config *config, struct proxy_ring **ring_ou
     ring->accounts = calloc(config->accounts_len + 1, sizeof(*ring->accounts));
     ring->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     if (ring->inotify < 0)
-        log_error("cannot watch anything: %s (see fs.inotify.max_user_instances)", strerror(errno));
-    enum err err = ring->accounts == NULL || ring->inotify < 0 ? ERR_IO : ERR_OK;
+        do_without(ring);
+    enum err err = ring->accounts == NULL ? ERR_MEMORY : ERR_OK;
     for (size_t i = 0; ring->accounts != NULL && i < config->accounts_len; i++) {
         TAILQ_INIT(&ring->accounts[i].waits);
         ring->accounts[i].ring = ring;
         ring->accounts[i].is_stale = true;
         ring->accounts[i].file = -1;
-        if (err == ERR_OK)
+        if (err == ERR_OK && ring->inotify >= 0)
             err = watch(ring, &ring->accounts[i], config->accounts[i].gnupghome);
     }
     if (err != ERR_OK)

@@ -2,7 +2,8 @@
  * The current key index of each account, in net: asked of a keeper once, and again when the ring has changed.
  *
  * Whether it has changed is told by inotify, whose descriptor is made before the sandbox closes. A look drains it
- * first, so that a key imported before a RCPT is seen by that RCPT.
+ * first, so that a key imported before a RCPT is seen by that RCPT. Where the user has no inotify left, an index counts
+ * for a second.
  */
 #ifndef PROXY_RING_H
 #define PROXY_RING_H

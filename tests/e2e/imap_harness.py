@@ -133,8 +133,13 @@ def whole(client, number, uid=False):
 class Raw:
     """A client that sends what it is told, byte for byte, and takes responses apart no further than their literals."""
 
-    def __init__(self, port, timeout=30, greeting=True):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+    def __init__(self, port, timeout=30, greeting=True, small=False):
+        """small: hardly anything is received before it is taken."""
+        self.socket = socket.socket()
+        if small:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.socket.settimeout(timeout)
+        self.socket.connect(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.input, self.number = b"", 0
         self.greeting = self.line() if greeting else None

@@ -330,6 +330,30 @@ class Keys(Constant):
         self.lose_views()
         self.assertEqual(self.views(), after)
 
+    def test_judging_again_fails(self):
+        """Then there is the old one, and no copy of it; the next time it goes well."""
+        self.begin_with(encrypted(from_bob("late"), to=CAROL))
+        seen = self.views()
+        wait_for(lambda: self.places() == 1, "what is known of the mailbox to be kept")
+        self.alice().run("--import", data=harness.keys().export_secret(CAROL))
+        self.assertIn("1 message", self.command("store", "reopen"))
+        # The server copies nothing; or it keeps the old one.
+        for fault in ("copy:1=NO [LIMIT] no", "store:1=NO [LIMIT] no"):
+            with self.subTest(fault=fault):
+                self.server.faults(fault)
+                copies = self.server.wire().count(b" COPY ")
+                self.assertIn(b"* 1 EXISTS", self.raw().ok("SELECT INBOX"))
+                self.server.faults()
+                self.assertEqual(self.server.wire().count(b" COPY "), copies + 1)
+                raw = self.raw()
+                raw.ok("EXAMINE INBOX")
+                self.assertEqual(rows_of(raw.ok("FETCH 1:* (UID RFC822.SIZE BODY.PEEK[])")), seen)
+        self.raw().ok("SELECT INBOX")
+        (uid, view), = self.views().items()
+        self.assertNotIn(uid, seen)
+        self.assertIn(corpus.CANARY, view)
+        wait_for(lambda: self.places() == 1, "what is known of the others to be forgotten")
+
     def test_judging_again_is_broken_off(self):
         """A message may be there twice then, but is never gone; and what a UID has shown it goes on to show."""
         self.begin_with(*[encrypted(from_bob("late %d" % number), to=CAROL) for number in range(6)])
@@ -414,6 +438,23 @@ class Known(Constant):
         self.server.put(encrypted(from_bob("new")), mailbox="Other")
         new, = self.views("Other").values()
         self.assertIn(b"outer new", new)
+
+    def test_rename_of_a_parent(self):
+        """What is below it keeps what is known of it; nothing is fetched anew."""
+        self.begin_opened()
+        raw = self.raw()
+        raw.ok("SELECT INBOX")
+        raw.ok("FETCH 1:* (RFC822.SIZE)")
+        for name in ("Other/below", "Other/below/more", "Others", "INBOX/below"):
+            raw.ok("CREATE " + name)
+            raw.ok("COPY 1:3 " + name)
+        self.assertEqual(raw.ok("RENAME Other Else"), [])
+        raw.ok("RENAME inbox Was")
+        before = len(self.server.wire())
+        for name in ("Else/below", "Else/below/more", "Others", "INBOX/below"):
+            raw.ok("SELECT " + name)
+            self.assertEqual(len(raw.ok("FETCH 1:* (RFC822.SIZE ENVELOPE)")), 3)
+        self.assertNotIn(b"BODYSTRUCTURE", self.server.wire()[before:])
 
     def test_by_another_program(self):
         """What was copied behind privyseal's back is fetched once more, and not opened once more."""

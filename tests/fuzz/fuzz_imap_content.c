@@ -55,6 +55,9 @@ static void check_structure(const struct mime_tree *tree, struct span message)
         buf_clear(&out);
         require(imap_structure_add(tree->root, message, i == 1, &out) == ERR_OK);
         require_list(&out);
+        buf_clear(&out);
+        require(imap_structure_add_short(tree->root, message, i == 1, &out) == ERR_OK);
+        require_list(&out);
     }
     buf_fini(&out);
 }

@@ -18,8 +18,9 @@
  * without end), flood (untagged responses without end), inject (starttls: clear text after the OK), preauth (greeting),
  * bye (BYE, then close), "NO text" and "BAD text" (instead of carrying out), "* text" (says so first), "raw bytes"
  * (with \r \n \0 \xHH; says so first), "only bytes" (the same, instead of carrying out), "expunge N", "arrive",
- * "flag N word" (does this to the selected mailbox, as another client would); at a literal: cut and stall (in mid of
- * it), "lie TEXT" (announces {TEXT} in place of its true size).
+ * "flag N word" (does this to the selected mailbox, as another client would); at fetch: "omit N" (answers for all but
+ * that message, and says OK); at a command without literals: "behind" (carries out the next one first); at a
+ * literal: cut and stall (in mid of it), "lie TEXT" (announces {TEXT} in place of its true size).
  */
 #ifndef TESTS_SERVERS_IMAPD_H
 #define TESTS_SERVERS_IMAPD_H
@@ -165,6 +166,7 @@ struct session {
     struct imapd *imapd;
     struct server_io *io;
     struct text command; /* the one being carried out */
+    struct text behind;  /* one that is to be carried out after the next */
     struct text out;     /* what is not yet sent */
     struct text code;    /* what goes into the brackets of OK, if anything */
     char tag[128];
@@ -173,6 +175,7 @@ struct session {
     bool is_authenticated;
     char ordered[512]; /* the fault at the last point, "" if none */
     bool is_late;      /* closes instead of answering */
+    size_t omitted;    /* the message that FETCH says nothing of; 0: none */
     bool has_condstore;
     bool is_read_only;
     struct mailbox *mailbox; /* NULL: none selected */

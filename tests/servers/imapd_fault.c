@@ -111,6 +111,11 @@ bool imapd_fault(struct session *session, const char *point)
         return true;
     if (strcmp(action, "late") == 0)
         session->is_late = true;
+    else if (strcmp(action, "behind") == 0) {
+        text_add(&session->behind, session->command.bytes, session->command.len);
+        return true;
+    } else if (strncmp(action, "omit ", 5) == 0)
+        session->omitted = strtoul(action + 5, NULL, 10);
     else if (strcmp(action, "slow") == 0)
         session->io->is_slow = true;
     else if (strcmp(action, "garbage") == 0)

@@ -439,7 +439,7 @@ const char *do_fetch(struct session *session, struct cursor *arguments)
     else {
         session->has_condstore = session->has_condstore || fetch->has_changed_since || has_item(fetch, ITEM_MODSEQ);
         for (size_t i = 0; i < session->seen_len && !session->io->is_over; i++)
-            if (sync_is_in(session, fetch->set, i))
+            if (i + 1 != session->omitted && sync_is_in(session, fetch->set, i))
                 fetch_one(session, fetch, i, &is_lost);
     }
     free(fetch);

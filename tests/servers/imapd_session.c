@@ -387,6 +387,7 @@ static void carry_out(struct session *session)
 {
     struct cursor cursor = {session->command.bytes, session->command.bytes + session->command.len};
     session->code.len = 0;
+    session->omitted = 0;
     if (!take_verb(session, &cursor)) {
         text_puts(&session->out, "* BAD What?\r\n");
         return;
@@ -409,6 +410,14 @@ static void carry_out(struct session *session)
         pthread_mutex_unlock(&session->imapd->mail);
     }
     answer(session, result);
+}
+
+static void carry_out_behind(struct session *session)
+{
+    session->command.len = 0;
+    text_add(&session->command, session->behind.bytes, session->behind.len);
+    session->behind.len = 0;
+    carry_out(session);
 }
 
 static void greet(struct session *session)
@@ -447,14 +456,18 @@ void imapd_session(struct server_io *io)
             greet(&session);
         imapd_flush(&session);
         while (!io->is_over) {
+            bool has_behind = session.behind.len > 0;
             if (read_command(&session))
                 carry_out(&session);
+            if (has_behind && !io->is_over)
+                carry_out_behind(&session);
             imapd_flush(&session);
         }
     }
     unlink_session(&session);
     close(session.wakeup);
     text_free(&session.command);
+    text_free(&session.behind);
     text_free(&session.out);
     text_free(&session.code);
     free(session.seen);

@@ -243,6 +243,16 @@ static inline void talk_start(struct talk *talk, const char *offers)
     expect_told(talk, "ready;");
 }
 
+/* The same, logged in: the server may say as much as it likes. The next command is P2. */
+static inline void talk_start_logged_in(struct talk *talk)
+{
+    talk_start(talk, "");
+    assert_int_equal(imap_client_login(talk->client, SPAN_LIT("a"), SPAN_LIT("b"), on_reply, talk), ERR_OK);
+    hear(talk, "P1 LOGIN a b\r\n");
+    say(talk, "P1 OK in\r\n");
+    expect_told(talk, "OK [] OK in|;");
+}
+
 static inline enum err send_line(struct talk *talk, const char *line)
 {
     struct imap_out out;

@@ -297,6 +297,41 @@ static void test_auth_without_initial_response(void **state)
     talk_fini(&talk);
 }
 
+/* A flood before login ends soon, whatever it is made of; after login what a server says is for the owner to bear. */
+static void test_floods_before_login(void **state)
+{
+    static const char *const lines[] = {"* OK and so on\r\n", "* LIST () {5}\r\n12345\r\n", "* 1 FETCH (FLAGS ())\r\n"};
+    struct talk talk;
+    (void)state;
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        size_t said = 0;
+        talk_start(&talk, "AUTH=PLAIN");
+        assert_int_equal(log_in(&talk, "a", "b"), ERR_OK);
+        while (said < 100000 && strstr(talk.told.data, "close") == NULL) {
+            buf_clear(&talk.told);
+            say(&talk, lines[i]);
+            said += strlen(lines[i]);
+        }
+        expect_told(&talk, "close upstream-protocol;");
+        assert_true(said > 60000 && said < 70000);
+        talk_fini(&talk);
+    }
+    talk_init(&talk, IMAP_CLEAR);
+    talk_connect(&talk);
+    say_many(&talk, '*', 70000);
+    expect_told(&talk, "close upstream-protocol;");
+    talk_fini(&talk);
+    talk_start(&talk, "AUTH=PLAIN");
+    assert_int_equal(log_in(&talk, "a", "b"), ERR_OK);
+    say(&talk, "P1 OK in\r\n");
+    for (size_t said = 0; said < 100000; said += strlen(lines[0])) {
+        buf_clear(&talk.told);
+        say(&talk, lines[0]);
+        assert_null(strstr(talk.told.data, "close"));
+    }
+    talk_fini(&talk);
+}
+
 /* ---- the end ---- */
 
 static void test_nothing_before_ready(void **state)
@@ -437,6 +472,7 @@ int main(void)
         cmocka_unit_test(test_capabilities_from_the_greeting),
         cmocka_unit_test(test_capabilities_asked),
         cmocka_unit_test(test_greetings_that_are_none),
+        cmocka_unit_test(test_floods_before_login),
         cmocka_unit_test(test_capability_refused),
         cmocka_unit_test(test_nobody_there),
         cmocka_unit_test(test_implicit_tls),

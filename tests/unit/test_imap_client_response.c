@@ -70,7 +70,7 @@ static void test_kept(void **state)
 {
     struct talk talk;
     (void)state;
-    talk_start(&talk, "");
+    talk_start_logged_in(&talk);
     say(&talk, "* LIST () \"/\" {3}\r\na b {0}\r\n\r\n* 1 FETCH (BODY[] {65537}\r\n");
     say_many(&talk, 'm', 65537);
     say(&talk, " X {2}\r\nhi BODY[1] {100000}\r\n");
@@ -88,7 +88,7 @@ static void test_streamed(void **state)
 {
     struct talk talk;
     (void)state;
-    talk_start(&talk, "");
+    talk_start_logged_in(&talk);
     talk.is_streaming = true;
     say(&talk, "* 1 FETCH (BODY[] {2000000}\r\n");
     say_many(&talk, 'm', 2000000);
@@ -111,7 +111,7 @@ static void test_too_long_to_keep(void **state)
 {
     struct talk talk;
     (void)state;
-    talk_start(&talk, "");
+    talk_start_logged_in(&talk);
     say(&talk, "* 1 FETCH (BODY[] {1000001}\r\n");
     say_many(&talk, 'm', 1000001);
     say(&talk, ")\r\n* 4 EXISTS\r\n");
@@ -127,7 +127,7 @@ static void test_text_too_long(void **state)
 {
     struct talk talk;
     (void)state;
-    talk_start(&talk, "");
+    talk_start_logged_in(&talk);
     say(&talk, "* SEARCH");
     say_many(&talk, ' ', 299990);
     say(&talk, "\r\n");
@@ -140,7 +140,7 @@ static void test_text_too_long(void **state)
     talk_fini(&talk);
 
     /* All fragments of a response together. */
-    talk_start(&talk, "");
+    talk_start_logged_in(&talk);
     talk.is_streaming = true;
     say(&talk, "* 1 FETCH (X {1}\r\nx");
     for (int i = 0; i < 3; i++) {
@@ -215,7 +215,7 @@ static void test_pause(void **state)
     struct talk talk;
     char bytes[65536];
     (void)state;
-    talk_start(&talk, "");
+    talk_start_logged_in(&talk);
     talk.is_streaming = true;
     say(&talk, "* 1 FETCH (BODY[] {100000000}\r\n");
     buf_clear(&talk.told);

@@ -326,6 +326,35 @@ static void test_layers_and_size_are_bounded(void **state)
     buf_fini(&inner);
 }
 
+/* Shown as it came, the first time and whenever it is made again, also from the decision alone. */
+static void test_too_large_for_its_reader(void **state)
+{
+    struct crypto_open_options options = {
+        .keyring = keyring, .least = KEYRING_FOUND, .output_max = SIZE_OF_ALL, .layers_max = 1, .is_too_large = true};
+    struct crypto_decision decided;
+    struct buf first;
+    struct mail mail;
+
+    (void)state;
+    seal(CRYPTO_SEAL_ENCRYPT, "", MESSAGE, &mail.sealed);
+    buf_init_secret(&mail.view, SIZE_OF_ALL);
+    buf_init_secret(&first, SIZE_OF_ALL);
+    assert_int_equal(crypto_open(home.gpg, &options, buf_span(&mail.sealed), &mail.view, &mail.opened), ERR_OK);
+    assert_verdict(&mail, CRYPTO_SIG_NONE, CRYPTO_ENC_FAILED);
+    assert_string_equal(after_verdict(&mail), mail.sealed.data);
+    assert_int_equal(mail.opened.session_keys.len, 0);
+    assert_string_not_equal(mail.opened.reason, "");
+    assert_int_equal(buf_add_span(&first, buf_span(&mail.view)), ERR_OK);
+    decided = mail.opened.decision;
+    options.decided = &decided;
+    options.is_too_large = false;
+    buf_clear(&mail.view);
+    assert_int_equal(crypto_open(home.gpg, &options, buf_span(&mail.sealed), &mail.view, &mail.opened), ERR_OK);
+    assert_string_equal(mail.view.data, first.data);
+    buf_fini(&first);
+    mail_fini(&mail);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -347,6 +376,7 @@ int main(void)
         cmocka_unit_test(test_smime_is_shown_as_it_came),
         cmocka_unit_test(test_more_parts_than_anybody_sends),
         cmocka_unit_test(test_layers_and_size_are_bounded),
+        cmocka_unit_test(test_too_large_for_its_reader),
     };
 
     return cmocka_run_group_tests(tests, begin, end);

@@ -2,6 +2,7 @@
 #include "proxy/record.h"
 
 #include "imap/content.h"
+#include "store/view.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -65,6 +66,41 @@ static void test_comes_back(void **state)
     }
 }
 
+/* What has no room as a whole has room without what is long; as many parts as there may be, as long as they may be. */
+static void test_short(void **state)
+{
+    struct proxy_record record;
+    struct mime_tree *tree;
+    struct buf view, saved;
+
+    (void)state;
+    buf_init(&view, (size_t)64 << 20);
+    buf_init(&saved, STORE_RECORD_MAX);
+    assert_int_equal(buf_add_string(&view, "Content-Type: multipart/mixed; boundary=b\r\nFrom: "), ERR_OK);
+    for (int i = 0; i < 250000; i++)
+        assert_int_equal(buf_add_string(&view, "a@b,"), ERR_OK);
+    assert_int_equal(buf_add_string(&view, "c@d\r\n\r\n"), ERR_OK);
+    for (int i = 0; i < 9990; i++)
+        assert_int_equal(buf_addf(&view,
+                                  "--b\r\nContent-Type: text/%055d; x=\"%0100d\"\r\n"
+                                  "Content-Transfer-Encoding: %0120d\r\nContent-Description: %0800d\r\n\r\n\r\n",
+                                  i, i, i, i),
+                         ERR_OK);
+    assert_int_equal(buf_add_string(&view, "--b--\r\n"), ERR_OK);
+    assert_int_equal(imap_content_parse(buf_span(&view), &tree), ERR_OK);
+    assert_true(tree->parts_len > 9990);
+    assert_int_equal(proxy_record_save(tree->root, buf_span(&view), &saved), ERR_LIMIT);
+    assert_int_equal(saved.len, 0);
+    assert_int_equal(proxy_record_save_short(tree->root, buf_span(&view), &saved), ERR_OK);
+    assert_int_equal(proxy_record_load(buf_span(&saved), &record), ERR_OK);
+    assert_int_equal(record.size, view.len);
+    assert_true(span_is_equal(record.envelope, SPAN_LIT(IMAP_ENVELOPE_EMPTY)));
+    assert_true(span_has_case_suffix(record.header, SPAN_LIT("c@d\r\n\r\n")));
+    mime_tree_free(&tree);
+    buf_fini(&saved);
+    buf_fini(&view);
+}
+
 static void test_header_has_its_empty_line(void **state)
 {
     struct proxy_record record;
@@ -112,6 +148,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_comes_back),
+        cmocka_unit_test(test_short),
         cmocka_unit_test(test_header_has_its_empty_line),
         cmocka_unit_test(test_what_is_not_whole_is_refused),
         cmocka_unit_test(test_values_are_lists),
