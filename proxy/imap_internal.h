@@ -63,7 +63,12 @@ struct imap_work {
 };
 
 /* A message's class in the selected mailbox. */
-enum imap_class { IMAP_CLASS_UNKNOWN, IMAP_CLASS_PLAIN, IMAP_CLASS_VIEW };
+enum imap_class {
+    IMAP_CLASS_UNKNOWN,
+    IMAP_CLASS_CANDIDATE, /* it may have a view: the raw message will tell. This session's own knowledge */
+    IMAP_CLASS_PLAIN,
+    IMAP_CLASS_VIEW
+};
 
 struct imap_mailbox; /* imap_mailbox.c */
 
@@ -177,6 +182,10 @@ ERR_RETURN enum err imap_mailbox_hear(struct imap_mailbox *mailbox, const struct
 enum imap_class imap_mailbox_class(const struct imap_mailbox *mailbox, uint32_t uid, struct proxy_view_id *id_out);
 /* Remembers classes, here and in the vault (in groups; nobody waits for it). */
 void imap_mailbox_set_plain(struct imap_mailbox *mailbox, uint32_t uid);
+/* `size`: of the raw message. */
+void imap_mailbox_set_candidate(struct imap_mailbox *mailbox, uint32_t uid, uint64_t size);
+/* What was set of one of IMAP_CLASS_CANDIDATE. */
+uint64_t imap_mailbox_candidate(const struct imap_mailbox *mailbox, uint32_t uid);
 void imap_mailbox_set_view(struct imap_mailbox *mailbox, uint32_t uid, const struct proxy_view_id *id);
 /* Brings the places from the vault and learns all UIDs (FETCH n:m (UID) by number for those not known). `fn` fires from
    the loop, or at once if there is nothing to do; only one at a time. */
@@ -219,7 +228,8 @@ struct imap_target {
 enum imap_prepare_need {
     IMAP_PREPARE_RECORD = 1 << 0, /* records of views are in memory or in the vault */
     IMAP_PREPARE_BODY = 1 << 1,   /* and bodies are held */
-    IMAP_PREPARE_TEXT = 1 << 2    /* views are made again whatever is in memory: the vault misses their texts */
+    IMAP_PREPARE_TEXT = 1 << 2,   /* views are made again whatever is in memory: the vault misses their texts */
+    IMAP_PREPARE_CLASS = 1 << 3   /* no more than which messages may have views; all UIDs are known already */
 };
 struct imap_prepare;
 typedef void (*imap_prepare_fn)(enum err err, struct imap_target *targets, size_t len, void *context);

@@ -15,7 +15,9 @@
 
 struct place {
     uint32_t uid;
+    enum imap_class class; /* IMAP_CLASS_VIEW or IMAP_CLASS_CANDIDATE */
     uint32_t generation;
+    uint32_t size; /* of a candidate; what may be opened is smaller than 4 GiB */
     uint8_t digest[STORE_DIGEST_SIZE];
 };
 
@@ -25,7 +27,7 @@ struct imap_mailbox {
     uint32_t uid_validity;
     struct imap_map *map;
     struct imap_set plain; /* UIDs of messages that need no view */
-    struct imap_set views; /* those of `places` */
+    struct imap_set views; /* those of `places` that are known to have one */
     struct place *places;  /* ascending by UID */
     size_t places_len, places_capacity;
     struct store_place *pending; /* not told to the vault yet; allocated when needed */
@@ -82,14 +84,27 @@ static struct place *insert_place(struct imap_mailbox *mailbox, uint32_t uid)
     return &mailbox->places[at];
 }
 
+static void remove_candidate(struct imap_mailbox *mailbox, uint32_t uid)
+{
+    size_t at = find_place(mailbox, uid);
+    if (at == mailbox->places_len || mailbox->places[at].uid != uid ||
+        mailbox->places[at].class != IMAP_CLASS_CANDIDATE)
+        return;
+    mailbox->places_len--;
+    memmove(mailbox->places + at, mailbox->places + at + 1, (mailbox->places_len - at) * sizeof(*mailbox->places));
+}
+
 static enum err keep_place(struct imap_mailbox *mailbox, const struct store_place *place)
 {
-    if (!place->is_view)
+    if (!place->is_view) {
+        remove_candidate(mailbox, place->uid);
         return imap_set_add(&mailbox->plain, place->uid);
+    }
     struct place *kept = insert_place(mailbox, place->uid);
     if (kept == NULL)
         return ERR_MEMORY;
     kept->uid = place->uid;
+    kept->class = IMAP_CLASS_VIEW;
     kept->generation = place->generation;
     memcpy(kept->digest, place->digest, sizeof(kept->digest));
     return imap_set_add(&mailbox->views, place->uid);
@@ -100,6 +115,8 @@ enum imap_class imap_mailbox_class(const struct imap_mailbox *mailbox, uint32_t 
     size_t at = find_place(mailbox, uid);
     if (at < mailbox->places_len && mailbox->places[at].uid == uid) {
         const struct place *place = &mailbox->places[at];
+        if (place->class != IMAP_CLASS_VIEW)
+            return place->class;
         *id_out = (struct proxy_view_id){.account = mailbox->session->account, .generation = place->generation};
         memcpy(id_out->digest, place->digest, sizeof(id_out->digest));
         return IMAP_CLASS_VIEW;
@@ -167,6 +184,22 @@ static void set_place(struct imap_mailbox *mailbox, const struct store_place *pl
 void imap_mailbox_set_plain(struct imap_mailbox *mailbox, uint32_t uid)
 {
     set_place(mailbox, &(struct store_place){.uid = uid});
+}
+
+void imap_mailbox_set_candidate(struct imap_mailbox *mailbox, uint32_t uid, uint64_t size)
+{
+    struct place *place = insert_place(mailbox, uid);
+    if (place == NULL)
+        log_failure(ERR_MEMORY, "remembering which messages may have views");
+    else
+        *place = (struct place){
+            .uid = uid, .class = IMAP_CLASS_CANDIDATE, .size = size < UINT32_MAX ? (uint32_t)size : UINT32_MAX};
+}
+
+uint64_t imap_mailbox_candidate(const struct imap_mailbox *mailbox, uint32_t uid)
+{
+    size_t at = find_place(mailbox, uid);
+    return at < mailbox->places_len && mailbox->places[at].uid == uid ? mailbox->places[at].size : 0;
 }
 
 void imap_mailbox_set_view(struct imap_mailbox *mailbox, uint32_t uid, const struct proxy_view_id *id)

@@ -8,7 +8,9 @@
 #include <stdlib.h>
 
 /* A server answers for this many before it is asked for more: the client may want to hear of progress, or leave. */
-#define CLASSIFY_MAX 256
+#define CLASSIFY_MAX 4096
+/* Commands stay short where what is asked of lies scattered. */
+#define RANGES_MAX 256
 #define RECORDS_MAX 256
 #define COMMAND_MAX 65536
 
@@ -37,6 +39,20 @@ static void on_finish(evutil_socket_t fd, short what, void *context)
 
 /* ---- targets ---- */
 
+static struct imap_pending first_pending(const struct imap_prepare *prepare, const struct imap_target *target)
+{
+    const struct imap_mailbox *mailbox = imap_prepare_session(prepare)->mailbox;
+    bool wants_class = (prepare->needs & IMAP_PREPARE_CLASS) != 0;
+    struct imap_pending pending = {.state = PENDING_NONE};
+    if (target->class == IMAP_CLASS_UNKNOWN)
+        pending.state = PENDING_CLASS;
+    if (target->class == IMAP_CLASS_CANDIDATE && !wants_class)
+        pending = (struct imap_pending){PENDING_RAW, imap_mailbox_candidate(mailbox, target->uid)};
+    if (target->class == IMAP_CLASS_VIEW && !wants_class && prepare->needs != 0)
+        pending.state = (prepare->needs & IMAP_PREPARE_TEXT) != 0 ? PENDING_RAW : PENDING_RECORD;
+    return pending;
+}
+
 static enum err make_targets(struct imap_prepare *prepare)
 {
     struct imap_mailbox *mailbox = imap_prepare_session(prepare)->mailbox;
@@ -56,12 +72,7 @@ static enum err make_targets(struct imap_prepare *prepare)
         if (target->uid == 0)
             return ERR_NOT_FOUND;
         target->class = imap_mailbox_class(mailbox, target->uid, &target->id);
-        if (target->class == IMAP_CLASS_UNKNOWN)
-            prepare->pending[prepare->len].state = PENDING_CLASS;
-        if (target->class == IMAP_CLASS_VIEW && prepare->needs != 0)
-            prepare->pending[prepare->len].state =
-                (prepare->needs & IMAP_PREPARE_TEXT) != 0 ? PENDING_RAW : PENDING_RECORD;
-        prepare->len++;
+        prepare->pending[prepare->len++] = first_pending(prepare, target);
     }
     return ERR_OK;
 }
@@ -84,7 +95,9 @@ void imap_prepare_settle(struct imap_prepare *prepare, size_t index, enum err er
 {
     prepare->pending[index].state = PENDING_NONE;
     prepare->targets[index].err = err;
-    prepare->done++;
+    /* To know what a message is does not answer for it yet. */
+    if ((prepare->needs & IMAP_PREPARE_CLASS) == 0)
+        prepare->done++;
     imap_session_progress(imap_prepare_session(prepare), prepare->work->command->tag, prepare->before + prepare->done,
                           prepare->total > 0 ? prepare->total : prepare->len);
 }
@@ -93,15 +106,23 @@ void imap_prepare_settle(struct imap_prepare *prepare, size_t index, enum err er
 
 static enum err add_asked(struct imap_prepare *prepare, enum imap_pending_state asked, struct imap_set *set)
 {
+    uint32_t before = 0, before_uid = 0;
     enum err err = ERR_OK;
     for (size_t i = 0; i < prepare->len && err == ERR_OK; i++) {
         if (prepare->pending[i].state != asked)
             continue;
-        uint32_t number = imap_map_number(map_of(prepare), prepare->targets[i].uid);
-        if (number == 0)
+        uint32_t uid = prepare->targets[i].uid, number = imap_map_number(map_of(prepare), uid);
+        if (number == 0) {
             imap_prepare_settle(prepare, i, ERR_NOT_FOUND);
+            continue;
+        }
+        /* Neighbours make one range, whatever UIDs are missing between them. */
+        if (prepare->is_uid)
+            err = imap_set_add_range(set, before > 0 && before + 1 == number ? before_uid : uid, uid);
         else
-            err = imap_set_add(set, prepare->is_uid ? prepare->targets[i].uid : number);
+            err = imap_set_add(set, number);
+        before = number;
+        before_uid = uid;
     }
     return err;
 }
@@ -150,11 +171,17 @@ static void on_classified(struct imap_client *client, const struct imap_reply *r
 
 static enum err classify(struct imap_prepare *prepare)
 {
-    size_t asked = 0;
+    size_t asked = 0, ranges = 0;
+    uint32_t before = 0;
     for (; prepare->next < prepare->len && asked < CLASSIFY_MAX; prepare->next++) {
         struct imap_pending *pending = &prepare->pending[prepare->next];
+        uint32_t number = prepare->targets[prepare->next].number;
         if (pending->state != PENDING_CLASS)
             continue;
+        ranges += before + 1 != number;
+        if (ranges > RANGES_MAX)
+            break;
+        before = number;
         pending->state = PENDING_ASKED;
         asked++;
     }
@@ -179,7 +206,11 @@ static bool hear_class(struct imap_prepare *prepare, size_t index, const struct 
         is_candidate = false;
     }
     if (is_candidate) {
+        target->class = IMAP_CLASS_CANDIDATE;
+        imap_mailbox_set_candidate(session->mailbox, target->uid, pending->size);
         pending->state = PENDING_RAW;
+        if ((prepare->needs & IMAP_PREPARE_CLASS) != 0)
+            imap_prepare_settle(prepare, index, ERR_OK);
         return true;
     }
     target->class = IMAP_CLASS_PLAIN;
@@ -283,7 +314,11 @@ static enum err run_stage(struct imap_prepare *prepare)
         break;
     case PREPARE_CLASSIFY:
         err = classify(prepare);
-        if (prepare->next == prepare->len && !prepare->is_asking)
+        if (prepare->next < prepare->len || prepare->is_asking)
+            break;
+        if ((prepare->needs & IMAP_PREPARE_CLASS) != 0)
+            finish(prepare, ERR_OK);
+        else
             next_stage(prepare);
         break;
     case PREPARE_RECORDS:
@@ -347,6 +382,7 @@ enum err imap_prepare_new(struct imap_work *work, const struct imap_set *numbers
     prepare->work = work;
     prepare->is_uid = is_uid;
     prepare->needs = needs;
+    prepare->has_loaded = (needs & IMAP_PREPARE_CLASS) != 0;
     prepare->fn = fn;
     prepare->context = context;
     TAILQ_INIT(&prepare->openings);

@@ -247,7 +247,7 @@ static enum err file_of(struct imap_unit *unit, struct span value, int *fd_out, 
 static void give_up(struct imap_prepare *prepare, size_t index, enum err err)
 {
     struct imap_target *target = &prepare->targets[index];
-    if (err == ERR_TOO_BIG && target->class == IMAP_CLASS_UNKNOWN) {
+    if (err == ERR_TOO_BIG && target->class != IMAP_CLASS_VIEW) {
         target->class = IMAP_CLASS_PLAIN;
         imap_mailbox_set_plain(imap_prepare_session(prepare)->mailbox, target->uid);
         err = ERR_OK;

@@ -225,7 +225,7 @@ static enum err collect(const struct imap_mailbox *mailbox, const struct imap_se
         return ERR_MEMORY;
     while (imap_set_next(from, &from_step, &source) && imap_set_next(to, &to_step, &target)) {
         enum imap_class class = imap_mailbox_class(mailbox, source, &id);
-        if (class == IMAP_CLASS_UNKNOWN)
+        if (class != IMAP_CLASS_PLAIN && class != IMAP_CLASS_VIEW)
             continue;
         places[len] = (struct store_place){.uid = target, .is_view = class == IMAP_CLASS_VIEW};
         if (class == IMAP_CLASS_VIEW) {

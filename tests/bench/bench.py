@@ -37,7 +37,7 @@ from harness import ALICE, BOB  # noqa: E402
 
 BUILD = os.environ.get("BUILD", "build")
 MEGABYTE = 1e6
-NAMES = ("seal", "relay", "idle", "peak", "sync", "stream", "search", "busy", "mail")
+NAMES = ("seal", "relay", "idle", "peak", "sync", "far", "stream", "search", "busy", "mail")
 SESSIONS = (1, 2, 4, 8)
 OPTIONS = "sessions_max = 5000\nsessions_per_address = 5000"
 SEALING = 'rule "all" { encrypt = required  sign = always  trust = unverified }'

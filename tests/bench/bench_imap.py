@@ -3,6 +3,8 @@
 sync    All of a mailbox of 5,000 messages, one in ten sealed: numbers, flags, sizes, headers, then every body; then
         numbers, flags, sizes and headers again by a new session. The peer is the same without privyseal. Beside it:
         the time that plain gpg takes for the sealed messages on all processors.
+far     A first look at a plain mailbox of 5,000 messages (flags, sizes, headers) with the server far away: each way
+        takes 50 ms. The peer is the server, as far away.
 stream  Bodies of a plain mailbox: 2,000 of 10 KB, 10 of 10 MB. The peers are the server directly, nginx's mail proxy
         and Dovecot's own proxy.
 search  SEARCH BODY over sealed messages; the peer is Dovecot over the same messages in plain, without an index of
@@ -14,6 +16,7 @@ mail    Memory for each of 1,000 idle sessions that have logged in, in clear and
 import concurrent.futures
 import http.server
 import os
+import queue
 import random
 import socket
 import ssl
@@ -73,6 +76,58 @@ class Reader:
                     if tail[at + 2 + len(tag):][:3] != b" OK":
                         raise AssertionError("%r: %r" % (command, tail[at:]))
                     return count
+
+    def close(self):
+        self.socket.close()
+
+
+class Far:
+    """A line to a server on which every byte is on its way for a while, in both directions."""
+
+    def __init__(self, server, delay):
+        self.server, self.delay = server, delay
+        self.socket = socket.create_server(("127.0.0.1", 0), backlog=100)
+        self.port = self.socket.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def url(self):
+        return "imap+clear://127.0.0.1:%d" % self.port
+
+    def _accept(self):
+        while True:
+            try:
+                here = self.socket.accept()[0]
+            except OSError:
+                return
+            there = socket.create_connection(("127.0.0.1", self.server.port))
+            for source, target in ((here, there), (there, here)):
+                target.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                line = queue.SimpleQueue()
+                threading.Thread(target=self._take, args=(source, line), daemon=True).start()
+                threading.Thread(target=self._give, args=(line, target), daemon=True).start()
+
+    def _take(self, source, line):
+        data = b"more"
+        while data:
+            try:
+                data = source.recv(1 << 18)
+            except OSError:
+                data = b""
+            line.put((time.monotonic() + self.delay, data))
+
+    @staticmethod
+    def _give(line, target):
+        data = b"more"
+        while data:
+            due, data = line.get()
+            time.sleep(max(0.0, due - time.monotonic()))
+            try:
+                if data:
+                    target.sendall(data)
+                else:
+                    target.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                return
 
     def close(self):
         self.socket.close()
@@ -191,6 +246,32 @@ class ImapBench:
         self.note("  gpg alone for its sealed messages", bare, "s")
         ours, peer = self.in_turns(lambda: self.second_sync(proxy.imap_port), lambda: self.second_sync(server.port))
         self.note("second sync", ours, "s", peer=peer, ratio=ours / peer, aim="<= 1.2", is_fine=ours <= 1.2 * peer)
+        proxy.close()
+        server.close()
+
+    def measure_far(self):
+        total = 60 if self.options.quick else 5000
+        dice = random.Random(17)
+        server = Dovecot(users=("alice",))
+        self.add(server.close)
+        server.deliver("alice", "INBOX", [letter(dice, 2000) for _ in range(total)])
+        Reader(server.port).run(b"SELECT INBOX")
+        far = Far(server, 0.05)
+        self.add(far.close)
+        proxy = self.imap_proxy(far)
+
+        def look(port):
+            reader = Reader(port)
+            reader.run(b"SELECT INBOX")
+            began = time.monotonic()
+            reader.run(b"FETCH 1:* (UID FLAGS RFC822.SIZE BODY.PEEK[HEADER])")
+            took = time.monotonic() - began
+            reader.close()
+            return took
+        look(far.port)
+        peer = look(far.port)
+        ours = look(proxy.imap_port)
+        self.note("first look at %d plain messages, 50 ms away" % total, ours, "s", peer=peer, ratio=ours / peer)
         proxy.close()
         server.close()
 
