@@ -8,6 +8,7 @@
 #include "proxy/imap_fetch.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define CHUNK_MAX 256 /* messages that may have views */
 #define CHUNK_BODIES_MAX 64
@@ -267,6 +268,11 @@ static struct fetch_view *find_view(struct fetch_work *fetch, uint32_t uid)
     return low < fetch->views_len && fetch->views[low].uid == uid ? &fetch->views[low] : NULL;
 }
 
+static bool is_same(const struct proxy_view_id *a, const struct proxy_view_id *b)
+{
+    return a->generation == b->generation && memcmp(a->digest, b->digest, sizeof a->digest) == 0;
+}
+
 static enum err take_bodies(struct fetch_work *fetch, struct imap_target *targets, size_t len)
 {
     enum err err = ERR_OK;
@@ -274,8 +280,13 @@ static enum err take_bodies(struct fetch_work *fetch, struct imap_target *target
         struct fetch_view *view = find_view(fetch, targets[i].uid);
         if (!view)
             continue;
-        view->body = targets[i].body;
-        targets[i].body = NULL;
+        /* Other bytes than those whose header is at hand: no answer is made of two messages. */
+        if (targets[i].err == ERR_OK && (targets[i].class != IMAP_CLASS_VIEW || !is_same(&view->id, &targets[i].id)))
+            targets[i].err = ERR_BUSY;
+        else {
+            view->body = targets[i].body;
+            targets[i].body = NULL;
+        }
         if (view->body)
             continue;
         view->is_written = true;

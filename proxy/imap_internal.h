@@ -182,10 +182,15 @@ ERR_RETURN enum err imap_mailbox_hear(struct imap_mailbox *mailbox, const struct
 enum imap_class imap_mailbox_class(const struct imap_mailbox *mailbox, uint32_t uid, struct proxy_view_id *id_out);
 /* Remembers classes, here and in the vault (in groups; nobody waits for it). */
 void imap_mailbox_set_plain(struct imap_mailbox *mailbox, uint32_t uid);
-/* `size`: of the raw message. */
-void imap_mailbox_set_candidate(struct imap_mailbox *mailbox, uint32_t uid, uint64_t size);
-/* What was set of one of IMAP_CLASS_CANDIDATE. */
-uint64_t imap_mailbox_candidate(const struct imap_mailbox *mailbox, uint32_t uid);
+/* What is known of one of IMAP_CLASS_CANDIDATE. */
+struct imap_candidate {
+    uint64_t size; /* of the raw message */
+    bool has_alias;
+    uint8_t alias[STORE_DIGEST_SIZE]; /* imap_classify.h: what becomes of it holds for all that have this name, too */
+};
+void imap_mailbox_set_candidate(struct imap_mailbox *mailbox, uint32_t uid, const struct imap_candidate *candidate);
+/* False: it is of another class. */
+bool imap_mailbox_candidate(const struct imap_mailbox *mailbox, uint32_t uid, struct imap_candidate *candidate_out);
 void imap_mailbox_set_view(struct imap_mailbox *mailbox, uint32_t uid, const struct proxy_view_id *id);
 /* Brings the places from the vault and learns all UIDs (FETCH n:m (UID) by number for those not known). `fn` fires from
    the loop, or at once if there is nothing to do; only one at a time. */

@@ -18,7 +18,8 @@ struct place {
     enum imap_class class; /* IMAP_CLASS_VIEW or IMAP_CLASS_CANDIDATE */
     uint32_t generation;
     uint32_t size; /* of a candidate; what may be opened is smaller than 4 GiB */
-    uint8_t digest[STORE_DIGEST_SIZE];
+    bool has_alias;
+    uint8_t digest[STORE_DIGEST_SIZE]; /* of a candidate: its alias */
 };
 
 struct imap_mailbox {
@@ -175,7 +176,13 @@ static void tell_vault(struct imap_mailbox *mailbox, const struct store_place *p
 
 static void set_place(struct imap_mailbox *mailbox, const struct store_place *place)
 {
-    enum err err = keep_place(mailbox, place);
+    struct imap_candidate candidate;
+    enum err err = ERR_OK;
+    if (imap_mailbox_candidate(mailbox, place->uid, &candidate) && candidate.has_alias)
+        err = proxy_vault_alias_put(mailbox->session->net->vault, imap_session_account(mailbox->session)->address,
+                                    candidate.alias, place);
+    if (err == ERR_OK)
+        err = keep_place(mailbox, place);
     if (err != ERR_OK)
         log_failure(err, "remembering where views are");
     tell_vault(mailbox, place);
@@ -186,20 +193,30 @@ void imap_mailbox_set_plain(struct imap_mailbox *mailbox, uint32_t uid)
     set_place(mailbox, &(struct store_place){.uid = uid});
 }
 
-void imap_mailbox_set_candidate(struct imap_mailbox *mailbox, uint32_t uid, uint64_t size)
+void imap_mailbox_set_candidate(struct imap_mailbox *mailbox, uint32_t uid, const struct imap_candidate *candidate)
 {
     struct place *place = insert_place(mailbox, uid);
-    if (place == NULL)
+    if (place == NULL) {
         log_failure(ERR_MEMORY, "remembering which messages may have views");
-    else
-        *place = (struct place){
-            .uid = uid, .class = IMAP_CLASS_CANDIDATE, .size = size < UINT32_MAX ? (uint32_t)size : UINT32_MAX};
+        return;
+    }
+    *place = (struct place){.uid = uid,
+                            .class = IMAP_CLASS_CANDIDATE,
+                            .size = candidate->size < UINT32_MAX ? (uint32_t)candidate->size : UINT32_MAX,
+                            .has_alias = candidate->has_alias};
+    memcpy(place->digest, candidate->alias, sizeof(place->digest));
 }
 
-uint64_t imap_mailbox_candidate(const struct imap_mailbox *mailbox, uint32_t uid)
+bool imap_mailbox_candidate(const struct imap_mailbox *mailbox, uint32_t uid, struct imap_candidate *candidate)
 {
     size_t at = find_place(mailbox, uid);
-    return at < mailbox->places_len && mailbox->places[at].uid == uid ? mailbox->places[at].size : 0;
+    if (at == mailbox->places_len || mailbox->places[at].uid != uid ||
+        mailbox->places[at].class != IMAP_CLASS_CANDIDATE)
+        return false;
+    const struct place *place = &mailbox->places[at];
+    *candidate = (struct imap_candidate){.size = place->size, .has_alias = place->has_alias};
+    memcpy(candidate->alias, place->digest, sizeof(candidate->alias));
+    return true;
 }
 
 void imap_mailbox_set_view(struct imap_mailbox *mailbox, uint32_t uid, const struct proxy_view_id *id)

@@ -4,8 +4,10 @@
 #include "proxy/imap_prepare.h"
 
 #include "proxy/imap_classify.h"
+#include "proxy/vault_views.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* A server answers for this many before it is asked for more: the client may want to hear of progress, or leave. */
 #define CLASSIFY_MAX 4096
@@ -44,10 +46,11 @@ static struct imap_pending first_pending(const struct imap_prepare *prepare, con
     const struct imap_mailbox *mailbox = imap_prepare_session(prepare)->mailbox;
     bool wants_class = (prepare->needs & IMAP_PREPARE_CLASS) != 0;
     struct imap_pending pending = {.state = PENDING_NONE};
+    struct imap_candidate candidate;
     if (target->class == IMAP_CLASS_UNKNOWN)
         pending.state = PENDING_CLASS;
-    if (target->class == IMAP_CLASS_CANDIDATE && !wants_class)
-        pending = (struct imap_pending){PENDING_RAW, imap_mailbox_candidate(mailbox, target->uid)};
+    if (!wants_class && imap_mailbox_candidate(mailbox, target->uid, &candidate))
+        pending = (struct imap_pending){PENDING_RAW, candidate.size};
     if (target->class == IMAP_CLASS_VIEW && !wants_class && prepare->needs != 0)
         pending.state = (prepare->needs & IMAP_PREPARE_TEXT) != 0 ? PENDING_RAW : PENDING_RECORD;
     return pending;
@@ -171,6 +174,8 @@ static void on_classified(struct imap_client *client, const struct imap_reply *r
 
 static enum err classify(struct imap_prepare *prepare)
 {
+    struct imap_client *upstream = imap_prepare_session(prepare)->upstream;
+    uint32_t features = upstream ? imap_client_capabilities(upstream)->features : 0;
     size_t asked = 0, ranges = 0;
     uint32_t before = 0;
     for (; prepare->next < prepare->len && asked < CLASSIFY_MAX; prepare->next++) {
@@ -185,7 +190,7 @@ static enum err classify(struct imap_prepare *prepare)
         pending->state = PENDING_ASKED;
         asked++;
     }
-    return asked > 0 ? imap_prepare_ask(prepare, PENDING_ASKED, IMAP_CLASSIFY_ITEMS, on_classified) : ERR_OK;
+    return asked > 0 ? imap_prepare_ask(prepare, PENDING_ASKED, imap_classify_items(features), on_classified) : ERR_OK;
 }
 
 static bool hear_class(struct imap_prepare *prepare, size_t index, const struct imap_answer *answers, size_t len)
@@ -207,7 +212,9 @@ static bool hear_class(struct imap_prepare *prepare, size_t index, const struct 
     }
     if (is_candidate) {
         target->class = IMAP_CLASS_CANDIDATE;
-        imap_mailbox_set_candidate(session->mailbox, target->uid, pending->size);
+        struct imap_candidate candidate = {.size = pending->size};
+        candidate.has_alias = imap_classify_alias(answers, len, candidate.alias);
+        imap_mailbox_set_candidate(session->mailbox, target->uid, &candidate);
         pending->state = PENDING_RAW;
         if ((prepare->needs & IMAP_PREPARE_CLASS) != 0)
             imap_prepare_settle(prepare, index, ERR_OK);
@@ -217,6 +224,73 @@ static bool hear_class(struct imap_prepare *prepare, size_t index, const struct 
     imap_mailbox_set_plain(session->mailbox, target->uid);
     imap_prepare_settle(prepare, index, ERR_OK);
     return true;
+}
+
+/* ---- other names ---- */
+
+static void take_alias(struct imap_prepare *prepare, size_t index, const struct store_place *place)
+{
+    struct imap_session *session = imap_prepare_session(prepare);
+    struct imap_target *target = &prepare->targets[index];
+    /* The vault need not be told what it has just said. */
+    imap_mailbox_set_candidate(session->mailbox, target->uid,
+                               &(struct imap_candidate){.size = prepare->pending[index].size});
+    if (!place->is_view) {
+        target->class = IMAP_CLASS_PLAIN;
+        imap_mailbox_set_plain(session->mailbox, target->uid);
+        imap_prepare_settle(prepare, index, ERR_OK);
+        return;
+    }
+    target->class = IMAP_CLASS_VIEW;
+    target->id = (struct proxy_view_id){.account = session->account};
+    memcpy(target->id.digest, place->digest, sizeof target->id.digest);
+    imap_mailbox_set_view(session->mailbox, target->uid, &target->id);
+    if (prepare->needs == 0)
+        imap_prepare_settle(prepare, index, ERR_OK);
+    else if ((prepare->needs & IMAP_PREPARE_TEXT) == 0)
+        prepare->pending[index].state = PENDING_RECORD;
+}
+
+/* What is not known by another name, or cannot be looked up now, is told by its bytes. */
+static void on_aliases(enum err err, const struct store_place *places, size_t len, void *context)
+{
+    struct imap_prepare *prepare = context;
+    uint32_t number = 0;
+    size_t at = 0;
+    prepare->request = NULL;
+    for (size_t i = 0; i < prepare->next; i++) {
+        if (prepare->pending[i].state != PENDING_ALIAS)
+            continue;
+        prepare->pending[i].state = PENDING_RAW;
+        number++;
+        if (err == ERR_OK && at < len && places[at].uid == number)
+            take_alias(prepare, i, &places[at++]);
+    }
+    imap_prepare_step(prepare);
+}
+
+static enum err ask_aliases(struct imap_prepare *prepare)
+{
+    struct imap_session *session = imap_prepare_session(prepare);
+    struct imap_candidate candidate;
+    size_t len = 0;
+    struct store_view_key *names = calloc(RECORDS_MAX, sizeof *names);
+    if (!names)
+        return ERR_MEMORY;
+    for (; prepare->next < prepare->len && len < RECORDS_MAX; prepare->next++) {
+        if (prepare->pending[prepare->next].state != PENDING_RAW ||
+            !imap_mailbox_candidate(session->mailbox, prepare->targets[prepare->next].uid, &candidate) ||
+            !candidate.has_alias)
+            continue;
+        prepare->pending[prepare->next].state = PENDING_ALIAS;
+        names[len].account = imap_session_account(session)->address;
+        memcpy(names[len++].digest, candidate.alias, sizeof candidate.alias);
+    }
+    enum err err =
+        len == 0 ? ERR_OK
+                 : proxy_vault_aliases_get(session->net->vault, names, len, on_aliases, prepare, &prepare->request);
+    free(names);
+    return err;
 }
 
 /* ---- records ---- */
@@ -321,6 +395,11 @@ static enum err run_stage(struct imap_prepare *prepare)
         else
             next_stage(prepare);
         break;
+    case PREPARE_ALIASES:
+        err = ask_aliases(prepare);
+        if (prepare->next == prepare->len && !prepare->request)
+            next_stage(prepare);
+        break;
     case PREPARE_RECORDS:
         err = load_records(prepare);
         if (prepare->next == prepare->len && !prepare->load)
@@ -343,11 +422,11 @@ void imap_prepare_step(struct imap_prepare *prepare)
     enum err err = ERR_OK;
     do {
         if (imap_prepare_session(prepare)->is_ending || prepare->stage == PREPARE_DONE || prepare->is_loading ||
-            prepare->load != NULL || (prepare->is_asking && prepare->stage != PREPARE_RAW))
+            prepare->load != NULL || prepare->request != NULL || (prepare->is_asking && prepare->stage != PREPARE_RAW))
             return;
         stage = prepare->stage;
         err = run_stage(prepare);
-    } while (err == ERR_OK && (prepare->stage != stage || stage == PREPARE_CLASSIFY || stage == PREPARE_RECORDS));
+    } while (err == ERR_OK && (prepare->stage != stage || stage < PREPARE_RAW));
     if (err != ERR_OK)
         finish(prepare, err);
 }
@@ -414,6 +493,7 @@ void imap_prepare_free(struct imap_prepare **prepare_pointer)
     if (prepare->is_loading)
         imap_mailbox_stop(session->mailbox);
     proxy_views_cancel(&prepare->load);
+    proxy_vault_cancel(&prepare->request);
     imap_raw_free(prepare);
     for (size_t i = 0; i < prepare->len; i++)
         if (prepare->targets[i].body)

@@ -2,7 +2,8 @@
  * The reference IMAP server of the tests: obedient, honest, and wrong to order.
  *
  * IMAP4rev1 (RFC 3501) with what CAPABILITIES below names, on a folder: each mailbox a folder, each message a file
- * UID.eml, flags and the rest in a journal; what was acknowledged is there after a restart. SEARCH compares raw bytes,
+ * UID.eml, flags and the rest in a journal; what was acknowledged is there after a restart. With OBJECTID among
+ * --capabilities EMAILID is a hash of the message, or what its field X-Email-Id says (a lie, if two have the same). SEARCH compares raw bytes,
  * as RFC 3501 allows it to. Its faults (see common.h) have these points:
  *
  *   connect, greeting, starttls       and the lower-case name of any command, without "uid": "fetch", "append"
