@@ -113,6 +113,7 @@ struct imap_session {
     bool is_hidden;  /* that response is nobody's but ours: capabilities, and all before login */
     bool is_checked; /* it passes if it says nothing of a message's content */
     bool is_ending;
+    bool has_utf8;        /* UTF8=ACCEPT is enabled (RFC 6855): names are in UTF-8 */
     uint64_t progress_ms; /* when the client last heard that work is under way */
 };
 
@@ -172,6 +173,8 @@ bool imap_fetch_passes_content(const struct imap_work *work);
 ERR_RETURN enum err imap_mailbox_new(struct imap_session *session, struct span name, struct imap_mailbox **mailbox_out);
 void imap_mailbox_free(struct imap_mailbox **mailbox);
 struct span imap_mailbox_name(const struct imap_mailbox *mailbox);
+/* By which name the vault knows it: the same whether or not the session has UTF8=ACCEPT. */
+struct span imap_mailbox_key(const struct imap_mailbox *mailbox);
 struct imap_map *imap_mailbox_map(struct imap_mailbox *mailbox);
 uint32_t imap_mailbox_uid_validity(const struct imap_mailbox *mailbox);
 /* Takes note of an untagged response of any kind (EXISTS, EXPUNGE, VANISHED, FETCH with UID, OK [UIDVALIDITY]).

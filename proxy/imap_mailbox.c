@@ -24,7 +24,7 @@ struct place {
 
 struct imap_mailbox {
     struct imap_session *session;
-    struct buf name;
+    struct buf name, key; /* as the client says it, and as the vault knows it */
     uint32_t uid_validity;
     struct imap_map *map;
     struct imap_set plain; /* UIDs of messages that need no view */
@@ -48,7 +48,7 @@ struct imap_mailbox {
 static struct store_mailbox key_of(const struct imap_mailbox *mailbox)
 {
     return (struct store_mailbox){.account = imap_session_account(mailbox->session)->address,
-                                  .name = buf_span(&mailbox->name),
+                                  .name = buf_span(&mailbox->key),
                                   .uid_validity = mailbox->uid_validity};
 }
 
@@ -441,10 +441,14 @@ enum err imap_mailbox_new(struct imap_session *session, struct span name, struct
         return ERR_MEMORY;
     mailbox->session = session;
     buf_init(&mailbox->name, NAME_MAX_SIZE);
+    buf_init(&mailbox->key, 4 * NAME_MAX_SIZE);
     imap_set_init(&mailbox->plain);
     imap_set_init(&mailbox->views);
     imap_set_init(&mailbox->reopens);
     enum err err = imap_mailbox_normalise(name, &mailbox->name);
+    if (err == ERR_OK)
+        err = session->has_utf8 ? imap_mailbox_encode(buf_span(&mailbox->name), &mailbox->key)
+                                : buf_add_span(&mailbox->key, buf_span(&mailbox->name));
     if (err == ERR_OK)
         err = imap_map_new(&mailbox->map);
     if (err != ERR_OK)
@@ -470,12 +474,18 @@ void imap_mailbox_free(struct imap_mailbox **mailbox_pointer)
     free(mailbox->places);
     free(mailbox->pending);
     buf_fini(&mailbox->name);
+    buf_fini(&mailbox->key);
     free(mailbox);
 }
 
 struct span imap_mailbox_name(const struct imap_mailbox *mailbox)
 {
     return buf_span(&mailbox->name);
+}
+
+struct span imap_mailbox_key(const struct imap_mailbox *mailbox)
+{
+    return buf_span(&mailbox->key);
 }
 
 struct imap_map *imap_mailbox_map(struct imap_mailbox *mailbox)

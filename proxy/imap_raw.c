@@ -156,7 +156,7 @@ static void on_generation(enum err err, uint32_t generation, void *context)
         return;
     }
     struct store_mailbox mailbox = {.account = imap_session_account(session)->address,
-                                    .name = imap_mailbox_name(session->mailbox),
+                                    .name = imap_mailbox_key(session->mailbox),
                                     .uid_validity = imap_mailbox_uid_validity(session->mailbox)};
     if (err == ERR_OK)
         err = proxy_vault_places_get(session->net->vault, &mailbox, on_places, opening, &opening->request);
