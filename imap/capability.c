@@ -43,7 +43,7 @@ static const struct rule {
     {SPAN_LIT("CONDSTORE"), PASS, IMAP_HAS_CONDSTORE},
     {SPAN_LIT("QRESYNC"), PASS, IMAP_HAS_QRESYNC},
     {SPAN_LIT("SEARCHRES"), PASS, IMAP_HAS_SEARCHRES}, /* our own SEARCH knows "$" */
-    {SPAN_LIT("X-GM-EXT-1"), PASS, 0},                 /* labels and ids */
+    {SPAN_LIT("X-GM-EXT-1"), PASS, IMAP_HAS_GMAIL},    /* labels and ids */
 
     {SPAN_LIT("ID"), OWN, IMAP_HAS_ID},
     {SPAN_LIT("STARTTLS"), OWN, IMAP_HAS_STARTTLS},

@@ -30,7 +30,8 @@ enum imap_feature {
     IMAP_HAS_ID = 1 << 17,
     IMAP_HAS_APPENDLIMIT = 1 << 18,
     IMAP_HAS_INPROGRESS = 1 << 19,
-    IMAP_HAS_MOVE = 1 << 20
+    IMAP_HAS_MOVE = 1 << 20,
+    IMAP_HAS_GMAIL = 1 << 21
 };
 
 struct imap_capabilities {

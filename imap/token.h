@@ -76,5 +76,8 @@ ERR_RETURN enum err imap_add_nstring(struct buf *out, struct span text);
 
 /* Modified UTF-7 mailbox names stay as they are; INBOX in any case is "INBOX". */
 ERR_RETURN enum err imap_mailbox_normalise(struct span name, struct buf *out);
+/* A name in UTF-8 (RFC 6855) in modified UTF-7 (RFC 3501 §5.1.3), by which others know the same mailbox; what is not
+   valid UTF-8 stays as it is. */
+ERR_RETURN enum err imap_mailbox_encode(struct span name, struct buf *out);
 
 #endif

@@ -1,5 +1,7 @@
 #include "imap/token.h"
 
+#include "mime/utf8.h"
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -91,4 +93,67 @@ enum err imap_add_nstring(struct buf *out, struct span text)
 enum err imap_mailbox_normalise(struct span name, struct buf *out)
 {
     return buf_add_span(out, span_is_case_equal(name, SPAN_LIT("INBOX")) ? SPAN_LIT("INBOX") : name);
+}
+
+/* What goes into the base64 of modified UTF-7, six bits at a time. */
+struct shifted {
+    struct buf *out;
+    uint32_t bits;
+    unsigned len;
+};
+
+static enum err add_bits(struct shifted *shifted, uint32_t bits, unsigned len)
+{
+    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
+    enum err err = ERR_OK;
+    shifted->bits = shifted->bits << len | bits;
+    for (shifted->len += len; shifted->len >= 6 && err == ERR_OK; shifted->len -= 6)
+        err = buf_add_byte(shifted->out, alphabet[shifted->bits >> (shifted->len - 6) & 63]);
+    return err;
+}
+
+static uint32_t decode(struct span text, size_t at, size_t len)
+{
+    const uint8_t *bytes = (const uint8_t *)text.ptr + at;
+    uint32_t point = len == 1 ? bytes[0] : bytes[0] & (0x7fu >> len);
+    for (size_t i = 1; i < len; i++)
+        point = point << 6 | (bytes[i] & 0x3f);
+    return point;
+}
+
+/* The characters from `*at` on that are not printable ASCII. */
+static enum err add_shifted(struct span text, size_t *at, struct buf *out)
+{
+    struct shifted shifted = {.out = out};
+    enum err err = buf_add_byte(out, '&');
+    while (err == ERR_OK && *at < text.len && (text.ptr[*at] < ' ' || text.ptr[*at] == 0x7f)) {
+        size_t len = mime_utf8_length(text, *at);
+        uint32_t point = decode(text, *at, len);
+        if (point > 0xffff)
+            err = add_bits(&shifted, 0xd800 + ((point - 0x10000) >> 10), 16);
+        if (err == ERR_OK)
+            err = add_bits(&shifted, point > 0xffff ? 0xdc00 + (point & 0x3ff) : point, 16);
+        *at += len;
+    }
+    if (err == ERR_OK && shifted.len > 0)
+        err = add_bits(&shifted, 0, 6 - shifted.len);
+    return err == ERR_OK ? buf_add_byte(out, '-') : err;
+}
+
+enum err imap_mailbox_encode(struct span name, struct buf *out)
+{
+    size_t at = 0;
+    enum err err = ERR_OK;
+    if (!mime_utf8_is_valid(name))
+        return buf_add_span(out, name);
+    while (err == ERR_OK && at < name.len) {
+        char byte = name.ptr[at];
+        if (byte < ' ' || byte == 0x7f) {
+            err = add_shifted(name, &at, out);
+            continue;
+        }
+        err = byte == '&' ? buf_add_string(out, "&-") : buf_add_byte(out, byte);
+        at++;
+    }
+    return err;
 }

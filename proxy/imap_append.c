@@ -22,6 +22,7 @@ struct append_work;
 struct appended {
     struct append_work *append;
     struct span before; /* flags and date as the client wrote them, with the blanks around them */
+    bool is_utf8;       /* sent with the UTF8 data extension (RFC 6855 §4): its header may be in UTF-8 */
     int fd;             /* the message, then its sealed copy; -1 */
     uint64_t size;
     struct proxy_job *job;
@@ -82,7 +83,11 @@ static void send_sealed(struct append_work *append)
     for (size_t i = 0; i < append->len; i++) {
         struct appended *message = &append->messages[i];
         imap_out_text(&out, message->before);
+        if (message->is_utf8)
+            imap_out_text(&out, SPAN_LIT("UTF8 (~"));
         imap_out_file(&out, message->fd, message->size);
+        if (message->is_utf8)
+            imap_out_text(&out, SPAN_LIT(")"));
         message->fd = -1;
     }
     imap_session_send(append->work.session, &out, NULL, on_reply, append);
@@ -226,9 +231,11 @@ static enum err take_message(struct append_work *append, const struct imap_strin
 
 /* append = "APPEND" SP mailbox 1*append-message
    append-message = [SP flag-list] [SP date-time] SP (literal / "UTF8" SP "(" literal8 ")")   (RFC 3501, 3502, 6855) */
-static bool take_literal(struct imap_session *session, struct imap_cursor *cursor, struct imap_string *string)
+static bool take_literal(struct imap_session *session, struct imap_cursor *cursor, struct imap_string *string,
+                         bool *is_utf8_out)
 {
     bool is_utf8 = is_shown(session, "UTF8=ACCEPT") && imap_take_word(cursor, "UTF8");
+    *is_utf8_out = is_utf8;
     if (is_utf8 && (!imap_take_space(cursor) || !imap_take_char(cursor, '(') || !imap_take_char(cursor, '~')))
         return false;
     return imap_take_string(cursor, string) && string->kind == IMAP_LITERAL &&
@@ -259,10 +266,13 @@ static enum err parse(struct append_work *append, bool is_taken)
         if (imap_peek(&cursor) == '"' && (!imap_take_string(&cursor, &string) || !imap_take_space(&cursor)))
             return ERR_COMMAND_SYNTAX;
         struct span before = span_slice(cursor.text, from, cursor.at);
-        if (!take_literal(append->work.session, &cursor, &string))
+        bool is_utf8;
+        if (!take_literal(append->work.session, &cursor, &string, &is_utf8))
             return ERR_COMMAND_SYNTAX;
         if (is_taken)
             err = take_message(append, &string, before);
+        if (is_taken)
+            append->messages[append->len - 1].is_utf8 = is_utf8;
     } while (err == ERR_OK && !imap_at_end(&cursor));
     /* A server that does not know of more than one message would read the second as commands. */
     if (err == ERR_OK && count > 1 && !is_shown(append->work.session, "MULTIAPPEND"))

@@ -1,8 +1,21 @@
 #include "proxy/imap_classify.h"
 
+#include "imap/capability.h"
 #include "mime/encoding.h"
 
+#include <openssl/evp.h>
+
 #define START_MAX 4096 /* decoded; 1,024 bytes are asked for */
+#define ITEMS                                                                                                          \
+    "RFC822.SIZE BODYSTRUCTURE BODY.PEEK[HEADER.FIELDS (Privyseal-Verdict Authentication-Results)] "                   \
+    "BODY.PEEK[1]<0.1024>)"
+
+const char *imap_classify_items(uint32_t features)
+{
+    if ((features & IMAP_HAS_OBJECTID) != 0)
+        return "(UID EMAILID " ITEMS;
+    return (features & IMAP_HAS_GMAIL) != 0 ? "(UID X-GM-MSGID " ITEMS : "(UID " ITEMS;
+}
 
 static struct span value_of(const struct imap_answer *answers, size_t len, struct span prefix)
 {
@@ -94,4 +107,28 @@ enum err imap_classify(const struct imap_answer *answers, size_t len, bool *is_c
     if (err == ERR_OK && !*is_candidate_out)
         err = has_encoded_armour(start, MIME_BASE64, is_candidate_out);
     return err;
+}
+
+static bool add(EVP_MD_CTX *digest, struct span bytes)
+{
+    return EVP_DigestUpdate(digest, bytes.ptr, bytes.len) == 1 && EVP_DigestUpdate(digest, "", 1) == 1;
+}
+
+bool imap_classify_alias(const struct imap_answer *answers, size_t len, uint8_t alias_out[STORE_DIGEST_SIZE])
+{
+    struct span name = imap_answer_find(answers, len, "EMAILID");
+    struct span structure = imap_answer_find(answers, len, "BODYSTRUCTURE");
+    struct span size = imap_answer_find(answers, len, "RFC822.SIZE");
+    bool is_email_id = name.ptr != NULL;
+    if (!is_email_id)
+        name = imap_answer_find(answers, len, "X-GM-MSGID");
+    /* "(" objectid ")", or a number; NIL is no name. */
+    if (!name.ptr || name.len < (is_email_id ? 3 : 1) || (name.ptr[0] == '(') != is_email_id ||
+        span_is_case_equal(name, SPAN_LIT("NIL")) || !structure.ptr || !size.ptr)
+        return false;
+    EVP_MD_CTX *digest = EVP_MD_CTX_new();
+    bool is_done = digest && EVP_DigestInit_ex(digest, EVP_sha256(), NULL) == 1 && add(digest, name) &&
+                   add(digest, size) && add(digest, structure) && EVP_DigestFinal_ex(digest, alias_out, NULL) == 1;
+    EVP_MD_CTX_free(digest);
+    return is_done;
 }

@@ -221,7 +221,7 @@ static void begin_chunks(struct fetch_work *fetch)
     if (imap_map_numbers(fetch_map(fetch), &fetch->left, &numbers) == ERR_OK)
         fetch->total = imap_set_count(&numbers);
     imap_set_fini(&numbers);
-    fetch->chunk_max = CHUNK_FIRST;
+    fetch->chunk_max = fetch->ahead_max = CHUNK_FIRST;
     fetch_next_chunk(fetch);
 }
 
@@ -373,6 +373,8 @@ static void withhold(struct imap_session *session)
 static bool on_response(struct imap_work *work, const struct imap_head *head, struct imap_unit *unit)
 {
     struct fetch_work *fetch = (struct fetch_work *)work;
+    if (fetch->ahead && imap_prepare_hear(fetch->ahead, head, unit))
+        return false;
     if (fetch->stage == FETCH_ANSWER)
         return fetch_chunk_response(fetch, head, unit);
     if (fetch->stage == FETCH_PREPARE && imap_prepare_hear(fetch->prepare, head, unit))
@@ -400,6 +402,7 @@ static void fini(struct imap_work *work)
     if (fetch->stage == FETCH_LOAD && work->session->mailbox && !work->is_done)
         imap_mailbox_stop(work->session->mailbox);
     imap_prepare_free(&fetch->prepare);
+    imap_prepare_free(&fetch->ahead);
     fetch_drop_views(fetch);
     imap_fetch_fini(&fetch->fetch);
     imap_set_fini(&fetch->left);

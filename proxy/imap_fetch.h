@@ -19,6 +19,7 @@ enum fetch_stage {
     FETCH_PASS,    /* the command goes through as it is */
     FETCH_LOAD,    /* which UIDs there are is being learnt */
     FETCH_RESOLVE, /* the server says what "$" is, or what has changed */
+    FETCH_LOOK,    /* which messages may have views is being learnt, before anything else can go on */
     FETCH_PREPARE, /* views are being made */
     FETCH_ANSWER,  /* the server answers, and views are put between */
     FETCH_STREAM,  /* an answer is written as the client takes it; the server is not listened to */
@@ -61,6 +62,11 @@ struct fetch_work {
     bool adds_modseq;     /* CHANGEDSINCE: each answer carries MODSEQ, asked for or not */
     struct imap_prepare *prepare;
     bool is_body_stage; /* the prepare at hand is for bodies */
+
+    struct imap_prepare *ahead; /* learns which of the messages to come may have views, while others are answered for */
+    size_t ahead_max;           /* messages that are asked about at once */
+    uint32_t ahead_end, asked_end; /* the last UID that is being, and that has been, asked about */
+    enum err failure;              /* the command fails, as soon as nothing is being asked ahead */
 
     struct fetch_view *views; /* of the chunk, ascending */
     size_t views_len, written;

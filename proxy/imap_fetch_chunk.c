@@ -2,13 +2,18 @@
  * FETCH of messages of which some have views, a bounded number at a time. The views of a chunk are made; then the
  * server is asked for its own items of these (which also sets \Seen, if the client's items do) and for all that the
  * client wants of the plain messages. Those stream through, and the views are put between them in ascending order.
+ * Which of the messages after the chunk may have views is asked in the same breath. Each time more of them, so that
+ * even over a long line few round trips are spent on waiting; what is kept of a plain one is a bit.
  */
 #include "proxy/imap_fetch.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define CHUNK_MAX 256 /* messages that may have views */
 #define CHUNK_BODIES_MAX 64
+#define AHEAD_MAX 4096
+#define AHEAD_GROWTH 4
 #define CHUNK_SIZE_MAX ((uint64_t)16 << 20) /* of what is held for them, or a single one */
 #define VIEW_LARGE ((uint64_t)2 << 20)      /* is the last of its chunk: written when nothing else is on its way */
 #define ITEMS_MAX ((size_t)2 << 20)
@@ -32,9 +37,15 @@ void fetch_drop_views(struct fetch_work *fetch)
     fetch->views_len = fetch->written = 0;
 }
 
+/* What is being asked ahead comes to its end first: its answers are nobody else's. */
 static void fail(struct fetch_work *fetch, enum err err)
 {
     fetch_drop_views(fetch);
+    if (fetch->ahead) {
+        fetch->failure = err;
+        fetch->stage = FETCH_LOOK;
+        return;
+    }
     fetch_tell_news(fetch);
     imap_work_fail(&fetch->work, err);
 }
@@ -50,14 +61,26 @@ static enum err leave_for_end(struct fetch_work *fetch, uint32_t uid, enum err e
 
 /* ---- preparing ---- */
 
-/* Numbers of the messages at the front of what is left that may have views, and where the chunk ends with them. */
+static enum imap_class class_of(const struct fetch_work *fetch, uint32_t uid)
+{
+    struct proxy_view_id id;
+    return imap_mailbox_class(fetch_session(fetch)->mailbox, uid, &id);
+}
+
+/* Of what was asked about and not answered the preparing of its chunk makes what it can. */
+static bool is_to_be_asked(const struct fetch_work *fetch, uint32_t uid)
+{
+    return uid > fetch->asked_end && class_of(fetch, uid) == IMAP_CLASS_UNKNOWN;
+}
+
+/* Numbers of the messages at the front of what is left that may have views, and where the chunk ends with them; at the
+   latest before the first one of which nothing is known. ERR_AGAIN: that is the very first. ERR_END: none is left. */
 static enum err choose(struct fetch_work *fetch, struct imap_set *numbers_out)
 {
     struct imap_set numbers;
     struct imap_set_step step = {0};
-    struct proxy_view_id id;
     uint32_t number;
-    size_t chosen = 0;
+    size_t seen = 0, chosen = 0;
     imap_set_init(&numbers);
     enum err err = imap_map_numbers(fetch_map(fetch), &fetch->left, &numbers);
     fetch->chunk_end = UINT32_MAX;
@@ -65,7 +88,13 @@ static enum err choose(struct fetch_work *fetch, struct imap_set *numbers_out)
         err = ERR_END;
     while (err == ERR_OK && imap_set_next(&numbers, &step, &number)) {
         uint32_t uid = imap_map_uid(fetch_map(fetch), number);
-        if (imap_mailbox_class(fetch_session(fetch)->mailbox, uid, &id) == IMAP_CLASS_PLAIN)
+        if (is_to_be_asked(fetch, uid)) {
+            fetch->chunk_end = uid - 1;
+            err = seen == 0 ? ERR_AGAIN : ERR_OK;
+            break;
+        }
+        seen++;
+        if (class_of(fetch, uid) == IMAP_CLASS_PLAIN)
             continue;
         err = imap_set_add(numbers_out, number);
         if (++chosen < fetch->chunk_max)
@@ -73,6 +102,54 @@ static enum err choose(struct fetch_work *fetch, struct imap_set *numbers_out)
         fetch->chunk_end = uid;
         break;
     }
+    imap_set_fini(&numbers);
+    return err;
+}
+
+static void on_ahead(enum err err, struct imap_target *targets, size_t len, void *context)
+{
+    struct fetch_work *fetch = context;
+    (void)err;
+    (void)targets;
+    (void)len;
+    imap_prepare_free(&fetch->ahead);
+    fetch->asked_end = fetch->ahead_end;
+    if (fetch->stage != FETCH_LOOK)
+        return;
+    if (fetch->failure != ERR_OK)
+        fail(fetch, fetch->failure);
+    else
+        fetch_next_chunk(fetch);
+}
+
+/* Asks which of the next messages may have views, if that is not being asked already. */
+static enum err look_ahead(struct fetch_work *fetch)
+{
+    struct imap_set left, numbers;
+    struct imap_set_step step = {0};
+    uint32_t number;
+    size_t len = 0;
+    if (fetch->ahead)
+        return ERR_OK;
+    imap_set_init(&left);
+    imap_set_init(&numbers);
+    enum err err = imap_map_numbers(fetch_map(fetch), &fetch->left, &left);
+    while (err == ERR_OK && len < fetch->ahead_max && imap_set_next(&left, &step, &number)) {
+        uint32_t uid = imap_map_uid(fetch_map(fetch), number);
+        if (!is_to_be_asked(fetch, uid))
+            continue;
+        err = imap_set_add(&numbers, number);
+        fetch->ahead_end = uid;
+        len++;
+    }
+    if (err == ERR_OK && len > 0)
+        err =
+            imap_prepare_new(&fetch->work, &numbers, fetch->is_uid, IMAP_PREPARE_CLASS, on_ahead, fetch, &fetch->ahead);
+    if (err == ERR_OK && len > 0)
+        imap_prepare_progress(fetch->ahead, (size_t)fetch->done, (size_t)fetch->total);
+    if (fetch->ahead_max < AHEAD_MAX)
+        fetch->ahead_max *= AHEAD_GROWTH;
+    imap_set_fini(&left);
     imap_set_fini(&numbers);
     return err;
 }
@@ -103,17 +180,20 @@ void fetch_next_chunk(struct fetch_work *fetch)
     }
     imap_set_init(&numbers);
     enum err err = choose(fetch, &numbers);
-    bool is_empty = imap_set_is_empty(&numbers);
-    if (err == ERR_OK && !is_empty)
+    fetch->chunk_max = fetch->fetch.needs_body ? CHUNK_BODIES_MAX : CHUNK_MAX;
+    if (err == ERR_AGAIN || (err == ERR_END && fetch->ahead)) {
+        fetch->stage = FETCH_LOOK;
+        err = look_ahead(fetch);
+    } else if (err == ERR_OK && imap_set_is_empty(&numbers)) {
+        answer(fetch);
+    } else if (err == ERR_OK) {
         err = prepare(fetch, &numbers, false);
+    }
+    imap_set_fini(&numbers);
     if (err == ERR_END)
         fetch_end(fetch);
     else if (err != ERR_OK)
         fail(fetch, err);
-    else if (is_empty)
-        answer(fetch);
-    imap_set_fini(&numbers);
-    fetch->chunk_max = fetch->fetch.needs_body ? CHUNK_BODIES_MAX : CHUNK_MAX;
 }
 
 /* ---- what has been prepared ---- */
@@ -194,6 +274,11 @@ static struct fetch_view *find_view(struct fetch_work *fetch, uint32_t uid)
     return low < fetch->views_len && fetch->views[low].uid == uid ? &fetch->views[low] : NULL;
 }
 
+static bool is_same(const struct proxy_view_id *a, const struct proxy_view_id *b)
+{
+    return a->generation == b->generation && memcmp(a->digest, b->digest, sizeof a->digest) == 0;
+}
+
 static enum err take_bodies(struct fetch_work *fetch, struct imap_target *targets, size_t len)
 {
     enum err err = ERR_OK;
@@ -201,8 +286,13 @@ static enum err take_bodies(struct fetch_work *fetch, struct imap_target *target
         struct fetch_view *view = find_view(fetch, targets[i].uid);
         if (!view)
             continue;
-        view->body = targets[i].body;
-        targets[i].body = NULL;
+        /* Other bytes than those whose header is at hand: no answer is made of two messages. */
+        if (targets[i].err == ERR_OK && (targets[i].class != IMAP_CLASS_VIEW || !is_same(&view->id, &targets[i].id)))
+            targets[i].err = ERR_BUSY;
+        else {
+            view->body = targets[i].body;
+            targets[i].body = NULL;
+        }
         if (view->body)
             continue;
         view->is_written = true;
@@ -350,7 +440,6 @@ static enum err plain_uids(const struct fetch_work *fetch, struct imap_set *uids
 {
     struct imap_set numbers;
     struct imap_set_step step = {0};
-    struct proxy_view_id id;
     uint32_t number;
     imap_set_init(&numbers);
     enum err err = imap_map_numbers(fetch_map(fetch), &fetch->left, &numbers);
@@ -359,7 +448,7 @@ static enum err plain_uids(const struct fetch_work *fetch, struct imap_set *uids
         uint32_t uid = imap_map_uid(fetch_map(fetch), number);
         if (uid > fetch->chunk_end)
             break;
-        if (imap_mailbox_class(fetch_session(fetch)->mailbox, uid, &id) != IMAP_CLASS_PLAIN)
+        if (class_of(fetch, uid) != IMAP_CLASS_PLAIN)
             continue;
         /* Neighbours make one range, whatever UIDs are missing between them. */
         err = imap_set_add_range(uids, before + 1 == number && before > 0 ? before_uid : uid, uid);
@@ -417,6 +506,8 @@ static void answer(struct fetch_work *fetch)
         err = plain_items(fetch, &items);
     if (err == ERR_OK)
         err = ask(fetch, &plain, &items);
+    if (err == ERR_OK)
+        err = look_ahead(fetch);
     imap_set_fini(&views);
     imap_set_fini(&plain);
     buf_fini(&items);
@@ -430,13 +521,12 @@ static void answer(struct fetch_work *fetch)
 
 enum imap_fate fetch_chunk_head(struct fetch_work *fetch, const struct imap_head *head)
 {
-    struct proxy_view_id id;
     if (head->kind == IMAP_RESPONSE_EXPUNGE || span_is_case_equal(head->word, SPAN_LIT("VANISHED")))
         fetch_tell_news(fetch); /* while its numbers are right */
     if (head->kind != IMAP_RESPONSE_FETCH)
         return IMAP_FATE_PASS;
     uint32_t uid = imap_map_uid(fetch_map(fetch), head->number);
-    if (find_view(fetch, uid) || imap_mailbox_class(fetch_session(fetch)->mailbox, uid, &id) != IMAP_CLASS_PLAIN)
+    if (find_view(fetch, uid) || class_of(fetch, uid) != IMAP_CLASS_PLAIN)
         return IMAP_FATE_FILTER;
     if (fetch_is_news(head->text))
         return IMAP_FATE_FILTER;

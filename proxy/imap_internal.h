@@ -63,7 +63,12 @@ struct imap_work {
 };
 
 /* A message's class in the selected mailbox. */
-enum imap_class { IMAP_CLASS_UNKNOWN, IMAP_CLASS_PLAIN, IMAP_CLASS_VIEW };
+enum imap_class {
+    IMAP_CLASS_UNKNOWN,
+    IMAP_CLASS_CANDIDATE, /* it may have a view: the raw message will tell. This session's own knowledge */
+    IMAP_CLASS_PLAIN,
+    IMAP_CLASS_VIEW
+};
 
 struct imap_mailbox; /* imap_mailbox.c */
 
@@ -109,6 +114,7 @@ struct imap_session {
     bool is_checked; /* it passes if it says nothing of a message's content */
     bool is_line;    /* it passes, in one piece, when the map has taken note of it */
     bool is_ending;
+    bool has_utf8;        /* UTF8=ACCEPT is enabled (RFC 6855): names are in UTF-8 */
     uint64_t progress_ms; /* when the client last heard that work is under way */
 };
 
@@ -168,6 +174,8 @@ bool imap_fetch_passes_content(const struct imap_work *work);
 ERR_RETURN enum err imap_mailbox_new(struct imap_session *session, struct span name, struct imap_mailbox **mailbox_out);
 void imap_mailbox_free(struct imap_mailbox **mailbox);
 struct span imap_mailbox_name(const struct imap_mailbox *mailbox);
+/* By which name the vault knows it: the same whether or not the session has UTF8=ACCEPT. */
+struct span imap_mailbox_key(const struct imap_mailbox *mailbox);
 struct imap_map *imap_mailbox_map(struct imap_mailbox *mailbox);
 uint32_t imap_mailbox_uid_validity(const struct imap_mailbox *mailbox);
 /* Takes note of an untagged response of any kind (EXISTS, EXPUNGE, VANISHED, FETCH with UID, OK [UIDVALIDITY]).
@@ -178,6 +186,15 @@ ERR_RETURN enum err imap_mailbox_hear(struct imap_mailbox *mailbox, const struct
 enum imap_class imap_mailbox_class(const struct imap_mailbox *mailbox, uint32_t uid, struct proxy_view_id *id_out);
 /* Remembers classes, here and in the vault (in groups; nobody waits for it). */
 void imap_mailbox_set_plain(struct imap_mailbox *mailbox, uint32_t uid);
+/* What is known of one of IMAP_CLASS_CANDIDATE. */
+struct imap_candidate {
+    uint64_t size; /* of the raw message */
+    bool has_alias;
+    uint8_t alias[STORE_DIGEST_SIZE]; /* imap_classify.h: what becomes of it holds for all that have this name, too */
+};
+void imap_mailbox_set_candidate(struct imap_mailbox *mailbox, uint32_t uid, const struct imap_candidate *candidate);
+/* False: it is of another class. */
+bool imap_mailbox_candidate(const struct imap_mailbox *mailbox, uint32_t uid, struct imap_candidate *candidate_out);
 void imap_mailbox_set_view(struct imap_mailbox *mailbox, uint32_t uid, const struct proxy_view_id *id);
 /* Brings the places from the vault and learns all UIDs (FETCH n:m (UID) by number for those not known). `fn` fires from
    the loop, or at once if there is nothing to do; only one at a time. */
@@ -221,7 +238,8 @@ struct imap_target {
 enum imap_prepare_need {
     IMAP_PREPARE_RECORD = 1 << 0, /* records of views are in memory or in the vault */
     IMAP_PREPARE_BODY = 1 << 1,   /* and bodies are held */
-    IMAP_PREPARE_TEXT = 1 << 2    /* views are made again whatever is in memory: the vault misses their texts */
+    IMAP_PREPARE_TEXT = 1 << 2,   /* views are made again whatever is in memory: the vault misses their texts */
+    IMAP_PREPARE_CLASS = 1 << 3   /* no more than which messages may have views; all UIDs are known already */
 };
 struct imap_prepare;
 typedef void (*imap_prepare_fn)(enum err err, struct imap_target *targets, size_t len, void *context);

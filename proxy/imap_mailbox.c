@@ -15,17 +15,20 @@
 
 struct place {
     uint32_t uid;
+    enum imap_class class; /* IMAP_CLASS_VIEW or IMAP_CLASS_CANDIDATE */
     uint32_t generation;
-    uint8_t digest[STORE_DIGEST_SIZE];
+    uint32_t size; /* of a candidate; what may be opened is smaller than 4 GiB */
+    bool has_alias;
+    uint8_t digest[STORE_DIGEST_SIZE]; /* of a candidate: its alias */
 };
 
 struct imap_mailbox {
     struct imap_session *session;
-    struct buf name;
+    struct buf name, key; /* as the client says it, and as the vault knows it */
     uint32_t uid_validity;
     struct imap_map *map;
     struct imap_set plain; /* UIDs of messages that need no view */
-    struct imap_set views; /* those of `places` */
+    struct imap_set views; /* those of `places` that are known to have one */
     struct place *places;  /* ascending by UID */
     size_t places_len, places_capacity;
     struct store_place *pending; /* not told to the vault yet; allocated when needed */
@@ -45,7 +48,7 @@ struct imap_mailbox {
 static struct store_mailbox key_of(const struct imap_mailbox *mailbox)
 {
     return (struct store_mailbox){.account = imap_session_account(mailbox->session)->address,
-                                  .name = buf_span(&mailbox->name),
+                                  .name = buf_span(&mailbox->key),
                                   .uid_validity = mailbox->uid_validity};
 }
 
@@ -82,14 +85,27 @@ static struct place *insert_place(struct imap_mailbox *mailbox, uint32_t uid)
     return &mailbox->places[at];
 }
 
+static void remove_candidate(struct imap_mailbox *mailbox, uint32_t uid)
+{
+    size_t at = find_place(mailbox, uid);
+    if (at == mailbox->places_len || mailbox->places[at].uid != uid ||
+        mailbox->places[at].class != IMAP_CLASS_CANDIDATE)
+        return;
+    mailbox->places_len--;
+    memmove(mailbox->places + at, mailbox->places + at + 1, (mailbox->places_len - at) * sizeof(*mailbox->places));
+}
+
 static enum err keep_place(struct imap_mailbox *mailbox, const struct store_place *place)
 {
-    if (!place->is_view)
+    if (!place->is_view) {
+        remove_candidate(mailbox, place->uid);
         return imap_set_add(&mailbox->plain, place->uid);
+    }
     struct place *kept = insert_place(mailbox, place->uid);
     if (kept == NULL)
         return ERR_MEMORY;
     kept->uid = place->uid;
+    kept->class = IMAP_CLASS_VIEW;
     kept->generation = place->generation;
     memcpy(kept->digest, place->digest, sizeof(kept->digest));
     return imap_set_add(&mailbox->views, place->uid);
@@ -100,6 +116,8 @@ enum imap_class imap_mailbox_class(const struct imap_mailbox *mailbox, uint32_t 
     size_t at = find_place(mailbox, uid);
     if (at < mailbox->places_len && mailbox->places[at].uid == uid) {
         const struct place *place = &mailbox->places[at];
+        if (place->class != IMAP_CLASS_VIEW)
+            return place->class;
         *id_out = (struct proxy_view_id){.account = mailbox->session->account, .generation = place->generation};
         memcpy(id_out->digest, place->digest, sizeof(id_out->digest));
         return IMAP_CLASS_VIEW;
@@ -158,7 +176,13 @@ static void tell_vault(struct imap_mailbox *mailbox, const struct store_place *p
 
 static void set_place(struct imap_mailbox *mailbox, const struct store_place *place)
 {
-    enum err err = keep_place(mailbox, place);
+    struct imap_candidate candidate;
+    enum err err = ERR_OK;
+    if (imap_mailbox_candidate(mailbox, place->uid, &candidate) && candidate.has_alias)
+        err = proxy_vault_alias_put(mailbox->session->net->vault, imap_session_account(mailbox->session)->address,
+                                    candidate.alias, place);
+    if (err == ERR_OK)
+        err = keep_place(mailbox, place);
     if (err != ERR_OK)
         log_failure(err, "remembering where views are");
     tell_vault(mailbox, place);
@@ -167,6 +191,32 @@ static void set_place(struct imap_mailbox *mailbox, const struct store_place *pl
 void imap_mailbox_set_plain(struct imap_mailbox *mailbox, uint32_t uid)
 {
     set_place(mailbox, &(struct store_place){.uid = uid});
+}
+
+void imap_mailbox_set_candidate(struct imap_mailbox *mailbox, uint32_t uid, const struct imap_candidate *candidate)
+{
+    struct place *place = insert_place(mailbox, uid);
+    if (place == NULL) {
+        log_failure(ERR_MEMORY, "remembering which messages may have views");
+        return;
+    }
+    *place = (struct place){.uid = uid,
+                            .class = IMAP_CLASS_CANDIDATE,
+                            .size = candidate->size < UINT32_MAX ? (uint32_t)candidate->size : UINT32_MAX,
+                            .has_alias = candidate->has_alias};
+    memcpy(place->digest, candidate->alias, sizeof(place->digest));
+}
+
+bool imap_mailbox_candidate(const struct imap_mailbox *mailbox, uint32_t uid, struct imap_candidate *candidate)
+{
+    size_t at = find_place(mailbox, uid);
+    if (at == mailbox->places_len || mailbox->places[at].uid != uid ||
+        mailbox->places[at].class != IMAP_CLASS_CANDIDATE)
+        return false;
+    const struct place *place = &mailbox->places[at];
+    *candidate = (struct imap_candidate){.size = place->size, .has_alias = place->has_alias};
+    memcpy(candidate->alias, place->digest, sizeof(candidate->alias));
+    return true;
 }
 
 void imap_mailbox_set_view(struct imap_mailbox *mailbox, uint32_t uid, const struct proxy_view_id *id)
@@ -391,10 +441,14 @@ enum err imap_mailbox_new(struct imap_session *session, struct span name, struct
         return ERR_MEMORY;
     mailbox->session = session;
     buf_init(&mailbox->name, NAME_MAX_SIZE);
+    buf_init(&mailbox->key, 4 * NAME_MAX_SIZE);
     imap_set_init(&mailbox->plain);
     imap_set_init(&mailbox->views);
     imap_set_init(&mailbox->reopens);
     enum err err = imap_mailbox_normalise(name, &mailbox->name);
+    if (err == ERR_OK)
+        err = session->has_utf8 ? imap_mailbox_encode(buf_span(&mailbox->name), &mailbox->key)
+                                : buf_add_span(&mailbox->key, buf_span(&mailbox->name));
     if (err == ERR_OK)
         err = imap_map_new(&mailbox->map);
     if (err != ERR_OK)
@@ -420,12 +474,18 @@ void imap_mailbox_free(struct imap_mailbox **mailbox_pointer)
     free(mailbox->places);
     free(mailbox->pending);
     buf_fini(&mailbox->name);
+    buf_fini(&mailbox->key);
     free(mailbox);
 }
 
 struct span imap_mailbox_name(const struct imap_mailbox *mailbox)
 {
     return buf_span(&mailbox->name);
+}
+
+struct span imap_mailbox_key(const struct imap_mailbox *mailbox)
+{
+    return buf_span(&mailbox->key);
 }
 
 struct imap_map *imap_mailbox_map(struct imap_mailbox *mailbox)

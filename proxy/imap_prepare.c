@@ -4,11 +4,15 @@
 #include "proxy/imap_prepare.h"
 
 #include "proxy/imap_classify.h"
+#include "proxy/vault_views.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* A server answers for this many before it is asked for more: the client may want to hear of progress, or leave. */
-#define CLASSIFY_MAX 256
+#define CLASSIFY_MAX 4096
+/* Commands stay short where what is asked of lies scattered. */
+#define RANGES_MAX 256
 #define RECORDS_MAX 256
 #define COMMAND_MAX 65536
 
@@ -37,6 +41,21 @@ static void on_finish(evutil_socket_t fd, short what, void *context)
 
 /* ---- targets ---- */
 
+static struct imap_pending first_pending(const struct imap_prepare *prepare, const struct imap_target *target)
+{
+    const struct imap_mailbox *mailbox = imap_prepare_session(prepare)->mailbox;
+    bool wants_class = (prepare->needs & IMAP_PREPARE_CLASS) != 0;
+    struct imap_pending pending = {.state = PENDING_NONE};
+    struct imap_candidate candidate;
+    if (target->class == IMAP_CLASS_UNKNOWN)
+        pending.state = PENDING_CLASS;
+    if (!wants_class && imap_mailbox_candidate(mailbox, target->uid, &candidate))
+        pending = (struct imap_pending){PENDING_RAW, candidate.size};
+    if (target->class == IMAP_CLASS_VIEW && !wants_class && prepare->needs != 0)
+        pending.state = (prepare->needs & IMAP_PREPARE_TEXT) != 0 ? PENDING_RAW : PENDING_RECORD;
+    return pending;
+}
+
 static enum err make_targets(struct imap_prepare *prepare)
 {
     struct imap_mailbox *mailbox = imap_prepare_session(prepare)->mailbox;
@@ -56,12 +75,7 @@ static enum err make_targets(struct imap_prepare *prepare)
         if (target->uid == 0)
             return ERR_NOT_FOUND;
         target->class = imap_mailbox_class(mailbox, target->uid, &target->id);
-        if (target->class == IMAP_CLASS_UNKNOWN)
-            prepare->pending[prepare->len].state = PENDING_CLASS;
-        if (target->class == IMAP_CLASS_VIEW && prepare->needs != 0)
-            prepare->pending[prepare->len].state =
-                (prepare->needs & IMAP_PREPARE_TEXT) != 0 ? PENDING_RAW : PENDING_RECORD;
-        prepare->len++;
+        prepare->pending[prepare->len++] = first_pending(prepare, target);
     }
     return ERR_OK;
 }
@@ -84,7 +98,9 @@ void imap_prepare_settle(struct imap_prepare *prepare, size_t index, enum err er
 {
     prepare->pending[index].state = PENDING_NONE;
     prepare->targets[index].err = err;
-    prepare->done++;
+    /* To know what a message is does not answer for it yet. */
+    if ((prepare->needs & IMAP_PREPARE_CLASS) == 0)
+        prepare->done++;
     imap_session_progress(imap_prepare_session(prepare), prepare->work->command->tag, prepare->before + prepare->done,
                           prepare->total > 0 ? prepare->total : prepare->len);
 }
@@ -93,15 +109,23 @@ void imap_prepare_settle(struct imap_prepare *prepare, size_t index, enum err er
 
 static enum err add_asked(struct imap_prepare *prepare, enum imap_pending_state asked, struct imap_set *set)
 {
+    uint32_t before = 0, before_uid = 0;
     enum err err = ERR_OK;
     for (size_t i = 0; i < prepare->len && err == ERR_OK; i++) {
         if (prepare->pending[i].state != asked)
             continue;
-        uint32_t number = imap_map_number(map_of(prepare), prepare->targets[i].uid);
-        if (number == 0)
+        uint32_t uid = prepare->targets[i].uid, number = imap_map_number(map_of(prepare), uid);
+        if (number == 0) {
             imap_prepare_settle(prepare, i, ERR_NOT_FOUND);
+            continue;
+        }
+        /* Neighbours make one range, whatever UIDs are missing between them. */
+        if (prepare->is_uid)
+            err = imap_set_add_range(set, before > 0 && before + 1 == number ? before_uid : uid, uid);
         else
-            err = imap_set_add(set, prepare->is_uid ? prepare->targets[i].uid : number);
+            err = imap_set_add(set, number);
+        before = number;
+        before_uid = uid;
     }
     return err;
 }
@@ -153,15 +177,23 @@ static void on_classified(struct imap_client *client, const struct imap_reply *r
 
 static enum err classify(struct imap_prepare *prepare)
 {
-    size_t asked = 0;
+    struct imap_client *upstream = imap_prepare_session(prepare)->upstream;
+    uint32_t features = upstream ? imap_client_capabilities(upstream)->features : 0;
+    size_t asked = 0, ranges = 0;
+    uint32_t before = 0;
     for (; prepare->next < prepare->len && asked < CLASSIFY_MAX; prepare->next++) {
         struct imap_pending *pending = &prepare->pending[prepare->next];
+        uint32_t number = prepare->targets[prepare->next].number;
         if (pending->state != PENDING_CLASS)
             continue;
+        ranges += before + 1 != number;
+        if (ranges > RANGES_MAX)
+            break;
+        before = number;
         pending->state = PENDING_ASKED;
         asked++;
     }
-    return asked > 0 ? imap_prepare_ask(prepare, PENDING_ASKED, IMAP_CLASSIFY_ITEMS, on_classified) : ERR_OK;
+    return asked > 0 ? imap_prepare_ask(prepare, PENDING_ASKED, imap_classify_items(features), on_classified) : ERR_OK;
 }
 
 static bool hear_class(struct imap_prepare *prepare, size_t index, const struct imap_answer *answers, size_t len)
@@ -182,13 +214,86 @@ static bool hear_class(struct imap_prepare *prepare, size_t index, const struct 
         is_candidate = false;
     }
     if (is_candidate) {
+        target->class = IMAP_CLASS_CANDIDATE;
+        struct imap_candidate candidate = {.size = pending->size};
+        candidate.has_alias = imap_classify_alias(answers, len, candidate.alias);
+        imap_mailbox_set_candidate(session->mailbox, target->uid, &candidate);
         pending->state = PENDING_RAW;
+        if ((prepare->needs & IMAP_PREPARE_CLASS) != 0)
+            imap_prepare_settle(prepare, index, ERR_OK);
         return true;
     }
     target->class = IMAP_CLASS_PLAIN;
     imap_mailbox_set_plain(session->mailbox, target->uid);
     imap_prepare_settle(prepare, index, ERR_OK);
     return true;
+}
+
+/* ---- other names ---- */
+
+static void take_alias(struct imap_prepare *prepare, size_t index, const struct store_place *place)
+{
+    struct imap_session *session = imap_prepare_session(prepare);
+    struct imap_target *target = &prepare->targets[index];
+    /* The vault need not be told what it has just said. */
+    imap_mailbox_set_candidate(session->mailbox, target->uid,
+                               &(struct imap_candidate){.size = prepare->pending[index].size});
+    if (!place->is_view) {
+        target->class = IMAP_CLASS_PLAIN;
+        imap_mailbox_set_plain(session->mailbox, target->uid);
+        imap_prepare_settle(prepare, index, ERR_OK);
+        return;
+    }
+    target->class = IMAP_CLASS_VIEW;
+    target->id = (struct proxy_view_id){.account = session->account};
+    memcpy(target->id.digest, place->digest, sizeof target->id.digest);
+    imap_mailbox_set_view(session->mailbox, target->uid, &target->id);
+    if (prepare->needs == 0)
+        imap_prepare_settle(prepare, index, ERR_OK);
+    else if ((prepare->needs & IMAP_PREPARE_TEXT) == 0)
+        prepare->pending[index].state = PENDING_RECORD;
+}
+
+/* What is not known by another name, or cannot be looked up now, is told by its bytes. */
+static void on_aliases(enum err err, const struct store_place *places, size_t len, void *context)
+{
+    struct imap_prepare *prepare = context;
+    uint32_t number = 0;
+    size_t at = 0;
+    prepare->request = NULL;
+    for (size_t i = 0; i < prepare->next; i++) {
+        if (prepare->pending[i].state != PENDING_ALIAS)
+            continue;
+        prepare->pending[i].state = PENDING_RAW;
+        number++;
+        if (err == ERR_OK && at < len && places[at].uid == number)
+            take_alias(prepare, i, &places[at++]);
+    }
+    imap_prepare_step(prepare);
+}
+
+static enum err ask_aliases(struct imap_prepare *prepare)
+{
+    struct imap_session *session = imap_prepare_session(prepare);
+    struct imap_candidate candidate;
+    size_t len = 0;
+    struct store_view_key *names = calloc(RECORDS_MAX, sizeof *names);
+    if (!names)
+        return ERR_MEMORY;
+    for (; prepare->next < prepare->len && len < RECORDS_MAX; prepare->next++) {
+        if (prepare->pending[prepare->next].state != PENDING_RAW ||
+            !imap_mailbox_candidate(session->mailbox, prepare->targets[prepare->next].uid, &candidate) ||
+            !candidate.has_alias)
+            continue;
+        prepare->pending[prepare->next].state = PENDING_ALIAS;
+        names[len].account = imap_session_account(session)->address;
+        memcpy(names[len++].digest, candidate.alias, sizeof candidate.alias);
+    }
+    enum err err =
+        len == 0 ? ERR_OK
+                 : proxy_vault_aliases_get(session->net->vault, names, len, on_aliases, prepare, &prepare->request);
+    free(names);
+    return err;
 }
 
 /* ---- records ---- */
@@ -286,7 +391,16 @@ static enum err run_stage(struct imap_prepare *prepare)
         break;
     case PREPARE_CLASSIFY:
         err = classify(prepare);
-        if (prepare->next == prepare->len && !prepare->is_asking)
+        if (prepare->next < prepare->len || prepare->is_asking)
+            break;
+        if ((prepare->needs & IMAP_PREPARE_CLASS) != 0)
+            finish(prepare, ERR_OK);
+        else
+            next_stage(prepare);
+        break;
+    case PREPARE_ALIASES:
+        err = ask_aliases(prepare);
+        if (prepare->next == prepare->len && !prepare->request)
             next_stage(prepare);
         break;
     case PREPARE_RECORDS:
@@ -311,11 +425,11 @@ void imap_prepare_step(struct imap_prepare *prepare)
     enum err err = ERR_OK;
     do {
         if (imap_prepare_session(prepare)->is_ending || prepare->stage == PREPARE_DONE || prepare->is_loading ||
-            prepare->load != NULL || (prepare->is_asking && prepare->stage != PREPARE_RAW))
+            prepare->load != NULL || prepare->request != NULL || (prepare->is_asking && prepare->stage != PREPARE_RAW))
             return;
         stage = prepare->stage;
         err = run_stage(prepare);
-    } while (err == ERR_OK && (prepare->stage != stage || stage == PREPARE_CLASSIFY || stage == PREPARE_RECORDS));
+    } while (err == ERR_OK && (prepare->stage != stage || stage < PREPARE_RAW));
     if (err != ERR_OK)
         finish(prepare, err);
 }
@@ -350,6 +464,7 @@ enum err imap_prepare_new(struct imap_work *work, const struct imap_set *numbers
     prepare->work = work;
     prepare->is_uid = is_uid;
     prepare->needs = needs;
+    prepare->has_loaded = (needs & IMAP_PREPARE_CLASS) != 0;
     prepare->fn = fn;
     prepare->context = context;
     TAILQ_INIT(&prepare->openings);
@@ -381,6 +496,7 @@ void imap_prepare_free(struct imap_prepare **prepare_pointer)
     if (prepare->is_loading)
         imap_mailbox_stop(session->mailbox);
     proxy_views_cancel(&prepare->load);
+    proxy_vault_cancel(&prepare->request);
     imap_raw_free(prepare);
     for (size_t i = 0; i < prepare->len; i++)
         if (prepare->targets[i].body)

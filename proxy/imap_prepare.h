@@ -8,13 +8,14 @@
 
 #include "proxy/imap_internal.h"
 
-enum imap_prepare_stage { PREPARE_LOAD, PREPARE_CLASSIFY, PREPARE_RECORDS, PREPARE_RAW, PREPARE_DONE };
+enum imap_prepare_stage { PREPARE_LOAD, PREPARE_CLASSIFY, PREPARE_ALIASES, PREPARE_RECORDS, PREPARE_RAW, PREPARE_DONE };
 
 /* Where a target stands. */
 enum imap_pending_state {
     PENDING_NONE,     /* all that is needed is known */
     PENDING_CLASS,    /* nothing is known of it */
-    PENDING_ASKED,    /* an answer to IMAP_CLASSIFY_ITEMS is to come */
+    PENDING_ASKED,    /* an answer to imap_classify_items is to come */
+    PENDING_ALIAS,    /* the vault is asked whether it is known by another name */
     PENDING_RECORD,   /* a view whose record may be in the vault */
     PENDING_RAW,      /* the raw message is needed */
     PENDING_FETCHING, /* and is to come */
@@ -53,6 +54,7 @@ struct imap_prepare {
     bool is_asking; /* a command of ours is open */
     bool is_loading, has_loaded;
     struct proxy_view_wait *load;
+    struct proxy_vault_request *request;
     TAILQ_HEAD(, imap_opening) openings;
     size_t openings_len;
     uint64_t openings_size;

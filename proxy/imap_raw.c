@@ -156,7 +156,7 @@ static void on_generation(enum err err, uint32_t generation, void *context)
         return;
     }
     struct store_mailbox mailbox = {.account = imap_session_account(session)->address,
-                                    .name = imap_mailbox_name(session->mailbox),
+                                    .name = imap_mailbox_key(session->mailbox),
                                     .uid_validity = imap_mailbox_uid_validity(session->mailbox)};
     if (err == ERR_OK)
         err = proxy_vault_places_get(session->net->vault, &mailbox, on_places, opening, &opening->request);
@@ -248,7 +248,7 @@ static enum err file_of(struct imap_unit *unit, struct span value, int *fd_out, 
 static void give_up(struct imap_prepare *prepare, size_t index, enum err err)
 {
     struct imap_target *target = &prepare->targets[index];
-    if (err == ERR_TOO_BIG && target->class == IMAP_CLASS_UNKNOWN) {
+    if (err == ERR_TOO_BIG && target->class != IMAP_CLASS_VIEW) {
         target->class = IMAP_CLASS_PLAIN;
         imap_mailbox_set_plain(imap_prepare_session(prepare)->mailbox, target->uid);
         err = ERR_OK;

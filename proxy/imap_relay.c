@@ -111,5 +111,13 @@ static void enable_start(struct imap_work *work)
         imap_session_send(session, &out, NULL, on_reply, work);
 }
 
+static enum imap_fate enable_on_head(struct imap_work *work, const struct imap_head *head)
+{
+    static const struct span utf8 = SPAN_LIT("UTF8=ACCEPT");
+    if (span_is_case_equal(head->word, SPAN_LIT("ENABLED")) && span_find_case(head->text, 0, utf8) != SIZE_MAX)
+        work->session->has_utf8 = true;
+    return IMAP_FATE_PASS;
+}
+
 const struct imap_work_type imap_enable_type = {
-    .name = "enable", .start = enable_start, .size = sizeof(struct imap_work)};
+    .name = "enable", .start = enable_start, .on_head = enable_on_head, .size = sizeof(struct imap_work)};

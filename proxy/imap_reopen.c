@@ -50,7 +50,7 @@ static struct store_mailbox mailbox_of(const struct imap_reopen *reopen)
 {
     const struct imap_session *session = session_of(reopen);
     return (struct store_mailbox){.account = imap_session_account(session)->address,
-                                  .name = imap_mailbox_name(session->mailbox),
+                                  .name = imap_mailbox_key(session->mailbox),
                                   .uid_validity = imap_mailbox_uid_validity(session->mailbox)};
 }
 

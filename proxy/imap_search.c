@@ -411,6 +411,9 @@ static void start(struct imap_work *work)
     search_ask_init(&search->ask);
     search->search = calloc(1, sizeof *search->search);
     enum err err = search->search ? imap_search_parse(&cursor, search->search) : ERR_MEMORY;
+    /* RFC 6855 §3: all strings are in UTF-8 then, and nothing else may be asked for. */
+    if (err == ERR_OK && session->has_utf8 && search->search->charset.ptr)
+        err = ERR_COMMAND_SYNTAX;
     if (err != ERR_OK) {
         refuse(search, err);
         return;

@@ -33,6 +33,20 @@ static enum err take_name(struct imap_cursor *cursor, struct buf *name_out)
     return err == ERR_MALFORMED ? ERR_COMMAND_SYNTAX : err;
 }
 
+/* The same, as the vault knows it. */
+static enum err take_key(const struct imap_session *session, struct imap_cursor *cursor, struct buf *key_out)
+{
+    struct buf name;
+    if (!session->has_utf8)
+        return take_name(cursor, key_out);
+    buf_init(&name, NAME_SIZE);
+    enum err err = take_name(cursor, &name);
+    if (err == ERR_OK)
+        err = imap_mailbox_encode(buf_span(&name), key_out);
+    buf_fini(&name);
+    return err;
+}
+
 /* ---- SELECT, EXAMINE, CLOSE, UNSELECT ---- */
 
 struct select_work {
@@ -225,7 +239,7 @@ static enum err collect(const struct imap_mailbox *mailbox, const struct imap_se
         return ERR_MEMORY;
     while (imap_set_next(from, &from_step, &source) && imap_set_next(to, &to_step, &target)) {
         enum imap_class class = imap_mailbox_class(mailbox, source, &id);
-        if (class == IMAP_CLASS_UNKNOWN)
+        if (class != IMAP_CLASS_PLAIN && class != IMAP_CLASS_VIEW)
             continue;
         places[len] = (struct store_place){.uid = target, .is_view = class == IMAP_CLASS_VIEW};
         if (class == IMAP_CLASS_VIEW) {
@@ -260,7 +274,7 @@ static void follow_copies(struct imap_work *work, struct span code)
     buf_init(&name, NAME_SIZE);
     enum err err = imap_take_atom(&cursor, &word) && imap_take_space(&cursor) ? ERR_OK : ERR_COMMAND_SYNTAX;
     if (err == ERR_OK)
-        err = take_name(&cursor, &name);
+        err = take_key(session, &cursor, &name);
     if (err == ERR_OK)
         err = ascending(from_text, &from);
     if (err == ERR_OK)
@@ -296,9 +310,9 @@ static void follow_rename(struct places_work *places)
     struct buf from, to;
     buf_init(&from, NAME_SIZE);
     buf_init(&to, NAME_SIZE);
-    enum err err = take_name(&cursor, &from);
+    enum err err = take_key(session, &cursor, &from);
     if (err == ERR_OK && work->command->verb == IMAP_RENAME)
-        err = imap_take_space(&cursor) ? take_name(&cursor, &to) : ERR_COMMAND_SYNTAX;
+        err = imap_take_space(&cursor) ? take_key(session, &cursor, &to) : ERR_COMMAND_SYNTAX;
     if (err == ERR_OK)
         err = proxy_vault_places_rename(session->net->vault, imap_session_account(session)->address, buf_span(&from),
                                         buf_span(&to), places->separator, NULL, NULL, NULL);

@@ -57,6 +57,8 @@ static const struct {
     {PROXY_PLACES_PUT, vault_places_put},
     {PROXY_PLACES_FORGET, vault_places_forget},
     {PROXY_PLACES_RENAME, vault_places_rename},
+    {PROXY_ALIASES_GET, vault_aliases_get},
+    {PROXY_ALIAS_PUT, vault_alias_put},
     {PROXY_STORE_TOTALS, vault_store_totals},
     {PROXY_STORE_CLEAR, vault_store_clear},
     {PROXY_STORE_REOPEN, vault_store_reopen},

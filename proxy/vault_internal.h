@@ -34,6 +34,9 @@ enum err vault_places_put(struct store *store, struct ipc_in *in, struct vault_a
 enum err vault_places_forget(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 enum err vault_places_rename(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 
+enum err vault_aliases_get(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+enum err vault_alias_put(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+
 enum err vault_store_totals(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 enum err vault_store_clear(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 enum err vault_store_reopen(struct store *store, struct ipc_in *in, struct vault_answer *answer);

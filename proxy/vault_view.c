@@ -158,25 +158,30 @@ enum err vault_view_search(struct store *store, struct ipc_in *in, struct vault_
     return err;
 }
 
-enum err vault_places_get(struct store *store, struct ipc_in *in, struct vault_answer *answer)
+/* Takes the places. */
+static enum err put_places(struct store_place *places, size_t len, struct vault_answer *answer)
 {
-    char account[MIME_ADDR_SIZE];
-    struct store_mailbox mailbox;
-    struct store_place *places = NULL;
     struct buf content;
-    size_t len = 0;
-    proxy_get_mailbox(in, account, &mailbox);
-    enum err err = ipc_in_end(in);
-    if (err == ERR_OK)
-        err = store_places_get(store, &mailbox, &places, &len);
     buf_init(&content, PROXY_PLACES_SIZE_MAX);
-    if (err == ERR_OK)
-        err = proxy_write_places(places, len, &content);
+    enum err err = proxy_write_places(places, len, &content);
     if (err == ERR_OK)
         proxy_put_content(&answer->out, "places", buf_span(&content), &answer->file);
     buf_fini(&content);
     free(places);
     return err;
+}
+
+enum err vault_places_get(struct store *store, struct ipc_in *in, struct vault_answer *answer)
+{
+    char account[MIME_ADDR_SIZE];
+    struct store_mailbox mailbox;
+    struct store_place *places = NULL;
+    size_t len = 0;
+    proxy_get_mailbox(in, account, &mailbox);
+    enum err err = ipc_in_end(in);
+    if (err == ERR_OK)
+        err = store_places_get(store, &mailbox, &places, &len);
+    return err == ERR_OK ? put_places(places, len, answer) : err;
 }
 
 enum err vault_places_put(struct store *store, struct ipc_in *in, struct vault_answer *answer)
@@ -224,6 +229,39 @@ enum err vault_places_rename(struct store *store, struct ipc_in *in, struct vaul
     enum err err = end(in, is_good ? ERR_OK : ERR_PEER_PROTOCOL);
     answer->is_changed = true;
     return err == ERR_OK ? store_places_rename(store, account, from, to, (char)separator) : err;
+}
+
+enum err vault_aliases_get(struct store *store, struct ipc_in *in, struct vault_answer *answer)
+{
+    char account[MIME_ADDR_SIZE];
+    struct store_view_key *names;
+    struct store_place *places = NULL;
+    size_t len, places_len = 0;
+    enum err err = end(in, get_keys(in, account, &names, &len));
+    if (err == ERR_OK)
+        err = store_aliases_get(store, names, len, &places, &places_len);
+    free(names);
+    return err == ERR_OK ? put_places(places, places_len, answer) : err;
+}
+
+enum err vault_alias_put(struct store *store, struct ipc_in *in, struct vault_answer *answer)
+{
+    char account[MIME_ADDR_SIZE];
+    uint8_t name[STORE_DIGEST_SIZE];
+    struct store_place place = {.uid = 0};
+    ipc_get_string(in, account, sizeof(account));
+    struct span name_bytes = ipc_get_span(in);
+    uint32_t is_view = ipc_get_u32(in);
+    struct span digest = ipc_get_span(in);
+    bool is_good = name_bytes.len == sizeof(name) && digest.len == sizeof(place.digest) && is_view <= 1;
+    enum err err = end(in, is_good ? ERR_OK : ERR_PEER_PROTOCOL);
+    answer->is_changed = true;
+    if (err != ERR_OK)
+        return err;
+    memcpy(name, name_bytes.ptr, sizeof(name));
+    memcpy(place.digest, digest.ptr, sizeof(place.digest));
+    place.is_view = is_view == 1;
+    return store_alias_put(store, account, name, &place);
 }
 
 enum err vault_store_totals(struct store *store, struct ipc_in *in, struct vault_answer *answer)

@@ -51,10 +51,11 @@ static void on_views(enum err err, struct ipc_in *answer, void *context)
     memfd_unmap(&content);
 }
 
-enum err proxy_vault_views_get(struct proxy_vaultlink *link, const struct store_view_key *keys, size_t len,
-                               proxy_vault_views_fn fn, void *context, struct proxy_vault_request **request_out)
+/* Asks with keys, which are all of one account. */
+static enum err ask_keys(struct proxy_vaultlink *link, uint16_t type, const struct store_view_key *keys, size_t len,
+                         proxy_vault_answer_fn fn, const struct proxy_vault_typed *typed,
+                         struct proxy_vault_request **request_out)
 {
-    const struct proxy_vault_typed typed = {.fn.views = fn, .context = context, .len = len};
     struct ipc_out out;
     struct buf content;
     int fd;
@@ -62,16 +63,23 @@ enum err proxy_vault_views_get(struct proxy_vaultlink *link, const struct store_
         return ERR_INTERNAL;
     buf_init(&content, PROXY_KEYS_SIZE_MAX);
     enum err err = proxy_write_keys(keys, len, &content);
-    ipc_out_begin(&out, PROXY_VIEW_GET);
+    ipc_out_begin(&out, type);
     ipc_put_string(&out, keys[0].account);
     proxy_put_content(&out, "keys", buf_span(&content), &fd);
     if (err != ERR_OK)
         out.err = err;
-    err = proxy_vault_ask_typed(link, &out, on_views, &typed, request_out);
+    err = proxy_vault_ask_typed(link, &out, fn, typed, request_out);
     if (fd >= 0)
         close(fd);
     buf_fini(&content);
     return err;
+}
+
+enum err proxy_vault_views_get(struct proxy_vaultlink *link, const struct store_view_key *keys, size_t len,
+                               proxy_vault_views_fn fn, void *context, struct proxy_vault_request **request_out)
+{
+    const struct proxy_vault_typed typed = {.fn.views = fn, .context = context, .len = len};
+    return ask_keys(link, PROXY_VIEW_GET, keys, len, on_views, &typed, request_out);
 }
 
 enum err proxy_vault_view_put(struct proxy_vaultlink *link, const struct store_view_key *key,
@@ -259,4 +267,23 @@ enum err proxy_vault_places_rename(struct proxy_vaultlink *link, const char *acc
     ipc_put_span(&out, to);
     ipc_put_u32(&out, (unsigned char)separator);
     return ask_done(link, &out, fn, context, request_out);
+}
+
+enum err proxy_vault_aliases_get(struct proxy_vaultlink *link, const struct store_view_key *names, size_t len,
+                                 proxy_vault_places_fn fn, void *context, struct proxy_vault_request **request_out)
+{
+    const struct proxy_vault_typed typed = {.fn.places = fn, .context = context, .len = len};
+    return ask_keys(link, PROXY_ALIASES_GET, names, len, on_places, &typed, request_out);
+}
+
+enum err proxy_vault_alias_put(struct proxy_vaultlink *link, const char *account, const uint8_t name[STORE_DIGEST_SIZE],
+                               const struct store_place *place)
+{
+    struct ipc_out out;
+    ipc_out_begin(&out, PROXY_ALIAS_PUT);
+    ipc_put_string(&out, account);
+    ipc_put_span(&out, (struct span){(const char *)name, STORE_DIGEST_SIZE});
+    ipc_put_u32(&out, place->is_view);
+    ipc_put_span(&out, (struct span){(const char *)place->digest, sizeof(place->digest)});
+    return ask_done(link, &out, NULL, NULL, NULL);
 }

@@ -63,4 +63,12 @@ ERR_RETURN enum err proxy_vault_places_rename(struct proxy_vaultlink *link, cons
                                               struct span to, char separator, proxy_vault_done_fn fn, void *context,
                                               struct proxy_vault_request **request_out);
 
+/* The names are all of one account; len > 0. */
+ERR_RETURN enum err proxy_vault_aliases_get(struct proxy_vaultlink *link, const struct store_view_key *names,
+                                            size_t len, proxy_vault_places_fn fn, void *context,
+                                            struct proxy_vault_request **request_out);
+/* Nobody waits. */
+ERR_RETURN enum err proxy_vault_alias_put(struct proxy_vaultlink *link, const char *account,
+                                          const uint8_t name[STORE_DIGEST_SIZE], const struct store_place *place);
+
 #endif

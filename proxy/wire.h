@@ -53,6 +53,9 @@ enum proxy_message {
     PROXY_PLACES_PUT,    /* account, mailbox, UIDVALIDITY u32; places file */
     PROXY_PLACES_FORGET, /* account, mailbox, UIDVALIDITY u32; UIDs file */
     PROXY_PLACES_RENAME, /* account, from, to, separator u32 */
+    PROXY_ALIASES_GET,   /* account; keys file, of names; answered with places file, UIDs being the keys' numbers from 1
+                          */
+    PROXY_ALIAS_PUT,     /* account, name, is_view u32, digest */
     PROXY_STORE_TOTALS,  /* account; answered with views, failed, records, places, mailboxes, bytes u64 */
     PROXY_STORE_CLEAR,   /* account, or an empty one for all */
     PROXY_STORE_REOPEN,  /* account; answered with the number of messages u64 */

@@ -92,6 +92,17 @@ ERR_RETURN enum err store_places_forget(struct store *store, const struct store_
 ERR_RETURN enum err store_places_rename(struct store *store, const char *account, struct span from, struct span to,
                                         char separator);
 
+/* Other names of an account's messages: what a server calls a content of which it says that it never changes (RFC 8474
+   EMAILID), as a digest. Where the same name turns up again, so does the view, without a look at the message. Remembers
+   which view the message has, or that it needs none; the UID and the generation of `place` mean nothing. */
+ERR_RETURN enum err store_alias_put(struct store *store, const char *account, const uint8_t name[STORE_DIGEST_SIZE],
+                                    const struct store_place *place);
+/* What is known of names (all of one account; generations mean nothing): places whose `uid` is the number of the name,
+   from 1 on, ascending; their generation is 0. One that was never decided is left out, and one of which there is
+   a later generation: which of them counts depends on the place. `*places_out` is allocated, the caller frees. */
+ERR_RETURN enum err store_aliases_get(struct store *store, const struct store_view_key *names, size_t len,
+                                      struct store_place **places_out, size_t *len_out);
+
 /* Tests the searchable text of each view against each leaf: `bits_out` gets leaves_len rows of (len + 7) / 8 bytes,
    view i being bit i % 8 (value 1 << i % 8) of byte i / 8. ERR_NOT_FOUND: the text of view number `*missing_out` was
    dropped or never kept; it must be made again first. */
@@ -106,7 +117,7 @@ struct store_totals {
     uint64_t bytes; /* of views.sqlite, all accounts together */
 };
 ERR_RETURN enum err store_view_totals(struct store *store, const char *account, struct store_totals *totals_out);
-/* Drops records, texts and places (of one account, or of all if NULL); decisions stay. */
+/* Drops records, texts, places and other names (of one account, or of all if NULL); decisions stay. */
 ERR_RETURN enum err store_view_clear(struct store *store, const char *account);
 /* Drops the oldest records and texts until views.sqlite holds at most `bytes_max`: a bounded number in one call,
    ERR_AGAIN says that more are left to be dropped. */

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define APPLICATION 0x50727656 /* "PrvV" */
-#define VERSION 1
+#define VERSION 2
 /* What is dropped in one call: the caller has others to serve. */
 #define DROP_BYTES_MAX (16 << 20)
 #define DROP_ROWS_MAX 4000
@@ -22,7 +22,9 @@ static const char *const tables =
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE record (id INTEGER PRIMARY KEY, account BLOB NOT NULL, message BLOB NOT NULL,"
     " generation INTEGER NOT NULL, record BLOB NOT NULL, UNIQUE (message, generation));"
-    "CREATE TABLE text (id INTEGER PRIMARY KEY, text BLOB NOT NULL);" STORE_PLACE_TABLES;
+    "CREATE TABLE text (id INTEGER PRIMARY KEY, text BLOB NOT NULL);"
+    "CREATE TABLE alias (name BLOB PRIMARY KEY, account BLOB NOT NULL, entry BLOB NOT NULL) WITHOUT "
+    "ROWID;" STORE_PLACE_TABLES;
 
 static void make_path(const struct store *store, const char *end, char path_out[STORE_PATH_SIZE])
 {
@@ -176,7 +178,7 @@ static enum err clear_account(struct store *store, const struct store_account *a
         "DELETE FROM text WHERE id IN (SELECT id FROM record WHERE account = ?)",
         "DELETE FROM record WHERE account = ?",
         "DELETE FROM place WHERE mailbox IN (SELECT id FROM mailbox WHERE account = ?)",
-        "DELETE FROM mailbox WHERE account = ?"};
+        "DELETE FROM mailbox WHERE account = ?", "DELETE FROM alias WHERE account = ?"};
     enum err err = store_begin(store, &store->views);
     if (err)
         return err;

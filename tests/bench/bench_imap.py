@@ -3,6 +3,10 @@
 sync    All of a mailbox of 5,000 messages, one in ten sealed: numbers, flags, sizes, headers, then every body; then
         numbers, flags, sizes and headers again by a new session. The peer is the same without privyseal. Beside it:
         the time that plain gpg takes for the sealed messages on all processors.
+far     A first look at a plain mailbox of 5,000 messages (flags, sizes, headers) with the server far away: each way
+        takes 50 ms. The peer is the server, as far away.
+many    (only if asked for) 50,000 messages, one in a hundred sealed: after a first look another one, by a new session
+        after a restart. How many bytes and bodies come from the server, and how much memory all of it takes.
 stream  Bodies of a plain mailbox: 2,000 of 10 KB, 10 of 10 MB. The peers are the server directly, nginx's mail proxy
         and Dovecot's own proxy.
 search  SEARCH BODY over sealed messages; the peer is Dovecot over the same messages in plain, without an index of
@@ -14,7 +18,9 @@ mail    Memory for each of 1,000 idle sessions that have logged in, in clear and
 import concurrent.futures
 import http.server
 import os
+import queue
 import random
+import re
 import socket
 import ssl
 import subprocess
@@ -73,6 +79,64 @@ class Reader:
                     if tail[at + 2 + len(tag):][:3] != b" OK":
                         raise AssertionError("%r: %r" % (command, tail[at:]))
                     return count
+
+    def close(self):
+        self.socket.close()
+
+
+class Far:
+    """A line to a server on which every byte is on its way for a while, in both directions. It keeps what is asked and
+    counts what is answered."""
+
+    def __init__(self, server, delay):
+        self.server, self.delay = server, delay
+        self.asked, self.answered = b"", 0
+        self.socket = socket.create_server(("127.0.0.1", 0), backlog=100)
+        self.port = self.socket.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def url(self):
+        return "imap+clear://127.0.0.1:%d" % self.port
+
+    def _accept(self):
+        while True:
+            try:
+                here = self.socket.accept()[0]
+            except OSError:
+                return
+            there = socket.create_connection(("127.0.0.1", self.server.port))
+            for source, target in ((here, there), (there, here)):
+                target.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                line = queue.SimpleQueue()
+                threading.Thread(target=self._take, args=(source, line, source is here), daemon=True).start()
+                threading.Thread(target=self._give, args=(line, target), daemon=True).start()
+
+    def _take(self, source, line, is_asking):
+        data = b"more"
+        while data:
+            try:
+                data = source.recv(1 << 18)
+            except OSError:
+                data = b""
+            if is_asking:
+                self.asked += data
+            else:
+                self.answered += len(data)
+            line.put((time.monotonic() + self.delay, data))
+
+    @staticmethod
+    def _give(line, target):
+        data = b"more"
+        while data:
+            due, data = line.get()
+            time.sleep(max(0.0, due - time.monotonic()))
+            try:
+                if data:
+                    target.sendall(data)
+                else:
+                    target.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                return
 
     def close(self):
         self.socket.close()
@@ -191,6 +255,76 @@ class ImapBench:
         self.note("  gpg alone for its sealed messages", bare, "s")
         ours, peer = self.in_turns(lambda: self.second_sync(proxy.imap_port), lambda: self.second_sync(server.port))
         self.note("second sync", ours, "s", peer=peer, ratio=ours / peer, aim="<= 1.2", is_fine=ours <= 1.2 * peer)
+        proxy.close()
+        server.close()
+
+    def measure_far(self):
+        total = 60 if self.options.quick else 5000
+        dice = random.Random(17)
+        server = Dovecot(users=("alice",))
+        self.add(server.close)
+        server.deliver("alice", "INBOX", [letter(dice, 2000) for _ in range(total)])
+        Reader(server.port).run(b"SELECT INBOX")
+        far = Far(server, 0.05)
+        self.add(far.close)
+        proxy = self.imap_proxy(far)
+
+        def look(port):
+            reader = Reader(port)
+            reader.run(b"SELECT INBOX")
+            began = time.monotonic()
+            reader.run(b"FETCH 1:* (UID FLAGS RFC822.SIZE BODY.PEEK[HEADER])")
+            took = time.monotonic() - began
+            reader.close()
+            return took
+        look(far.port)
+        peer = look(far.port)
+        ours = look(proxy.imap_port)
+        self.note("first look at %d plain messages, 50 ms away" % total, ours, "s", peer=peer, ratio=ours / peer)
+        proxy.close()
+        server.close()
+
+    def measure_many(self):
+        total = 200 if self.options.quick else 50000
+        dice = random.Random(19)
+        messages = [letter(dice, 1000) for _ in range(total)]
+        chosen = list(range(0, total, 100))
+        for i, message in zip(chosen, self.seal_many([messages[i] for i in chosen])):
+            messages[i] = message
+        server = Dovecot(users=("alice",))
+        self.add(server.close)
+        server.deliver("alice", "INBOX", messages)
+        Reader(server.port).run(b"SELECT INBOX")
+        line, direct = Far(server, 0), Far(server, 0)
+        proxy = self.imap_proxy(line)
+        items = b"UID FETCH 1:* (UID FLAGS RFC822.SIZE INTERNALDATE ENVELOPE BODYSTRUCTURE)"
+
+        def look(port, far, name, memory=None):
+            far.asked, far.answered = b"", 0
+            began = time.monotonic()
+            reader = Reader(port)
+            reader.run(b"SELECT INBOX")
+            if memory:
+                with memory.peak() as (seen, _):
+                    reader.run(items)
+                self.note("%s of %d messages, memory at most" % (name, total), seen[-1] / 1e6, "MB")
+                self.note("  and when it is done", memory.now() / 1e6, "MB")
+            else:
+                reader.run(items)
+            reader.close()
+            return time.monotonic() - began, far.answered, len(re.findall(rb"BODY(?:\.PEEK)?\[", far.asked))
+        rows = [look(proxy.imap_port, line, "first look", self.memory_of(proxy))]
+        proxy.stop()
+        proxy.start()
+        memory = self.memory_of(proxy)
+        self.note("after a restart", memory.now() / 1e6, "MB")
+        rows.append(look(proxy.imap_port, line, "second look", memory))
+        peer = look(direct.port, direct, "direct")
+        for name, (took, answered, bodies) in zip(("first look", "second look"), rows):
+            self.note(name, took, "s", peer=peer[0], ratio=took / peer[0])
+            self.note("  bytes from the server", answered / 1e6, "MB", peer=peer[1] / 1e6, ratio=answered / peer[1])
+            aim = {"aim": "0", "is_fine": bodies == 0} if name == "second look" else {}
+            self.note("  sections of messages asked for", bodies, "", **aim)
         proxy.close()
         server.close()
 

@@ -42,8 +42,8 @@ def verdict_of(view):
 
 
 class Constant(Case):
-    def begin_with(self, *messages):
-        self.begin()
+    def begin_with(self, *messages, **options):
+        self.begin(**options)
         self.agent = AgentLog(self.alice())
         self.restart()
         self.server.put(*messages)
@@ -394,8 +394,9 @@ class Keys(Constant):
 class Known(Constant):
     """After COPY, MOVE and RENAME a message is known again, and no private key is used a second time."""
 
-    def begin_opened(self):
-        self.begin_with(*[encrypted(from_bob("n%d" % number)) for number in range(4)], signed(from_bob("signed")))
+    def begin_opened(self, **options):
+        self.begin_with(*[encrypted(from_bob("n%d" % number)) for number in range(4)], signed(from_bob("signed")),
+                        **options)
         with self.imap() as client:
             client.append("INBOX", None, None, corpus.text())
             client.create("Other")
@@ -464,6 +465,80 @@ class Known(Constant):
             client.copy("1:6", "Other")
             client.rename("Other", "Else")
         self.check("Else", 1, 2, 3, 4, 5, 6)
+
+
+class Named(Known):
+    """A server that has names for contents (RFC 8474): where a name turns up again, nothing is fetched."""
+    OBJECTID = {"capabilities": "LITERAL+ ENABLE UIDPLUS MOVE IDLE OBJECTID"}
+
+    def begin_opened(self, **_):
+        super().begin_opened(**self.OBJECTID)
+
+    def fetched_while(self, work):
+        """What it gives, and how many raw messages were fetched for it."""
+        before = len(self.server.wire())
+        return work(), self.server.wire()[before:].count(b"(UID BODY.PEEK[])")
+
+    def facts(self, mailbox="INBOX"):
+        return [re.sub(rb"^\* (\d+) FETCH \(UID \d+ ", rb"\1 ", row) for row in super().facts(mailbox)]
+
+    def test_nothing_is_fetched(self):
+        self.begin_opened()
+        first, fetches = self.fetched_while(self.facts)
+        self.assertEqual((len(first), fetches), (6, 0))
+        for lose in (lambda: None, self.restart):
+            lose()
+            with self.server.client() as client:  # the same name, each time another mailbox
+                client.select()
+                client.copy("1:6", "Other")
+                client.delete("Else")
+                client.rename("Other", "Else")
+                client.create("Other")
+            self.assertEqual(self.fetched_while(lambda: self.facts("Else")), (first, 0))
+        self.assertEqual(list(self.views("Else").values()), list(self.first.values()))
+        self.assertEqual(self.agent.count(), self.used)
+
+    def test_search_and_what_needs_no_view(self):
+        """What was looked at and needs no view is known by its name, too."""
+        self.begin_with(encrypted(from_bob("n")), from_bob("quotes", "-----BEGIN PGP MESSAGE----- is how it begins"),
+                        **self.OBJECTID)
+        raw = self.raw()
+        raw.ok("CREATE Other")
+        raw.ok("SELECT INBOX")
+        self.assertIn(b"* SEARCH 1", raw.ok("SEARCH BODY " + corpus.WORD))
+        with self.server.client() as client:
+            client.select()
+            client.copy("1:2", "Other")
+        raw.ok("SELECT Other")
+        self.assertEqual(self.fetched_while(lambda: raw.ok("SEARCH BODY " + corpus.WORD)[-1]), (b"* SEARCH 1", 0))
+        self.assertEqual(self.fetched_while(lambda: len(raw.ok("FETCH 1:* " + FACTS))), (2, 0))
+        self.assertEqual(self.agent.count(), 1)
+
+    def test_a_server_that_lies(self):
+        """Of two messages with one name, size and structure the one that was opened is shown, or the other; never a
+        part of each in one answer. Where sizes differ, the name says nothing."""
+        def called(message):
+            return b"X-Email-Id: one\r\n" + message
+        honest = called(signed(from_bob("honest")))
+        changed = honest.replace(b"came in", b"ran out", 1)
+        self.assertNotEqual(changed, honest)
+        self.begin_with(honest, called(encrypted(from_bob("another"))), **self.OBJECTID)
+        first, second = self.views().values()
+        self.assertIn(b"signature=untrusted", verdict_of(first))
+        self.assertIn(b"encryption=openpgp", verdict_of(second))
+        self.server.put(changed)
+        self.restart()
+        raw = self.raw()
+        raw.ok("SELECT INBOX")
+        shown, fetches = self.fetched_while(lambda: raw.ok("FETCH 3 (RFC822.SIZE BODY.PEEK[HEADER])")[0])
+        self.assertEqual(fetches, 0)
+        self.assertIn(VERDICT.search(first).group(0), shown)
+        responses, result = raw.command("FETCH 3 (UID RFC822.SIZE ENVELOPE BODY.PEEK[])")
+        self.assertNotIn(b"ran out", b"".join(responses))
+        self.assertTrue(result.startswith(b"NO "), result)
+        view, = rows_of(raw.ok("FETCH 3 (UID RFC822.SIZE BODY.PEEK[])")).values()
+        self.assertIn(b"ran out", view)
+        self.assertIn(b"signature=bad", verdict_of(view))
 
 
 if __name__ == "__main__":

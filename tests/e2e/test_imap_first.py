@@ -291,6 +291,55 @@ class Syncing(Case):
         for uid, subject in rows:
             self.assertIn(b"outer n%d" % (uid - 1) if uid <= 12 else b"arrived", subject)
 
+    def test_looks_ahead(self):
+        """What the next messages are is asked together with the content of those before, and of more each time."""
+        self.begin()
+        self.server.put(*[from_bob("n%d" % number) for number in range(200)])
+        with self.imap() as client:
+            client.select()
+            rows = fetched(client, "1:*", "(UID BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
+        self.assertEqual([literals for _, _, literals in rows],
+                         [[b"Subject: outer n%d\r\n\r\n" % number] for number in range(200)])
+        asked = [line.split(b" ", 2)[2].split(b" ")[0] for line in self.server.wire().splitlines()
+                 if b"BODYSTRUCTURE" in line]
+        self.assertEqual(asked, [b"1:32", b"33:160", b"161:200"])
+
+    def test_looks_ahead_while_it_answers(self):
+        self.begin()
+        self.server.put(*[from_bob("n%d" % number) for number in range(100)])
+        self.server.faults("literal:%d=stall" % (2 * 32 + 1))  # each answer to the question what it is has two
+        raw = self.raw()
+        raw.ok("SELECT INBOX")
+        raw.send(b"f FETCH 1:* (BODY.PEEK[TEXT])\r\n")
+        harness.wait_for(lambda: self.server.wire().count(b"BODYSTRUCTURE") == 2, "a question about those to come")
+
+    def test_looks_ahead_while_another_expunges(self):
+        """As above, by number and by UID, with views between plain messages."""
+        self.begin()
+        sealed = encrypted(from_bob("sealed"))
+        contents = [sealed if number % 7 == 3 else from_bob("n%d" % number) for number in range(200)]
+        self.server.put(*contents)
+        with self.imap() as client:
+            for uid in (False, True):
+                client.select()
+                numbers = [int(number) for number in client.search(None, "ALL")[1][0].split()]
+                self.server.faults("fetch.each:40=expunge %d" % (len(numbers) - 20), "fetch.each:100=expunge 3",
+                                   "fetch.each:170=expunge 30", "fetch.end:2=arrive", "fetch.end:4=expunge 1")
+                try:
+                    rows = fetched(client, "1:*", "(UID BODY.PEEK[HEADER.FIELDS (SUBJECT)])", uid)
+                except AssertionError:  # NO: what is gone cannot be had
+                    rows = []
+                self.server.faults()
+                client.noop()
+                rows += fetched(client, "1:*", "(UID BODY.PEEK[HEADER.FIELDS (SUBJECT)])", uid)
+                for _, text, literals in rows:
+                    at = int(re.search(rb"UID (\d+)", text).group(1))
+                    said = b"arrived" if at > 200 else b"sealed" if at % 7 == 4 else b"outer n%d\r" % (at - 1)
+                    self.assertIn(said, literals[0])
+                held = [at for at, _ in self.server.mail()]
+                self.assertEqual([int(re.search(rb"UID (\d+)", text).group(1)) for _, text, _ in rows][-len(held):],
+                                 held)
+
 
 class Programs(Case):
     def test_curl(self):

@@ -20,5 +20,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     if (imap_classify(answers, len, &is_again, &again) != err || is_again != is_candidate || again != bytes)
         abort();
+    uint8_t alias[STORE_DIGEST_SIZE];
+    if (imap_classify_alias(answers, len, alias) && !imap_answer_find(answers, len, "RFC822.SIZE").ptr)
+        abort();
     return 0;
 }

@@ -3,7 +3,9 @@
  *
  * IMAP4rev1 (RFC 3501) with what CAPABILITIES below names, on a folder: each mailbox a folder, each message a file
  * UID.eml, flags and the rest in a journal; what was acknowledged is there after a restart. SEARCH compares raw bytes,
- * as RFC 3501 allows it to. Its faults (see common.h) have these points:
+ * as RFC 3501 allows it to. With OBJECTID among --capabilities EMAILID is a hash of the message, or what its field
+ * X-Email-Id says (a lie, if two have the same). UTF8=ACCEPT may be among them, too. Its faults (see common.h) have
+ * these points:
  *
  *   connect, greeting, starttls       and the lower-case name of any command, without "uid": "fetch", "append"
  *   COMMAND.each                      after each untagged FETCH of that command
@@ -176,7 +178,7 @@ struct session {
     char ordered[512]; /* the fault at the last point, "" if none */
     bool is_late;      /* closes instead of answering */
     size_t omitted;    /* the message that FETCH says nothing of; 0: none */
-    bool has_condstore;
+    bool has_condstore, has_utf8;
     bool is_read_only;
     struct mailbox *mailbox; /* NULL: none selected */
     struct seen *seen;
@@ -194,6 +196,11 @@ bool imapd_fault_at_command(struct session *session, const char *suffix);
 void imapd_put_literal(struct session *session, const char *bytes, size_t len);
 /* Serves one connection to its end. */
 void imapd_session(struct server_io *io);
+
+/* ---- imapd_utf8.c: names of mailboxes, in UTF-8 if the session has enabled that (RFC 6855) ---- */
+
+bool take_mailbox(const struct session *session, struct cursor *cursor, char **name_out); /* the caller frees */
+void put_mailbox(struct session *session, const char *name);
 
 /* ---- imapd_sync.c: what the client knows of the mailbox ---- */
 

@@ -150,8 +150,8 @@ const char *do_copy(struct session *session, struct cursor *arguments)
     char *name = NULL;
     bool is_move = strcmp(session->verb, "move") == 0;
     const char *result = "BAD COPY set mailbox";
-    if (take_space(arguments) && take_set(arguments, &set) && take_space(arguments) && take_astring(arguments, &name) &&
-        take_end(arguments)) {
+    if (take_space(arguments) && take_set(arguments, &set) && take_space(arguments) &&
+        take_mailbox(session, arguments, &name) && take_end(arguments)) {
         struct mailbox *target = mailbox_find(session->imapd, name);
         if (target == NULL)
             result = "NO [TRYCREATE] There is no such mailbox";
@@ -214,7 +214,7 @@ const char *append_refusal(struct session *session, struct cursor arguments)
     const char *result = "BAD APPEND mailbox {literal}";
     if (!session->is_authenticated)
         result = "BAD Not now";
-    else if (take_space(&arguments) && take_astring(&arguments, &name)) {
+    else if (take_space(&arguments) && take_mailbox(session, &arguments, &name)) {
         pthread_mutex_lock(&session->imapd->mail);
         result = mailbox_find(session->imapd, name) == NULL ? "NO [TRYCREATE] There is no such mailbox" : NULL;
         pthread_mutex_unlock(&session->imapd->mail);
@@ -230,8 +230,8 @@ struct appended {
     struct appended *next;
 };
 
-/* [SP flag-list] [SP date-time] SP literal */
-static struct appended *parse_appended(struct cursor *arguments)
+/* [SP flag-list] [SP date-time] SP (literal / "UTF8" SP "(" literal8 ")") */
+static struct appended *parse_appended(struct session *session, struct cursor *arguments)
 {
     struct appended *message = calloc(1, sizeof(*message));
     if (message == NULL)
@@ -242,9 +242,13 @@ static struct appended *parse_appended(struct cursor *arguments)
         is_good = take_flags(arguments, &message->flags) && take_space(arguments);
     if (is_good && arguments->at < arguments->end && *arguments->at == '"')
         is_good = take_date_time(arguments, &message->date) && take_space(arguments);
+    bool is_utf8 = is_good && imapd_has(session, "UTF8=ACCEPT") && take_word(arguments, "UTF8");
+    if (is_utf8)
+        is_good = take_space(arguments) && take_char(arguments, '(') && take_char(arguments, '~');
     if (is_good && arguments->at < arguments->end && *arguments->at == '{' &&
-        take_string(arguments, &message->content, &message->content_len))
+        take_string(arguments, &message->content, &message->content_len) && (!is_utf8 || take_char(arguments, ')')))
         return message;
+    free(message->content);
     free(message->flags);
     free(message);
     return NULL;
@@ -278,9 +282,9 @@ const char *do_append(struct session *session, struct cursor *arguments)
     char *name = NULL;
     struct appended *first = NULL, **end = &first;
     size_t count = 0;
-    bool is_good = take_space(arguments) && take_astring(arguments, &name);
+    bool is_good = take_space(arguments) && take_mailbox(session, arguments, &name);
     while (is_good && !take_end(arguments)) {
-        *end = parse_appended(arguments);
+        *end = parse_appended(session, arguments);
         is_good = *end != NULL;
         end = is_good ? &(*end)->next : end;
         count++;

@@ -16,6 +16,7 @@ enum item_kind {
     ITEM_INTERNALDATE,
     ITEM_SIZE,
     ITEM_MODSEQ,
+    ITEM_EMAILID,
     ITEM_ENVELOPE,
     ITEM_BODY,
     ITEM_BODYSTRUCTURE,
@@ -57,6 +58,7 @@ static const struct {
     {"INTERNALDATE", ITEM_INTERNALDATE, SECTION_ALL, false},
     {"RFC822.SIZE", ITEM_SIZE, SECTION_ALL, false},
     {"MODSEQ", ITEM_MODSEQ, SECTION_ALL, false},
+    {"EMAILID", ITEM_EMAILID, SECTION_ALL, false},
     {"ENVELOPE", ITEM_ENVELOPE, SECTION_ALL, false},
     {"BODYSTRUCTURE", ITEM_BODYSTRUCTURE, SECTION_ALL, false},
     {"BODY", ITEM_BODY, SECTION_ALL, false},
@@ -312,6 +314,20 @@ struct copy {
     struct part *part;
 };
 
+/* The same for the same bytes, unless the message says itself what it is to be called. */
+static void add_email_id(struct text *out, const struct copy *copy)
+{
+    struct text name = {0};
+    uint64_t hash = UINT64_C(14695981039346656037);
+    for (size_t i = 0; i < copy->content.len; i++)
+        hash = (hash ^ (unsigned char)copy->content.bytes[i]) * UINT64_C(1099511628211);
+    if (field_get(copy->part->header, "X-Email-Id", &name))
+        text_addf(out, "EMAILID (%.*s)", (int)name.len, name.bytes);
+    else
+        text_addf(out, "EMAILID (M%016" PRIx64 ")", hash);
+    text_free(&name);
+}
+
 static void put_item(struct session *session, const struct item *item, const struct copy *copy, size_t index)
 {
     struct text *out = &session->out;
@@ -335,6 +351,9 @@ static void put_item(struct session *session, const struct item *item, const str
         break;
     case ITEM_MODSEQ:
         text_addf(out, "MODSEQ (%" PRIu64 ")", copy->message.modseq);
+        break;
+    case ITEM_EMAILID:
+        add_email_id(out, copy);
         break;
     case ITEM_ENVELOPE:
         text_puts(out, "ENVELOPE ");

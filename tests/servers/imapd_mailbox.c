@@ -52,7 +52,7 @@ static void say_mailbox(struct session *session, const char *word, const char *n
         if (strcmp(name, uses[i][0]) == 0 && imapd_has(session, "SPECIAL-USE"))
             text_addf(&session->out, " %s", uses[i][1]);
     text_puts(&session->out, ") \"/\" ");
-    text_string(&session->out, name, strlen(name));
+    put_mailbox(session, name);
     text_puts(&session->out, "\r\n");
 }
 
@@ -108,10 +108,10 @@ static bool is_possible(const char *name)
 }
 
 /* The one argument that is a mailbox name; NULL if it is not. The caller frees. */
-static char *only_name(struct cursor *arguments)
+static char *only_name(const struct session *session, struct cursor *arguments)
 {
     char *name = NULL;
-    if (take_space(arguments) && take_astring(arguments, &name) && take_end(arguments) && name[0] != '\0')
+    if (take_space(arguments) && take_mailbox(session, arguments, &name) && take_end(arguments) && name[0] != '\0')
         return name;
     free(name);
     return NULL;
@@ -133,7 +133,7 @@ static void create_with_parents(struct imapd *imapd, char *name)
 
 const char *do_create(struct session *session, struct cursor *arguments)
 {
-    char *name = only_name(arguments);
+    char *name = only_name(session, arguments);
     if (name == NULL)
         return "BAD CREATE mailbox";
     const char *result = "OK Created";
@@ -149,7 +149,7 @@ const char *do_create(struct session *session, struct cursor *arguments)
 
 const char *do_delete(struct session *session, struct cursor *arguments)
 {
-    char *name = only_name(arguments);
+    char *name = only_name(session, arguments);
     if (name == NULL)
         return "BAD DELETE mailbox";
     struct mailbox *mailbox = mailbox_find(session->imapd, name);
@@ -204,8 +204,8 @@ const char *do_rename(struct session *session, struct cursor *arguments)
 {
     char *from = NULL, *to = NULL;
     const char *result = "BAD RENAME mailbox mailbox";
-    if (take_space(arguments) && take_astring(arguments, &from) && take_space(arguments) &&
-        take_astring(arguments, &to) && take_end(arguments) && to[0] != '\0') {
+    if (take_space(arguments) && take_mailbox(session, arguments, &from) && take_space(arguments) &&
+        take_mailbox(session, arguments, &to) && take_end(arguments) && to[0] != '\0') {
         struct mailbox *mailbox = mailbox_find(session->imapd, from);
         result = "OK Renamed";
         if (mailbox == NULL)
@@ -224,7 +224,7 @@ const char *do_rename(struct session *session, struct cursor *arguments)
 
 static const char *set_subscription(struct session *session, struct cursor *arguments, bool is_on)
 {
-    char *name = only_name(arguments);
+    char *name = only_name(session, arguments);
     if (name == NULL)
         return "BAD SUBSCRIBE mailbox";
     if (is_possible(name))
@@ -293,7 +293,8 @@ const char *do_status(struct session *session, struct cursor *arguments)
     char *name = NULL;
     const char *result = "BAD STATUS mailbox (items)";
     struct text items = {0};
-    if (take_space(arguments) && take_astring(arguments, &name) && take_space(arguments) && take_char(arguments, '(')) {
+    if (take_space(arguments) && take_mailbox(session, arguments, &name) && take_space(arguments) &&
+        take_char(arguments, '(')) {
         const struct mailbox *mailbox = mailbox_find(session->imapd, name);
         bool is_good = mailbox != NULL;
         struct slice item;
@@ -305,7 +306,7 @@ const char *do_status(struct session *session, struct cursor *arguments)
             result = "NO [NONEXISTENT] There is none";
         else if (is_good && take_char(arguments, ')') && take_end(arguments)) {
             text_puts(&session->out, "* STATUS ");
-            text_string(&session->out, mailbox->name, strlen(mailbox->name));
+            put_mailbox(session, mailbox->name);
             text_addf(&session->out, " (%s)\r\n", items.len > 0 ? items.bytes : "");
             result = "OK That is it";
         }
@@ -357,7 +358,7 @@ const char *do_select(struct session *session, struct cursor *arguments)
 {
     char *name = NULL;
     struct cursor ahead;
-    bool is_good = take_space(arguments) && take_astring(arguments, &name);
+    bool is_good = take_space(arguments) && take_mailbox(session, arguments, &name);
     struct mailbox *mailbox = is_good ? mailbox_find(session->imapd, name) : NULL;
     free(name);
     ahead = *arguments;

@@ -268,12 +268,13 @@ static bool is_found(struct search *search, struct cursor criteria, const struct
     return *is_good && result;
 }
 
-static bool take_charset(struct cursor *arguments, const char **refusal_out)
+static bool take_charset(const struct session *session, struct cursor *arguments, const char **refusal_out)
 {
     char *charset;
     if (!take_word(arguments, "CHARSET"))
         return true;
-    if (!take_space(arguments) || !take_astring(arguments, &charset))
+    /* RFC 6855 §3 */
+    if (session->has_utf8 || !take_space(arguments) || !take_astring(arguments, &charset))
         return false;
     if (strcasecmp(charset, "US-ASCII") != 0 && strcasecmp(charset, "UTF-8") != 0)
         *refusal_out = "NO [BADCHARSET (US-ASCII UTF-8)] Not that one";
@@ -286,7 +287,7 @@ const char *do_search(struct session *session, struct cursor *arguments)
     struct search search = {.session = session};
     struct text found = {0};
     const char *refusal = NULL;
-    bool is_good = take_space(arguments) && take_charset(arguments, &refusal);
+    bool is_good = take_space(arguments) && take_charset(session, arguments, &refusal);
     text_puts(&found, "* SEARCH");
     for (size_t i = 0; i < session->seen_len && is_good && refusal == NULL; i++) {
         const struct message *message = mailbox_message(session->mailbox, session->seen[i].uid);

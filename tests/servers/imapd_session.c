@@ -166,6 +166,9 @@ static const char *do_enable(struct session *session, struct cursor *arguments)
         if (slice_is(word, "CONDSTORE") && imapd_has(session, "CONDSTORE")) {
             session->has_condstore = true;
             text_puts(&session->out, " CONDSTORE");
+        } else if (slice_is(word, "UTF8=ACCEPT") && imapd_has(session, "UTF8=ACCEPT")) {
+            session->has_utf8 = true;
+            text_puts(&session->out, " UTF8=ACCEPT");
         }
     }
     text_puts(&session->out, "\r\n");

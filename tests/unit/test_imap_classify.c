@@ -1,5 +1,7 @@
 #include "proxy/imap_classify.h"
 
+#include "imap/capability.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -90,19 +92,76 @@ static void test_rows(void **state)
 static void test_items(void **state)
 {
     (void)state;
+    static const struct {
+        uint32_t features;
+        size_t items;
+        const char *name;
+    } servers[] = {{0, 5, NULL},
+                   {IMAP_HAS_OBJECTID, 6, "EMAILID"},
+                   {IMAP_HAS_GMAIL, 6, "X-GM-MSGID"},
+                   {IMAP_HAS_OBJECTID | IMAP_HAS_GMAIL, 6, "EMAILID"}};
     struct imap_fetch *fetch = malloc(sizeof *fetch);
     struct imap_cursor cursor;
     assert_non_null(fetch);
-    imap_cursor_init_text(&cursor, SPAN_LIT(IMAP_CLASSIFY_ITEMS));
-    assert_int_equal(imap_fetch_parse(&cursor, fetch), ERR_OK);
-    assert_int_equal(fetch->len, 5);
-    assert_false(fetch->sets_seen);
-    imap_fetch_fini(fetch);
+    for (size_t i = 0; i < sizeof servers / sizeof *servers; i++) {
+        imap_cursor_init_text(&cursor, span_of(imap_classify_items(servers[i].features)));
+        assert_int_equal(imap_fetch_parse(&cursor, fetch), ERR_OK);
+        assert_int_equal(fetch->len, servers[i].items);
+        if (servers[i].name)
+            assert_true(span_is_equal(fetch->items[1].label, span_of(servers[i].name)));
+        assert_false(fetch->sets_seen);
+        imap_fetch_fini(fetch);
+    }
     free(fetch);
+}
+
+/* The name of an answer; false: none. */
+static bool alias_of(const char *text, uint8_t alias[STORE_DIGEST_SIZE])
+{
+    struct imap_answer answers[IMAP_ANSWERS_MAX];
+    struct imap_cursor cursor;
+    size_t len;
+    imap_cursor_init_text(&cursor, span_of(text));
+    assert_int_equal(imap_fetch_answers(&cursor, answers, &len), ERR_OK);
+    return imap_classify_alias(answers, len, alias);
+}
+
+/* A name counts together with size and structure: where they differ, it is another one. */
+static void test_aliases(void **state)
+{
+    (void)state;
+    static const char *const different[] = {
+        "(EMAILID (M1) RFC822.SIZE 7 BODYSTRUCTURE (" PLAIN ") UID 3)",
+        "(EMAILID (M2) RFC822.SIZE 7 BODYSTRUCTURE (" PLAIN ") UID 3)",
+        "(EMAILID (M1) RFC822.SIZE 8 BODYSTRUCTURE (" PLAIN ") UID 3)",
+        "(EMAILID (M1) RFC822.SIZE 7 BODYSTRUCTURE (" PLAIN PLAIN ") UID 3)",
+        "(X-GM-MSGID 1 RFC822.SIZE 7 BODYSTRUCTURE (" PLAIN ") UID 3)",
+    };
+    static const char *const none[] = {
+        "(RFC822.SIZE 7 BODYSTRUCTURE NIL UID 3)",
+        "(EMAILID NIL RFC822.SIZE 7 BODYSTRUCTURE NIL UID 3)",
+        "(EMAILID () RFC822.SIZE 7 BODYSTRUCTURE NIL UID 3)",
+        "(EMAILID M1 RFC822.SIZE 7 BODYSTRUCTURE NIL UID 3)",
+        "(X-GM-MSGID (1) RFC822.SIZE 7 BODYSTRUCTURE NIL UID 3)",
+        "(X-GM-MSGID NIL RFC822.SIZE 7 BODYSTRUCTURE NIL UID 3)",
+        "(EMAILID (M1) BODYSTRUCTURE NIL UID 3)",
+        "(EMAILID (M1) RFC822.SIZE 7 UID 3)",
+    };
+    uint8_t aliases[5][STORE_DIGEST_SIZE], again[STORE_DIGEST_SIZE];
+    for (size_t i = 0; i < 5; i++) {
+        assert_true(alias_of(different[i], aliases[i]));
+        for (size_t j = 0; j < i; j++)
+            assert_memory_not_equal(aliases[i], aliases[j], STORE_DIGEST_SIZE);
+    }
+    assert_true(alias_of("(UID 9 BODYSTRUCTURE (" PLAIN ") FLAGS (\\Seen) RFC822.SIZE 7 EMAILID (M1))", again));
+    assert_memory_equal(again, aliases[0], STORE_DIGEST_SIZE);
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+        assert_false(alias_of(none[i], again));
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_items)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_items),
+                                       cmocka_unit_test(test_aliases)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

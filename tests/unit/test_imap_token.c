@@ -393,14 +393,47 @@ static void test_mailbox(void **state)
     buf_fini(&out);
 }
 
+static void test_mailbox_encode(void **state)
+{
+    (void)state;
+    static const char *const names[][2] = {{"INBOX", "INBOX"},
+                                           {"", ""},
+                                           {"a&b", "a&-b"},
+                                           {"Entw\xc3\xbcrfe", "Entw&APw-rfe"},
+                                           {"Gr\xc3\xbc\xc3\x9f/x\xc3\xbc", "Gr&APwA3w-/x&APw-"},
+                                           /* RFC 3501 §5.1.3 */
+                                           {"~peter/mail/\xe5\x8f\xb0\xe5\x8c\x97/\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e",
+                                            "~peter/mail/&U,BTFw-/&ZeVnLIqe-"},
+                                           {"\xf0\x9f\x98\x80\x7f", "&2D3eAAB,-"},
+                                           {"\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac", "&IKwgrCCs-"},
+                                           {"bad\xff&", "bad\xff&"}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct buf out;
+        buf_init(&out, 100);
+        assert_int_equal(imap_mailbox_encode(span_of(names[i][0]), &out), ERR_OK);
+        assert_true(span_is_equal(buf_span(&out), span_of(names[i][1])));
+        buf_fini(&out);
+        buf_init(&out, 2);
+        if (strlen(names[i][1]) > 2)
+            assert_int_equal(imap_mailbox_encode(span_of(names[i][0]), &out), ERR_LIMIT);
+        buf_fini(&out);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_words),         cmocka_unit_test(test_strings),
-        cmocka_unit_test(test_string_bounds), cmocka_unit_test(test_literals_elsewhere),
-        cmocka_unit_test(test_values),        cmocka_unit_test(test_nesting),
-        cmocka_unit_test(test_long_nonsense), cmocka_unit_test(test_codes),
-        cmocka_unit_test(test_writing),       cmocka_unit_test(test_writing_bounded),
+        cmocka_unit_test(test_mailbox_encode),
+        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_strings),
+        cmocka_unit_test(test_string_bounds),
+        cmocka_unit_test(test_literals_elsewhere),
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_nesting),
+        cmocka_unit_test(test_long_nonsense),
+        cmocka_unit_test(test_codes),
+        cmocka_unit_test(test_writing),
+        cmocka_unit_test(test_writing_bounded),
         cmocka_unit_test(test_mailbox),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -101,6 +101,64 @@ static void test_places_are_kept(void **state)
     store_close(&store);
 }
 
+/* "1v7 3": of the names 1 to 9 those that are known. */
+static void expect_names(struct store *store, const char *wanted)
+{
+    struct store_view_key names[9];
+    struct store_place *places;
+    struct buf text;
+    size_t len;
+    buf_init(&text, 1000);
+    for (size_t i = 0; i < 9; i++)
+        names[i] = (struct store_view_key){.account = ALICE, .digest = {(uint8_t)(i + 1)}};
+    assert_int_equal(store_aliases_get(store, names, 9, &places, &len), ERR_OK);
+    for (size_t i = 0; i < len; i++) {
+        assert_int_equal(places[i].generation, 0);
+        assert_int_equal(buf_addf(&text, "%s%u", i ? " " : "", places[i].uid), ERR_OK);
+        if (places[i].is_view)
+            assert_int_equal(buf_addf(&text, "v%u", places[i].digest[0]), ERR_OK);
+    }
+    assert_string_equal(text.len ? text.data : "", wanted);
+    buf_fini(&text);
+    free(places);
+}
+
+static void test_other_names(void **state)
+{
+    (void)state;
+    struct store *store = open_store();
+    const uint8_t one[STORE_DIGEST_SIZE] = {1}, three[STORE_DIGEST_SIZE] = {3}, four[STORE_DIGEST_SIZE] = {4};
+    const struct store_place seven = view_at(99, 7, 0), eight = view_at(99, 8, 0), none = plain_at(5);
+    struct store_view_key key = {.account = ALICE};
+    const struct store_view view = {.decision = SPAN_LIT("d"), .session_keys = SPAN_LIT("k")};
+    expect_names(store, "");
+    assert_int_equal(store_alias_put(store, ALICE, one, &eight), ERR_OK);
+    expect_names(store, ""); /* never decided */
+    for (const struct store_place *place = &seven; place; place = place == &seven ? &eight : NULL) {
+        memcpy(key.digest, place->digest, sizeof key.digest);
+        assert_int_equal(store_view_put(store, &key, &view, NOW), ERR_OK);
+    }
+    expect_names(store, "1v8");
+    assert_int_equal(store_alias_put(store, ALICE, one, &seven), ERR_OK);
+    assert_int_equal(store_alias_put(store, ALICE, three, &none), ERR_OK);
+    assert_int_equal(store_alias_put(store, "bob@example.org", four, &seven), ERR_OK);
+    expect_names(store, "1v7 3");
+    store = again(store);
+    expect_names(store, "1v7 3");
+    /* One that has been judged again: which of the two counts is for the place to say. */
+    key.generation = 1;
+    memcpy(key.digest, seven.digest, sizeof key.digest);
+    assert_int_equal(store_view_put(store, &key, &view, NOW), ERR_OK);
+    expect_names(store, "3");
+    assert_int_equal(store_alias_put(store, ALICE, four, &eight), ERR_OK);
+    expect_names(store, "3 4v8");
+    assert_int_equal(store_view_clear(store, "bob@example.org"), ERR_OK);
+    expect_names(store, "3 4v8");
+    assert_int_equal(store_view_clear(store, ALICE), ERR_OK);
+    expect_names(store, "");
+    store_close(&store);
+}
+
 static void test_forgetting(void **state)
 {
     (void)state;
@@ -381,6 +439,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_places_are_kept, begin_empty),
         cmocka_unit_test_setup(test_forgetting, begin_empty),
+        cmocka_unit_test_setup(test_other_names, begin_empty),
         cmocka_unit_test_setup(test_another_uid_validity_forgets, begin_empty),
         cmocka_unit_test_setup(test_renaming, begin_empty),
         cmocka_unit_test_setup(test_later_generations_are_never_lost, begin_empty),

@@ -323,6 +323,30 @@ static void test_places(void **state)
     assert_int_equal(lost, 0);
 }
 
+static void test_other_names(void **state)
+{
+    (void)state;
+    struct got got = {.times = 0};
+    const struct store_view_key names[] = {key_of(1), key_of(2), key_of(3)};
+    struct store_place view = {.is_view = true}, none = {.is_view = false};
+    memcpy(view.digest, key_of(9).digest, sizeof view.digest);
+    (void)begin_put(9, false, 10, "text", &got);
+    run(&got.times, 1);
+    assert_int_equal(proxy_vault_alias_put(link_, ALICE, names[1].digest, &none), ERR_OK);
+    assert_int_equal(proxy_vault_alias_put(link_, ALICE, names[2].digest, &view), ERR_OK);
+    assert_int_equal(proxy_vault_aliases_get(link_, names, 3, on_places, &got, NULL), ERR_OK);
+    run(&got.times, 2);
+    assert_int_equal(got.err, ERR_OK);
+    assert_int_equal(got.len, 2);
+    assert_int_equal(got.places[0].uid, 2);
+    assert_false(got.places[0].is_view);
+    assert_int_equal(got.places[1].uid, 3);
+    assert_true(got.places[1].is_view);
+    assert_memory_equal(got.places[1].digest, view.digest, sizeof view.digest);
+    assert_int_equal(proxy_vault_aliases_get(link_, names, 0, on_places, &got, NULL), ERR_INTERNAL);
+    assert_int_equal(lost, 0);
+}
+
 static void on_count(enum err err, struct ipc_in *answer, void *context)
 {
     ((struct got *)context)->len = err == ERR_OK ? (size_t)ipc_get_u64(answer) : 0;
@@ -561,6 +585,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_encrypted_ids, setup, teardown),
         cmocka_unit_test_setup_teardown(test_search, setup, teardown),
         cmocka_unit_test_setup_teardown(test_places, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_other_names, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reopening, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_answers_are_bounded, setup, teardown),
