@@ -5,6 +5,7 @@
 #define CLI_VAULT_H
 
 #include "cli/cli.h"
+#include "store/account.h"
 #include "store/view.h"
 
 struct cli_vault {
@@ -21,6 +22,10 @@ void cli_vault_close(struct cli_vault *vault);
 ERR_RETURN enum err cli_vault_totals(struct cli_vault *vault, const char *account, struct store_totals *totals_out);
 /* NULL: all accounts. */
 ERR_RETURN enum err cli_vault_clear(struct cli_vault *vault, const char *account);
+/* Everything of one account: its keys and what was decided, too. */
+ERR_RETURN enum err cli_vault_forget(struct cli_vault *vault, const char *account);
+/* How the account's keys are kept; ERR_NOT_FOUND: it has none yet. */
+ERR_RETURN enum err cli_vault_kept(struct cli_vault *vault, const char *account, struct store_kept *kept_out);
 ERR_RETURN enum err cli_vault_reopen(struct cli_vault *vault, const char *account, uint64_t *messages_out);
 
 #endif

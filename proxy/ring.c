@@ -1,5 +1,6 @@
 #include "proxy/ring.h"
 
+#include "base/clock.h"
 #include "base/memfd.h"
 #include "proxy/wire.h"
 
@@ -252,4 +253,16 @@ void proxy_ring_free(struct proxy_ring **ring_pointer)
     if (ring->inotify >= 0)
         close(ring->inotify);
     free(ring);
+}
+
+const struct keyring_entry *proxy_own_key(const struct config_account *account, const struct keyring *keyring,
+                                          enum keyring_purpose purpose)
+{
+    const struct keyring_want want = {
+        .purpose = purpose, .formats = KEYRING_OPENPGP, .least = KEYRING_OWN, .now = clock_now()};
+    const struct keyring_entry *entry = NULL;
+    enum keyring_reason reason;
+    for (size_t i = 0; entry == NULL && i < account->addresses_len; i++)
+        entry = keyring_choose(keyring, account->addresses[i], &want, &reason);
+    return entry;
 }
