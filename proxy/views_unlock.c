@@ -146,9 +146,15 @@ static enum err submit_keys(struct view_unlock *unlock)
                              &unlock->keys_job);
 }
 
-/* A key that is not protected, or whose passphrase gpg-agent has, opens them at once and unnoticed. */
+/* A key that is not protected, or whose passphrase gpg-agent has, opens them at once and unnoticed. While a person is
+   asked gpg-agent keeps whoever wants another locked key waiting for a minute: nobody is made to. */
 static void open_store(struct view_unlock *unlock)
 {
+    const bool is_asking = unlock->job != NULL || unlock->ring != NULL;
+    if (is_asking && unlock->is_store_locked && unlock->keys_job == NULL) {
+        end_waiting(unlock, ERR_KEY_LOCKED);
+        return;
+    }
     enum err err = unlock->keys_job != NULL ? ERR_OK : submit_keys(unlock);
     if (err == ERR_OK)
         return;

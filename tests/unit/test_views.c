@@ -338,6 +338,32 @@ static void test_store_stays_locked(void **state)
     assert_int_equal(told[1].err, ERR_OK);
 }
 
+/* While a person is asked, gpg-agent would keep whoever tries it in the meantime waiting. */
+static void test_nobody_waits_for_a_person(void **state)
+{
+    struct world *world = *state;
+    struct told told;
+
+    world->get_err = world->keys_err = ERR_KEY_LOCKED;
+    world->holds_unlock = true;
+    ask_record(world, 1, &told);
+    settle(world);
+    assert_told(&told, ERR_KEY_LOCKED, NULL);
+    world->holds_keys = true;
+    for (unsigned i = 0; i < 3; i++) {
+        ask_record(world, 1, &told);
+        settle(world);
+        assert_told(&told, ERR_KEY_LOCKED, NULL);
+    }
+    assert_int_equal(world->keys_jobs, 1);
+    world->holds_keys = world->holds_unlock = false;
+    settle(world);
+    assert_int_equal(world->unlocks, 1);
+    ask_record(world, 1, &told);
+    settle(world);
+    assert_told(&told, ERR_NOT_FOUND, NULL);
+}
+
 /* A vault whose keys do not open for all that, and a keeper that dies: told, not asked for ever. */
 static void test_store_does_not_open(void **state)
 {
@@ -397,6 +423,7 @@ int main(void)
         WORLD_CASE(test_record_does_not_wait_for_keepers),
         WORLD_CASE(test_store_is_opened_unnoticed),
         WORLD_CASE(test_store_stays_locked),
+        WORLD_CASE(test_nobody_waits_for_a_person),
         WORLD_CASE(test_store_does_not_open),
         WORLD_CASE(test_ring_that_changed_has_another_number),
     };
