@@ -240,7 +240,7 @@ enum err store_account_kept(struct store *store, const char *name, struct store_
 {
     struct store_account *account;
     sqlite3_stmt *statement = NULL;
-    struct row row;
+    struct row row = {.wrap = STORE_WRAP_FILE};
     *kept = (struct store_kept){.wrap = STORE_WRAP_FILE};
     enum err err = store_account_named(store, name, &account);
     if (!err)
@@ -260,7 +260,7 @@ enum err store_account_wrapped(struct store *store, const char *name, struct buf
 {
     struct store_account *account;
     sqlite3_stmt *statement = NULL;
-    struct row row;
+    struct row row = {.wrap = STORE_WRAP_FILE};
     enum err err = store_account_named(store, name, &account);
     if (!err)
         err = look_up(store, account, &statement, &row);
@@ -291,7 +291,7 @@ static enum err check_proof(struct store *store, struct store_account *account)
 {
     uint8_t proof[STORE_TAG_SIZE];
     sqlite3_stmt *statement = NULL;
-    struct row row;
+    struct row row = {.wrap = STORE_WRAP_FILE};
     enum err err = look_up(store, account, &statement, &row);
     if (!err)
         err = prove(account, proof);

@@ -68,7 +68,8 @@ class Keys(Case):
     def twin_proxy(self, home):
         """Another proxy with a copy of all that this one has kept, and another GnuPG home."""
         other = harness.Proxy(self, None, rules=harness.TRUSTING, imap=self.server, start=False)
-        shutil.copytree(self.proxy.state, other.state, ignore=lambda folder, _: ["vault"] if folder.endswith("run") else [])
+        shutil.copytree(self.proxy.state, other.state,
+                        ignore=lambda folder, _: ["vault"] if folder.endswith("run") else [])
         with open(other.config, "w", encoding="utf-8") as file:
             file.write(other.text.replace(self.alice().home, home.home))
         return other

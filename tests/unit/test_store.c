@@ -286,7 +286,8 @@ static void test_versions(void **state)
     add(store, &message, "bob@example.org", NOW);
     store_close(&store);
     assert_int_equal(unlink(in_directory("views.sqlite")), 0);
-    run_sql("DROP TABLE view; DROP TABLE reopen; DROP TABLE mailbox; DROP TABLE place; DROP TABLE account; PRAGMA user_version = 1");
+    run_sql("DROP TABLE view; DROP TABLE reopen; DROP TABLE mailbox; DROP TABLE place;"
+            " DROP TABLE account; PRAGMA user_version = 1");
     store = open_store();
     assert_string_equal(find(store, &message).text, "[bob@example.org]");
     store_close(&store);
