@@ -22,6 +22,8 @@ void check_note(struct check *check, enum check_state state, const char *subject
 
 /* Key ring, agent, own keys, home. */
 void check_keys(struct check *check, const struct config_account *account);
+/* How the account's keys in the store are kept; its key ring is open. */
+void check_store(struct check *check, const struct config_account *account);
 /* Connects, does TLS as configured and asks what the server offers, for at most ten seconds. */
 void check_server(struct check *check, const struct config_account *account, enum config_protocol protocol);
 

@@ -112,6 +112,7 @@ void check_keys(struct check *check, const struct config_account *account)
         check_addresses(check, account);
         if (!account->is_own_home)
             check_agent_options(check, account);
+        check_store(check, account);
     }
     cli_close_ring(cli);
 }

@@ -128,6 +128,23 @@ static int run_show(struct cli *cli, int argc, char **argv)
     return status;
 }
 
+static bool is_clearing_all;
+
+static const struct cli_option clear_options[] = {
+    {"all", NULL, "also drop what was decided, and the keys it is sealed with", &is_clearing_all, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL, NULL}};
+
+static enum err clear(const struct cli *cli, struct cli_vault *vault, const struct config_account *account)
+{
+    enum err err = ERR_OK;
+    if (!is_clearing_all)
+        return cli_vault_clear(vault, account ? account->address : NULL);
+    for (size_t i = 0; !err && i < cli->config->accounts_len; i++)
+        if (is_meant(cli, account, i))
+            err = cli_vault_forget(vault, cli->config->accounts[i].address);
+    return err;
+}
+
 static int run_clear(struct cli *cli, int argc, char **argv)
 {
     const struct config_account *account;
@@ -139,7 +156,7 @@ static int run_clear(struct cli *cli, int argc, char **argv)
     if (err)
         return cli_exit_of(err);
     if (!is_empty)
-        err = cli_vault_clear(&vault, account ? account->address : NULL);
+        err = clear(cli, &vault, account);
     cli_vault_close(&vault);
     return err ? cli_fail(cli, err, "clearing the store") : CLI_DONE;
 }
@@ -203,8 +220,12 @@ const struct cli_command cli_store_clear = {
     .summary = "drops what is kept of opened mail and can be made again",
     .text =
         "Drops headers, structures, searchable texts and places, of ACCOUNT or of all. What was decided about each\n"
-        "message stays, so that it looks the same as before when it is next opened.",
+        "message stays, so that it looks the same as before when it is next opened.\n"
+        "With --all that goes, too, with the keys that seal it: the account begins anew, as it must where the OpenPGP\n"
+        "key that opens those keys is lost. Messages are judged again, and a mail program that keeps copies may show\n"
+        "other bytes under the same number than before: have it fetch them again.",
     .example = "privyseal store clear",
+    .options = clear_options,
     .run = run_clear};
 
 const struct cli_command cli_store_reopen = {

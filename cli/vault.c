@@ -53,8 +53,8 @@ void cli_vault_close(struct cli_vault *vault)
     vault->socket = -1;
 }
 
-/* Finishes `out`. With ERR_OK `in` stands after the error of the answer, and is finished by the caller. */
-static enum err exchange(const struct cli_vault *vault, struct ipc_out *out, struct ipc_in *in)
+/* Sends `out`. With ERR_OK `in` stands after the error of the answer, and is finished by the caller. */
+static enum err ask_with(const struct cli_vault *vault, struct ipc_out *out, struct ipc_in *in)
 {
     enum err err = ipc_send(vault->socket, out);
     if (!err)
@@ -77,7 +77,7 @@ static enum err ask(const struct cli_vault *vault, uint16_t type, const char *ac
     struct ipc_out out;
     ipc_out_begin(&out, type);
     ipc_put_string(&out, account);
-    return exchange(vault, &out, in);
+    return ask_with(vault, &out, in);
 }
 
 static enum err end(struct ipc_in *in)
@@ -98,7 +98,7 @@ enum err cli_vault_find_encrypted(struct cli_vault *vault, const char *account, 
     ipc_out_begin(&out, PROXY_ENCRYPTED_FIND);
     ipc_put_string(&out, account);
     ipc_put_span(&out, digests);
-    enum err err = exchange(vault, &out, &in);
+    enum err err = ask_with(vault, &out, &in);
     if (err)
         return err;
     *is_found_out = ipc_get_u32(&in) != 0;
@@ -117,13 +117,37 @@ enum err cli_vault_totals(struct cli_vault *vault, const char *account, struct s
     return end(&in);
 }
 
+static enum err clear(const struct cli_vault *vault, const char *account, bool is_all)
+{
+    struct ipc_out out;
+    struct ipc_in in;
+    ipc_out_begin(&out, PROXY_STORE_CLEAR);
+    ipc_put_string(&out, account);
+    ipc_put_u32(&out, is_all);
+    enum err err = ask_with(vault, &out, &in);
+    return err ? err : end(&in);
+}
+
 enum err cli_vault_clear(struct cli_vault *vault, const char *account)
+{
+    return vault->store ? store_view_clear(vault->store, account) : clear(vault, account, false);
+}
+
+enum err cli_vault_forget(struct cli_vault *vault, const char *account)
+{
+    return vault->store ? store_account_forget(vault->store, account) : clear(vault, account, true);
+}
+
+enum err cli_vault_kept(struct cli_vault *vault, const char *account, struct store_kept *kept)
 {
     struct ipc_in in;
     if (vault->store)
-        return store_view_clear(vault->store, account);
-    enum err err = ask(vault, PROXY_STORE_CLEAR, account, &in);
-    return err ? err : end(&in);
+        return store_account_kept(vault->store, account, kept);
+    enum err err = ask(vault, PROXY_STORE_KEPT, account, &in);
+    if (err)
+        return err;
+    proxy_get_kept(&in, kept);
+    return end(&in);
 }
 
 enum err cli_vault_reopen(struct cli_vault *vault, const char *account, uint64_t *messages_out)

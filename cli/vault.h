@@ -6,6 +6,7 @@
 
 #include "cli/cli.h"
 #include "crypto/message_ids.h"
+#include "store/account.h"
 #include "store/view.h"
 
 struct cli_vault {
@@ -25,6 +26,10 @@ ERR_RETURN enum err cli_vault_find_encrypted(struct cli_vault *vault, const char
 ERR_RETURN enum err cli_vault_totals(struct cli_vault *vault, const char *account, struct store_totals *totals_out);
 /* NULL: all accounts. */
 ERR_RETURN enum err cli_vault_clear(struct cli_vault *vault, const char *account);
+/* Everything of one account: its keys and what was decided, too. */
+ERR_RETURN enum err cli_vault_forget(struct cli_vault *vault, const char *account);
+/* How the account's keys are kept; ERR_NOT_FOUND: it has none yet. */
+ERR_RETURN enum err cli_vault_kept(struct cli_vault *vault, const char *account, struct store_kept *kept_out);
 ERR_RETURN enum err cli_vault_reopen(struct cli_vault *vault, const char *account, uint64_t *messages_out);
 
 #endif

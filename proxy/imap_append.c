@@ -145,19 +145,6 @@ static void on_sealed(enum err err, struct ipc_in *answer, void *context)
         send_sealed(append);
 }
 
-/* The account's own key, for its first address that has one. */
-static const struct keyring_entry *own_key(const struct config_account *account, const struct keyring *keyring,
-                                           enum keyring_purpose purpose)
-{
-    const struct keyring_want want = {
-        .purpose = purpose, .formats = KEYRING_OPENPGP, .least = KEYRING_OWN, .now = clock_now()};
-    const struct keyring_entry *entry = NULL;
-    enum keyring_reason reason;
-    for (size_t i = 0; entry == NULL && i < account->addresses_len; i++)
-        entry = keyring_choose(keyring, account->addresses[i], &want, &reason);
-    return entry;
-}
-
 static enum err seal_one(struct appended *message, const struct crypto_seal_request *request)
 {
     struct imap_session *session = message->append->work.session;
@@ -175,8 +162,8 @@ static void on_keyring(enum err err, const struct keyring *keyring, void *contex
     struct crypto_seal_request request = {.action = CRYPTO_SEAL_SIGN_ENCRYPT, .format = KEYRING_OPENPGP};
     char recipient[1][KEYRING_FPR_SIZE];
     append->ring_wait = NULL;
-    const struct keyring_entry *signer = err == ERR_OK ? own_key(account, keyring, KEYRING_SIGN) : NULL;
-    const struct keyring_entry *reader = err == ERR_OK ? own_key(account, keyring, KEYRING_ENCRYPT) : NULL;
+    const struct keyring_entry *signer = err == ERR_OK ? proxy_own_key(account, keyring, KEYRING_SIGN) : NULL;
+    const struct keyring_entry *reader = err == ERR_OK ? proxy_own_key(account, keyring, KEYRING_ENCRYPT) : NULL;
     if (err == ERR_OK && (signer == NULL || reader == NULL)) {
         log_warning("%s has no own key to save messages with: nothing was saved", account->address);
         err = ERR_NO_SIGNING_KEY;

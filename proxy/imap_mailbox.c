@@ -371,7 +371,10 @@ static void on_places(enum err err, const struct store_place *places, size_t len
             err = imap_set_add(&mailbox->reopens, places[i].uid);
     }
     mailbox->has_places = err == ERR_OK;
-    if (mailbox->has_places && mailbox->wants_uids)
+    /* What needs no view is shown all the same; views stay locked one by one, and places are asked for again. */
+    if (err == ERR_KEY_LOCKED)
+        err = ERR_OK;
+    if (err == ERR_OK && mailbox->wants_uids)
         ask_uids(mailbox);
     else
         finish(mailbox, err);

@@ -50,6 +50,9 @@ static enum err serve_one(struct keeper *keeper)
     case PROXY_JOB_UNLOCK:
         err = keeper_unlock(keeper, &in);
         break;
+    case PROXY_JOB_KEYS:
+        err = keeper_keys(keeper, &in);
+        break;
     default:
         err = ERR_PEER_PROTOCOL;
     }
@@ -107,7 +110,7 @@ static void simplify_locale(void)
 
 int proxy_keeper_main(void)
 {
-    struct keeper keeper = {.gpg = NULL};
+    struct keeper keeper = {.setup.vault = -1};
     log_init("keeper", LOG_LEVEL_INFO);
     sandbox_no_dumps();
     signal(SIGPIPE, SIG_IGN);
@@ -131,6 +134,8 @@ int proxy_keeper_main(void)
     keyring_free(&keeper.keyring);
     keyring_anchors_close(&keeper.anchors);
     keyring_gpg_close(&keeper.gpg);
+    if (keeper.setup.vault >= 0)
+        close(keeper.setup.vault);
     if (err == ERR_END)
         return 0;
     log_failure(err, "keeper for %s", keeper.setup.home);

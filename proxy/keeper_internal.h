@@ -1,5 +1,6 @@
 /*
- * The keeper's jobs: keeper.c runs the loop, keeper_seal.c and keeper_open.c do the work. Nobody else includes this.
+ * The keeper's jobs: keeper.c runs the loop, keeper_seal.c, keeper_open.c and keeper_keys.c do the work. Nobody else
+ * includes this.
  */
 #ifndef PROXY_KEEPER_INTERNAL_H
 #define PROXY_KEEPER_INTERNAL_H
@@ -29,5 +30,11 @@ ERR_RETURN enum err keeper_inspect(struct keeper *keeper, struct ipc_in *in);
 ERR_RETURN enum err keeper_seal(struct keeper *keeper, struct ipc_in *in);
 ERR_RETURN enum err keeper_open(struct keeper *keeper, struct ipc_in *in);
 ERR_RETURN enum err keeper_unlock(struct keeper *keeper, struct ipc_in *in);
+ERR_RETURN enum err keeper_keys(struct keeper *keeper, struct ipc_in *in);
+
+/* Opens the account's keys in the store, asking nobody, and wraps them to the key `reader`, signed with `signer`, if
+   they are not (either may be "": then they stay as they are). A failure to wrap is logged: they stay as they were.
+   ERR_KEY_LOCKED: they are locked. ERR_STORE: the vault has gone. */
+ERR_RETURN enum err keeper_keys_keep(const struct keeper *keeper, const char *reader, const char *signer);
 
 #endif

@@ -278,12 +278,14 @@ static enum err unlock(struct keeper *keeper, const char *fingerprint)
 
 enum err keeper_unlock(struct keeper *keeper, struct ipc_in *in)
 {
-    char fingerprints[UNLOCK_KEYS_MAX][KEYRING_FPR_SIZE];
+    char fingerprints[UNLOCK_KEYS_MAX][KEYRING_FPR_SIZE], reader[KEYRING_FPR_SIZE], signer[KEYRING_FPR_SIZE];
     uint32_t len = ipc_get_u32(in);
     if (len > UNLOCK_KEYS_MAX)
         return ERR_PEER_PROTOCOL;
     for (uint32_t i = 0; i < len; i++)
         ipc_get_string(in, fingerprints[i], sizeof(fingerprints[i]));
+    ipc_get_string(in, reader, sizeof(reader));
+    ipc_get_string(in, signer, sizeof(signer));
     enum err err = ipc_in_end(in);
     if (err != ERR_OK)
         return err;
@@ -293,5 +295,8 @@ enum err keeper_unlock(struct keeper *keeper, struct ipc_in *in)
         if (err != ERR_OK)
             worst = err;
     }
-    return keeper_answer(worst);
+    /* After a refusal nobody is asked a second time. */
+    const bool may_wrap = worst == ERR_OK;
+    err = keeper_keys_keep(keeper, may_wrap ? reader : "", may_wrap ? signer : "");
+    return keeper_answer(worst == ERR_OK ? err : worst);
 }

@@ -176,6 +176,7 @@ static enum err take_message(struct net_process *process, struct ipc_in *in)
         proxy_pool_no_keeper(net->pool, account);
         return ERR_OK;
     case PROXY_NET_VAULT:
+        proxy_pool_renew(net->pool);
         proxy_vaultlink_connect(net->vault, fd);
         return ERR_OK;
     case PROXY_NET_DRAIN:

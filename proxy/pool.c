@@ -44,6 +44,7 @@ struct keeper {
     struct event *timer;   /* busy: the job's time; idle: its own */
     struct proxy_job *job; /* NULL: idle */
     bool has_finished_one;
+    bool is_old; /* gets no other job */
 };
 
 TAILQ_HEAD(job_queue, proxy_job);
@@ -272,6 +273,8 @@ static void on_readable(evutil_socket_t fd, short what, void *context)
     keeper->has_finished_one = true;
     set_timer(keeper, IDLE_MAX_S * 1000);
     kick(pool, 0);
+    if (keeper->is_old)
+        keeper_drop(keeper, false);
     job_finish(job, (enum err)code, code == ERR_OK ? &in : NULL);
     ipc_in_fini(&in);
 }
@@ -433,6 +436,19 @@ void proxy_pool_no_keeper(struct proxy_pool *pool, size_t account)
         pool->accounts[account].requested--;
     if (pool->accounts[account].keepers == 0)
         fail_waiting(pool, account);
+}
+
+void proxy_pool_renew(struct proxy_pool *pool)
+{
+    struct keeper *keeper, *next;
+    for (keeper = TAILQ_FIRST(&pool->keepers); keeper != NULL; keeper = next) {
+        next = TAILQ_NEXT(keeper, link);
+        keeper->is_old = true;
+        /* It is not its fault. */
+        keeper->has_finished_one = true;
+        if (keeper->job == NULL)
+            keeper_drop(keeper, false);
+    }
 }
 
 enum err proxy_pool_new(struct event_base *base, const struct config *config, int master, struct proxy_pool **pool_out)

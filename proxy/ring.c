@@ -276,3 +276,15 @@ void proxy_ring_free(struct proxy_ring **ring_pointer)
         close(ring->inotify);
     free(ring);
 }
+
+const struct keyring_entry *proxy_own_key(const struct config_account *account, const struct keyring *keyring,
+                                          enum keyring_purpose purpose)
+{
+    const struct keyring_want want = {
+        .purpose = purpose, .formats = KEYRING_OPENPGP, .least = KEYRING_OWN, .now = clock_now()};
+    const struct keyring_entry *entry = NULL;
+    enum keyring_reason reason;
+    for (size_t i = 0; entry == NULL && i < account->addresses_len; i++)
+        entry = keyring_choose(keyring, account->addresses[i], &want, &reason);
+    return entry;
+}

@@ -33,4 +33,8 @@ ERR_RETURN enum err proxy_ring_ask(struct proxy_ring *ring, size_t account, prox
                                    struct proxy_ring_wait **wait_out);
 void proxy_ring_cancel(struct proxy_ring_wait **wait);
 
+/* The account's own OpenPGP key, for its first address that has one that can be used now; NULL. */
+const struct keyring_entry *proxy_own_key(const struct config_account *account, const struct keyring *keyring,
+                                          enum keyring_purpose purpose);
+
 #endif

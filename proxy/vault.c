@@ -3,25 +3,36 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/sandbox.h"
+#include "base/secret.h"
 #include "proxy/vault_internal.h"
 #include "proxy/wire.h"
+#include "store/account.h"
 #include "store/delivery.h"
 #include "store/view.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define VAULT_CLIENTS_MAX 16
+#define VAULT_KEEPERS_MAX 512
+#define VAULT_SOCKETS_MAX (1 + VAULT_CLIENTS_MAX + VAULT_KEEPERS_MAX)
 #define VAULT_EXPIRE_EVERY_S 3600
 #define TURN_MAX 128
+#define CREDENTIAL_NAME "privyseal.store"
+#define CREDENTIAL_MAX 4096
 
 struct vault {
     const struct config *config;
     struct store *store;
-    struct pollfd sockets[1 + VAULT_CLIENTS_MAX]; /* [0] is the master's; those that are to be closed: -1 */
-    nfds_t sockets_len;
+    struct pollfd sockets[VAULT_SOCKETS_MAX]; /* [0] is the master's; those that are to be closed: -1 */
+    char *accounts[VAULT_SOCKETS_MAX];        /* whose keeper is at the other end; NULL: none is */
+    nfds_t sockets_len, keepers_len;
     int64_t expired_at;
     bool is_too_big; /* more than config->store_max is kept, and some of it can go */
 };
@@ -40,10 +51,12 @@ struct turn {
     bool is_full;    /* its answers are big enough to be sent first */
 };
 
-static const struct {
+struct service {
     enum proxy_message type;
     vault_serve_fn serve;
-} SERVICES[] = {
+};
+
+static const struct service SERVICES[] = {
     {PROXY_DELIVERY_GET, vault_delivery_get},
     {PROXY_DELIVERY_ADD, vault_delivery_add},
     {PROXY_DELIVERY_FORGET, vault_delivery_forget},
@@ -51,7 +64,6 @@ static const struct {
     {PROXY_VIEW_GET, vault_view_get},
     {PROXY_VIEW_PUT, vault_view_put},
     {PROXY_VIEW_GENERATION, vault_view_generation},
-
     {PROXY_VIEW_SEARCH, vault_view_search},
     {PROXY_PLACES_GET, vault_places_get},
     {PROXY_PLACES_PUT, vault_places_put},
@@ -62,7 +74,26 @@ static const struct {
     {PROXY_STORE_TOTALS, vault_store_totals},
     {PROXY_STORE_CLEAR, vault_store_clear},
     {PROXY_STORE_REOPEN, vault_store_reopen},
+    {PROXY_STORE_KEPT, vault_store_kept},
 };
+
+/* Keepers are served nothing else. */
+static const struct service KEEPER_SERVICES[] = {
+    {PROXY_KEYS_GET, vault_keys_get},
+    {PROXY_KEYS_OPEN, vault_keys_open},
+    {PROXY_KEYS_TAKE, vault_keys_take},
+    {PROXY_KEYS_WRAP, vault_keys_wrap},
+};
+
+static vault_serve_fn find_service(bool is_keeper, uint16_t type)
+{
+    const struct service *services = is_keeper ? KEEPER_SERVICES : SERVICES;
+    const size_t len = is_keeper ? sizeof(KEEPER_SERVICES) / sizeof(*services) : sizeof(SERVICES) / sizeof(*services);
+    for (size_t i = 0; i < len; i++)
+        if (services[i].type == type)
+            return services[i].serve;
+    return NULL;
+}
 
 static void begin_answer(struct vault_answer *answer, enum err result)
 {
@@ -79,15 +110,13 @@ static void end_answer(struct vault_answer *answer)
 }
 
 /* Carries one request out. An error is the client's fault and ends it, not the vault. */
-static enum err serve_request(struct vault *vault, struct ipc_in *in, struct served *served)
+static enum err serve_request(struct vault *vault, nfds_t client, struct ipc_in *in, struct served *served)
 {
-    vault_serve_fn serve = NULL;
-    for (size_t i = 0; i < sizeof(SERVICES) / sizeof(*SERVICES); i++)
-        if (SERVICES[i].type == ipc_type(in))
-            serve = SERVICES[i].serve;
+    const char *account = vault->accounts[client];
+    vault_serve_fn serve = find_service(account != NULL, ipc_type(in));
     if (serve == NULL)
         return ERR_PEER_PROTOCOL;
-    served->answer = (struct vault_answer){.file = -1};
+    served->answer = (struct vault_answer){.file = -1, .account = account};
     begin_answer(&served->answer, ERR_OK);
     served->result = serve(vault->store, in, &served->answer);
     if (served->result == ERR_OK && served->answer.out.err != ERR_OK)
@@ -118,7 +147,7 @@ static void take_request(struct vault *vault, nfds_t client, struct turn *turn)
     struct ipc_in in;
     enum err err = ipc_recv(vault->sockets[client].fd, &in);
     if (err == ERR_OK) {
-        err = serve_request(vault, &in, served);
+        err = serve_request(vault, client, &in, served);
         ipc_in_fini(&in);
     }
     if (err != ERR_OK) {
@@ -160,9 +189,14 @@ static void send_answer(struct vault *vault, struct served *served)
 
 static void close_dropped(struct vault *vault)
 {
-    for (nfds_t i = vault->sockets_len; i-- > 1;)
-        if (vault->sockets[i].fd < 0)
-            vault->sockets[i] = vault->sockets[--vault->sockets_len];
+    for (nfds_t i = vault->sockets_len; i-- > 1;) {
+        if (vault->sockets[i].fd >= 0)
+            continue;
+        vault->keepers_len -= vault->accounts[i] != NULL;
+        free(vault->accounts[i]);
+        vault->sockets[i] = vault->sockets[--vault->sockets_len];
+        vault->accounts[i] = vault->accounts[vault->sockets_len];
+    }
 }
 
 /* One commit for all that wait: a first sync would else cost a flush of the disk for each message. */
@@ -184,22 +218,39 @@ static void serve_clients(struct vault *vault)
         vault->is_too_big = true;
 }
 
+/* Takes the socket over; "" for the account: it is no keeper's. */
+static void add_client(struct vault *vault, int client, const char *account)
+{
+    const bool is_keeper = *account != '\0';
+    const nfds_t others = vault->sockets_len - 1 - vault->keepers_len;
+    char *name = is_keeper ? strdup(account) : NULL;
+    if ((is_keeper && (name == NULL || vault->keepers_len == VAULT_KEEPERS_MAX)) ||
+        (!is_keeper && others == VAULT_CLIENTS_MAX)) {
+        log_warning("too many clients");
+        free(name);
+        close(client);
+        return;
+    }
+    vault->accounts[vault->sockets_len] = name;
+    vault->sockets[vault->sockets_len++] = (struct pollfd){.fd = client, .events = POLLIN};
+    vault->keepers_len += is_keeper;
+}
+
 static enum err take_client(struct vault *vault)
 {
+    char account[MIME_ADDR_SIZE] = "";
     struct ipc_in in;
     enum err err = ipc_recv(vault->sockets[0].fd, &in);
     if (err != ERR_OK)
         return err;
-    int client = ipc_type(&in) == PROXY_VAULT_CLIENT ? ipc_get_file(&in) : -1;
-    err = client < 0 ? ERR_PEER_PROTOCOL : ipc_in_end(&in);
+    const bool is_keeper = ipc_type(&in) == PROXY_VAULT_KEEPER;
+    if (is_keeper)
+        ipc_get_string(&in, account, sizeof(account));
+    int client = is_keeper || ipc_type(&in) == PROXY_VAULT_CLIENT ? ipc_get_file(&in) : -1;
+    err = client < 0 || (is_keeper && account[0] == '\0') ? ERR_PEER_PROTOCOL : ipc_in_end(&in);
     ipc_in_fini(&in);
-    if (err == ERR_OK && vault->sockets_len == 1 + VAULT_CLIENTS_MAX) {
-        log_warning("too many clients");
-        close(client);
-        return ERR_OK;
-    }
     if (err == ERR_OK)
-        vault->sockets[vault->sockets_len++] = (struct pollfd){.fd = client, .events = POLLIN};
+        add_client(vault, client, account);
     else if (client >= 0)
         close(client);
     return err;
@@ -247,12 +298,46 @@ static enum err serve(struct vault *vault)
     }
 }
 
+/* What systemd has for us, if it has anything (systemd.exec(5), LoadCredential). What cannot be used is as good as not
+   there: what is sealed with it stays locked. */
+static void read_credential(struct secret *credential)
+{
+    char path[CONFIG_PATH_SIZE], bytes[CREDENTIAL_MAX + 1];
+    const char *dir = getenv("CREDENTIALS_DIRECTORY");
+    if (dir == NULL || (size_t)snprintf(path, sizeof(path), "%s/" CREDENTIAL_NAME, dir) >= sizeof(path))
+        return;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        if (errno != ENOENT)
+            log_error("%s: %s", path, strerror(errno));
+        return;
+    }
+    ssize_t len = read(fd, bytes, sizeof(bytes));
+    close(fd);
+    enum err err = len < 0 ? err_of_errno(errno) : len < STORE_CREDENTIAL_MIN ? ERR_LIMIT : ERR_OK;
+    if (err == ERR_OK)
+        err = secret_set(credential, (struct span){bytes, (size_t)len}, CREDENTIAL_MAX);
+    if (err != ERR_OK)
+        log_failure(err, "%s: expected %d to %d bytes", path, STORE_CREDENTIAL_MIN, CREDENTIAL_MAX);
+    secret_wipe(bytes, sizeof(bytes));
+}
+
+static enum err open_store(struct vault *vault, const char *dir, const struct secret *credential)
+{
+    enum err err = store_open(dir, &vault->store);
+    if (err == ERR_OK && credential->len > 0)
+        err = store_use_credential(vault->store, secret_span(credential));
+    return err;
+}
+
 int proxy_vault_main(const struct config *config, int control)
 {
     struct vault vault = {
         .config = config, .sockets = {{.fd = control, .events = POLLIN}}, .sockets_len = 1, .is_too_big = true};
+    struct secret credential = {NULL, 0};
     char dir[CONFIG_PATH_SIZE];
     log_init("vault", config->log_level);
+    read_credential(&credential);
     /* Net processes that drain still need it; it ends when the master closes its socket. */
     signal(SIGINT, SIG_IGN);
     signal(SIGTERM, SIG_IGN);
@@ -263,9 +348,12 @@ int proxy_vault_main(const struct config *config, int control)
         err = sandbox_enter(&options);
     }
     if (err == ERR_OK)
-        err = store_open(dir, &vault.store);
+        err = open_store(&vault, dir, &credential);
+    secret_fini(&credential);
     if (err == ERR_OK)
         err = serve(&vault);
+    for (nfds_t i = 1; i < vault.sockets_len; i++)
+        free(vault.accounts[i]);
     store_close(&vault.store);
     if (err == ERR_END)
         return 0;

@@ -3,6 +3,9 @@
  *
  * It answers requests from net processes in the order in which they came; what it says is done is on disk. No network,
  * no other program, no mail is parsed here. It ends when the master's socket closes.
+ *
+ * A keeper's line is for the keys of its account alone (vault_keys.c). What was unwrapped stays in memory until the
+ * vault ends. A systemd credential "privyseal.store" is read before the sandbox closes.
  */
 #ifndef PROXY_VAULT_H
 #define PROXY_VAULT_H

@@ -11,8 +11,9 @@
 
 struct vault_answer {
     struct ipc_out out;
-    int file;        /* -1: none */
-    bool is_changed; /* the store was to be changed: nothing is said before that is on disk */
+    int file;            /* -1: none */
+    bool is_changed;     /* the store was to be changed: nothing is said before that is on disk */
+    const char *account; /* whose keeper asks; NULL: no keeper does */
 };
 
 /* Reads the request to its end and writes what stands after the error into the answer. What it gives is what the client
@@ -40,5 +41,12 @@ enum err vault_alias_put(struct store *store, struct ipc_in *in, struct vault_an
 enum err vault_store_totals(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 enum err vault_store_clear(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 enum err vault_store_reopen(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+enum err vault_store_kept(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+
+/* A keeper's own: another account's name is a malformed request. */
+enum err vault_keys_get(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+enum err vault_keys_open(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+enum err vault_keys_take(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+enum err vault_keys_wrap(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 
 #endif

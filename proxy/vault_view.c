@@ -8,6 +8,7 @@
 #include "crypto/decision.h"
 #include "proxy/wire.h"
 #include "proxy/wire_view.h"
+#include "store/account.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -281,9 +282,15 @@ enum err vault_store_clear(struct store *store, struct ipc_in *in, struct vault_
 {
     char account[MIME_ADDR_SIZE];
     ipc_get_string(in, account, sizeof(account));
+    const uint32_t is_all = ipc_get_u32(in);
     enum err err = ipc_in_end(in);
     answer->is_changed = true;
-    return err == ERR_OK ? store_view_clear(store, account[0] == '\0' ? NULL : account) : err;
+    if (err != ERR_OK)
+        return err;
+    /* Everything is forgotten of one account at a time: the store does not know what others are called. */
+    if (is_all != 0)
+        return account[0] == '\0' ? ERR_NOT_FOUND : store_account_forget(store, account);
+    return store_view_clear(store, account[0] == '\0' ? NULL : account);
 }
 
 enum err vault_store_reopen(struct store *store, struct ipc_in *in, struct vault_answer *answer)

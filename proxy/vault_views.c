@@ -30,10 +30,10 @@ static void on_done(enum err err, struct ipc_in *answer, void *context)
     typed->fn.done(end_answer(err, answer), typed->context);
 }
 
-static enum err ask_done(struct proxy_vaultlink *link, struct ipc_out *out, proxy_vault_done_fn fn, void *context,
-                         struct proxy_vault_request **request_out)
+static enum err ask_done(struct proxy_vaultlink *link, struct ipc_out *out, const char *account, proxy_vault_done_fn fn,
+                         void *context, struct proxy_vault_request **request_out)
 {
-    const struct proxy_vault_typed typed = {.fn.done = fn, .context = context};
+    const struct proxy_vault_typed typed = {.fn.done = fn, .context = context, .account = account};
     return proxy_vault_ask_typed(link, out, fn == NULL ? NULL : on_done, &typed, request_out);
 }
 
@@ -53,7 +53,7 @@ static void on_views(enum err err, struct ipc_in *answer, void *context)
 
 /* Asks with keys, which are all of one account. */
 static enum err ask_keys(struct proxy_vaultlink *link, uint16_t type, const struct store_view_key *keys, size_t len,
-                         proxy_vault_answer_fn fn, const struct proxy_vault_typed *typed,
+                         proxy_vault_answer_fn fn, struct proxy_vault_typed *typed,
                          struct proxy_vault_request **request_out)
 {
     struct ipc_out out;
@@ -61,6 +61,7 @@ static enum err ask_keys(struct proxy_vaultlink *link, uint16_t type, const stru
     int fd;
     if (len == 0)
         return ERR_INTERNAL;
+    typed->account = keys[0].account;
     buf_init(&content, PROXY_KEYS_SIZE_MAX);
     enum err err = proxy_write_keys(keys, len, &content);
     ipc_out_begin(&out, type);
@@ -78,7 +79,7 @@ static enum err ask_keys(struct proxy_vaultlink *link, uint16_t type, const stru
 enum err proxy_vault_views_get(struct proxy_vaultlink *link, const struct store_view_key *keys, size_t len,
                                proxy_vault_views_fn fn, void *context, struct proxy_vault_request **request_out)
 {
-    const struct proxy_vault_typed typed = {.fn.views = fn, .context = context, .len = len};
+    struct proxy_vault_typed typed = {.fn.views = fn, .context = context, .len = len};
     return ask_keys(link, PROXY_VIEW_GET, keys, len, on_views, &typed, request_out);
 }
 
@@ -95,7 +96,7 @@ enum err proxy_vault_view_put(struct proxy_vaultlink *link, const struct store_v
     ipc_put_span(&out, opened->encrypted_ids);
     ipc_put_file(&out, record);
     ipc_put_file(&out, text);
-    return ask_done(link, &out, fn, context, request_out);
+    return ask_done(link, &out, key->account, fn, context, request_out);
 }
 
 static void on_generation(enum err err, struct ipc_in *answer, void *context)
@@ -109,7 +110,7 @@ enum err proxy_vault_view_generation(struct proxy_vaultlink *link, const char *a
                                      const uint8_t digest[STORE_DIGEST_SIZE], proxy_vault_generation_fn fn,
                                      void *context, struct proxy_vault_request **request_out)
 {
-    const struct proxy_vault_typed typed = {.fn.generation = fn, .context = context};
+    const struct proxy_vault_typed typed = {.fn.generation = fn, .context = context, .account = account};
     struct ipc_out out;
     ipc_out_begin(&out, PROXY_VIEW_GENERATION);
     ipc_put_string(&out, account);
@@ -136,13 +137,14 @@ enum err proxy_vault_view_search(struct proxy_vaultlink *link, const struct stor
                                  const struct mime_text_leaf *leaves, size_t leaves_len, proxy_vault_search_fn fn,
                                  void *context, struct proxy_vault_request **request_out)
 {
-    const struct proxy_vault_typed typed = {
+    struct proxy_vault_typed typed = {
         .fn.search = fn, .context = context, .len = len, .bytes_len = leaves_len * ((len + 7) / 8)};
     struct ipc_out out;
     struct buf keys_content, leaves_content;
     int keys_fd, leaves_fd;
     if (len == 0)
         return ERR_INTERNAL;
+    typed.account = keys[0].account;
     buf_init(&keys_content, PROXY_KEYS_SIZE_MAX);
     buf_init(&leaves_content, PROXY_LEAVES_SIZE_MAX);
     enum err err = proxy_write_keys(keys, len, &keys_content);
@@ -181,7 +183,7 @@ static void on_places(enum err err, struct ipc_in *answer, void *context)
 enum err proxy_vault_places_get(struct proxy_vaultlink *link, const struct store_mailbox *mailbox,
                                 proxy_vault_places_fn fn, void *context, struct proxy_vault_request **request_out)
 {
-    const struct proxy_vault_typed typed = {.fn.places = fn, .context = context};
+    const struct proxy_vault_typed typed = {.fn.places = fn, .context = context, .account = mailbox->account};
     struct ipc_out out;
     ipc_out_begin(&out, PROXY_PLACES_GET);
     proxy_put_mailbox(&out, mailbox);
@@ -200,7 +202,7 @@ static enum err ask_with(struct proxy_vaultlink *link, uint16_t type, const stru
     if (err != ERR_OK)
         out.err = err;
     proxy_put_content(&out, "places", content, &fd);
-    err = ask_done(link, &out, fn, context, request_out);
+    err = ask_done(link, &out, mailbox->account, fn, context, request_out);
     if (fd >= 0)
         close(fd);
     return err;
@@ -266,13 +268,13 @@ enum err proxy_vault_places_rename(struct proxy_vaultlink *link, const char *acc
     ipc_put_span(&out, from);
     ipc_put_span(&out, to);
     ipc_put_u32(&out, (unsigned char)separator);
-    return ask_done(link, &out, fn, context, request_out);
+    return ask_done(link, &out, account, fn, context, request_out);
 }
 
 enum err proxy_vault_aliases_get(struct proxy_vaultlink *link, const struct store_view_key *names, size_t len,
                                  proxy_vault_places_fn fn, void *context, struct proxy_vault_request **request_out)
 {
-    const struct proxy_vault_typed typed = {.fn.places = fn, .context = context, .len = len};
+    struct proxy_vault_typed typed = {.fn.places = fn, .context = context, .len = len};
     return ask_keys(link, PROXY_ALIASES_GET, names, len, on_places, &typed, request_out);
 }
 
@@ -285,5 +287,5 @@ enum err proxy_vault_alias_put(struct proxy_vaultlink *link, const char *account
     ipc_put_span(&out, (struct span){(const char *)name, STORE_DIGEST_SIZE});
     ipc_put_u32(&out, place->is_view);
     ipc_put_span(&out, (struct span){(const char *)place->digest, sizeof(place->digest)});
-    return ask_done(link, &out, NULL, NULL, NULL);
+    return ask_done(link, &out, account, NULL, NULL, NULL);
 }

@@ -3,7 +3,8 @@
  * are cancelled). What each means stands in store/view.h.
  *
  * Every function fires once with ERR_OK and what was asked for, valid during the call, or with what went wrong
- * (ERR_STORE when there is no vault). `request_out` may be NULL; so may `fn` where nobody waits (a failure is logged).
+ * (ERR_STORE when there is no vault; ERR_KEY_LOCKED when nobody could open the account's keys). The names of accounts
+ * must live as long as the request. `request_out` may be NULL; so may `fn` where nobody waits (a failure is logged).
  */
 #ifndef PROXY_VAULT_VIEWS_H
 #define PROXY_VAULT_VIEWS_H

@@ -12,12 +12,14 @@
 
 #define REQUESTS_MAX 10000u
 #define STALL_S 30
+#define HELD_MAX 1000u
 
 struct proxy_vault_request {
     STAILQ_ENTRY(proxy_vault_request) link;
     struct ipc_out message; /* kept, with its files, until the answer is there */
     bool is_sent_twice;
-    bool is_over; /* cancelled or given up; its answer may still come and is dropped */
+    bool was_held; /* once is enough */
+    bool is_over;  /* cancelled or given up; its answer may still come and is dropped */
     proxy_vault_answer_fn fn;
     void *context;
     struct proxy_vault_typed typed;
@@ -35,6 +37,10 @@ struct proxy_vaultlink {
     struct requests unsent; /* wait for room in the socket, or for a vault */
     struct requests open;   /* in the order in which the vault answers */
     size_t requests_len;
+    struct requests held; /* until the keys that they take are open */
+    size_t held_len;
+    proxy_vault_locked_fn on_locked;
+    void *locked_context;
 };
 
 static struct proxy_vault_request *take_first(struct proxy_vaultlink *link, struct requests *queue)
@@ -173,6 +179,58 @@ static void on_stall(evutil_socket_t fd, short what, void *context)
     }
 }
 
+static bool may_hold(const struct proxy_vaultlink *link, const struct proxy_vault_request *request)
+{
+    return link->on_locked != NULL && request->typed.account != NULL && !request->is_over && !request->was_held &&
+           link->held_len < HELD_MAX;
+}
+
+static void hold(struct proxy_vaultlink *link, struct proxy_vault_request *request)
+{
+    const char *account = request->typed.account;
+    request->was_held = true;
+    request->is_sent_twice = false;
+    STAILQ_INSERT_TAIL(&link->held, request, link);
+    link->held_len++;
+    link->on_locked(account, link->locked_context);
+}
+
+void proxy_vaultlink_on_locked(struct proxy_vaultlink *link, proxy_vault_locked_fn on_locked, void *context)
+{
+    link->on_locked = on_locked;
+    link->locked_context = context;
+}
+
+void proxy_vaultlink_unlocked(struct proxy_vaultlink *link, const char *account, enum err err)
+{
+    struct requests held = STAILQ_HEAD_INITIALIZER(held), failed = STAILQ_HEAD_INITIALIZER(failed);
+    struct proxy_vault_request *request;
+    STAILQ_CONCAT(&held, &link->held);
+    while ((request = STAILQ_FIRST(&held)) != NULL) {
+        STAILQ_REMOVE_HEAD(&held, link);
+        const bool is_meant = request->is_over || strcmp(request->typed.account, account) == 0;
+        const bool is_awaited = request->fn != NULL || request->is_over;
+        if (!is_meant || (err != ERR_OK && !is_awaited)) {
+            STAILQ_INSERT_TAIL(&link->held, request, link);
+            continue;
+        }
+        link->held_len--;
+        if (err == ERR_OK && !request->is_over) {
+            STAILQ_INSERT_TAIL(&link->unsent, request, link);
+            link->requests_len++;
+        } else {
+            STAILQ_INSERT_TAIL(&failed, request, link);
+        }
+    }
+    while ((request = STAILQ_FIRST(&failed)) != NULL) {
+        STAILQ_REMOVE_HEAD(&failed, link);
+        tell(request, ERR_KEY_LOCKED, NULL);
+        request_free(request);
+    }
+    watch_stall(link);
+    flush(link);
+}
+
 /* Reads one answer; ERR_PEER_PROTOCOL if it is none. */
 static enum err take_answer(struct proxy_vaultlink *link, struct ipc_in *in)
 {
@@ -181,6 +239,10 @@ static enum err take_answer(struct proxy_vaultlink *link, struct ipc_in *in)
         (code != ERR_OK && ipc_in_end(in) != ERR_OK))
         return ERR_PEER_PROTOCOL;
     struct proxy_vault_request *request = take_first(link, &link->open);
+    if (code == ERR_KEY_LOCKED && may_hold(link, request)) {
+        hold(link, request);
+        return ERR_OK;
+    }
     bool is_read = !request->is_over && request->fn != NULL;
     tell(request, (enum err)code, code == ERR_OK ? in : NULL);
     request_free(request);
@@ -309,6 +371,7 @@ enum err proxy_vaultlink_new(struct event_base *base, proxy_vault_lost_fn on_los
     *link = (struct proxy_vaultlink){.base = base, .on_lost = on_lost, .lost_context = context, .socket = -1};
     STAILQ_INIT(&link->unsent);
     STAILQ_INIT(&link->open);
+    STAILQ_INIT(&link->held);
     link->stall = evtimer_new(base, on_stall, link);
     if (link->stall == NULL) {
         free(link);
@@ -326,6 +389,7 @@ void proxy_vaultlink_free(struct proxy_vaultlink **link_pointer)
         return;
     close_socket(link);
     STAILQ_CONCAT(&link->open, &link->unsent);
+    STAILQ_CONCAT(&link->open, &link->held);
     while (!STAILQ_EMPTY(&link->open))
         request_free(take_first(link, &link->open));
     event_free(link->stall);

@@ -5,6 +5,9 @@
  * stands here, views, places and searches in proxy/vault_views.h. A request outlives the vault that it was sent to: it
  * goes to the next one too, once (asking twice does no harm, all requests can be repeated). When nothing comes for half
  * a minute, all that are open fail. An answer that is malformed ends the line.
+ *
+ * A request for which the vault lacks the keys of an account is held until somebody has tried to open them, and then
+ * asked once more. One that nobody waits for is held until they are open.
  */
 #ifndef PROXY_VAULTLINK_H
 #define PROXY_VAULTLINK_H
@@ -21,12 +24,21 @@ struct proxy_vault_request;
 /* The line to the vault is lost: another is wanted (proxy_vaultlink_connect). */
 typedef void (*proxy_vault_lost_fn)(void *context);
 
+/* The vault lacks the keys of this account (once for each request): they are to be opened, and proxy_vaultlink_unlocked
+   called when that was tried. */
+typedef void (*proxy_vault_locked_fn)(const char *account, void *context);
+
 ERR_RETURN enum err proxy_vaultlink_new(struct event_base *base, proxy_vault_lost_fn on_lost, void *context,
                                         struct proxy_vaultlink **link_out);
 /* Requests that are open are forgotten; their functions do not fire. */
 void proxy_vaultlink_free(struct proxy_vaultlink **link);
 /* Takes a new socket to the vault over. */
 void proxy_vaultlink_connect(struct proxy_vaultlink *link, int socket);
+/* Without this nothing is held. */
+void proxy_vaultlink_on_locked(struct proxy_vaultlink *link, proxy_vault_locked_fn on_locked, void *context);
+/* The keys of the account are open, or, with any other `err`, they stay locked for now: what is held is asked again, or
+   fails with ERR_KEY_LOCKED. */
+void proxy_vaultlink_unlocked(struct proxy_vaultlink *link, const char *account, enum err err);
 
 /* With ERR_OK: `answer` stands after its error, and `fn` reads all of it to its end; what it finds malformed it leaves
    in answer->err (by the gets, or by setting it), which ends the line. Files that it does not take are closed. With

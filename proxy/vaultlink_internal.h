@@ -18,8 +18,9 @@ struct proxy_vault_typed {
         proxy_vault_places_fn places;
     } fn;
     void *context;
-    size_t len;       /* of what was asked for */
-    size_t bytes_len; /* of the file that answers */
+    const char *account; /* whose keys it takes; NULL: none's. Lives as long as the request */
+    size_t len;          /* of what was asked for */
+    size_t bytes_len;    /* of the file that answers */
 };
 
 /* proxy_vault_ask, but `fn` gets the request's copy of `typed` as its context. */

@@ -2,10 +2,12 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 void proxy_put_setup(struct ipc_out *out, const struct proxy_keeper_setup *setup)
 {
     ipc_out_begin(out, PROXY_KEEPER_SETUP);
+    ipc_put_string(out, setup->account);
     ipc_put_string(out, setup->home);
     ipc_put_string(out, setup->wrapper);
     ipc_put_string(out, setup->key_cache);
@@ -19,13 +21,18 @@ void proxy_put_setup(struct ipc_out *out, const struct proxy_keeper_setup *setup
     ipc_put_u32(out, setup->hidden_len);
     for (uint32_t i = 0; i < setup->hidden_len; i++)
         ipc_put_string(out, setup->hidden[i]);
+    ipc_put_u32(out, setup->vault >= 0);
+    if (setup->vault >= 0)
+        ipc_put_file(out, setup->vault);
 }
 
 enum err proxy_get_setup(struct ipc_in *in, struct proxy_keeper_setup *setup)
 {
     memset(setup, 0, sizeof(*setup));
+    setup->vault = -1;
     if (ipc_type(in) != PROXY_KEEPER_SETUP)
         return ERR_PEER_PROTOCOL;
+    ipc_get_string(in, setup->account, sizeof(setup->account));
     ipc_get_string(in, setup->home, sizeof(setup->home));
     ipc_get_string(in, setup->wrapper, sizeof(setup->wrapper));
     ipc_get_string(in, setup->key_cache, sizeof(setup->key_cache));
@@ -41,7 +48,31 @@ enum err proxy_get_setup(struct ipc_in *in, struct proxy_keeper_setup *setup)
         return ERR_PEER_PROTOCOL;
     for (uint32_t i = 0; i < setup->hidden_len; i++)
         ipc_get_string(in, setup->hidden[i], sizeof(setup->hidden[i]));
-    return ipc_in_end(in);
+    if (ipc_get_u32(in) != 0)
+        setup->vault = ipc_get_file(in);
+    enum err err = ipc_in_end(in);
+    if (err != ERR_OK && setup->vault >= 0) {
+        close(setup->vault);
+        setup->vault = -1;
+    }
+    return err;
+}
+
+void proxy_put_kept(struct ipc_out *out, const struct store_kept *kept)
+{
+    ipc_put_u32(out, (uint32_t)kept->wrap);
+    ipc_put_string(out, kept->holder);
+    ipc_put_u32(out, kept->is_open);
+}
+
+void proxy_get_kept(struct ipc_in *in, struct store_kept *kept)
+{
+    const uint32_t wrap = ipc_get_u32(in);
+    *kept = (struct store_kept){.wrap = (enum store_wrap)wrap};
+    ipc_get_string(in, kept->holder, sizeof(kept->holder));
+    kept->is_open = ipc_get_u32(in) != 0;
+    if (wrap >= STORE_WRAP_COUNT)
+        in->err = ERR_PEER_PROTOCOL;
 }
 
 struct span proxy_get_message_ids(struct ipc_in *in)

@@ -11,6 +11,7 @@
 #include "crypto/decision.h"
 #include "crypto/inspect.h"
 #include "crypto/seal.h"
+#include "store/account.h"
 #include "store/delivery.h"
 
 enum proxy_message {
@@ -26,16 +27,19 @@ enum proxy_message {
     PROXY_MASTER_NEED_VAULT,  /* -: the line to the vault is lost */
     /* master to vault */
     PROXY_VAULT_CLIENT, /* socket */
+    PROXY_VAULT_KEEPER, /* account, socket of a keeper of that account */
     /* master to keeper: the first message on the socket that net gets the other end of */
-    PROXY_KEEPER_SETUP, /* see struct proxy_keeper_setup */
+    PROXY_KEEPER_SETUP, /* see struct proxy_keeper_setup; socket to the vault if there is one */
     /* net to keeper, and back */
     PROXY_JOB_LIST,    /* - */
     PROXY_JOB_INSPECT, /* subject tag, recipients u32, each; message file */
     PROXY_JOB_SEAL,    /* see proxy_put_seal; message file */
     PROXY_JOB_OPEN,    /* see proxy_put_open; message file, and unless the index number is 0, index file */
     PROXY_JOB_OWN,     /* as PROXY_JOB_SEAL, for an own copy (crypto/own.h); message file */
-    PROXY_JOB_UNLOCK,  /* keys u32, fingerprint of each: asks the person for those that are locked, one after the
-                          other; may take long */
+    PROXY_JOB_UNLOCK,  /* keys u32, fingerprint of each, those to encrypt to and to sign with or empty: asks the person
+                          for those that are locked, one after the other; may take long. The store's keys are opened
+                          then, and wrapped to the account's own key if they are not */
+    PROXY_JOB_KEYS,    /* -: opens the account's keys in the store, if that asks nobody */
     PROXY_JOB_DONE,    /* err u32, then by job: index file | facts | size u64, is_8bit u32, file | (open) see
                           proxy_put_opened; view file, and if asked for record file, searchable text file, unless it is
                           plain */
@@ -57,15 +61,22 @@ enum proxy_message {
                           */
     PROXY_ALIAS_PUT,     /* account, name, is_view u32, digest */
     PROXY_STORE_TOTALS,  /* account; answered with views, failed, records, places, mailboxes, bytes u64 */
-    PROXY_STORE_CLEAR,   /* account, or an empty one for all */
+    PROXY_STORE_CLEAR,   /* account, or an empty one for all; u32: decisions and keys, too */
     PROXY_STORE_REOPEN,  /* account; answered with the number of messages u64 */
-    PROXY_VAULT_DONE     /* err u32; if that is 0, by request: recipients u32, each (deliveries) | what stands
-                            above */
+    PROXY_STORE_KEPT,    /* account; answered with how its keys are kept */
+    /* keeper to vault, about its own account */
+    PROXY_KEYS_GET,  /* account; answered with how its keys are kept, and if they are locked what holds them */
+    PROXY_KEYS_OPEN, /* account, keys */
+    PROXY_KEYS_TAKE, /* account; answered with the keys */
+    PROXY_KEYS_WRAP, /* account, name of the key to which they are wrapped, what holds them */
+    PROXY_VAULT_DONE /* err u32; if that is 0, by request: recipients u32, each (deliveries) | what stands
+                        above */
 };
 
 #define PROXY_DIRS_MAX 28
 
 struct proxy_keeper_setup {
+    char account[MIME_ADDR_SIZE];
     char home[512];
     char wrapper[512];
     char key_cache[512];
@@ -78,9 +89,14 @@ struct proxy_keeper_setup {
     uint64_t memory_max;
     char hidden[PROXY_DIRS_MAX][512]; /* homes of other accounts */
     uint32_t hidden_len;
+    int vault; /* a line to the vault; -1: there is none. Who reads a set-up owns it */
 };
 void proxy_put_setup(struct ipc_out *out, const struct proxy_keeper_setup *setup);
 ERR_RETURN enum err proxy_get_setup(struct ipc_in *in, struct proxy_keeper_setup *setup_out);
+
+/* How the keys of an account are kept. */
+void proxy_put_kept(struct ipc_out *out, const struct store_kept *kept);
+void proxy_get_kept(struct ipc_in *in, struct store_kept *kept_out);
 
 /* Facts and, for each of `recipients_len` recipients, its visibility. */
 void proxy_put_facts(struct ipc_out *out, const struct crypto_facts *facts, const bool *is_visible,

@@ -38,7 +38,7 @@ static enum err insert(struct store *store, const struct alias_row *row, const s
     if (!err && place->is_view)
         err = buf_add(&plain, place->digest, sizeof place->digest);
     if (!err)
-        err = store_seal_with(store, row->account->views_key, store_row_span(&context), buf_span(&plain), &sealed);
+        err = store_seal_with(store, row->account->keys.views, store_row_span(&context), buf_span(&plain), &sealed);
     if (!err)
         err = store_prepare(&store->views, "INSERT OR REPLACE INTO alias (name, account, entry) VALUES (?, ?, ?)",
                             &statement);
@@ -78,7 +78,7 @@ static enum err unseal_entry(struct store *store, const struct alias_row *row, s
     struct buf plain;
     uint64_t is_view = 0;
     buf_init(&plain, ENTRY_MAX);
-    enum err err = store_unseal_with(store, row->account->views_key, store_row_span(&context), sealed, &plain);
+    enum err err = store_unseal_with(store, row->account->keys.views, store_row_span(&context), sealed, &plain);
     struct span rest = buf_span(&plain);
     if (!err && (!packed_take_number(&rest, 1, &is_view) || rest.len != (is_view ? STORE_DIGEST_SIZE : 0)))
         err = ERR_STORE;

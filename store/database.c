@@ -137,7 +137,8 @@ enum err store_database_open(struct store_database *database, const char *path, 
 
 enum err store_database_begin_writing(struct store_database *database, bool is_durable)
 {
-    enum err err = store_run(database, is_durable ? "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL"
+    enum err err = store_run(database, is_durable ? "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+                                                    " PRAGMA secure_delete = ON"
                                                   : "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL");
     if (!err)
         err = store_run(database, "PRAGMA journal_size_limit = 33554432");
@@ -168,6 +169,18 @@ enum err store_begin(struct store *store, struct store_database *database)
     return store->group_err ? store->group_err : store_run(database, "SAVEPOINT call");
 }
 
+/* A transaction has ended: so have the rows of accounts that it wrote come to stay, or gone. */
+static void settle_accounts(struct store *store, const struct store_database *database, enum err err)
+{
+    if (database != &store->durable)
+        return;
+    if (err)
+        store_accounts_undone(store);
+    else
+        store_accounts_saved(store);
+    store_checkpoint(store);
+}
+
 enum err store_end(struct store *store, struct store_database *database, enum err err)
 {
     if (!store->is_group) {
@@ -175,6 +188,7 @@ enum err store_end(struct store *store, struct store_database *database, enum er
             err = store_run(database, "COMMIT");
         if (err)
             roll_back(database);
+        settle_accounts(store, database, err);
         return err;
     }
     if (!err)
@@ -183,6 +197,8 @@ enum err store_end(struct store *store, struct store_database *database, enum er
     if (err && (!database->handle || sqlite3_get_autocommit(database->handle) ||
                 store_run(database, "ROLLBACK TO call; RELEASE call")))
         store->group_err = err;
+    if (err && database == &store->durable)
+        store_accounts_undone(store);
     return err;
 }
 
@@ -205,9 +221,10 @@ enum err store_group_end(struct store *store)
     store->group_err = ERR_OK;
     if (!err)
         err = store_run(&store->durable, "COMMIT");
+    roll_back(&store->durable);
+    settle_accounts(store, &store->durable, err);
     if (!err)
         err = store_run(&store->views, "COMMIT");
-    roll_back(&store->durable);
     roll_back(&store->views);
     return err;
 }

@@ -24,7 +24,7 @@ static enum err unseal_name(struct store_mailbox_row *mailbox, struct span seale
     const struct store_row context = store_row(name_kind(mailbox), mailbox->tag, (uint64_t)mailbox->id);
     uint64_t uid_validity = 0;
     enum err err =
-        store_unseal_with(mailbox->store, mailbox->account->views_key, store_row_span(&context), sealed, name_out);
+        store_unseal_with(mailbox->store, mailbox->account->keys.views, store_row_span(&context), sealed, name_out);
     struct span rest = buf_span(name_out);
     if (!err && !packed_take_number(&rest, 4, &uid_validity))
         err = ERR_STORE;
@@ -44,7 +44,7 @@ static enum err write_name(struct store_mailbox_row *mailbox, struct span name)
     if (!err)
         err = buf_add_span(&plain, name);
     if (!err)
-        err = store_seal_with(mailbox->store, mailbox->account->views_key, store_row_span(&context), buf_span(&plain),
+        err = store_seal_with(mailbox->store, mailbox->account->keys.views, store_row_span(&context), buf_span(&plain),
                               &sealed);
     if (!err)
         err = store_prepare(mailbox->database, "UPDATE mailbox SET tag = ?, name = ? WHERE id = ?", &statement);

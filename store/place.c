@@ -88,7 +88,7 @@ static enum err unseal_page(struct store_mailbox_row *mailbox, struct span seale
     struct buf plain;
     buf_init(&plain, PAGE_SIZE_MAX);
     enum err err =
-        store_unseal_with(mailbox->store, mailbox->account->views_key, store_row_span(&context), sealed, &plain);
+        store_unseal_with(mailbox->store, mailbox->account->keys.views, store_row_span(&context), sealed, &plain);
     memset(page->places, 0, sizeof page->places);
     if (!err && !unpack(buf_span(&plain), page))
         err = ERR_STORE;
@@ -131,7 +131,7 @@ static enum err write_page(struct store_mailbox_row *mailbox, const struct page 
     if (!err && places == 0) {
         err = delete_page(mailbox, page->number);
     } else if (!err) {
-        err = store_seal_with(mailbox->store, mailbox->account->views_key, store_row_span(&context), buf_span(&plain),
+        err = store_seal_with(mailbox->store, mailbox->account->keys.views, store_row_span(&context), buf_span(&plain),
                               &sealed);
         if (!err)
             err = store_prepare(mailbox->database,

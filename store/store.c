@@ -142,6 +142,13 @@ static enum err open_durable(struct store *store, const char *path, bool *is_new
         err = store_database_begin_writing(&store->durable, true);
     if (!err)
         err = store_make_durable(store, *is_new_out);
+    /* What a crash left in the log may be the old form of something that was to go. Only after a transaction of its own
+       does SQLite believe that the looks above have ended. */
+    if (!err)
+        err = store_run(&store->durable, "BEGIN IMMEDIATE; COMMIT");
+    store->wants_checkpoint = true;
+    if (!err)
+        store_checkpoint(store);
     if (!err && *is_new_out)
         err = sync_directory(store->dir);
     return err;

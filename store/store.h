@@ -2,9 +2,10 @@
  * The vault's files: SQLite databases whose values are sealed with AES-256-GCM (design, section 4).
  *
  * One process opens them: the vault while `serve` runs, the command line alone otherwise (a lock says which). Durable
- * records live in durable.sqlite. The sealing key is random, made on first use in a 0600 file beside them. Every commit
- * is on disk (synchronous=FULL) when the call returns: a record survives kill -9 and power loss. Disposable ones live
- * in views.sqlite (store/view.h).
+ * records live in durable.sqlite. The store's own key is random, made on first use in a 0600 file beside them; it seals
+ * deliveries, and what else must be known before anybody has logged in. The rest is sealed under keys of the accounts'
+ * own (store/account.h). Every commit is on disk (synchronous=FULL) when the call returns: a record survives kill -9
+ * and power loss. Disposable ones live in views.sqlite (store/view.h).
  */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H

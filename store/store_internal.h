@@ -5,7 +5,7 @@
 #define STORE_STORE_INTERNAL_H
 
 #include "base/buf.h"
-#include "store/store.h"
+#include "store/account.h"
 
 #include <openssl/evp.h>
 #include <sqlite3.h>
@@ -14,8 +14,8 @@
 #define STORE_TAG_SIZE 32
 #define STORE_PATH_SIZE 600
 #define STORE_STATEMENTS_MAX 48
-#define STORE_ACCOUNTS_KEPT 16
-#define STORE_ACCOUNT_MAX 1024 /* bytes of an account's name */
+#define STORE_ACCOUNTS_MAX 4096 /* in one life of the process */
+#define STORE_ACCOUNT_MAX 1024  /* bytes of an account's name */
 
 /* ---- database.c: one file, its prepared statements, its transactions ---- */
 
@@ -59,11 +59,20 @@ ERR_RETURN enum err store_end(struct store *store, struct store_database *databa
 
 /* ---- the store ---- */
 
+/* The keys of an account, in the order in which they are derived, sealed and handed out. */
+struct store_keys {
+    uint8_t views[STORE_KEY_SIZE];
+    uint8_t secrets[STORE_KEY_SIZE];
+    uint8_t tag[STORE_KEY_SIZE];
+};
+
 struct store_account {
-    char *name; /* NULL: an empty place */
+    char *name;
     uint8_t id[STORE_TAG_SIZE];
-    uint8_t views_key[STORE_KEY_SIZE];
-    uint8_t secrets_key[STORE_KEY_SIZE];
+    bool is_read;    /* its row was looked at */
+    bool is_open;    /* keys and tagger are there */
+    bool is_unsaved; /* its row is part of a transaction that is open */
+    struct store_keys keys;
     EVP_MAC_CTX *tagger; /* HMAC-SHA-256 with the account's own key */
 };
 
@@ -77,8 +86,11 @@ struct store {
     uint8_t tag_key[STORE_KEY_SIZE];  /* HMAC-SHA-256 */
     EVP_CIPHER *cipher;
     EVP_CIPHER_CTX *sealer;
-    struct store_account accounts[STORE_ACCOUNTS_KEPT];
-    size_t accounts_next;
+    struct store_account **accounts;
+    size_t accounts_len;
+    uint8_t credential_key[STORE_KEY_SIZE]; /* AES-256-GCM */
+    bool has_credential;
+    bool wants_checkpoint; /* keys were wrapped anew: what the log still holds of the old form must go */
 };
 
 /* ---- seal.c ---- */
@@ -93,12 +105,41 @@ ERR_RETURN enum err store_write_check(struct store *store, struct store_database
 ERR_RETURN enum err store_read_check(struct store *store, struct store_database *database);
 
 /* ---- account.c: what belongs to one account alone ---- */
-/* Borrowed until the next call. */
+/* Borrowed until the store is closed. The keys of an account that is new are made. ERR_KEY_LOCKED. */
 ERR_RETURN enum err store_account(struct store *store, const char *name, struct store_account **account_out);
+/* The same without its keys: name and id alone are there. */
+ERR_RETURN enum err store_account_named(struct store *store, const char *name, struct store_account **account_out);
 void store_accounts_free(struct store *store);
+/* What was written of accounts is on disk, or it is taken back: then their rows are looked at again. */
+void store_accounts_saved(struct store *store);
+void store_accounts_undone(struct store *store);
+/* Puts the keys to use. */
+ERR_RETURN enum err store_account_take(struct store_account *account, const struct store_keys *keys);
+/* HKDF-SHA-256 (RFC 5869) of `secret`, without salt. */
+ERR_RETURN enum err store_derive(struct span secret, struct span info, void *out, size_t size);
+/* The keys that earlier versions used. */
+ERR_RETURN enum err store_account_derived(struct store *store, const char *name, struct store_keys *keys_out);
 /* By which a row of `kind` is found without telling what it holds. */
 ERR_RETURN enum err store_account_tag(struct store_account *account, char kind, struct span text,
                                       uint8_t tag_out[STORE_TAG_SIZE]);
+
+/* ---- account_row.c: the row that holds an account's keys ---- */
+/* Opens the account by its row, and makes one if it has none. ERR_KEY_LOCKED: that takes another's help. */
+ERR_RETURN enum err store_account_read(struct store *store, struct store_account *account);
+/* Writes how the keys are kept; `proof` tells the right ones from others. In a transaction of the caller's. */
+ERR_RETURN enum err store_account_write(struct store *store, struct store_account *account, enum store_wrap wrap,
+                                        struct span holder, struct span wrapped);
+/* A transaction on durable.sqlite, within another or alone. */
+ERR_RETURN enum err store_account_begin(struct store *store);
+ERR_RETURN enum err store_account_end(struct store *store, enum err err);
+/* Nothing of what was replaced is left in the files: when no transaction is open. */
+void store_checkpoint(struct store *store);
+
+/* ---- account_rekey.c ---- */
+/* Seals everything durable of the account, which has the keys `old`, under the keys that it has now, but for the tags:
+   those stay. What can be made again is dropped. In a transaction of the caller's. */
+ERR_RETURN enum err store_account_rekey(struct store *store, struct store_account *account,
+                                        const struct store_keys *old);
 
 /* What a sealed value is bound to: its kind, its row's tag and a number. */
 struct store_row {
@@ -116,6 +157,8 @@ ERR_RETURN enum err store_make_durable(struct store *store, bool is_new);
 /* ---- view_file.c ---- */
 /* Opens views.sqlite; what is not a whole one of ours is made anew. */
 ERR_RETURN enum err store_views_open(struct store *store, bool is_expected);
+/* Drops what can be made again of one account. */
+ERR_RETURN enum err store_views_clear(struct store *store, const struct store_account *account);
 /* True if `err` came of damage in views.sqlite, which has been made anew: the call is to be tried once more. */
 bool store_views_mended(struct store *store, enum err err);
 

@@ -8,10 +8,10 @@
 #include <stdio.h>
 
 #define APPLICATION 0x50727653 /* "PrvS", in the database's header */
-#define VERSION 3
+#define VERSION 4
 
 /* From version i to i + 1. A view's session keys are apart from its decision, since they are sealed with another key.
- */
+   Accounts of version 3 have keys that come of the store's own (STORE_WRAP_DERIVED). */
 static const char *const steps[VERSION] = {
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE delivery (message BLOB NOT NULL, recipient BLOB NOT NULL, address BLOB NOT NULL,"
@@ -23,7 +23,11 @@ static const char *const steps[VERSION] = {
     "CREATE INDEX view_account ON view (account);"
     "CREATE TABLE reopen (message BLOB NOT NULL, generation INTEGER NOT NULL, account BLOB NOT NULL,"
     " PRIMARY KEY (message, generation)) WITHOUT ROWID;" STORE_PLACE_TABLES,
-    "CREATE TABLE encrypted (message BLOB PRIMARY KEY, account BLOB NOT NULL) WITHOUT ROWID;"};
+    "CREATE TABLE encrypted (message BLOB PRIMARY KEY, account BLOB NOT NULL) WITHOUT ROWID;",
+    "CREATE TABLE account (id BLOB PRIMARY KEY, wrap INTEGER NOT NULL, holder BLOB NOT NULL, wrapped BLOB NOT NULL,"
+    " proof BLOB NOT NULL) WITHOUT ROWID;"
+    "INSERT INTO account SELECT DISTINCT account, 0, x'', x'', x'' FROM"
+    " (SELECT account FROM view UNION SELECT account FROM reopen UNION SELECT account FROM mailbox);"};
 
 enum err store_check_version(struct store *store, const char *path)
 {

@@ -28,7 +28,7 @@ void store_bind_view(sqlite3_stmt *statement, const struct store_view_row *row)
 
 static const uint8_t *key_for(const struct store_view_row *row, char kind)
 {
-    return kind == STORE_ROW_KEYS ? row->account->secrets_key : row->account->views_key;
+    return kind == STORE_ROW_KEYS ? row->account->keys.secrets : row->account->keys.views;
 }
 
 static enum err seal(struct store *store, const struct store_view_row *row, char kind, struct span plain,
@@ -310,7 +310,7 @@ enum err store_view_reopen(struct store *store, const char *name, uint64_t *mess
     *messages_out = 0;
     enum err err = store_view_totals(store, name, &totals);
     if (!err)
-        err = store_account(store, name, &account);
+        err = store_account_named(store, name, &account);
     if (!err)
         err = store_begin(store, &store->durable);
     if (!err)

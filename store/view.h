@@ -4,8 +4,9 @@
  * A view belongs to (account, digest of the raw message, generation). Its decision (verdict, size, digest of the view)
  * is kept for good and the first commit of it wins, so that a view never changes; what is large and can be made again
  * (record, searchable text) is dropped, oldest first, when the file passes its bound. Places say which UIDs of which
- * mailbox hold which view, or need none. Values are sealed under two keys per account, derived from the store's: one
- * for views, text and places, one for session keys.
+ * mailbox hold which view, or need none. Values are sealed under two keys per account (store/account.h), one
+ * for views, text and places, one for session keys. While those are locked, all but counting, clearing and marking
+ * gives ERR_KEY_LOCKED.
  *
  * Decisions, session keys, marks and the places of later generations lie in durable.sqlite and are on disk when a call
  * returns (in a group of calls, when store_group_end returns). The rest lies in views.sqlite, which may be deleted and

@@ -150,7 +150,7 @@ enum err store_view_totals(struct store *store, const char *name, struct store_t
     struct store_account *account;
     uint64_t unused;
     *totals = (struct store_totals){.views = 0};
-    enum err err = store_account(store, name, &account);
+    enum err err = store_account_named(store, name, &account);
     if (!err)
         err = count(&store->durable, "SELECT count(DISTINCT message) FROM view WHERE account = ?", account,
                     &totals->views);
@@ -172,7 +172,7 @@ enum err store_view_totals(struct store *store, const char *name, struct store_t
     return err;
 }
 
-static enum err clear_account(struct store *store, const struct store_account *account)
+enum err store_views_clear(struct store *store, const struct store_account *account)
 {
     static const char *const deletions[] = {
         "DELETE FROM text WHERE id IN (SELECT id FROM record WHERE account = ?)",
@@ -198,9 +198,9 @@ enum err store_view_clear(struct store *store, const char *name)
     struct store_account *account;
     if (!name)
         return make_anew(store);
-    enum err err = store_account(store, name, &account);
+    enum err err = store_account_named(store, name, &account);
     if (!err)
-        err = clear_account(store, account);
+        err = store_views_clear(store, account);
     if (store_views_mended(store, err))
         err = ERR_OK;
     return err ? err : store_run(&store->views, "PRAGMA incremental_vacuum");

@@ -5,7 +5,7 @@ import unittest
 
 import dovecot
 import harness
-from harness import BOB
+from harness import BOB, wait_for
 
 # What asks a server for content: a body, or a part of one.
 BODY = re.compile(rb"(?i)BODY(?:\.PEEK)?\[|RFC822(?!\.SIZE)")
@@ -62,12 +62,22 @@ class AgentLog:
         with open(os.path.join(gpg.home, "gpg-agent.conf"), "w", encoding="ascii") as file:
             file.write("\n".join(("log-file " + self.path, "debug ipc") + options) + "\n")
         gpg.close()
+        self.proxy = None
+
+    def settle(self, proxy):
+        """From here on what a proxy does with the keys of its store is not counted. It has wrapped them at a login."""
+        wait_for(lambda: "wrapped to the OpenPGP key" in proxy.log(), "the store's keys")
+        self.proxy = proxy
 
     def count(self, verb="PKDECRYPT"):
-        """How often a private key has decrypted (PKDECRYPT) or signed (PKSIGN)."""
+        """How often a private key has decrypted (PKDECRYPT) or signed (PKSIGN) something of a message."""
+        others = 0
+        if self.proxy:
+            words = {"PKDECRYPT": "(opened with|wrapped to)", "PKSIGN": "wrapped to"}[verb]
+            others = len(re.findall("store's keys of .*: %s the OpenPGP key" % words, self.proxy.log()))
         try:
             with open(self.path, encoding="utf-8", errors="replace") as file:
-                return len(re.findall(r"<- %s\b" % verb, file.read()))
+                return len(re.findall(r"<- %s\b" % verb, file.read())) - others
         except FileNotFoundError:
             return 0
 
@@ -84,6 +94,8 @@ class DovecotCase(harness.World):
         self.alice().take(harness.keys().export(BOB))
         self.agent = AgentLog(self.alice())
         self.proxy = harness.Proxy(self, None, imap=self.server, options=options)
+        self.talk().close()
+        self.agent.settle(self.proxy)
 
     def talk(self, direct=False, user="alice"):
         """A session with the proxy, or with Dovecot itself."""

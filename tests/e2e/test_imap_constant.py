@@ -46,6 +46,8 @@ class Constant(Case):
         self.begin(**options)
         self.agent = AgentLog(self.alice())
         self.restart()
+        self.raw().ok("LOGOUT")
+        self.agent.settle(self.proxy)
         self.server.put(*messages)
 
     def restart(self):

@@ -23,7 +23,7 @@ static int index_fd;
 static struct keeper start(void)
 {
     struct proxy_keeper_setup setup = {
-        .authserv_id = AUTHSERV_ID, .log_level = 1, .is_own_home = 1, .output_max = SIZE_MOST};
+        .authserv_id = AUTHSERV_ID, .log_level = 1, .is_own_home = 1, .output_max = SIZE_MOST, .vault = -1};
     struct keeper keeper;
     struct ipc_out out;
     int ends[2];
@@ -461,6 +461,8 @@ static enum err unlock(const struct keeper *keeper, size_t len)
         ipc_put_string(&out, alice);
     if (len > 0)
         ipc_put_string(&out, locked);
+    ipc_put_string(&out, NULL);
+    ipc_put_string(&out, NULL);
     assert_int_equal(ipc_send(keeper->socket, &out), ERR_OK);
     assert_int_equal(ipc_recv(keeper->socket, &in), ERR_OK);
     enum err err = (enum err)ipc_get_u32(&in);

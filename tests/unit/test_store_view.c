@@ -217,11 +217,11 @@ static void test_keys_are_apart(void **state)
     assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
     const struct store_row bound = store_row(STORE_ROW_KEYS, row.message, 0);
     const struct span sealed = store_column(statement, 0), context = store_row_span(&bound);
-    const uint8_t *const wrong[] = {row.account->views_key, bob->views_key, bob->secrets_key, store->seal_key};
+    const uint8_t *const wrong[] = {row.account->keys.views, bob->keys.views, bob->keys.secrets, store->seal_key};
     buf_init(&plain, 1000);
     for (size_t i = 0; i < 4; i++)
         assert_int_equal(store_unseal_with(store, wrong[i], context, sealed, &plain), ERR_STORE);
-    assert_int_equal(store_unseal_with(store, row.account->secrets_key, context, sealed, &plain), ERR_OK);
+    assert_int_equal(store_unseal_with(store, row.account->keys.secrets, context, sealed, &plain), ERR_OK);
     assert_string_equal(plain.data, "9:0123456789ABCDEF");
     buf_fini(&plain);
     store_release(statement);

@@ -285,6 +285,100 @@ static void test_record_does_not_wait_for_keepers(void **state)
     assert_told(&told[1], ERR_NOT_FOUND, NULL);
 }
 
+/* The vault lacks the account's keys: nobody notices if they can be opened without asking, and who waits does so once.
+ */
+static void test_store_is_opened_unnoticed(void **state)
+{
+    struct world *world = *state;
+    struct told told[3];
+
+    world->get_err = ERR_KEY_LOCKED;
+    world->holds_keys = true;
+    for (uint8_t i = 0; i < 3; i++)
+        ask_record(world, i, &told[i]);
+    settle(world);
+    for (uint8_t i = 0; i < 3; i++)
+        assert_int_equal(told[i].times, 0);
+    world->holds_keys = false;
+    settle(world);
+    for (uint8_t i = 0; i < 3; i++)
+        assert_told(&told[i], ERR_NOT_FOUND, NULL);
+    assert_int_equal(world->keys_jobs, 1);
+    assert_int_equal(world->unlocks, 0);
+    /* The vault is another one when what was made is to be kept. */
+    world->put_err = ERR_KEY_LOCKED;
+    open_view(world, 4, "four", &told[0]);
+    settle(world);
+    assert_int_equal(told[0].err, ERR_OK);
+    assert_int_equal(world->opens, 1);
+    assert_int_equal(world->puts, 2);
+    assert_int_equal(world->keys_jobs, 2);
+}
+
+/* They cannot be: who waits is told, a person is asked once, and what comes later finds them open. */
+static void test_store_stays_locked(void **state)
+{
+    struct world *world = *state;
+    struct told told[2];
+
+    world->get_err = world->keys_err = ERR_KEY_LOCKED;
+    world->unlock_err = ERR_KEY_LOCKED;
+    for (unsigned i = 0; i < 3; i++) {
+        ask_record(world, 1, &told[0]);
+        open_view(world, 2, "two", &told[1]);
+        settle(world);
+        assert_told(&told[0], ERR_KEY_LOCKED, NULL);
+        assert_told(&told[1], ERR_KEY_LOCKED, NULL);
+    }
+    assert_int_equal(world->opens, 0);
+    assert_int_equal(world->unlocks, 1);
+    world->keys_err = ERR_OK;
+    open_view(world, 2, "two", &told[1]);
+    settle(world);
+    assert_int_equal(told[1].err, ERR_OK);
+}
+
+/* While a person is asked, gpg-agent would keep whoever tries it in the meantime waiting. */
+static void test_nobody_waits_for_a_person(void **state)
+{
+    struct world *world = *state;
+    struct told told;
+
+    world->get_err = world->keys_err = ERR_KEY_LOCKED;
+    world->holds_unlock = true;
+    ask_record(world, 1, &told);
+    settle(world);
+    assert_told(&told, ERR_KEY_LOCKED, NULL);
+    world->holds_keys = true;
+    for (unsigned i = 0; i < 3; i++) {
+        ask_record(world, 1, &told);
+        settle(world);
+        assert_told(&told, ERR_KEY_LOCKED, NULL);
+    }
+    assert_int_equal(world->keys_jobs, 1);
+    world->holds_keys = world->holds_unlock = false;
+    settle(world);
+    assert_int_equal(world->unlocks, 1);
+    ask_record(world, 1, &told);
+    settle(world);
+    assert_told(&told, ERR_NOT_FOUND, NULL);
+}
+
+/* A vault whose keys do not open for all that, and a keeper that dies: told, not asked for ever. */
+static void test_store_does_not_open(void **state)
+{
+    struct world *world = *state;
+    struct told told;
+
+    world->get_err = ERR_KEY_LOCKED;
+    world->keys_err = ERR_STORE;
+    ask_record(world, 1, &told);
+    settle(world);
+    assert_told(&told, ERR_KEY_LOCKED, NULL);
+    assert_int_equal(world->keys_jobs, 2);
+    assert_int_equal(world->gets, 1);
+}
+
 /* Keepers keep an index by its number: another ring has another. */
 static void test_ring_that_changed_has_another_number(void **state)
 {
@@ -327,6 +421,10 @@ int main(void)
         WORLD_CASE(test_vault_is_asked_once),
         WORLD_CASE(test_given_up_before_it_began),
         WORLD_CASE(test_record_does_not_wait_for_keepers),
+        WORLD_CASE(test_store_is_opened_unnoticed),
+        WORLD_CASE(test_store_stays_locked),
+        WORLD_CASE(test_nobody_waits_for_a_person),
+        WORLD_CASE(test_store_does_not_open),
         WORLD_CASE(test_ring_that_changed_has_another_number),
     };
 

@@ -24,7 +24,8 @@ static void carry(struct ipc_out *out, struct ipc_in *in)
 
 static struct proxy_keeper_setup some_setup(void)
 {
-    struct proxy_keeper_setup setup = {.home = "/h/a",
+    struct proxy_keeper_setup setup = {.account = "alice@example.org",
+                                       .home = "/h/a",
                                        .wrapper = "/w/gpg",
                                        .key_cache = "/k",
                                        .user = "someone",
@@ -33,7 +34,8 @@ static struct proxy_keeper_setup some_setup(void)
                                        .output_max = (uint64_t)1 << 40,
                                        .memory_max = 7,
                                        .hidden = {"/h/b", "/h/c"},
-                                       .hidden_len = 2};
+                                       .hidden_len = 2,
+                                       .vault = -1};
     return setup;
 }
 
@@ -81,7 +83,7 @@ static void test_setup_malformed(void **state)
 
     /* More directories than there is room for. */
     ipc_out_begin(&out, PROXY_KEEPER_SETUP);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 6; i++)
         ipc_put_string(&out, "x");
     ipc_put_u32(&out, 0);
     ipc_put_u32(&out, 0);

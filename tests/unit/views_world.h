@@ -49,11 +49,11 @@ struct world {
     struct keyring *keyring; /* what LIST answers with */
 
     /* how they behave */
-    enum err job_err, put_err, get_err, unlock_err;
-    bool is_keeper_dead, holds_jobs, holds_unlock, holds_vault;
+    enum err job_err, put_err, get_err, unlock_err, keys_err;
+    bool is_keeper_dead, holds_jobs, holds_unlock, holds_vault, holds_keys;
 
     /* what they saw */
-    unsigned lists, opens, decided_opens, bodies_alone, gets, puts, unlocks;
+    unsigned lists, opens, decided_opens, bodies_alone, gets, puts, unlocks, keys_jobs;
     size_t keys_asked;
     uint64_t index_number;
     char unlock_key[KEYRING_FPR_SIZE];
@@ -262,15 +262,35 @@ static inline void keeper_list(struct world *world, struct ipc_in *in, struct ip
 
 static inline void keeper_unlock(struct world *world, struct ipc_in *in)
 {
-    assert_int_equal(ipc_get_u32(in), 1);
-    ipc_get_string(in, world->unlock_key, sizeof(world->unlock_key));
+    char reader[KEYRING_FPR_SIZE], signer[KEYRING_FPR_SIZE];
+    uint32_t len = ipc_get_u32(in);
+
+    assert_true(len <= 1);
+    if (len > 0)
+        ipc_get_string(in, world->unlock_key, sizeof(world->unlock_key));
+    ipc_get_string(in, reader, sizeof(reader));
+    ipc_get_string(in, signer, sizeof(signer));
     assert_int_equal(ipc_in_end(in), ERR_OK);
+    if (len > 0) {
+        assert_string_equal(reader, world->unlock_key);
+        assert_string_equal(signer, world->unlock_key);
+    }
     world->unlocks++;
+}
+
+/* The keys of the store are open after that. */
+static inline void open_store(struct world *world)
+{
+    world->get_err = world->get_err == ERR_KEY_LOCKED ? ERR_OK : world->get_err;
+    world->put_err = world->put_err == ERR_KEY_LOCKED ? ERR_OK : world->put_err;
 }
 
 static inline enum err err_of_job(const struct world *world, uint16_t type)
 {
-    return type == PROXY_JOB_OPEN ? world->job_err : type == PROXY_JOB_UNLOCK ? world->unlock_err : ERR_OK;
+    return type == PROXY_JOB_OPEN     ? world->job_err
+           : type == PROXY_JOB_UNLOCK ? world->unlock_err
+           : type == PROXY_JOB_KEYS   ? world->keys_err
+                                      : ERR_OK;
 }
 
 static inline void serve_job(struct world *world, int keeper)
@@ -283,8 +303,12 @@ static inline void serve_job(struct world *world, int keeper)
     enum err err = err_of_job(world, ipc_type(&in));
     ipc_out_begin(&out, PROXY_JOB_DONE);
     ipc_put_u32(&out, (uint32_t)err);
+    if (err == ERR_OK && (ipc_type(&in) == PROXY_JOB_UNLOCK || ipc_type(&in) == PROXY_JOB_KEYS))
+        open_store(world);
     if (ipc_type(&in) == PROXY_JOB_UNLOCK)
         keeper_unlock(world, &in);
+    else if (ipc_type(&in) == PROXY_JOB_KEYS)
+        world->keys_jobs += ipc_in_end(&in) == ERR_OK;
     else if (ipc_type(&in) == PROXY_JOB_LIST)
         keeper_list(world, &in, &out);
     else if (err == ERR_OK)
@@ -313,7 +337,7 @@ static inline void serve_keepers(struct world *world)
         uint16_t type = world->keepers[i] < 0 ? 0 : job_at(world->keepers[i]);
 
         if (type == 0 || (type == PROXY_JOB_OPEN && world->holds_jobs) ||
-            (type == PROXY_JOB_UNLOCK && world->holds_unlock))
+            (type == PROXY_JOB_UNLOCK && world->holds_unlock) || (type == PROXY_JOB_KEYS && world->holds_keys))
             continue;
         if (type == PROXY_JOB_OPEN && world->is_keeper_dead) {
             close(world->keepers[i]);

@@ -1,0 +1,79 @@
+#include "cli/check.h"
+#include "cli/vault.h"
+
+#include <string.h>
+
+/* Whether the secret part of the key that is named first in `holder` is here. */
+static bool has_holder(const struct keyring *keyring, const char *holder)
+{
+    const size_t len = strcspn(holder, " ");
+    for (size_t i = 0; i < keyring_len(keyring); i++) {
+        const struct keyring_entry *entry = keyring_at(keyring, i);
+        if (entry->has_secret && strlen(entry->fingerprint) == len && strncmp(entry->fingerprint, holder, len) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void check_file(struct check *check, const struct config_account *account)
+{
+    if (cli_own_key(check->cli, account->address))
+        check_note(
+            check, CHECK_WARNING, account->address,
+            "the store's keys lie in a file beside what they seal; log in to IMAP once, and they are wrapped to the "
+            "own key");
+    else
+        check_note(check, CHECK_WARNING, account->address,
+                   "the store's keys lie in a file beside what they seal; make an own key with `privyseal key make "
+                   "--address %s` and log in to IMAP, or start `privyseal serve` with the systemd credential "
+                   "privyseal.store",
+                   account->address);
+}
+
+static void check_openpgp(struct check *check, const struct config_account *account, const struct store_kept *kept)
+{
+    const int len = (int)strcspn(kept->holder, " ");
+    if (has_holder(check->cli->keyring, kept->holder))
+        check_note(check, CHECK_OK, account->address, "the store's keys are wrapped to the own key %.*s", len,
+                   kept->holder);
+    else
+        check_note(check, CHECK_BAD, account->address,
+                   "the store is locked: its keys are wrapped to the OpenPGP key %.*s, whose secret part is not here; "
+                   "import that key with `privyseal key import --own`, or, if it is lost, begin anew with `privyseal "
+                   "store clear --all %s`",
+                   len, kept->holder, account->address);
+}
+
+static void check_kept(struct check *check, const struct config_account *account, const struct store_kept *kept)
+{
+    switch (kept->wrap) {
+    case STORE_WRAP_OPENPGP:
+        check_openpgp(check, account, kept);
+        break;
+    case STORE_WRAP_CREDENTIAL:
+        check_note(check, CHECK_OK, account->address,
+                   "the store's keys are sealed with the credential privyseal.store");
+        break;
+    default:
+        check_file(check, account);
+    }
+}
+
+void check_store(struct check *check, const struct config_account *account)
+{
+    struct cli_vault vault;
+    struct store_kept kept;
+    enum err err = cli_vault_open(check->cli->config, false, &vault);
+    if (!err) {
+        err = cli_vault_kept(&vault, account->address, &kept);
+        cli_vault_close(&vault);
+    }
+    if (err == ERR_NOT_FOUND)
+        check_note(check, CHECK_OK, account->address, "nothing is kept of opened mail yet");
+    else if (err)
+        check_note(check, CHECK_WARNING, account->address,
+                   "how the store's keys are kept cannot be seen: %s; look again while `privyseal serve` runs",
+                   err_sentence(err));
+    else
+        check_kept(check, account, &kept);
+}

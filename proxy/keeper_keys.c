@@ -1,0 +1,174 @@
+/*
+ * The keys of the account in the store: unwrapped for the vault, and wrapped to the account's own OpenPGP key, over a
+ * line of our own to the vault. Net learns only whether it went well.
+ */
+#include "proxy/keeper_internal.h"
+
+#include "base/log.h"
+#include "crypto/wrap.h"
+#include "store/account.h"
+
+#include <string.h>
+
+_Static_assert(CRYPTO_HOLDER_SIZE <= STORE_HOLDER_SIZE, "a holder's name fits into the store");
+_Static_assert(STORE_KEYS_SIZE <= CRYPTO_WRAP_SECRET_MAX, "an account's keys can be wrapped");
+
+static void begin(const struct keeper *keeper, uint16_t type, struct ipc_out *out)
+{
+    ipc_out_begin(out, type);
+    ipc_put_string(out, keeper->setup.account);
+}
+
+/* With ERR_OK `in` stands after the error of the answer, and is finished by the caller. */
+static enum err ask(const struct keeper *keeper, struct ipc_out *out, struct ipc_in *in)
+{
+    enum err err = ipc_send(keeper->setup.vault, out);
+    if (err == ERR_OK)
+        err = ipc_recv(keeper->setup.vault, in);
+    if (err != ERR_OK)
+        return log_failure(ERR_STORE, "the vault has gone");
+    const uint32_t result = ipc_get_u32(in);
+    err = ipc_type(in) != PROXY_VAULT_DONE || in->err != ERR_OK || result >= ERR_COUNT ? ERR_PEER_PROTOCOL
+                                                                                       : (enum err)result;
+    if (err != ERR_OK)
+        ipc_in_fini(in);
+    return err;
+}
+
+static enum err ask_done(const struct keeper *keeper, struct ipc_out *out)
+{
+    struct ipc_in in;
+    enum err err = ask(keeper, out, &in);
+    if (err != ERR_OK)
+        return err;
+    err = ipc_in_end(&in);
+    ipc_in_fini(&in);
+    return err;
+}
+
+/* How they are kept; `wrapped` gets the message if somebody must open it. ERR_NOT_FOUND: there are none yet. */
+static enum err get(const struct keeper *keeper, struct store_kept *kept, struct buf *wrapped)
+{
+    struct ipc_out out;
+    struct ipc_in in;
+    begin(keeper, PROXY_KEYS_GET, &out);
+    enum err err = ask(keeper, &out, &in);
+    if (err != ERR_OK)
+        return err;
+    proxy_get_kept(&in, kept);
+    const struct span message = ipc_get_span(&in);
+    err = ipc_in_end(&in);
+    if (err == ERR_OK)
+        err = buf_add_span(wrapped, message);
+    ipc_in_fini(&in);
+    return err;
+}
+
+/* Whatever is wrong with the key or the message, the account is locked: a person must see to it. */
+static enum err unwrap(const struct keeper *keeper, const struct store_kept *kept, struct span wrapped, bool is_said)
+{
+    struct ipc_out out;
+    struct buf keys;
+    buf_init_secret(&keys, CRYPTO_WRAP_SECRET_MAX);
+    enum err err = crypto_unwrap(keeper->gpg, false, wrapped, &keys);
+    if (err == ERR_DECRYPT && is_said)
+        log_error(
+            "the store's keys of %s are wrapped to the OpenPGP key %.40s, which does not open them: mail that was "
+            "opened stays locked; bring that key back, or begin anew with `privyseal store clear --all %s`",
+            keeper->setup.account, kept->holder, keeper->setup.account);
+    if (err == ERR_DECRYPT)
+        err = ERR_KEY_LOCKED;
+    if (err == ERR_OK) {
+        log_info("the store's keys of %s: opened with the OpenPGP key %.40s", keeper->setup.account, kept->holder);
+        begin(keeper, PROXY_KEYS_OPEN, &out);
+        ipc_put_span(&out, buf_span(&keys));
+        err = ask_done(keeper, &out);
+    }
+    buf_fini(&keys);
+    return err;
+}
+
+/* Opens them if they are not. `is_said`: why that cannot be is logged; it is tried often. */
+static enum err open_keys(const struct keeper *keeper, struct store_kept *kept, bool is_said)
+{
+    struct buf wrapped;
+    buf_init(&wrapped, STORE_WRAPPED_MAX);
+    enum err err = get(keeper, kept, &wrapped);
+    if (err == ERR_OK && !kept->is_open && kept->wrap == STORE_WRAP_OPENPGP)
+        err = unwrap(keeper, kept, buf_span(&wrapped), is_said);
+    else if (err == ERR_OK && !kept->is_open)
+        err = ERR_KEY_LOCKED;
+    if (err == ERR_KEY_LOCKED && kept->wrap == STORE_WRAP_CREDENTIAL && is_said)
+        log_error("the store's keys of %s are sealed with a credential that is not here: start privyseal with "
+                  "LoadCredential=privyseal.store as before",
+                  keeper->setup.account);
+    buf_fini(&wrapped);
+    return err;
+}
+
+static enum err wrap(const struct keeper *keeper, const char *holder, const char *reader, const char *signer)
+{
+    struct ipc_out out;
+    struct ipc_in in;
+    struct buf wrapped;
+    begin(keeper, PROXY_KEYS_TAKE, &out);
+    enum err err = ask(keeper, &out, &in);
+    if (err != ERR_OK)
+        return err;
+    const struct span keys = ipc_get_span(&in);
+    buf_init(&wrapped, STORE_WRAPPED_MAX);
+    err = ipc_in_end(&in);
+    if (err == ERR_OK)
+        err = crypto_wrap(keeper->gpg, keeper->setup.key_cache, reader, signer, true, keys, &wrapped);
+    if (err == ERR_OK) {
+        log_info("the store's keys of %s: wrapped to the OpenPGP key %s", keeper->setup.account, reader);
+        begin(keeper, PROXY_KEYS_WRAP, &out);
+        ipc_put_string(&out, holder);
+        ipc_put_span(&out, buf_span(&wrapped));
+        err = ask_done(keeper, &out);
+    }
+    buf_fini(&wrapped);
+    ipc_in_fini(&in);
+    return err;
+}
+
+/* What lies in a file, or is wrapped to a key that is not the present one, is wrapped anew. A credential is somebody's
+   choice. */
+static bool wants_wrapping(enum err err, const struct store_kept *kept, const char *holder)
+{
+    if (err == ERR_NOT_FOUND)
+        return true;
+    if (kept->wrap == STORE_WRAP_OPENPGP)
+        return strcmp(kept->holder, holder) != 0;
+    return kept->wrap != STORE_WRAP_CREDENTIAL;
+}
+
+enum err keeper_keys_keep(const struct keeper *keeper, const char *reader, const char *signer)
+{
+    char holder[CRYPTO_HOLDER_SIZE];
+    struct store_kept kept;
+    if (keeper->setup.vault < 0)
+        return ERR_OK;
+    enum err err = open_keys(keeper, &kept, true);
+    if (err != ERR_OK && err != ERR_NOT_FOUND)
+        return err;
+    if (*reader == '\0' || *signer == '\0')
+        return ERR_OK;
+    enum err wrapping = crypto_wrap_holder(keeper->gpg, keeper->setup.key_cache, reader, holder);
+    if (wrapping == ERR_OK && wants_wrapping(err, &kept, holder))
+        wrapping = wrap(keeper, holder, reader, signer);
+    /* They are as well kept as they were. */
+    if (wrapping != ERR_OK)
+        log_failure(wrapping, "wrapping the store's keys of %s to the OpenPGP key %s", keeper->setup.account, reader);
+    return ERR_OK;
+}
+
+enum err keeper_keys(struct keeper *keeper, struct ipc_in *in)
+{
+    struct store_kept kept;
+    enum err err = ipc_in_end(in);
+    if (err != ERR_OK)
+        return err;
+    err = keeper->setup.vault < 0 ? ERR_STORE : open_keys(keeper, &kept, false);
+    return keeper_answer(err == ERR_NOT_FOUND ? ERR_OK : err);
+}

@@ -1,0 +1,94 @@
+/*
+ * The vault's answers about the keys of accounts: to a keeper, of its own account alone, the keys themselves; to all,
+ * how they are kept.
+ */
+#include "proxy/vault_internal.h"
+
+#include "proxy/wire.h"
+#include "store/account.h"
+
+#include <string.h>
+
+/* What a keeper asks for is its own account. */
+static enum err get_own(struct ipc_in *in, const struct vault_answer *answer, char account[MIME_ADDR_SIZE])
+{
+    ipc_get_string(in, account, MIME_ADDR_SIZE);
+    if (in->err == ERR_OK && (answer->account == NULL || strcmp(account, answer->account) != 0))
+        in->err = ERR_PEER_PROTOCOL;
+    return in->err;
+}
+
+enum err vault_keys_get(struct store *store, struct ipc_in *in, struct vault_answer *answer)
+{
+    char account[MIME_ADDR_SIZE];
+    struct store_kept kept;
+    struct buf wrapped;
+    enum err err = get_own(in, answer, account);
+    if (err == ERR_OK)
+        err = ipc_in_end(in);
+    if (err == ERR_OK)
+        err = store_account_kept(store, account, &kept);
+    if (err != ERR_OK)
+        return err;
+    buf_init(&wrapped, STORE_WRAPPED_MAX);
+    if (!kept.is_open && kept.wrap == STORE_WRAP_OPENPGP)
+        err = store_account_wrapped(store, account, &wrapped);
+    proxy_put_kept(&answer->out, &kept);
+    ipc_put_span(&answer->out, buf_span(&wrapped));
+    buf_fini(&wrapped);
+    return err;
+}
+
+enum err vault_keys_open(struct store *store, struct ipc_in *in, struct vault_answer *answer)
+{
+    char account[MIME_ADDR_SIZE];
+    enum err err = get_own(in, answer, account);
+    const struct span keys = ipc_get_span(in);
+    if (err == ERR_OK)
+        err = ipc_in_end(in);
+    return err == ERR_OK ? store_account_open(store, account, keys) : err;
+}
+
+enum err vault_keys_take(struct store *store, struct ipc_in *in, struct vault_answer *answer)
+{
+    char account[MIME_ADDR_SIZE];
+    struct buf keys;
+    enum err err = get_own(in, answer, account);
+    if (err == ERR_OK)
+        err = ipc_in_end(in);
+    if (err != ERR_OK)
+        return err;
+    /* Those of a new account are made. */
+    answer->is_changed = true;
+    buf_init_secret(&keys, STORE_KEYS_SIZE);
+    err = store_account_keys(store, account, &keys);
+    if (err == ERR_OK)
+        ipc_put_span(&answer->out, buf_span(&keys));
+    buf_fini(&keys);
+    return err;
+}
+
+enum err vault_keys_wrap(struct store *store, struct ipc_in *in, struct vault_answer *answer)
+{
+    char account[MIME_ADDR_SIZE], holder[STORE_HOLDER_SIZE];
+    enum err err = get_own(in, answer, account);
+    ipc_get_string(in, holder, sizeof(holder));
+    const struct span wrapped = ipc_get_span(in);
+    if (err == ERR_OK)
+        err = ipc_in_end(in);
+    answer->is_changed = true;
+    return err == ERR_OK ? store_account_wrap(store, account, holder, wrapped) : err;
+}
+
+enum err vault_store_kept(struct store *store, struct ipc_in *in, struct vault_answer *answer)
+{
+    char account[MIME_ADDR_SIZE];
+    struct store_kept kept;
+    ipc_get_string(in, account, sizeof(account));
+    enum err err = ipc_in_end(in);
+    if (err == ERR_OK)
+        err = store_account_kept(store, account, &kept);
+    if (err == ERR_OK)
+        proxy_put_kept(&answer->out, &kept);
+    return err;
+}
