@@ -84,7 +84,8 @@ class Servers(Measured):
     def test_cut_within_a_literal(self):
         """What was announced to the client cannot be kept: the connection ends within it, and nothing is made up."""
         self.begin()
-        for number in (1, 2, 3):
+        # Later there are fewer: what is known is not asked for again.
+        for number in (1, 2):
             with self.subTest(number=number):
                 responses, said = self.under("literal:%d=cut" % number, command=FETCHES[2], wants_bye=False)
                 self.assertEqual(said, b"")
