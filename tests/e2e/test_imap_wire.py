@@ -137,11 +137,18 @@ class WaitingServers(Servers):
 class Workers(Wire):
     def test_stopped_keeper(self):
         self.begin(options="job_timeout = 2\nkeepers = 1")
-        self.check_health()
-        pid, = self.proxy.keepers()
-        os.kill(pid, signal.SIGSTOP)
-        self.check_fault()
-        wait_for(lambda: pid not in self.proxy.keepers(), "the end of the stopped keeper")
+        # In a session whose login has no more to do: it would wait for the keeper first.
+        with self.proxy.imap() as client:
+            wait_for(lambda: "wrapped to the OpenPGP key" in self.proxy.log(), "the store's keys")
+            self.assertEqual(client.append("INBOX", None, None, self.message())[0], "OK")
+            pids = self.proxy.keepers()
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            self.assertEqual(client.append("INBOX", None, None, self.message())[0], "NO")
+            self.assertNotIn(corpus.CANARY, self.server.wire())
+        wait_for(lambda: set(pids) - set(self.proxy.keepers()), "the end of the stopped keeper")
+        for pid in set(pids) & set(self.proxy.keepers()):
+            os.kill(pid, signal.SIGCONT)
         self.check_health()
 
     def killed_in_mid_job(self, index):
