@@ -137,17 +137,18 @@ class WaitingServers(Servers):
 class Workers(Wire):
     def test_stopped_keeper(self):
         self.begin(options="job_timeout = 2\nkeepers = 1")
-        # In one session: at its beginning keys are unlocked, which may take as long as a person does.
-        with self.imap() as client:
-            for _ in range(2):
-                self.assertEqual(client.append("INBOX", None, None, self.message())[0], "OK")
-            stopped = self.proxy.keepers()
-            for pid in stopped:
+        # In a session whose login has no more to do: it would wait for the keeper first.
+        with self.proxy.imap() as client:
+            wait_for(lambda: "wrapped to the OpenPGP key" in self.proxy.log(), "the store's keys")
+            self.assertEqual(client.append("INBOX", None, None, self.message())[0], "OK")
+            pids = self.proxy.keepers()
+            for pid in pids:
                 os.kill(pid, signal.SIGSTOP)
             self.assertEqual(client.append("INBOX", None, None, self.message())[0], "NO")
-        self.assertEqual(len(self.server.mail()), 2)
         self.assertNotIn(corpus.CANARY, self.server.wire())
-        wait_for(lambda: set(stopped) - set(self.proxy.keepers()), "the end of a stopped keeper")
+        wait_for(lambda: set(pids) - set(self.proxy.keepers()), "the end of the stopped keeper")
+        for pid in set(pids) & set(self.proxy.keepers()):
+            os.kill(pid, signal.SIGCONT)
         self.check_health()
 
     def killed_in_mid_job(self, index):
