@@ -365,7 +365,7 @@ static void withhold(struct imap_session *session)
 {
     struct imap_work *work;
     log_info("%s: content of a message that was not looked at is not passed on", session->peer);
-    TAILQ_FOREACH (work, &session->works, link)
+    for (work = TAILQ_FIRST(&session->works); work; work = TAILQ_NEXT(work, link))
         if (work->has_started && !work->is_done && imap_fetch_passes_content(work))
             ((struct fetch_work *)work)->is_withheld = true;
 }
