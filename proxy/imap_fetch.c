@@ -365,9 +365,9 @@ static void withhold(struct imap_session *session)
 {
     struct imap_work *work;
     log_info("%s: content of a message that was not looked at is not passed on", session->peer);
-    TAILQ_FOREACH(work, &session->works, link)
-    if (work->has_started && !work->is_done && imap_fetch_passes_content(work))
-        ((struct fetch_work *)work)->is_withheld = true;
+    for (work = TAILQ_FIRST(&session->works); work; work = TAILQ_NEXT(work, link))
+        if (work->has_started && !work->is_done && imap_fetch_passes_content(work))
+            ((struct fetch_work *)work)->is_withheld = true;
 }
 
 static bool on_response(struct imap_work *work, const struct imap_head *head, struct imap_unit *unit)

@@ -231,8 +231,9 @@ struct imap_target {
     uint32_t uid;
     enum imap_class class;
     struct proxy_view_id id; /* IMAP_CLASS_VIEW */
-    enum err err;            /* ERR_OK; ERR_KEY_LOCKED; ERR_NOT_FOUND: it is gone; ERR_UPSTREAM_PROTOCOL: the server says
-                                nothing of it, and not why */
+    /* ERR_OK; ERR_KEY_LOCKED; ERR_NOT_FOUND: it is gone; ERR_UPSTREAM_PROTOCOL: the server says nothing of it, and not
+       why. */
+    enum err err;
     struct proxy_body *body; /* with IMAP_PREPARE_BODY: held; who takes it sets this to NULL, and releases it */
 };
 enum imap_prepare_need {

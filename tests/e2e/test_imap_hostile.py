@@ -151,7 +151,8 @@ class Servers(Measured):
                     responses, _ = self.under("%s:*=%s" % (command.split()[0].lower(), text), command=command)
                     self.assertFalse([row for row in responses if row.startswith(text.encode())], responses)
         # Nor of the message of which it begins to speak.
-        responses, _ = self.under("fetch:*=raw * 4 FETCH (BODY[] {7}\\r\\nx: yyyy)\\r\\n", command="FETCH 1 (BODY.PEEK[])")
+        responses, _ = self.under("fetch:*=raw * 4 FETCH (BODY[] {7}\\r\\nx: yyyy)\\r\\n",
+                                  command="FETCH 1 (BODY.PEEK[])")
         self.assertEqual(len(responses), 1)
         self.check_others()
 

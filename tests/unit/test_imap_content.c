@@ -452,40 +452,6 @@ static void headers_without_an_end(void **state)
     assert_section("Subject: x", "BODY[TEXT]", "");
 }
 
-/* Shape and sizes are right, and nothing is longer than it must be. */
-static void short_structures(void **state)
-{
-    struct buf message, out;
-    struct mime_tree *tree;
-
-    (void)state;
-    buf_init(&message, 1 << 20);
-    buf_init(&out, 1 << 20);
-    assert_int_equal(buf_addf(&message,
-                              "Content-Type: multipart/mixed; boundary=b; x=%0*d\r\nContent-Language: en\r\n\r\n"
-                              "--b\r\nContent-Type: text/html; charset=utf-8\r\nContent-ID: <i>\r\n"
-                              "Content-Transfer-Encoding: base64\r\n\r\nYQ==\r\n"
-                              "--b\r\nContent-Type: text/plain; x=%0*d; charset=utf-8\r\n\r\nb\r\n"
-                              "--b\r\nContent-Type: text/%0*d\r\n\r\nc\r\n"
-                              "--b\r\nContent-Type: message/rfc822\r\n\r\nSubject: s\r\n\r\nd\r\n--b--\r\n",
-                              200, 0, 200, 0, 200, 0),
-                     ERR_OK);
-    assert_int_equal(imap_content_parse(buf_span(&message), &tree), ERR_OK);
-    assert_int_equal(imap_structure_add_short(tree->root, buf_span(&message), false, &out), ERR_OK);
-    assert_string_equal(out.data,
-                        "((\"text\" \"html\" (\"charset\" \"utf-8\") NIL NIL \"base64\" 4 0)"
-                        "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 1 0)"
-                        "(\"application\" \"octet-stream\" NIL NIL NIL \"7bit\" 1)"
-                        "(\"message\" \"rfc822\" NIL NIL NIL \"7bit\" 15 " IMAP_ENVELOPE_EMPTY
-                        " (\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 1 0) 2) \"mixed\")");
-    buf_clear(&out);
-    assert_int_equal(imap_structure_add_short(tree->root, buf_span(&message), true, &out), ERR_OK);
-    assert_true(span_has_case_suffix(buf_span(&out), SPAN_LIT(" \"mixed\" NIL NIL NIL NIL)")));
-    mime_tree_free(&tree);
-    buf_fini(&out);
-    buf_fini(&message);
-}
-
 static void pieces(void **state)
 {
     (void)state;
@@ -599,7 +565,6 @@ int main(void)
         cmocka_unit_test(sections_of_a_simple_message),
         cmocka_unit_test(sections_of_nested_parts),
         cmocka_unit_test(headers_without_an_end),
-        cmocka_unit_test(short_structures),
         cmocka_unit_test(pieces),
         cmocka_unit_test(only_the_message_has_a_header_alone),
         cmocka_unit_test(short_memory_is_said),
