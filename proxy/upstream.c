@@ -2,7 +2,9 @@
 
 #include "proxy/net_internal.h"
 
-#define RESPONSE_MAX ((size_t)16 << 20) /* the text of one IMAP response */
+/* The text of one IMAP response: also the BODYSTRUCTURE of a message that is nothing but parameters, with each of its
+   bytes quoted. */
+#define RESPONSE_MAX(message_max) (((size_t)16 << 20) + 2 * (size_t)(message_max))
 
 enum smtp_security proxy_upstream_smtp_security(const struct config_upstream *upstream)
 {
@@ -43,6 +45,6 @@ struct imap_client_options proxy_upstream_imap(const struct proxy_net *net, size
                                         .security = proxy_upstream_imap_security(upstream),
                                         .tls = net->client_tls[account],
                                         .literal_max = net->config->message_max * 2,
-                                        .response_max = RESPONSE_MAX,
+                                        .response_max = RESPONSE_MAX(net->config->message_max),
                                         .timeout_percent = net->config->timeout_percent};
 }

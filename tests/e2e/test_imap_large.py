@@ -77,8 +77,8 @@ class Large(Case):
         self.check_constant(views)
 
     def test_itself_is_too_large(self):
-        """Signed, so that there is a verdict and a record, and of a size that the server can still describe at once."""
-        message = signed(with_parameters(12))
+        """Signed, so that there is a verdict and a record."""
+        message = signed(with_parameters(24))
         self.begin_with(message)
         raw, views = self.check_all(3)
         self.assertIn(b"signature=untrusted", VERDICT.search(views[1]).group(0))
@@ -101,7 +101,8 @@ class Large(Case):
         self.part(raw, 1, structure)
 
     def test_plain(self):
-        message = with_parameters(12)
+        """Nothing is kept of it; anybody can send one, and it must not keep others from being read."""
+        message = with_parameters(24)
         self.begin_with(message)
         _, views = self.check_all(3)
         self.assertEqual(views[1], message)
