@@ -49,7 +49,7 @@ __attribute__((unused)) static void made_free(struct made *made)
     *made = (struct made){NULL, NULL};
 }
 
-static void made_extension(X509 *certificate, X509 *issuer, int nid, const char *value)
+__attribute__((unused)) static void made_extension(X509 *certificate, X509 *issuer, int nid, const char *value)
 {
     X509V3_CTX context;
     if (value == NULL)
@@ -61,7 +61,7 @@ static void made_extension(X509 *certificate, X509 *issuer, int nid, const char 
     X509_EXTENSION_free(extension);
 }
 
-static void made_name(X509_NAME *subject, const char *field, const char *value)
+__attribute__((unused)) static void made_name(X509_NAME *subject, const char *field, const char *value)
 {
     if (value != NULL)
         assert_int_equal(
@@ -69,7 +69,7 @@ static void made_name(X509_NAME *subject, const char *field, const char *value)
 }
 
 /* `issuer` NULL: signed by itself. */
-static struct made made_certificate(const struct made_wish *wish, const struct made *issuer)
+__attribute__((unused)) static struct made made_certificate(const struct made_wish *wish, const struct made *issuer)
 {
     static long serial = 1;
     struct made made = {X509_new(), wish->rsa_bits > 0 ? EVP_RSA_gen((unsigned)wish->rsa_bits) : EVP_EC_gen("P-256")};
