@@ -157,7 +157,7 @@ static void test_keeper_has_its_own_account_only(void **state)
                          ERR_END);
         close(line);
     }
-    for (uint16_t type = PROXY_KEYS_GET; type <= PROXY_KEYS_WRAP; type++) {
+    for (int type = PROXY_KEYS_GET; type <= PROXY_KEYS_WRAP; type++) {
         int ends[2];
         struct ipc_out out;
         assert_int_equal(ipc_pair(false, ends), ERR_OK);
@@ -165,7 +165,7 @@ static void test_keeper_has_its_own_account_only(void **state)
         ipc_put_file(&out, ends[1]);
         assert_int_equal(ipc_send(control, &out), ERR_OK);
         close(ends[1]);
-        assert_int_equal(ask_as(ends[0], type, ALICE, NULL, 0, NULL), ERR_END);
+        assert_int_equal(ask_as(ends[0], (uint16_t)type, ALICE, NULL, 0, NULL), ERR_END);
         close(ends[0]);
     }
     /* All others are served as before. */
