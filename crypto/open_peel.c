@@ -46,8 +46,8 @@ static enum err verify_layer(struct opening *opening, const struct crypto_layer 
     } else if (result == ERR_OK || is_about_data(result) || result == ERR_ENGINE) {
         /* A signature that the engine chokes on is no better than a wrong one; an error here would keep the message
            from ever being shown. */
-        if (opening->signatures_len < OPEN_SIGNATURES_MAX)
-            opening->signatures[opening->signatures_len++] = (struct crypto_signature){.state = CRYPTO_SIG_BAD};
+        static const struct crypto_signature bad = {.state = CRYPTO_SIG_BAD};
+        open_keep_signatures(opening, &bad, 1);
         open_give_reason(opening, "the signature cannot be read");
         result = ERR_OK;
     }
@@ -73,6 +73,12 @@ size_t open_text_max(const struct opening *opening)
     uint64_t view_max = opening->options->output_max;
     uint64_t text_max = view_max > 4 * HEADER_ROOM ? (view_max - HEADER_ROOM) / 2 : view_max;
 
+    /* All layers together may be twice as large as one. */
+    uint64_t left = 2 * text_max;
+    for (size_t i = 0; i < opening->decrypted_len; i++)
+        left -= opening->decrypted[i].opened.text.len < left ? opening->decrypted[i].opened.text.len : left;
+    if (text_max > left)
+        text_max = left;
     return text_max > SIZE_MAX ? SIZE_MAX : (size_t)text_max;
 }
 

@@ -1,6 +1,7 @@
 #include "crypto/smime.h"
 
 #include "base/log.h"
+#include "crypto/ber.h"
 
 #include <openssl/cms.h>
 #include <openssl/err.h>
@@ -53,12 +54,40 @@ static enum crypto_signature_state state_of(enum keyring_chain chain)
     }
 }
 
-/* True if the signature is over this content, whoever made it. */
+/* RFC 5652 §11.1: the one content type that the attributes name is that of the content, which is mail. */
+static bool has_mail_type(CMS_SignerInfo *signer)
+{
+    const ASN1_OBJECT *type =
+        CMS_signed_get0_data_by_OBJ(signer, OBJ_nid2obj(NID_pkcs9_contentType), -3, V_ASN1_OBJECT);
+    return type != NULL && OBJ_obj2nid(type) == NID_pkcs7_data;
+}
+
+/* True if the signature is over this content, whoever made it. One without signed attributes is none: the attributes of
+   another message, given out as a text, would be signed by whoever signed that message. */
 static bool is_over(CMS_SignerInfo *signer, BIO *digested)
 {
-    bool has_attributes = CMS_signed_get_attr_count(signer) >= 0;
-    return (!has_attributes || CMS_SignerInfo_verify(signer) == 1) &&
+    return CMS_signed_get_attr_count(signer) > 0 && has_mail_type(signer) && CMS_SignerInfo_verify(signer) == 1 &&
            CMS_SignerInfo_verify_content(signer, digested) == 1;
+}
+
+/* SignedData begins with its version and a SET of digest algorithms (RFC 5652 §5.1), and OpenSSL digests all of the
+   content once for each. */
+static bool has_few_digests(struct span cms)
+{
+    struct crypto_ber item;
+    struct span rest;
+    unsigned count = 0;
+    if (crypto_cms_content(cms, &rest) != NID_pkcs7_signed ||
+        !crypto_ber_expect(&rest, V_ASN1_UNIVERSAL, V_ASN1_SEQUENCE, &item))
+        return false;
+    rest = item.content;
+    if (!crypto_ber_expect(&rest, V_ASN1_UNIVERSAL, V_ASN1_INTEGER, &item) ||
+        !crypto_ber_expect(&rest, V_ASN1_UNIVERSAL, V_ASN1_SET, &item))
+        return false;
+    for (rest = item.content; rest.len > 0 && count <= CRYPTO_SMIME_SIGNERS_MAX; count++)
+        if (!crypto_ber_take(&rest, &item))
+            return false;
+    return count <= CRYPTO_SMIME_SIGNERS_MAX;
 }
 
 struct verifying {
@@ -146,7 +175,7 @@ enum err crypto_smime_verify(const struct keyring_anchors *anchors, struct span 
     struct verifying verifying = {.anchors = anchors, .is_inside = is_inside, .at = at, .certificates = certificates};
     enum err err = ERR_OK;
     *len_out = 0;
-    if (signature.len > 0 && signature.len <= INT_MAX)
+    if (signature.len <= INT_MAX && has_few_digests(signature))
         verifying.cms = d2i_CMS_ContentInfo(NULL, &end, (long)signature.len);
     if (verifying.cms != NULL)
         err = verify(&verifying, content, signatures_out, len_out);

@@ -15,7 +15,8 @@
 #define PATH_SIZE 1024
 #define KEY_FILE_MAX (1 << 20)
 
-static enum err digest_file(const char *path, uint8_t digest_out[32])
+/* Of the file, and of who signs: without either of them the keys are not to be had. */
+static enum err digest_file(const char *path, const char *signer, uint8_t digest_out[32])
 {
     char block[4096];
     ssize_t count = 0;
@@ -29,6 +30,8 @@ static enum err digest_file(const char *path, uint8_t digest_out[32])
         left -= (size_t)count;
         err = EVP_DigestUpdate(context, block, (size_t)count) == 1 ? ERR_OK : ERR_INTERNAL;
     }
+    if (err == ERR_OK && EVP_DigestUpdate(context, signer, strlen(signer)) != 1)
+        err = ERR_INTERNAL;
     if (err == ERR_OK && (count != 0 || EVP_DigestFinal_ex(context, digest_out, NULL) != 1))
         err = ERR_IO;
     EVP_MD_CTX_free(context);
@@ -37,14 +40,14 @@ static enum err digest_file(const char *path, uint8_t digest_out[32])
     return err;
 }
 
-enum err crypto_wrap_holder(struct keyring_gpg *gpg, const char *key_cache_dir, const char *reader,
+enum err crypto_wrap_holder(struct keyring_gpg *gpg, const char *key_cache_dir, const char *reader, const char *signer,
                             char holder[CRYPTO_HOLDER_SIZE])
 {
     char path[PATH_SIZE];
     uint8_t digest[32];
     enum err err = keyring_gpg_key_file(gpg, key_cache_dir, reader, path, sizeof path);
     if (err == ERR_OK)
-        err = digest_file(path, digest);
+        err = digest_file(path, signer, digest);
     if (err != ERR_OK)
         return err;
     size_t len = (size_t)snprintf(holder, CRYPTO_HOLDER_SIZE, "%.*s ", KEYRING_FPR_SIZE - 1, reader);

@@ -14,7 +14,7 @@
 /* Names the state that the public key is in: its fingerprint, a blank, and a digest of it as others encrypt to it. It
    differs when a subkey has come or gone. ERR_NO_KEY. */
 ERR_RETURN enum err crypto_wrap_holder(struct keyring_gpg *gpg, const char *key_cache_dir, const char *reader,
-                                       char holder_out[CRYPTO_HOLDER_SIZE]);
+                                       const char *signer, char holder_out[CRYPTO_HOLDER_SIZE]);
 /* Adds `secret`, encrypted to `reader` and signed by `signer`, of both of which the secret part must be here
    (ERR_NO_SIGNING_KEY otherwise); it was opened once to see that it can be. A locked key may bring up a pinentry only
    if `asks_person`, else it is ERR_KEY_LOCKED. */

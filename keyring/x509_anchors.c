@@ -84,8 +84,8 @@ static enum err add_folder(struct keyring_anchors *anchors, const char *path)
         if (len < 0 || (size_t)len >= sizeof file || stat(file, &status) != 0 || !S_ISREG(status.st_mode))
             continue;
         err = add_file(anchors, file);
-        if (err == ERR_MALFORMED) {
-            log_warning("%s holds no certificate", file);
+        if (err != ERR_OK && err != ERR_MEMORY) {
+            log_warning("%s holds no certificate that can be read", file);
             err = ERR_OK;
         }
     }

@@ -217,7 +217,8 @@ static void begin(struct imap_opening *opening)
 /* ---- what the server says ---- */
 
 /* The content of the string at the front of `value`, as a sealed file. ERR_TOO_BIG: it was not kept;
-   ERR_UPSTREAM_PROTOCOL: there is none. */
+   ERR_BUSY: the server has it, and does not give
+   it. */
 static enum err file_of(struct imap_unit *unit, struct span value, int *fd_out, uint64_t *size_out)
 {
     struct imap_cursor cursor;
@@ -227,7 +228,7 @@ static enum err file_of(struct imap_unit *unit, struct span value, int *fd_out, 
     imap_cursor_init(&cursor, unit);
     cursor.at = (size_t)(value.ptr - cursor.text.ptr);
     if (!imap_take_nstring(&cursor, &string) || string.kind == IMAP_NIL)
-        return ERR_UPSTREAM_PROTOCOL;
+        return ERR_BUSY;
     *size_out = string.len;
     if (string.kind == IMAP_LITERAL && !string.raw.ptr) {
         *fd_out = imap_unit_take_file(unit, string.literal);

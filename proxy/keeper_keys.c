@@ -115,7 +115,7 @@ static enum err wrap(const struct keeper *keeper, const char *holder, const char
     enum err err = ask(keeper, &out, &in);
     if (err != ERR_OK)
         return err;
-    const struct span keys = ipc_get_span(&in);
+    const struct span keys = ipc_get_span(&in), proof = ipc_get_span(&in);
     buf_init(&wrapped, STORE_WRAPPED_MAX);
     err = ipc_in_end(&in);
     if (err == ERR_OK)
@@ -125,6 +125,7 @@ static enum err wrap(const struct keeper *keeper, const char *holder, const char
         begin(keeper, PROXY_KEYS_WRAP, &out);
         ipc_put_string(&out, holder);
         ipc_put_span(&out, buf_span(&wrapped));
+        ipc_put_span(&out, proof);
         err = ask_done(keeper, &out);
     }
     buf_fini(&wrapped);
@@ -154,7 +155,7 @@ enum err keeper_keys_keep(const struct keeper *keeper, const char *reader, const
         return err;
     if (*reader == '\0' || *signer == '\0')
         return ERR_OK;
-    enum err wrapping = crypto_wrap_holder(keeper->gpg, keeper->setup.key_cache, reader, holder);
+    enum err wrapping = crypto_wrap_holder(keeper->gpg, keeper->setup.key_cache, reader, signer, holder);
     if (wrapping == ERR_OK && wants_wrapping(err, &kept, holder))
         wrapping = wrap(keeper, holder, reader, signer);
     /* They are as well kept as they were. */

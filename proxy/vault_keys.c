@@ -4,6 +4,8 @@
  */
 #include "proxy/vault_internal.h"
 
+#include "base/log.h"
+#include "base/secret.h"
 #include "proxy/wire.h"
 #include "store/account.h"
 
@@ -52,6 +54,7 @@ enum err vault_keys_open(struct store *store, struct ipc_in *in, struct vault_an
 enum err vault_keys_take(struct store *store, struct ipc_in *in, struct vault_answer *answer)
 {
     char account[MIME_ADDR_SIZE];
+    uint8_t proof[STORE_PROOF_SIZE];
     struct buf keys;
     enum err err = get_own(in, answer, account);
     if (err == ERR_OK)
@@ -63,9 +66,25 @@ enum err vault_keys_take(struct store *store, struct ipc_in *in, struct vault_an
     buf_init_secret(&keys, STORE_KEYS_SIZE);
     err = store_account_keys(store, account, &keys);
     if (err == ERR_OK)
+        err = store_account_proof(store, account, proof);
+    if (err == ERR_OK) {
         ipc_put_span(&answer->out, buf_span(&keys));
+        ipc_put_span(&answer->out, (struct span){(const char *)proof, sizeof(proof)});
+    }
     buf_fini(&keys);
     return err;
+}
+
+/* While a person was asked for a passphrase the account may have been forgotten, and have others by now. */
+static enum err check_same(struct store *store, const char *account, struct span taken)
+{
+    uint8_t proof[STORE_PROOF_SIZE];
+    enum err err = store_account_proof(store, account, proof);
+    if (err != ERR_OK)
+        return err;
+    return secret_is_equal(taken, (struct span){(const char *)proof, sizeof(proof)})
+               ? ERR_OK
+               : log_failure(ERR_STORE, "wrapped keys of %s, which has others by now", account);
 }
 
 enum err vault_keys_wrap(struct store *store, struct ipc_in *in, struct vault_answer *answer)
@@ -73,10 +92,12 @@ enum err vault_keys_wrap(struct store *store, struct ipc_in *in, struct vault_an
     char account[MIME_ADDR_SIZE], holder[STORE_HOLDER_SIZE];
     enum err err = get_own(in, answer, account);
     ipc_get_string(in, holder, sizeof(holder));
-    const struct span wrapped = ipc_get_span(in);
+    const struct span wrapped = ipc_get_span(in), proof = ipc_get_span(in);
     if (err == ERR_OK)
         err = ipc_in_end(in);
     answer->is_changed = true;
+    if (err == ERR_OK)
+        err = check_same(store, account, proof);
     return err == ERR_OK ? store_account_wrap(store, account, holder, wrapped) : err;
 }
 

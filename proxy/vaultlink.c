@@ -38,7 +38,7 @@ struct proxy_vaultlink {
     struct requests open;   /* in the order in which the vault answers */
     size_t requests_len;
     struct requests held; /* until the keys that they take are open */
-    size_t held_len;
+    size_t held_len;      /* of those that nobody awaits */
     proxy_vault_locked_fn on_locked;
     void *locked_context;
 };
@@ -179,10 +179,16 @@ static void on_stall(evutil_socket_t fd, short what, void *context)
     }
 }
 
+/* Of those that somebody awaits there are no more than there are sessions' questions. */
+static bool is_unawaited(const struct proxy_vault_request *request)
+{
+    return request->fn == NULL && !request->is_over;
+}
+
 static bool may_hold(const struct proxy_vaultlink *link, const struct proxy_vault_request *request)
 {
     return link->on_locked != NULL && request->typed.account != NULL && !request->is_over && !request->was_held &&
-           link->held_len < HELD_MAX;
+           (!is_unawaited(request) || link->held_len < HELD_MAX);
 }
 
 static void hold(struct proxy_vaultlink *link, struct proxy_vault_request *request)
@@ -191,7 +197,7 @@ static void hold(struct proxy_vaultlink *link, struct proxy_vault_request *reque
     request->was_held = true;
     request->is_sent_twice = false;
     STAILQ_INSERT_TAIL(&link->held, request, link);
-    link->held_len++;
+    link->held_len += is_unawaited(request);
     link->on_locked(account, link->locked_context);
 }
 
@@ -209,12 +215,11 @@ void proxy_vaultlink_unlocked(struct proxy_vaultlink *link, const char *account,
     while ((request = STAILQ_FIRST(&held)) != NULL) {
         STAILQ_REMOVE_HEAD(&held, link);
         const bool is_meant = request->is_over || strcmp(request->typed.account, account) == 0;
-        const bool is_awaited = request->fn != NULL || request->is_over;
-        if (!is_meant || (err != ERR_OK && !is_awaited)) {
+        if (!is_meant || (err != ERR_OK && is_unawaited(request))) {
             STAILQ_INSERT_TAIL(&link->held, request, link);
             continue;
         }
-        link->held_len--;
+        link->held_len -= is_unawaited(request);
         if (err == ERR_OK && !request->is_over) {
             STAILQ_INSERT_TAIL(&link->unsent, request, link);
             link->requests_len++;

@@ -67,8 +67,9 @@ enum proxy_message {
     /* keeper to vault, about its own account */
     PROXY_KEYS_GET,  /* account; answered with how its keys are kept, and if they are locked what holds them */
     PROXY_KEYS_OPEN, /* account, keys */
-    PROXY_KEYS_TAKE, /* account; answered with the keys */
-    PROXY_KEYS_WRAP, /* account, name of the key to which they are wrapped, what holds them */
+    PROXY_KEYS_TAKE, /* account; answered with the keys, and what tells them from others */
+    PROXY_KEYS_WRAP, /* account, name of the key to which they are wrapped, what holds them, what tells them from others
+                      */
     PROXY_VAULT_DONE /* err u32; if that is 0, by request: recipients u32, each (deliveries) | what stands
                         above */
 };

@@ -26,6 +26,7 @@ enum store_wrap {
 
 #define STORE_HOLDER_SIZE 160 /* of the name of the key to which an account's keys are wrapped, with its NUL */
 #define STORE_KEYS_SIZE 129   /* of an account's keys as they are handed out and taken; opaque, bound to the account */
+#define STORE_PROOF_SIZE 32
 #define STORE_WRAPPED_MAX ((size_t)65536)
 #define STORE_CREDENTIAL_MIN 32
 
@@ -47,6 +48,8 @@ ERR_RETURN enum err store_account_wrapped(struct store *store, const char *name,
 ERR_RETURN enum err store_account_open(struct store *store, const char *name, struct span keys);
 /* Adds the keys (STORE_KEYS_SIZE bytes) to a secret buffer, to be wrapped; makes them if there are none yet. */
 ERR_RETURN enum err store_account_keys(struct store *store, const char *name, struct buf *out);
+/* What tells these keys from any that the account has had or will have; tells nothing of them. */
+ERR_RETURN enum err store_account_proof(struct store *store, const char *name, uint8_t proof_out[STORE_PROOF_SIZE]);
 /* The keys are kept as this OpenPGP message from here on, and in no other way: when the change is on disk, nothing that
    was there before is left in the files. ERR_KEY_LOCKED if the keys are not open: nobody has shown to know them. */
 ERR_RETURN enum err store_account_wrap(struct store *store, const char *name, const char *holder, struct span wrapped);

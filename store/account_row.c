@@ -286,6 +286,14 @@ enum err store_account_keys(struct store *store, const char *name, struct buf *o
 }
 _Static_assert(1 + STORE_TAG_SIZE + sizeof(struct store_keys) == STORE_KEYS_SIZE, "the size of an account's keys");
 
+enum err store_account_proof(struct store *store, const char *name, uint8_t proof_out[STORE_PROOF_SIZE])
+{
+    struct store_account *account;
+    enum err err = store_account(store, name, &account);
+    return err ? err : prove(account, proof_out);
+}
+_Static_assert(STORE_PROOF_SIZE == STORE_TAG_SIZE, "a proof is a tag");
+
 /* The keys prove to be those that were wrapped, or the account is as it was: locked. */
 static enum err check_proof(struct store *store, struct store_account *account)
 {

@@ -79,6 +79,32 @@ def der_item(tag, *contents):
     return bytes([tag]) + length + content
 
 
+def der_split(der):
+    """The items that stand in the first one of `der`."""
+    def header(at):
+        size, begin = der[at + 1], at + 2
+        if size & 0x80:
+            count = size & 0x7f
+            size, begin = int.from_bytes(der[begin:begin + count], "big"), begin + count
+        return begin, begin + size
+    at, end = header(0)
+    items = []
+    while at < end:
+        _, after = header(at)
+        items.append(der[at:after])
+        at = after
+    return items
+
+
+def with_digests(der, count):
+    """SignedData that names its digest algorithm so many times; each would be a pass over all of the text."""
+    kind, explicit = der_split(der)
+    inner, = der_split(explicit)
+    version, digests, *rest = der_split(inner)
+    algorithm, = der_split(digests)
+    return der_item(0x30, kind, der_item(0xa0, der_item(0x30, version, der_item(0x31, algorithm * count), *rest)))
+
+
 def compressed(text):
     """CompressedData of RFC 3274, which Debian's openssl does not make."""
     data = der_item(6, bytes.fromhex("2a864886f70d010701"))
@@ -136,6 +162,9 @@ class Signed(Case):
         self.check(signed(BOB, TEXT, signature(authority, bob, TEXT + b"x")), {"signature": "bad"})
         self.check(signed(BOB, TEXT, der[:-40]), {"signature": "bad"})
         self.check(signed(BOB, TEXT, b"no signature"), {"signature": "bad"})
+        self.check(signed(BOB, TEXT, signature(authority, bob, TEXT, "-noattr")), {"signature": "bad"})
+        self.check(signed(BOB, TEXT, with_digests(der, 2)), good)
+        self.check(signed(BOB, TEXT, with_digests(der, 20000)), {"signature": "bad"})
         # Of two signers the weaker counts.
         self.check(signed(BOB, TEXT, signature(authority, bob, TEXT, "-signer", carol[0], "-inkey", carol[1])),
                    {"signature": "mismatch"})

@@ -99,10 +99,8 @@ static void assert_one(const struct keyring_anchors *by, struct span der, const 
 static void signed_text_verifies(void **state)
 {
     (void)state;
-    const struct signing how[] = {{.signers = {&alice}},
-                                  {.signers = {&alice}, .hash = "SHA512"},
-                                  {.signers = {&alice}, .flags = CMS_NOATTR},
-                                  {.signers = {&alice}, .flags = CMS_USE_KEYID}};
+    const struct signing how[] = {
+        {.signers = {&alice}}, {.signers = {&alice}, .hash = "SHA512"}, {.signers = {&alice}, .flags = CMS_USE_KEYID}};
     for (size_t i = 0; i < sizeof how / sizeof *how; i++) {
         struct span der = sign(&how[i]);
         assert_one(anchors, der, TEXT, CRYPTO_SIG_GOOD, ALICE, KEYRING_FULL);
@@ -111,6 +109,15 @@ static void signed_text_verifies(void **state)
         assert_one(anchors, der, "", CRYPTO_SIG_BAD, ALICE, KEYRING_NEVER);
         OPENSSL_free((void *)(uintptr_t)der.ptr);
     }
+}
+
+/* What it signs could be the attributes of another message of Alice's. */
+static void signature_without_attributes_is_bad(void **state)
+{
+    (void)state;
+    struct span der = sign(&(struct signing){.signers = {&alice}, .flags = CMS_NOATTR});
+    assert_one(anchors, der, TEXT, CRYPTO_SIG_BAD, ALICE, KEYRING_NEVER);
+    OPENSSL_free((void *)(uintptr_t)der.ptr);
 }
 
 static void weak_hash_is_never_good(void **state)
@@ -245,6 +252,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(signed_text_verifies),
+        cmocka_unit_test(signature_without_attributes_is_bad),
         cmocka_unit_test(weak_hash_is_never_good),
         cmocka_unit_test(every_signer_is_judged),
         cmocka_unit_test(signer_without_certificate_is_unknown),

@@ -14,8 +14,16 @@ static int keeper_line(const char *account)
     return ends[0];
 }
 
-/* Asks with up to two fields. ERR_END: the vault has ended the line. The first field of the answer is added to
-   `field_out`. */
+/* What came last with keys that were taken. */
+static char taken_proof[STORE_PROOF_SIZE];
+
+static void take_proof(struct span proof)
+{
+    assert_int_equal(proof.len, sizeof taken_proof);
+    memcpy(taken_proof, proof.ptr, proof.len);
+}
+
+/* Asks with fields. ERR_END: the vault has ended the line. The first field of the answer is added to `field_out`. */
 static enum err ask_as(int line, uint16_t type, const char *account, const struct span *fields, size_t len,
                        struct buf *field_out)
 {
@@ -31,6 +39,8 @@ static enum err ask_as(int line, uint16_t type, const char *account, const struc
     const enum err err = (enum err)ipc_get_u32(&in);
     if (err == ERR_OK && field_out)
         assert_int_equal(buf_add_span(field_out, ipc_get_span(&in)), ERR_OK);
+    if (err == ERR_OK && type == PROXY_KEYS_TAKE && field_out)
+        take_proof(ipc_get_span(&in));
     ipc_in_fini(&in);
     return err;
 }
@@ -66,7 +76,7 @@ static void test_keeper_wraps_and_opens(void **state)
     struct got got = {.times = 0};
     struct buf keys, wrapped;
     unsigned locked = 0;
-    const struct span handed[] = {SPAN_LIT("KEY"), SPAN_LIT("a PGP message")};
+    const struct span handed[] = {SPAN_LIT("KEY"), SPAN_LIT("a PGP message"), {taken_proof, sizeof taken_proof}};
     struct store_view_key key = key_of(1);
     buf_init_secret(&keys, 1000);
     buf_init(&wrapped, 1000);
@@ -75,7 +85,11 @@ static void test_keeper_wraps_and_opens(void **state)
     assert_int_equal(kept_as(line, ALICE, &wrapped).wrap, STORE_WRAP_FILE);
     assert_int_equal(ask_as(line, PROXY_KEYS_TAKE, ALICE, NULL, 0, &keys), ERR_OK);
     assert_int_equal(keys.len, STORE_KEYS_SIZE);
-    assert_int_equal(ask_as(line, PROXY_KEYS_WRAP, ALICE, handed, 2, NULL), ERR_OK);
+    /* Keys that are not the account's any more would stand where its own should be. */
+    taken_proof[0] ^= 1;
+    assert_int_equal(ask_as(line, PROXY_KEYS_WRAP, ALICE, handed, 3, NULL), ERR_STORE);
+    taken_proof[0] ^= 1;
+    assert_int_equal(ask_as(line, PROXY_KEYS_WRAP, ALICE, handed, 3, NULL), ERR_OK);
     assert_true(kept_as(line, ALICE, &wrapped).is_open);
     assert_int_equal(wrapped.len, 0);
     close(line);
@@ -88,7 +102,7 @@ static void test_keeper_wraps_and_opens(void **state)
     assert_false(kept.is_open);
     assert_string_equal(wrapped.data, "a PGP message");
     assert_int_equal(ask_as(line, PROXY_KEYS_TAKE, ALICE, NULL, 0, NULL), ERR_KEY_LOCKED);
-    assert_int_equal(ask_as(line, PROXY_KEYS_WRAP, ALICE, handed, 2, NULL), ERR_KEY_LOCKED);
+    assert_int_equal(ask_as(line, PROXY_KEYS_WRAP, ALICE, handed, 3, NULL), ERR_KEY_LOCKED);
     const struct span wrong = SPAN_LIT("nonsense"), right = buf_span(&keys);
     assert_int_equal(ask_as(line, PROXY_KEYS_OPEN, ALICE, &wrong, 1, NULL), ERR_STORE);
     /* Nobody is there who would open them. */

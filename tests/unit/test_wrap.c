@@ -86,16 +86,16 @@ static void test_holder_names_the_state_of_the_key(void **state)
 {
     char first[CRYPTO_HOLDER_SIZE], second[CRYPTO_HOLDER_SIZE], command[200];
     (void)state;
-    assert_int_equal(crypto_wrap_holder(home.gpg, home.cache, bob, first), ERR_OK);
+    assert_int_equal(crypto_wrap_holder(home.gpg, home.cache, bob, bob, first), ERR_OK);
     assert_int_equal(strlen(first), strlen(bob) + 65);
     assert_memory_equal(first, bob, strlen(bob));
-    assert_int_equal(crypto_wrap_holder(home.gpg, home.cache, bob, second), ERR_OK);
+    assert_int_equal(crypto_wrap_holder(home.gpg, home.cache, bob, bob, second), ERR_OK);
     assert_string_equal(first, second);
     (void)snprintf(command, sizeof command, "--quick-add-key %s cv25519 encr 0", bob);
     assert_int_equal(gpg_home_shell(&home, command), ERR_OK);
-    assert_int_equal(crypto_wrap_holder(home.gpg, home.cache, bob, second), ERR_OK);
+    assert_int_equal(crypto_wrap_holder(home.gpg, home.cache, bob, bob, second), ERR_OK);
     assert_string_not_equal(first, second);
-    assert_int_equal(crypto_wrap_holder(home.gpg, home.cache, "0000000000000000000000000000000000000000", second),
+    assert_int_equal(crypto_wrap_holder(home.gpg, home.cache, "0000000000000000000000000000000000000000", bob, second),
                      ERR_NO_KEY);
 }
 
