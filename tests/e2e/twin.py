@@ -253,8 +253,8 @@ class Chance:
         if depth < 3 and self.random.random() < 0.3:
             key, other = self.key(depth + 1), self.key(depth + 1)
             # Dovecot 2.3.19 puts several sizes or dates under OR and NOT together wrongly: of OR NOT LARGER 1000 NOT
-            # LARGER 2000 it finds too few, of NOT OR SINCE 20-Nov-2026 SINCE 2-Feb-2004 too many; and nothing of OR SEEN
-            # NOT (SEEN TO "x"), which is all.
+            # LARGER 2000 it finds too few, of NOT OR SINCE 20-Nov-2026 SINCE 2-Feb-2004 too many; and nothing of
+            # OR SEEN NOT (SEEN TO "x"), which is all.
             is_doubtful = [re.search(rb"LARGER|SMALLER|SENT|SINCE|BEFORE|ON |YOUNGER|OLDER", text)
                            for text in (key, other)]
             if key in other or other in key:
