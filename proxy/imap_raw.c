@@ -217,8 +217,7 @@ static void begin(struct imap_opening *opening)
 /* ---- what the server says ---- */
 
 /* The content of the string at the front of `value`, as a sealed file. ERR_TOO_BIG: it was not kept;
-   ERR_BUSY: the server has it, and does not give
-   it. */
+   ERR_UPSTREAM_PROTOCOL: there is none, as Dovecot says of what others have expunged. */
 static enum err file_of(struct imap_unit *unit, struct span value, int *fd_out, uint64_t *size_out)
 {
     struct imap_cursor cursor;
@@ -228,7 +227,7 @@ static enum err file_of(struct imap_unit *unit, struct span value, int *fd_out, 
     imap_cursor_init(&cursor, unit);
     cursor.at = (size_t)(value.ptr - cursor.text.ptr);
     if (!imap_take_nstring(&cursor, &string) || string.kind == IMAP_NIL)
-        return ERR_BUSY;
+        return ERR_UPSTREAM_PROTOCOL;
     *size_out = string.len;
     if (string.kind == IMAP_LITERAL && !string.raw.ptr) {
         *fd_out = imap_unit_take_file(unit, string.literal);
