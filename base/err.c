@@ -68,6 +68,10 @@ static const struct err_entry rows[] = {
         "The key is locked, unlock it and try again"),
     ROW(ERR_KEY_UNUSABLE, "key-unusable", 550, "5.7.5", "CANNOT", "SYS/PERM",
         "A key is expired, revoked or not usable"),
+    ROW(ERR_REVOKED, "revoked", 451, "4.7.5", "UNAVAILABLE", "SYS/TEMP",
+        "A certificate has just been found to be revoked, try again"),
+    ROW(ERR_LOOKUP, "lookup", 451, "4.7.5", "UNAVAILABLE", "SYS/TEMP",
+        "A key could not be looked up, try again later"),
 
     ROW(ERR_UPSTREAM_DOWN, "upstream-down", 451, "4.4.1", "UNAVAILABLE", "SYS/TEMP",
         "The mail server cannot be reached"),

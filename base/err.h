@@ -57,6 +57,8 @@ enum err {
     ERR_TOO_MANY_GROUPS_FINAL,
     ERR_KEY_LOCKED,
     ERR_KEY_UNUSABLE,
+    ERR_REVOKED, /* found only now: what is known of the key has been brought up to date */
+    ERR_LOOKUP,  /* a directory, or whoever tells what is revoked, did not answer, and must */
     /* the upstream server */
     ERR_UPSTREAM_DOWN,
     ERR_UPSTREAM_LOST,
