@@ -1,0 +1,45 @@
+/*
+ * One question over HTTP (RFC 9110), asked without waiting, of a place that a certificate names.
+ *
+ * What is asked is a stranger's choice, so little is done for it: http alone, since lists and answers are signed
+ * themselves and https would need them for its own certificates; no redirect, cookie, proxy or password; the
+ * addresses of a name are looked at after it has been resolved, and private ones are connected to only for hosts that
+ * the configuration names; size and time are bounded. Runs in the finder and on the command line.
+ */
+#ifndef KEYRING_FETCH_H
+#define KEYRING_FETCH_H
+
+#include "base/address.h"
+#include "base/buf.h"
+
+#include <event2/event.h>
+
+struct keyring_fetch_options {
+    struct event_base *base;
+    struct evdns_base *dns;   /* NULL: literal addresses and localhost alone */
+    const char *const *hosts; /* those that may have private addresses, borrowed; case is ignored */
+    size_t hosts_len;
+    size_t answer_max;
+    uint32_t timeout_ms; /* of all of it */
+};
+
+struct keyring_fetch;
+
+/* Fires once, out of the event loop: ERR_OK with the body of an answer 200, valid during the call; ERR_LIMIT: it is
+   larger than `answer_max`; ERR_TIMEOUT; ERR_REFUSED: the host has none but private addresses; ERR_LOOKUP: anything
+   else. The fetch is over by then. */
+typedef void (*keyring_fetch_fn)(void *context, enum err err, struct span answer);
+
+/* GET, or POST of `body` with the type `body_type` if that is not NULL. `options` must outlive the fetch.
+   ERR_MALFORMED: `url` is none that is fetched. */
+ERR_RETURN enum err keyring_fetch_begin(const struct keyring_fetch_options *options, const char *url,
+                                        const char *body_type, struct span body, keyring_fetch_fn fn, void *context,
+                                        struct keyring_fetch **fetch_out);
+/* `fn` will not fire. Clears the caller's pointer; NULL is nothing to cancel. */
+void keyring_fetch_cancel(struct keyring_fetch **fetch);
+
+/* True for addresses that the Internet routes to one host: not private, loopback, link-local, multicast and the like
+   (RFC 6890), nor those with such an IPv4 address inside. */
+bool keyring_fetch_is_public(const struct address *address);
+
+#endif
