@@ -13,6 +13,7 @@
 
 #include "base/buf.h"
 #include "base/secret.h"
+#include "keyring/found.h"
 
 #include <event2/dns.h>
 #include <event2/event.h>
@@ -21,10 +22,9 @@
 #include <stdint.h>
 
 #define KEYRING_LDAP_ATTRIBUTES_MAX 16
-#define KEYRING_LDAP_VALUES_MAX 64 /* certificates and keys of one answer; further ones are left out */
-#define KEYRING_LDAP_VALUE_SIZE_MAX ((size_t)262144) /* bytes of one value; longer ones are left out */
-#define KEYRING_LDAP_ANSWER_MAX ((size_t)2 << 20)    /* bytes of one answer; a longer one is no answer */
-#define KEYRING_LDAP_QUERIES_MAX 1000                /* waiting at one directory */
+#define KEYRING_LDAP_VALUES_MAX 64                /* certificates and keys of one answer; further ones are left out */
+#define KEYRING_LDAP_ANSWER_MAX ((size_t)2 << 20) /* bytes of one answer; a longer one is no answer */
+#define KEYRING_LDAP_QUERIES_MAX 1000             /* waiting at one directory */
 
 enum keyring_ldap_security {
     KEYRING_LDAP_TLS,      /* ldaps:// */
@@ -59,11 +59,9 @@ struct keyring_ldap_options {
    else. ERR_ADDRESS_SYNTAX if the address is no address in normal form; ERR_CONFIG if the pattern is none. */
 ERR_RETURN enum err keyring_ldap_filter(const char *pattern, const char *address, struct buf *out);
 
-enum keyring_ldap_kind { KEYRING_LDAP_CERTIFICATE = 1, KEYRING_LDAP_OPENPGP = 2 };
-
 struct keyring_ldap_value {
-    enum keyring_ldap_kind kind;
-    struct span bytes; /* DER of a certificate; an OpenPGP key, binary or in armour */
+    enum keyring_found_kind kind;
+    struct span bytes;
 };
 
 struct keyring_ldap;

@@ -18,7 +18,7 @@
 struct ldap_answer {
     struct buf bytes;
     struct ldap_piece {
-        enum keyring_ldap_kind kind;
+        enum keyring_found_kind kind;
         size_t at, len;
     } pieces[KEYRING_LDAP_VALUES_MAX];
     size_t pieces_len;

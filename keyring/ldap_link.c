@@ -211,6 +211,10 @@ static enum err open_conn(struct keyring_ldap *ldap)
 {
     const struct conn_options options = {
         .base = ldap->base, .handlers = &handlers, .owner = ldap, .input_max = INPUT_MAX, .output_max = OUTPUT_MAX};
+    const bool needs_tls =
+        ldap->options->security == KEYRING_LDAP_TLS || ldap->options->security == KEYRING_LDAP_STARTTLS;
+    if (needs_tls && ldap->tls == NULL)
+        return ERR_UPSTREAM_TLS;
     enum err err = ldap->options->security == KEYRING_LDAP_LOCAL
                        ? connect_local(ldap, &options, &ldap->conn)
                        : conn_connect(&options, ldap->dns, ldap->options->host, ldap->options->port,

@@ -16,7 +16,7 @@ static bool is_known(const struct ldap_answer *answer, struct span bytes)
     return false;
 }
 
-static enum err add(struct ldap_answer *answer, enum keyring_ldap_kind kind, struct span bytes)
+static enum err add(struct ldap_answer *answer, enum keyring_found_kind kind, struct span bytes)
 {
     if (is_known(answer, bytes))
         return ERR_OK;
@@ -50,7 +50,7 @@ static enum err add_collection(struct ldap_answer *answer, CMS_ContentInfo *cms)
         const int len = i2d_X509(sk_X509_value(certificates, i), &der);
         const struct span bytes = {(const char *)der, len > 0 ? (size_t)len : 0};
         if (len > 0 && bytes.len <= CERTIFICATE_SIZE_MAX)
-            err = add(answer, KEYRING_LDAP_CERTIFICATE, bytes);
+            err = add(answer, KEYRING_FOUND_CERTIFICATE, bytes);
         else
             answer->ignored++;
         OPENSSL_free(der);
@@ -62,7 +62,7 @@ static enum err add_collection(struct ldap_answer *answer, CMS_ContentInfo *cms)
 static enum err add_der(struct ldap_answer *answer, struct span value)
 {
     if (is_certificate(value))
-        return add(answer, KEYRING_LDAP_CERTIFICATE, value);
+        return add(answer, KEYRING_FOUND_CERTIFICATE, value);
     const unsigned char *at = (const unsigned char *)value.ptr;
     CMS_ContentInfo *cms = d2i_CMS_ContentInfo(NULL, &at, (long)value.len);
     enum err err = ERR_OK;
@@ -85,12 +85,12 @@ static bool is_openpgp(struct span value)
 enum err ldap_answer_add(struct ldap_answer *answer, struct span value)
 {
     enum err err = ERR_OK;
-    if (value.len == 0 || value.len > KEYRING_LDAP_VALUE_SIZE_MAX)
+    if (value.len == 0 || value.len > KEYRING_FOUND_PIECE_MAX)
         answer->ignored++;
     else if (value.ptr[0] == 0x30)
         err = add_der(answer, value);
     else if (is_openpgp(value))
-        err = add(answer, KEYRING_LDAP_OPENPGP, value);
+        err = add(answer, KEYRING_FOUND_OPENPGP, value);
     else
         answer->ignored++;
     ERR_clear_error();
