@@ -8,7 +8,7 @@
 #include <openssl/x509v3.h>
 #include <string.h>
 
-#define STRENGTH_MIN 112
+#define STRENGTH_MIN 112 /* bits, as KEYRING_X509_LEVEL demands of chains */
 /* What is not good may become so without any change here: an issuer's time begins. */
 #define BAD_HOLDS_S 3600
 
@@ -19,13 +19,6 @@ struct listing {
     size_t own_len;
     int64_t at;
 };
-
-/* By key usage, extended key usage and basic constraints (RFC 8550 §4.4). */
-static bool is_fit(X509 *certificate, enum keyring_purpose purpose)
-{
-    int id = purpose == KEYRING_SIGN ? X509_PURPOSE_SMIME_SIGN : X509_PURPOSE_SMIME_ENCRYPT;
-    return X509_check_purpose(certificate, id, 0) == 1;
-}
 
 /* Of the certificate alone, where no chain has told. */
 static bool is_weak(X509 *certificate)
@@ -51,19 +44,22 @@ static enum err judge(struct listing *listing, struct certificates_item *item, i
 {
     struct certificates_judged *judged = &item->judged;
     const char *reason;
-    enum keyring_purpose purpose = is_fit(item->entry.certificate, KEYRING_SIGN) ? KEYRING_SIGN : KEYRING_ENCRYPT;
+    bool is_signer = x509_is_fit(item->entry.certificate, KEYRING_SIGN, true);
+    STACK_OF(X509) * path;
     STACK_OF(X509) *issuers = keyring_certificates_issuers(listing->certificates);
     if (judged->anchors == listing->anchors->serial && judged->issuers == listing->certificates->issuers_serial &&
         judged->from <= at && at < judged->until)
         return ERR_OK;
     if (issuers == NULL)
         return ERR_MEMORY;
-    enum err err = x509_judge(listing->anchors, item->entry.certificate, issuers, purpose, at, &judged->chain, &reason,
-                              &judged->from, &judged->until);
+    enum err err = keyring_x509_chain(listing->anchors, item->entry.certificate, issuers,
+                                      is_signer ? KEYRING_SIGN : KEYRING_ENCRYPT, at, &judged->chain, &reason, &path);
     if (err != ERR_OK) {
         judged->anchors = 0;
         return err;
     }
+    x509_validity(path, &judged->from, &judged->until);
+    sk_X509_pop_free(path, X509_free);
     if (judged->chain != KEYRING_CHAIN_GOOD) {
         judged->from = at;
         judged->until = at + BAD_HOLDS_S;
@@ -116,9 +112,9 @@ static enum err add(struct listing *listing, struct certificates_item *item, str
     if (entry.trust == KEYRING_FULL && item->judged.until < entry.expires)
         entry.encrypt_until = entry.sign_until = item->judged.until;
     bool is_useless = chain == KEYRING_CHAIN_WEAK || (chain != KEYRING_CHAIN_GOOD && is_weak(certificate->certificate));
-    if (is_useless || !is_fit(certificate->certificate, KEYRING_ENCRYPT))
+    if (is_useless || !x509_is_fit(certificate->certificate, KEYRING_ENCRYPT, true))
         entry.encrypt_until = -1;
-    if (is_useless || !is_fit(certificate->certificate, KEYRING_SIGN))
+    if (is_useless || !x509_is_fit(certificate->certificate, KEYRING_SIGN, true))
         entry.sign_until = -1;
     return x509_add_each(&entry, &addresses, keyring);
 }

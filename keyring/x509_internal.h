@@ -8,10 +8,12 @@
 
 #include <openssl/x509_vfy.h>
 
-#define X509_ADDRESSES_MAX 32
+/* OpenSSL's level of 112 bits: RSA 2048, SHA-224 and the like. */
+#define KEYRING_X509_LEVEL 2
+#define X509_ADDRESSES_MAX 33 /* one more than are taken */
 
 struct keyring_anchors {
-    X509_STORE *store;
+    STACK_OF(X509) * certificates;
     uint64_t serial; /* no two of a process have the same: what was judged by one says nothing of the other */
 };
 
@@ -29,10 +31,10 @@ void x509_describe(const X509 *certificate, struct keyring_entry *entry);
 /* Adds `entry` once for each address, or without one. */
 ERR_RETURN enum err x509_add_each(struct keyring_entry *entry, const struct x509_addresses *addresses,
                                   struct keyring *keyring);
-/* keyring_x509_judge, and for how long its word stays KEYRING_CHAIN_GOOD: as long as all certificates of the chain are
-   valid, seconds from `*from_out` to `*until_out`. */
-ERR_RETURN enum err x509_judge(const struct keyring_anchors *anchors, X509 *certificate, STACK_OF(X509) * others,
-                               enum keyring_purpose purpose, int64_t at, enum keyring_chain *chain_out,
-                               const char **reason_out, int64_t *from_out, int64_t *until_out);
+/* Whether its key usage and extended key usage permit this to the owner's key (`is_leaf`), or to issue certificates for
+   mail (RFC 8550 §4.4). */
+bool x509_is_fit(X509 *certificate, enum keyring_purpose purpose, bool is_leaf);
+/* When all certificates of the chain are valid: from `*from_out` until before `*until_out`, seconds. */
+void x509_validity(STACK_OF(X509) * chain, int64_t *from_out, int64_t *until_out);
 
 #endif
