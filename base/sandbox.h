@@ -15,9 +15,11 @@
 #include <stdint.h>
 
 enum sandbox_role {
-    SANDBOX_NET,    /* network on open or new sockets; no exec, no file opened */
-    SANDBOX_VAULT,  /* files below writable_dirs; no network, no exec */
-    SANDBOX_KEEPER, /* exec of gpg, files below writable_dirs, AF_UNIX only */
+    SANDBOX_NET,          /* network on open or new sockets; no exec, no file opened */
+    SANDBOX_VAULT,        /* files below writable_dirs; no network, no exec */
+    SANDBOX_KEEPER,       /* exec of gpg, files below writable_dirs, AF_UNIX only */
+    SANDBOX_FINDER,       /* as net */
+    SANDBOX_FINDER_LOCAL, /* the same, and AF_UNIX, for a directory on this machine */
     SANDBOX_COUNT
 };
 
@@ -27,7 +29,8 @@ struct sandbox_options {
     enum sandbox_role role;
     const char *writable_dirs[SANDBOX_DIRS_MAX]; /* NULL-terminated unless full; read and write below them */
     const char *readable_dirs[SANDBOX_DIRS_MAX]; /* read (and, for keepers, exec) below them, beside the system's own */
-    const char *hidden_dirs[SANDBOX_DIRS_MAX * 4]; /* keepers: covered by empty file systems in a mount namespace */
+    const char *hidden_dirs[SANDBOX_DIRS_MAX * 4]; /* keepers, and finders with AF_UNIX: covered by empty file systems
+                                                      in a mount namespace */
     const char *user;                              /* account name to switch to when root; NULL or "": stay */
     uint64_t memory_max;                           /* address space in bytes; 0: unlimited (sanitizers need that) */
     uint64_t file_size_max;                        /* largest file or memfd that may be written; 0: unlimited */

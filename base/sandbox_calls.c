@@ -83,6 +83,11 @@ static const struct call net_calls[] = {
     CALL_END,
 };
 
+static const struct call local_calls[] = {
+    CALL_IF(socket, 0, INT_BITS, AF_UNIX),
+    CALL_END,
+};
+
 /* Files by name, for SQLite; which ones is for Landlock to say. */
 static const struct call vault_calls[] = {
     CALL(open), CALL(openat), CALL(stat), CALL(lstat), CALL(newfstatat), CALL(statx), CALL(access), CALL(faccessat),
@@ -147,7 +152,9 @@ static int add_allowed(scmp_filter_ctx filter, enum sandbox_role role)
 {
     int result = add_calls(filter, SCMP_ACT_ALLOW, common_calls);
     if (result == 0)
-        result = add_calls(filter, SCMP_ACT_ALLOW, role == SANDBOX_NET ? net_calls : vault_calls);
+        result = add_calls(filter, SCMP_ACT_ALLOW, role == SANDBOX_VAULT ? vault_calls : net_calls);
+    if (result == 0 && role == SANDBOX_FINDER_LOCAL)
+        result = add_calls(filter, SCMP_ACT_ALLOW, local_calls);
     if (result == 0 && SANDBOX_IS_SANITIZED)
         result = add_calls(filter, SCMP_ACT_ALLOW, sanitizer_calls);
     /* abort() sends its signal so. */

@@ -82,7 +82,7 @@ static struct ruleset ruleset_of(int abi, enum sandbox_role role)
         rules.files |= LANDLOCK_ACCESS_FS_REFER;
     if (abi >= 3)
         rules.files |= LANDLOCK_ACCESS_FS_TRUNCATE;
-    if (abi >= 4 && role != SANDBOX_NET)
+    if (abi >= 4 && (role == SANDBOX_VAULT || role == SANDBOX_KEEPER))
         rules.network = LANDLOCK_ACCESS_NET_BIND_TCP | LANDLOCK_ACCESS_NET_CONNECT_TCP;
     if (abi >= 5)
         rules.files |= LANDLOCK_ACCESS_FS_IOCTL_DEV;
@@ -124,8 +124,11 @@ static enum err allow(int ruleset, const struct ruleset *rules, const char *path
 
 static enum err add_rules(int ruleset, const struct ruleset *rules, const struct sandbox_options *options)
 {
-    static const struct system_path *const system_paths[SANDBOX_COUNT] = {
-        [SANDBOX_NET] = net_paths, [SANDBOX_VAULT] = vault_paths, [SANDBOX_KEEPER] = keeper_paths};
+    static const struct system_path *const system_paths[SANDBOX_COUNT] = {[SANDBOX_NET] = net_paths,
+                                                                          [SANDBOX_VAULT] = vault_paths,
+                                                                          [SANDBOX_KEEPER] = keeper_paths,
+                                                                          [SANDBOX_FINDER] = net_paths,
+                                                                          [SANDBOX_FINDER_LOCAL] = net_paths};
     const uint64_t read = options->role == SANDBOX_KEEPER ? RUN : READ;
     enum err err = ERR_OK;
     for (const struct system_path *entry = system_paths[options->role]; entry->path && err == ERR_OK; entry++)

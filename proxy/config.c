@@ -155,9 +155,10 @@ static enum err read_numbers(struct config_reader *reader)
 
 static enum err interpret(struct config_reader *reader)
 {
-    static enum err (*const steps[])(struct config_reader *) = {
-        read_state,       read_names, read_words, read_numbers, config_read_accounts, config_read_listeners,
-        config_read_rules};
+    static enum err (*const steps[])(struct config_reader *) = {read_state,           read_names,
+                                                                read_words,           read_numbers,
+                                                                config_read_accounts, config_read_listeners,
+                                                                config_read_rules,    config_read_directories};
     enum err err = ERR_OK;
     for (size_t i = 0; !err && i < sizeof steps / sizeof *steps; i++)
         err = steps[i](reader);
@@ -256,6 +257,7 @@ void config_free(struct config **config)
     }
     free(old->listeners);
     free(old->accounts);
+    config_free_directories(old);
     policy_fini(&old->policy);
     free(old);
     *config = NULL;

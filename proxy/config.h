@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/sasl.h"
+#include "keyring/ldap.h"
 #include "policy/rule.h"
 
 #define CONFIG_PATH_SIZE 512
@@ -54,6 +55,19 @@ struct config_listener {
     size_t accounts_len;
 };
 
+#define CONFIG_DIRECTORIES_MAX 32
+
+/* Where keys of correspondents are looked for (LDAP). */
+struct config_directory {
+    struct keyring_ldap_options ldap; /* its name is the section's title */
+    char password_command[1024];      /* a line for the shell that prints the password; "": none */
+    char ca_file[CONFIG_PATH_SIZE];   /* "": the system's */
+    char certificate_file[CONFIG_PATH_SIZE], key_file[CONFIG_PATH_SIZE]; /* shown to the server; "": none */
+    char **domains; /* patterns of mime_addr_matches; none: it may be asked for any address, and believed for none */
+    size_t domains_len;
+    uint32_t found_s, missing_s; /* how long its answers count */
+};
+
 struct config {
     char file[CONFIG_PATH_SIZE];
     char state_dir[CONFIG_PATH_SIZE];
@@ -64,6 +78,8 @@ struct config {
     size_t listeners_len;
     struct config_account *accounts;
     size_t accounts_len;
+    struct config_directory *directories;
+    size_t directories_len;
     struct policy policy;
     char subject_tag[64];        /* "[encrypt]"; "" : off */
     bool is_repairing;           /* bare_line_ends = repair (default: refuse) */
@@ -100,6 +116,13 @@ const char *config_protocol_name(enum config_protocol protocol);
 void config_authserv_id(const struct config *config, char id_out[CONFIG_AUTHSERV_ID_SIZE]);
 /* True if both servers are the same. */
 bool config_upstream_is_same(const struct config_upstream *a, const struct config_upstream *b);
+
+/* Whether the directory may be asked for this address (normal form), and whether what it then says counts as `found`.
+ */
+bool config_directory_serves(const struct config_directory *directory, const char *address);
+bool config_directory_is_believed(const struct config_directory *directory, const char *address);
+/* How long an answer may take of all directories that serve the address; 0: none does. */
+uint32_t config_directories_timeout_ms(const struct config *config, const char *address);
 
 /* Paths below the state directory: "tls/certificate.pem", "tls/key.pem", "keys/<account>". False if too long. */
 bool config_state_path(const struct config *config, const char *name, char path_out[CONFIG_PATH_SIZE]);

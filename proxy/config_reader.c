@@ -107,7 +107,7 @@ static void say_unknown(cfg_t *section, const char *name)
 
 static const char *section_of_title(cfg_t *root, const char *title, int *line_out)
 {
-    static const char *const names[] = {"listen", "account", "rule"};
+    static const char *const names[] = {"listen", "account", "rule", "directory"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const cfg_t *section = cfg_gettsec(root, names[i], title);
         if (section && section->line >= *line_out) {
@@ -179,6 +179,25 @@ static cfg_t *make_grammar(void)
                                 CFG_STR("may_ask_less", NULL, CFGF_NODEFAULT),
                                 CFG_STR("replies", NULL, CFGF_NODEFAULT),
                                 CFG_END()};
+    cfg_opt_t directory_options[] = {CFG_STR("url", NULL, CFGF_NODEFAULT),
+                                     CFG_STR("base", NULL, CFGF_NODEFAULT),
+                                     CFG_STR("scope", NULL, CFGF_NODEFAULT),
+                                     CFG_STR("bind_dn", NULL, CFGF_NODEFAULT),
+                                     CFG_STR("password_command", NULL, CFGF_NODEFAULT),
+                                     CFG_STR("sasl", NULL, CFGF_NODEFAULT),
+                                     CFG_STR("certificate_file", NULL, CFGF_NODEFAULT),
+                                     CFG_STR("key_file", NULL, CFGF_NODEFAULT),
+                                     CFG_STR("filter", NULL, CFGF_NODEFAULT),
+                                     CFG_STR("timeout", NULL, CFGF_NODEFAULT),
+                                     CFG_STR("time_limit", NULL, CFGF_NODEFAULT),
+                                     CFG_STR("size_limit", NULL, CFGF_NODEFAULT),
+                                     CFG_STR("ca_file", NULL, CFGF_NODEFAULT),
+                                     CFG_STR("referrals", NULL, CFGF_NODEFAULT),
+                                     CFG_STR("keep_found", NULL, CFGF_NODEFAULT),
+                                     CFG_STR("keep_missing", NULL, CFGF_NODEFAULT),
+                                     CFG_STR_LIST("attributes", NULL, CFGF_NODEFAULT),
+                                     CFG_STR_LIST("domains", NULL, CFGF_NODEFAULT),
+                                     CFG_END()};
     const cfg_flag_t titled = CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES;
     cfg_opt_t options[] = {CFG_STR("state", NULL, CFGF_NODEFAULT),
                            CFG_STR("user", NULL, CFGF_NODEFAULT),
@@ -199,6 +218,7 @@ static cfg_t *make_grammar(void)
                            CFG_SEC("listen", listen_options, titled),
                            CFG_SEC("account", account_options, titled),
                            CFG_SEC("rule", rule_options, titled),
+                           CFG_SEC("directory", directory_options, titled),
                            CFG_STR(CONFIG_END, NULL, CFGF_NODEFAULT),
                            CFG_END()};
     cfg_t *root = cfg_init(options, CFGF_NONE);
@@ -209,6 +229,7 @@ static cfg_t *make_grammar(void)
     watch_options(root, "listen|", listen_options);
     watch_options(root, "account|", account_options);
     watch_options(root, "rule|", rule_options);
+    watch_options(root, "directory|", directory_options);
     return root;
 }
 

@@ -67,5 +67,7 @@ bool config_split_host(struct span text, char *host_out, size_t host_size, int *
 ERR_RETURN enum err config_read_accounts(struct config_reader *reader);
 ERR_RETURN enum err config_read_listeners(struct config_reader *reader); /* after the accounts */
 ERR_RETURN enum err config_read_rules(struct config_reader *reader);
+ERR_RETURN enum err config_read_directories(struct config_reader *reader);
+void config_free_directories(struct config *config);
 
 #endif

@@ -83,6 +83,9 @@ static enum err take_message(struct master *master, struct master_net *net, stru
     case PROXY_MASTER_NEED_VAULT:
         master_give_vault(master, net);
         return ERR_OK;
+    case PROXY_MASTER_NEED_FINDER:
+        master_give_finder(master, net);
+        return ERR_OK;
     default:
         return ERR_PEER_PROTOCOL;
     }
@@ -131,6 +134,8 @@ static void reload(struct master *master)
     config_free(&master->config);
     master->config = fresh;
     err = master_start_agents(master);
+    if (err == ERR_OK)
+        err = master_start_finder(master);
     if (err == ERR_OK)
         err = master_start_net(master);
     if (err != ERR_OK)
@@ -182,6 +187,9 @@ static void mend(struct master *master)
         err = master_start_net(master);
     if (err == ERR_OK && master->vault == 0 && now - master->vault_started_ms > RESTART_PAUSE_MS)
         err = master_start_vault(master);
+    if (err == ERR_OK && master->finder == 0 && master_needs_finder(master) &&
+        now - master->finder_started_ms > RESTART_PAUSE_MS)
+        err = master_start_finder(master);
     for (size_t i = 0; i < master->agents_len; i++)
         is_agent_missing = is_agent_missing || (master->agents[i].pid == 0 && master->agents[i].started_ms != 0 &&
                                                 now - master->agents[i].started_ms > RESTART_PAUSE_MS * 30);
@@ -279,8 +287,12 @@ static void open_vault_socket(struct master *master)
 
 enum err proxy_serve(struct config *config, const char *config_file)
 {
-    struct master master = {
-        .config = config, .config_file = config_file, .vault_socket = -1, .vault_listener = -1, .signals = -1};
+    struct master master = {.config = config,
+                            .config_file = config_file,
+                            .vault_socket = -1,
+                            .vault_listener = -1,
+                            .finder_socket = -1,
+                            .signals = -1};
     for (size_t i = 0; i < MASTER_NETS_MAX; i++)
         master.nets[i].socket = -1;
     log_init("master", config->log_level);
@@ -300,6 +312,8 @@ enum err proxy_serve(struct config *config, const char *config_file)
         err = master_start_agents(&master);
     if (err == ERR_OK)
         err = master_start_vault(&master);
+    if (err == ERR_OK)
+        err = master_start_finder(&master);
     if (err == ERR_OK)
         err = master_start_net(&master);
     if (err == ERR_OK)

@@ -29,8 +29,7 @@
  * ourselves. */
 #define KEEPER_MEMORY_BASE ((uint64_t)1024 << 20)
 
-/* In a child: nothing of the master's is left open but standard streams and `kept`. */
-static void close_others(const int *kept, size_t kept_len)
+void master_close_others(const int *kept, size_t kept_len)
 {
     int limit = (int)sysconf(_SC_OPEN_MAX);
     for (int fd = 3; fd < limit && fd < 4096; fd++) {
@@ -53,18 +52,18 @@ static void begin_child(pid_t master_pid)
         _exit(3);
 }
 
-static enum err try_give_vault(struct master *master, struct master_net *net)
+enum err master_connect_net(int to, uint16_t to_type, struct master_net *net, uint16_t net_type)
 {
     int ends[2];
     struct ipc_out out;
     enum err err = ipc_pair(true, ends);
     if (err != ERR_OK)
         return err;
-    ipc_out_begin(&out, PROXY_VAULT_CLIENT);
+    ipc_out_begin(&out, to_type);
     ipc_put_file(&out, ends[1]);
-    err = ipc_send(master->vault_socket, &out);
+    err = ipc_send(to, &out);
     if (err == ERR_OK) {
-        ipc_out_begin(&out, PROXY_NET_VAULT);
+        ipc_out_begin(&out, net_type);
         ipc_put_file(&out, ends[0]);
         err = ipc_send(net->socket, &out);
     }
@@ -77,15 +76,12 @@ void master_give_vault(struct master *master, struct master_net *net)
 {
     if (master->vault == 0 || net->socket < 0)
         return;
-    enum err err = try_give_vault(master, net);
+    enum err err = master_connect_net(master->vault_socket, PROXY_VAULT_CLIENT, net, PROXY_NET_VAULT);
     if (err != ERR_OK)
         log_failure(err, "handing the vault to net %d", (int)net->pid);
 }
 
-typedef int (*child_fn)(struct master *master, int socket);
-
-/* Forks a child that runs `fn` on its end of a pair; ours goes to `*socket_out`. */
-static enum err start_child(struct master *master, bool is_async, child_fn fn, pid_t *pid_out, int *socket_out)
+enum err master_start_child(struct master *master, bool is_async, master_child_fn fn, pid_t *pid_out, int *socket_out)
 {
     int ends[2];
     pid_t self = getpid();
@@ -110,7 +106,7 @@ static enum err start_child(struct master *master, bool is_async, child_fn fn, p
 
 static int vault_child(struct master *master, int socket)
 {
-    close_others(&socket, 1);
+    master_close_others(&socket, 1);
     return proxy_vault_main(master->config, socket);
 }
 
@@ -120,7 +116,7 @@ enum err master_start_vault(struct master *master)
         close(master->vault_socket);
     master->vault_socket = -1;
     master->vault_started_ms = clock_monotonic_ms();
-    enum err err = start_child(master, false, vault_child, &master->vault, &master->vault_socket);
+    enum err err = master_start_child(master, false, vault_child, &master->vault, &master->vault_socket);
     for (size_t i = 0; err == ERR_OK && i < MASTER_NETS_MAX; i++)
         master_give_vault(master, &master->nets[i]);
     return err;
@@ -134,7 +130,7 @@ static int net_child(struct master *master, int socket)
     for (size_t i = 0; i < master->sockets.len; i++)
         kept[i] = master->sockets.items[i].fd;
     kept[master->sockets.len] = socket;
-    close_others(kept, master->sockets.len + 1);
+    master_close_others(kept, master->sockets.len + 1);
     free(kept);
     return proxy_net_main(master->config, &master->sockets, socket);
 }
@@ -148,13 +144,14 @@ enum err master_start_net(struct master *master)
             net = &master->nets[i];
     if (net == NULL)
         return ERR_BUSY;
-    enum err err = start_child(master, true, net_child, &started.pid, &started.socket);
+    enum err err = master_start_child(master, true, net_child, &started.pid, &started.socket);
     if (err != ERR_OK)
         return err;
     *net = started;
     net->number = ++master->nets_started;
     master->net_started_ms = clock_monotonic_ms();
     master_give_vault(master, net);
+    master_give_finder(master, net);
     return ERR_OK;
 }
 
@@ -421,6 +418,10 @@ static void take_end(struct master *master, pid_t pid, int status)
         log_error("vault %d ended with status %#x", (int)pid, (unsigned)status);
         master->vault = 0;
     }
+    if (pid == master->finder) {
+        log_error("finder %d ended with status %#x", (int)pid, (unsigned)status);
+        master->finder = 0;
+    }
 }
 
 /* A child that has ended keeps its number, and that of its group, until it is waited for: only before that is it sure
@@ -493,6 +494,11 @@ void master_end_children(struct master *master)
     master->vault_socket = -1;
     if (master->vault > 0)
         await_end(&master->vault);
+    if (master->finder_socket >= 0)
+        close(master->finder_socket);
+    master->finder_socket = -1;
+    if (master->finder > 0)
+        await_end(&master->finder);
     for (size_t i = 0; i < master->agents_len; i++)
         if (master->agents[i].pid > 0)
             kill(master->agents[i].pid, SIGTERM);

@@ -20,14 +20,18 @@ enum proxy_message {
     PROXY_NET_NO_KEEPER,  /* account u32: it could not be started */
     PROXY_NET_DRAIN,      /* accept no more, end when the last session has ended */
     PROXY_NET_VAULT,      /* socket to a new vault */
+    PROXY_NET_FINDER,     /* socket to a new finder */
     /* net to master */
     PROXY_MASTER_READY,
     PROXY_MASTER_NEED_KEEPER, /* account u32, its address */
     PROXY_MASTER_KILL_KEEPER, /* pid u32 */
     PROXY_MASTER_NEED_VAULT,  /* -: the line to the vault is lost */
+    PROXY_MASTER_NEED_FINDER, /* -: the line to the finder is lost */
     /* master to vault */
     PROXY_VAULT_CLIENT, /* socket */
     PROXY_VAULT_KEEPER, /* account, socket of a keeper of that account */
+    /* master to finder */
+    PROXY_FINDER_CLIENT, /* socket of a net process */
     /* master to keeper: the first message on the socket that net gets the other end of */
     PROXY_KEEPER_SETUP, /* see struct proxy_keeper_setup; socket to the vault if there is one */
     /* net to keeper, and back */
@@ -40,6 +44,7 @@ enum proxy_message {
                           for those that are locked, one after the other; may take long. The store's keys are opened
                           then, and wrapped to the account's own key if they are not */
     PROXY_JOB_KEYS,    /* -: opens the account's keys in the store, if that asks nobody */
+    PROXY_JOB_LEARN,   /* address; file of what was found for it (keyring/found.h) */
     PROXY_JOB_DONE,    /* err u32, then by job: index file | facts | size u64, is_8bit u32, file | (open) see
                           proxy_put_opened; view file, and if asked for record file, searchable text file, unless it is
                           plain */
@@ -70,8 +75,12 @@ enum proxy_message {
     PROXY_KEYS_TAKE, /* account; answered with the keys, and what tells them from others */
     PROXY_KEYS_WRAP, /* account, name of the key to which they are wrapped, what holds them, what tells them from others
                       */
-    PROXY_VAULT_DONE /* err u32; if that is 0, by request: recipients u32, each (deliveries) | what stands
-                        above */
+    /* net to finder, and back; answers come in any order */
+    PROXY_FIND,        /* number u32, address */
+    PROXY_FINDER_DONE, /* number u32, err u32; if that is 0, by request: (find) seconds u32 for which the answer counts,
+                          pieces u32, and if there are any, file of them (keyring/found.h) */
+    PROXY_VAULT_DONE   /* err u32; if that is 0, by request: recipients u32, each (deliveries) | what stands
+                          above */
 };
 
 #define PROXY_DIRS_MAX 28

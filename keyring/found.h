@@ -1,0 +1,30 @@
+/*
+ * What directories said about one address, on its way from the finder to a keeper: a saved form of any number of
+ * certificates and keys, each with whose word it is and how long that counts. Nothing of it has been judged.
+ */
+#ifndef KEYRING_FOUND_H
+#define KEYRING_FOUND_H
+
+#include "base/buf.h"
+
+#include <stdint.h>
+
+#define KEYRING_FOUND_SIZE_MAX ((size_t)8 << 20) /* bytes of a saved form */
+#define KEYRING_FOUND_PIECE_MAX ((size_t)262144) /* bytes of one certificate or key */
+
+enum keyring_found_kind { KEYRING_FOUND_CERTIFICATE = 1 /* DER */, KEYRING_FOUND_OPENPGP = 2 /* binary or armour */ };
+
+struct keyring_found {
+    enum keyring_found_kind kind;
+    bool is_found;      /* the directory's word for the address counts as `found` */
+    int64_t until;      /* when it must be asked again */
+    char directory[64]; /* the title of its section */
+    struct span bytes;
+};
+
+ERR_RETURN enum err keyring_found_add(struct buf *out, const struct keyring_found *found);
+/* Takes the next off the front of `*rest`; its bytes are borrowed from there. ERR_END after the last;
+   ERR_PEER_PROTOCOL: it is no saved form. */
+ERR_RETURN enum err keyring_found_take(struct span *rest, struct keyring_found *found_out);
+
+#endif

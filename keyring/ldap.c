@@ -1,0 +1,348 @@
+#include "keyring/ldap_internal.h"
+
+#include "base/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define FILTER_MAX 8192u
+#define SENT_MAX 32 /* questions at once on one connection */
+
+static void query_free(struct keyring_ldap_query *query)
+{
+    if (query->deadline != NULL)
+        event_free(query->deadline);
+    buf_fini(&query->filter);
+    buf_fini(&query->answer.bytes);
+    free(query);
+}
+
+static void take_out(struct keyring_ldap_query *query)
+{
+    TAILQ_REMOVE(&query->ldap->queries, query, link);
+    query->ldap->queries_len--;
+}
+
+static void go_on(struct keyring_ldap *ldap)
+{
+    event_active(ldap->turn, EV_TIMEOUT, 0);
+}
+
+static void finish(struct keyring_ldap_query *query, enum err err, const char *problem)
+{
+    struct keyring_ldap_value values[KEYRING_LDAP_VALUES_MAX];
+    const struct ldap_answer *answer = &query->answer;
+    const char *name = query->ldap->options->name;
+    const size_t len = err == ERR_OK ? answer->pieces_len : 0;
+    take_out(query);
+    for (size_t i = 0; i < len; i++)
+        values[i] = (struct keyring_ldap_value){answer->pieces[i].kind,
+                                                {answer->bytes.data + answer->pieces[i].at, answer->pieces[i].len}};
+    if (err != ERR_OK)
+        log_warning("directory %s: %s", name, problem);
+    else if (answer->ignored > 0)
+        log_warning("directory %s: %zu values ignored that are no certificates or keys, or too many", name,
+                    answer->ignored);
+    if (query->ldap->queries_len > 0)
+        go_on(query->ldap);
+    query->fn(err, values, len, problem, query->context);
+    query_free(query);
+}
+
+static void reset(struct keyring_ldap_query *query)
+{
+    query->message = -1;
+    query->answer.pieces_len = query->answer.entries = query->answer.ignored = 0;
+    buf_clear(&query->answer.bytes);
+}
+
+static struct keyring_ldap_query *first_failed(const struct keyring_ldap *ldap)
+{
+    struct keyring_ldap_query *query;
+    TAILQ_FOREACH(query, &ldap->queries, link)
+    if (query->is_failed)
+        break;
+    return query;
+}
+
+/* What stood on a connection that had been good gets another one, once. Whoever is told may ask and cancel others. */
+static void lost(struct keyring_ldap *ldap, bool was_open, const char *problem)
+{
+    struct keyring_ldap_query *query;
+    TAILQ_FOREACH(query, &ldap->queries, link)
+    {
+        query->is_failed = !was_open || query->is_again;
+        query->is_again = true;
+        reset(query);
+    }
+    while ((query = first_failed(ldap)) != NULL)
+        finish(query, ERR_LOOKUP, problem);
+    if (ldap->queries_len > 0)
+        go_on(ldap);
+}
+
+void ldap_on_lost(struct keyring_ldap *ldap, const char *problem)
+{
+    bool was_sent = false;
+    struct keyring_ldap_query *query;
+    TAILQ_FOREACH(query, &ldap->queries, link)
+    was_sent = was_sent || query->message >= 0;
+    lost(ldap, was_sent, problem);
+}
+
+void ldap_on_open(struct keyring_ldap *ldap)
+{
+    go_on(ldap);
+}
+
+/* True if an attribute was asked for; options that the server adds to its name do not matter. */
+static bool is_wanted(const struct keyring_ldap_options *options, const char *name)
+{
+    const size_t len = strcspn(name, ";");
+    for (size_t i = 0; i < options->attributes_len; i++)
+        if (strcspn(options->attributes[i], ";") == len && strncasecmp(options->attributes[i], name, len) == 0)
+            return true;
+    return false;
+}
+
+static enum err take_values(struct keyring_ldap *ldap, struct keyring_ldap_query *query, LDAPMessage *entry,
+                            const char *name)
+{
+    struct berval **values = ldap_get_values_len(ldap->handle, entry, name);
+    enum err err = ERR_OK;
+    for (size_t i = 0; values != NULL && values[i] != NULL && err == ERR_OK; i++)
+        err = ldap_answer_add(&query->answer, (struct span){values[i]->bv_val, values[i]->bv_len});
+    ldap_value_free_len(values);
+    return err;
+}
+
+static enum err take_entry(struct keyring_ldap *ldap, struct keyring_ldap_query *query, LDAPMessage *entry)
+{
+    BerElement *at = NULL;
+    enum err err = ++query->answer.entries > ldap->options->size_limit ? ERR_LIMIT : ERR_OK;
+    if (err != ERR_OK || query->filter.len == 0)
+        return err;
+    char *name = ldap_first_attribute(ldap->handle, entry, &at);
+    while (name != NULL) {
+        if (err == ERR_OK && is_wanted(ldap->options, name))
+            err = take_values(ldap, query, entry, name);
+        ldap_memfree(name);
+        name = err == ERR_OK ? ldap_next_attribute(ldap->handle, entry, at) : NULL;
+    }
+    if (at != NULL)
+        ber_free(at, 0);
+    return err;
+}
+
+static void take_result(struct keyring_ldap *ldap, struct keyring_ldap_query *query, LDAPMessage *message)
+{
+    char problem[LDAP_PROBLEM_SIZE];
+    char *detail = NULL;
+    int code = LDAP_PROTOCOL_ERROR;
+    ldap->received_at = ldap->received;
+    if (ldap_parse_result(ldap->handle, message, &code, NULL, &detail, NULL, NULL, 0) != LDAP_SUCCESS)
+        code = LDAP_DECODING_ERROR;
+    if (code == LDAP_SIZELIMIT_EXCEEDED && query->filter.len > 0) {
+        log_warning("directory %s has more entries for an address than size_limit", ldap->options->name);
+        code = LDAP_SUCCESS;
+    }
+    if (code == LDAP_SUCCESS && query->filter.len == 0 && query->answer.entries == 0)
+        code = LDAP_NO_SUCH_OBJECT;
+    snprintf(problem, sizeof(problem), "searching below \"%.100s\": %s%s%.80s", ldap->options->base,
+             ldap_err2string(code), detail != NULL && detail[0] != '\0' ? ", " : "", detail != NULL ? detail : "");
+    ldap_memfree(detail);
+    if (code == LDAP_SUCCESS)
+        finish(query, ERR_OK, "");
+    else
+        finish(query, ERR_LOOKUP, problem);
+}
+
+static void give_up(struct keyring_ldap_query *query, const char *problem)
+{
+    struct keyring_ldap *ldap = query->ldap;
+    if (query->message >= 0 && ldap->handle != NULL) {
+        (void)ldap_abandon_ext(ldap->handle, query->message, NULL, NULL);
+        ldap_link_flush(ldap);
+    }
+    query->message = -1;
+    if (problem != NULL)
+        finish(query, ERR_LOOKUP, problem);
+}
+
+void ldap_on_message(struct keyring_ldap *ldap, LDAPMessage *message)
+{
+    struct keyring_ldap_query *query;
+    TAILQ_FOREACH(query, &ldap->queries, link)
+    if (query->message == ldap_msgid(message))
+        break;
+    if (query == NULL)
+        return;
+    const int type = ldap_msgtype(message);
+    if (type == LDAP_RES_SEARCH_RESULT)
+        take_result(ldap, query, message);
+    else if (type == LDAP_RES_SEARCH_ENTRY && take_entry(ldap, query, message) != ERR_OK)
+        give_up(query, "the answer is longer than it may be, and ignored");
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *context)
+{
+    struct keyring_ldap_query *query = context;
+    struct keyring_ldap *ldap = query->ldap;
+    char problem[LDAP_PROBLEM_SIZE];
+    (void)fd;
+    (void)what;
+    /* Nothing has come since it was asked, or there is nobody to ask: the next question takes another connection. */
+    const bool is_silent = ldap->state != LDAP_OPEN || (query->message >= 0 && ldap->received == query->received);
+    snprintf(problem, sizeof(problem), "no answer in %u seconds", ldap->options->timeout_ms / 1000);
+    give_up(query, problem);
+    if (is_silent && ldap->state != LDAP_OFF) {
+        ldap_link_close(ldap);
+        lost(ldap, true, problem);
+    }
+}
+
+static enum err send_query(struct keyring_ldap *ldap, struct keyring_ldap_query *query)
+{
+    static const int scopes[] = {[KEYRING_LDAP_BASE] = LDAP_SCOPE_BASE,
+                                 [KEYRING_LDAP_ONE] = LDAP_SCOPE_ONELEVEL,
+                                 [KEYRING_LDAP_SUB] = LDAP_SCOPE_SUBTREE};
+    const struct keyring_ldap_options *options = ldap->options;
+    const bool is_try = query->filter.len == 0;
+    char none[] = LDAP_NO_ATTRS;
+    char *attributes[KEYRING_LDAP_ATTRIBUTES_MAX + 1] = {none};
+    struct timeval limit = {options->time_limit_s, 0};
+    for (size_t i = 0; !is_try && i < options->attributes_len; i++)
+        attributes[i] = (char *)(uintptr_t)options->attributes[i];
+    query->received = ldap->received;
+    int code = ldap_search_ext(ldap->handle, options->base, is_try ? LDAP_SCOPE_BASE : scopes[options->scope],
+                               is_try ? "(objectClass=*)" : query->filter.data, attributes, 0, NULL, NULL, &limit,
+                               (int)options->size_limit, &query->message);
+    ldap_link_flush(ldap);
+    if (code == LDAP_SUCCESS)
+        return ERR_OK;
+    query->message = -1;
+    finish(query, ERR_LOOKUP, ldap_err2string(code));
+    return ERR_LOOKUP;
+}
+
+static void send_queries(struct keyring_ldap *ldap)
+{
+    struct keyring_ldap_query *query;
+    size_t sent = 0;
+    TAILQ_FOREACH(query, &ldap->queries, link)
+    sent += query->message >= 0;
+    if (sent == 0)
+        ldap->received_at = ldap->received;
+    while (sent < SENT_MAX && ldap->state == LDAP_OPEN) {
+        TAILQ_FOREACH(query, &ldap->queries, link)
+        if (query->message < 0)
+            break;
+        if (query == NULL)
+            return;
+        sent += send_query(ldap, query) == ERR_OK;
+    }
+}
+
+static void on_turn(evutil_socket_t fd, short what, void *context)
+{
+    struct keyring_ldap *ldap = context;
+    char problem[LDAP_PROBLEM_SIZE];
+    (void)fd;
+    (void)what;
+    if (ldap->queries_len == 0)
+        return;
+    if (ldap->state == LDAP_OPEN)
+        send_queries(ldap);
+    else if (ldap->state == LDAP_OFF && ldap_link_open(ldap, problem) != ERR_OK)
+        lost(ldap, false, problem);
+}
+
+enum err keyring_ldap_new(struct event_base *base, struct evdns_base *dns, const struct keyring_ldap_options *options,
+                          const struct secret *password, SSL_CTX *tls, struct keyring_ldap **ldap_out)
+{
+    struct keyring_ldap *ldap = calloc(1, sizeof(*ldap));
+    if (ldap == NULL)
+        return ERR_MEMORY;
+    *ldap = (struct keyring_ldap){.base = base, .dns = dns, .options = options, .password = password, .pair = -1};
+    TAILQ_INIT(&ldap->queries);
+    ldap->turn = evtimer_new(base, on_turn, ldap);
+    if (ldap->turn == NULL) {
+        free(ldap);
+        return ERR_MEMORY;
+    }
+    if (tls != NULL)
+        SSL_CTX_up_ref(tls);
+    ldap->tls = tls;
+    *ldap_out = ldap;
+    return ERR_OK;
+}
+
+void keyring_ldap_free(struct keyring_ldap **ldap_pointer)
+{
+    struct keyring_ldap *ldap = *ldap_pointer;
+    *ldap_pointer = NULL;
+    if (ldap == NULL)
+        return;
+    ldap_link_close(ldap);
+    while (!TAILQ_EMPTY(&ldap->queries)) {
+        struct keyring_ldap_query *query = TAILQ_FIRST(&ldap->queries);
+        take_out(query);
+        query_free(query);
+    }
+    event_free(ldap->turn);
+    SSL_CTX_free(ldap->tls);
+    free(ldap);
+}
+
+static enum err ask(struct keyring_ldap *ldap, const char *address, keyring_ldap_fn fn, void *context,
+                    struct keyring_ldap_query **query_out)
+{
+    const struct timeval time = {ldap->options->timeout_ms / 1000, ldap->options->timeout_ms % 1000 * 1000};
+    if (ldap->queries_len >= KEYRING_LDAP_QUERIES_MAX)
+        return ERR_BUSY;
+    struct keyring_ldap_query *query = calloc(1, sizeof(*query));
+    if (query == NULL)
+        return ERR_MEMORY;
+    *query = (struct keyring_ldap_query){.ldap = ldap, .fn = fn, .context = context, .message = -1};
+    buf_init(&query->filter, FILTER_MAX);
+    buf_init(&query->answer.bytes, KEYRING_LDAP_ANSWER_MAX);
+    enum err err = address == NULL ? ERR_OK : keyring_ldap_filter(ldap->options->filter, address, &query->filter);
+    query->deadline = evtimer_new(ldap->base, on_deadline, query);
+    if (err == ERR_OK && (query->deadline == NULL || evtimer_add(query->deadline, &time) != 0))
+        err = ERR_MEMORY;
+    if (err != ERR_OK) {
+        query_free(query);
+        return err;
+    }
+    TAILQ_INSERT_TAIL(&ldap->queries, query, link);
+    ldap->queries_len++;
+    go_on(ldap);
+    if (query_out != NULL)
+        *query_out = query;
+    return ERR_OK;
+}
+
+enum err keyring_ldap_find(struct keyring_ldap *ldap, const char *address, keyring_ldap_fn fn, void *context,
+                           struct keyring_ldap_query **query_out)
+{
+    return ask(ldap, address, fn, context, query_out);
+}
+
+enum err keyring_ldap_try(struct keyring_ldap *ldap, keyring_ldap_fn fn, void *context,
+                          struct keyring_ldap_query **query_out)
+{
+    return ask(ldap, NULL, fn, context, query_out);
+}
+
+void keyring_ldap_cancel(struct keyring_ldap_query **query_pointer)
+{
+    struct keyring_ldap_query *query = *query_pointer;
+    *query_pointer = NULL;
+    if (query == NULL)
+        return;
+    give_up(query, NULL);
+    take_out(query);
+    query_free(query);
+}

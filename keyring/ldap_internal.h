@@ -1,0 +1,80 @@
+/*
+ * What keyring/ldap*.c share: ldap.c has the questions, ldap_link.c the connection under them, ldap_value.c what is
+ * read out of an entry, ldap_filter.c what is put into a filter.
+ */
+#ifndef KEYRING_LDAP_INTERNAL_H
+#define KEYRING_LDAP_INTERNAL_H
+
+#include "base/buf.h"
+#include "base/conn.h"
+#include "keyring/ldap.h"
+
+#include <ldap.h>
+#include <sys/queue.h>
+
+#define LDAP_PROBLEM_SIZE 300
+
+/* What has been read for one question. */
+struct ldap_answer {
+    struct buf bytes;
+    struct ldap_piece {
+        enum keyring_found_kind kind;
+        size_t at, len;
+    } pieces[KEYRING_LDAP_VALUES_MAX];
+    size_t pieces_len;
+    size_t entries;
+    size_t ignored; /* values that are neither certificate nor key, or too many */
+};
+
+/* Takes a value of an attribute: a certificate, a PKCS #7 of certificates (RFC 2798 §2.8), an OpenPGP key; anything
+   else is counted and left out. ERR_LIMIT: more than an answer may hold. */
+ERR_RETURN enum err ldap_answer_add(struct ldap_answer *answer, struct span value);
+
+enum ldap_state { LDAP_OFF, LDAP_CONNECTING, LDAP_ASKING_TLS, LDAP_HANDSHAKE, LDAP_BINDING, LDAP_OPEN };
+
+struct keyring_ldap_query {
+    TAILQ_ENTRY(keyring_ldap_query) link;
+    struct keyring_ldap *ldap;
+    keyring_ldap_fn fn;
+    void *context;
+    struct buf filter; /* empty: whether the base is there */
+    int message;       /* libldap's number of it; -1: not sent */
+    bool is_again;     /* the connection was lost once already */
+    bool is_failed;    /* is about to be told so */
+    uint64_t received; /* of ldap->received, when it was sent */
+    struct event *deadline;
+    struct ldap_answer answer;
+};
+
+struct keyring_ldap {
+    struct event_base *base;
+    struct evdns_base *dns;
+    const struct keyring_ldap_options *options;
+    const struct secret *password;
+    SSL_CTX *tls;
+    enum ldap_state state;
+    struct conn *conn;
+    LDAP *handle;         /* reads and writes the other end of `pair` */
+    int pair;             /* what comes from `conn` goes in here, what comes out goes to `conn`; never waits */
+    int message;          /* of StartTLS or bind */
+    uint64_t received;    /* bytes, on this connection */
+    uint64_t received_at; /* of that, when the last question was answered */
+    TAILQ_HEAD(, keyring_ldap_query) queries;
+    size_t queries_len;
+    struct event *turn; /* goes on from the loop */
+};
+
+/* ldap_link.c. Begins to connect; the rest comes through the three functions below. ERR_LOOKUP. */
+ERR_RETURN enum err ldap_link_open(struct keyring_ldap *ldap, char problem_out[LDAP_PROBLEM_SIZE]);
+void ldap_link_close(struct keyring_ldap *ldap);
+/* Sends what libldap has written. */
+void ldap_link_flush(struct keyring_ldap *ldap);
+
+/* ldap.c, for ldap_link.c. Logged in, if need be: questions may be sent. */
+void ldap_on_open(struct keyring_ldap *ldap);
+/* A message that concerns a question. */
+void ldap_on_message(struct keyring_ldap *ldap, LDAPMessage *message);
+/* The connection has failed, and is closed. */
+void ldap_on_lost(struct keyring_ldap *ldap, const char *problem);
+
+#endif

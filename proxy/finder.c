@@ -1,0 +1,199 @@
+#include "proxy/finder_internal.h"
+
+#include "base/log.h"
+#include "base/sandbox.h"
+#include "proxy/wire.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#define CLIENTS_MAX 1024
+#define FILES_MAX 4096
+#define MEMORY_MAX ((uint64_t)1 << 30)
+/* How long a client that does not read is waited for; it is one of our own. */
+#define SEND_MAX_S 5
+
+/* What can be asked. */
+static const struct {
+    enum proxy_message type;
+    finder_serve_fn serve;
+} SERVICES[] = {
+    {PROXY_FIND, finder_find},
+};
+
+static void client_free(struct finder_client *client)
+{
+    finder_keys_forget(client->finder->keys, client);
+    LIST_REMOVE(client, link);
+    event_free(client->readable);
+    close(client->socket);
+    free(client);
+}
+
+static void end_if_done(struct finder *finder)
+{
+    if (finder->is_ending && LIST_EMPTY(&finder->clients))
+        event_base_loopbreak(finder->base);
+}
+
+void finder_answer_begin(struct ipc_out *out, uint32_t number, enum err err)
+{
+    ipc_out_begin(out, PROXY_FINDER_DONE);
+    ipc_put_u32(out, number);
+    ipc_put_u32(out, (uint32_t)err);
+}
+
+/* Freed from its own event, which the end of the socket brings about: whoever answers may be in the midst of others. */
+void finder_answer_send(struct finder_client *client, struct ipc_out *out)
+{
+    enum err err = client->is_gone ? ERR_END : ipc_send(client->socket, out);
+    if (client->is_gone)
+        ipc_out_fini(out);
+    if (err == ERR_OK || client->is_gone)
+        return;
+    if (err != ERR_END)
+        log_failure(err, "answering");
+    client->is_gone = true;
+    (void)shutdown(client->socket, SHUT_RDWR);
+}
+
+static enum err take_request(struct finder_client *client, struct ipc_in *in)
+{
+    const uint32_t number = ipc_get_u32(in);
+    for (size_t i = 0; i < sizeof(SERVICES) / sizeof(*SERVICES); i++)
+        if (SERVICES[i].type == ipc_type(in))
+            return SERVICES[i].serve(client, number, in);
+    return ERR_PEER_PROTOCOL;
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *context)
+{
+    struct finder_client *client = context;
+    struct finder *finder = client->finder;
+    struct ipc_in in;
+    (void)what;
+    enum err err = ipc_recv(fd, &in);
+    if (err == ERR_OK) {
+        err = take_request(client, &in);
+        ipc_in_fini(&in);
+    }
+    if (err == ERR_OK || err == ERR_AGAIN)
+        return;
+    if (err != ERR_END)
+        log_failure(err, "request of a client");
+    client_free(client);
+    end_if_done(finder);
+}
+
+/* Takes the socket over. */
+static enum err add_client(struct finder *finder, int socket)
+{
+    const struct timeval time = {SEND_MAX_S, 0};
+    const struct finder_client *other;
+    size_t len = 0;
+    LIST_FOREACH(other, &finder->clients, link)
+    len++;
+    struct finder_client *client = len < CLIENTS_MAX ? calloc(1, sizeof(*client)) : NULL;
+    if (client != NULL)
+        client->readable = event_new(finder->base, socket, EV_READ | EV_PERSIST, on_readable, client);
+    if (client == NULL || client->readable == NULL || event_add(client->readable, NULL) != 0) {
+        if (client != NULL && client->readable != NULL)
+            event_free(client->readable);
+        free(client);
+        close(socket);
+        return ERR_MEMORY;
+    }
+    (void)setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof(time));
+    client->finder = finder;
+    client->socket = socket;
+    LIST_INSERT_HEAD(&finder->clients, client, link);
+    return ERR_OK;
+}
+
+static void on_control(evutil_socket_t fd, short what, void *context)
+{
+    struct finder *finder = context;
+    struct ipc_in in;
+    (void)what;
+    enum err err = ipc_recv(fd, &in);
+    if (err == ERR_OK) {
+        int socket = ipc_type(&in) == PROXY_FINDER_CLIENT ? ipc_get_file(&in) : -1;
+        err = socket < 0 ? ERR_PEER_PROTOCOL : ipc_in_end(&in);
+        ipc_in_fini(&in);
+        if (err == ERR_OK)
+            err = add_client(finder, socket);
+        else if (socket >= 0)
+            close(socket);
+    }
+    if (err == ERR_OK || err == ERR_AGAIN)
+        return;
+    if (err != ERR_END)
+        log_failure(err, "the master");
+    event_del(finder->control);
+    finder->is_ending = true;
+    end_if_done(finder);
+}
+
+/* A directory on this machine is asked over a local socket; then those of gpg-agents must be out of reach. */
+static enum err enter_sandbox(const struct config *config)
+{
+    struct sandbox_options options = {
+        .role = SANDBOX_FINDER, .user = config->user, .memory_max = MEMORY_MAX, .files_max = FILES_MAX};
+    const size_t hidden_max = sizeof(options.hidden_dirs) / sizeof(*options.hidden_dirs);
+    for (size_t i = 0; i < config->directories_len; i++)
+        if (config->directories[i].ldap.security == KEYRING_LDAP_LOCAL)
+            options.role = SANDBOX_FINDER_LOCAL;
+    if (options.role == SANDBOX_FINDER_LOCAL && config->accounts_len > hidden_max)
+        return log_failure(ERR_LIMIT, "more than %zu accounts, whose agents cannot be hidden", hidden_max);
+    for (size_t i = 0; options.role == SANDBOX_FINDER_LOCAL && i < config->accounts_len; i++)
+        options.hidden_dirs[i] = config->accounts[i].gnupghome;
+    return sandbox_enter(&options);
+}
+
+static enum err start(struct finder *finder, int control)
+{
+    keyring_ldap_init();
+    finder->base = event_base_new();
+    finder->dns = finder->base == NULL ? NULL : evdns_base_new(finder->base, 0);
+    if (finder->dns == NULL)
+        return ERR_MEMORY;
+    if (evdns_base_resolv_conf_parse(finder->dns, DNS_OPTIONS_ALL, "/etc/resolv.conf") != 0)
+        log_info("no name server is configured");
+    enum err err = finder_keys_new(finder, &finder->keys);
+    if (err == ERR_OK)
+        err = enter_sandbox(finder->config);
+    if (err != ERR_OK)
+        return err;
+    finder->control = event_new(finder->base, control, EV_READ | EV_PERSIST, on_control, finder);
+    return finder->control != NULL && event_add(finder->control, NULL) == 0 ? ERR_OK : ERR_MEMORY;
+}
+
+int proxy_finder_main(const struct config *config, int control)
+{
+    struct finder finder = {.config = config};
+    LIST_INIT(&finder.clients);
+    log_init("finder", config->log_level);
+    signal(SIGPIPE, SIG_IGN);
+    /* It ends with its clients. */
+    signal(SIGINT, SIG_IGN);
+    signal(SIGTERM, SIG_IGN);
+    enum err err = start(&finder, control);
+    if (err == ERR_OK && event_base_dispatch(finder.base) < 0)
+        err = ERR_INTERNAL;
+    while (!LIST_EMPTY(&finder.clients))
+        client_free(LIST_FIRST(&finder.clients));
+    finder_keys_free(&finder.keys);
+    if (finder.control != NULL)
+        event_free(finder.control);
+    if (finder.dns != NULL)
+        evdns_base_free(finder.dns, 0);
+    if (finder.base != NULL)
+        event_base_free(finder.base);
+    if (err == ERR_OK)
+        return 0;
+    log_failure(err, "finder");
+    return 3;
+}

@@ -1,0 +1,52 @@
+/*
+ * What proxy/finder*.c share: finder.c is the process and its clients, finder_keys.c looks for keys. A kind of request
+ * is a row in the table of finder.c and a function that reads it.
+ */
+#ifndef PROXY_FINDER_INTERNAL_H
+#define PROXY_FINDER_INTERNAL_H
+
+#include "base/ipc.h"
+#include "proxy/directory.h"
+#include "proxy/finder.h"
+
+#include <sys/queue.h>
+
+struct finder;
+struct finder_keys;
+
+/* One client: a net process. */
+struct finder_client {
+    LIST_ENTRY(finder_client) link;
+    struct finder *finder;
+    int socket;
+    struct event *readable;
+    bool is_gone; /* freed when its callback returns */
+};
+
+struct finder {
+    const struct config *config;
+    struct event_base *base;
+    struct evdns_base *dns;
+    struct event *control;
+    struct finder_keys *keys;
+    LIST_HEAD(, finder_client) clients;
+    bool is_ending;
+};
+
+/* Reads a request to its end, after its number, and answers it sooner or later. An error is the client's and ends it.
+ */
+typedef enum err (*finder_serve_fn)(struct finder_client *client, uint32_t number, struct ipc_in *in);
+
+/* Begins an answer: `err`, after which nothing follows unless it is ERR_OK. */
+void finder_answer_begin(struct ipc_out *out, uint32_t number, enum err err);
+/* Sends it; a client that does not take it is ended. */
+void finder_answer_send(struct finder_client *client, struct ipc_out *out);
+
+/* finder_keys.c: opens all directories, before the sandbox. */
+ERR_RETURN enum err finder_keys_new(struct finder *finder, struct finder_keys **keys_out);
+void finder_keys_free(struct finder_keys **keys);
+/* Its answers are for nobody any more. */
+void finder_keys_forget(struct finder_keys *keys, const struct finder_client *client);
+ERR_RETURN enum err finder_find(struct finder_client *client, uint32_t number, struct ipc_in *in);
+
+#endif

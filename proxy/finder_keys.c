@@ -1,0 +1,325 @@
+/*
+ * Keys of correspondents: which directories are asked for an address, and what they said while it counts.
+ */
+#include "proxy/finder_internal.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memfd.h"
+#include "proxy/wire.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define BUCKETS 4096u
+#define ENTRIES_MAX 20000u
+#define BYTES_MAX ((size_t)64 << 20) /* of all that is kept */
+#define WAITS_MAX 10000u
+/* What was found counts no longer than this where another directory could not be asked. */
+#define PARTLY_S 60u
+
+struct wait {
+    STAILQ_ENTRY(wait) link;
+    struct finder_client *client; /* NULL: gone */
+    uint32_t number;
+};
+
+/* What one directory is asked for an address. */
+struct question {
+    struct entry *entry;
+    const struct config_directory *config;
+};
+
+/* One address: being asked for, or known until `expires_ms`. */
+struct entry {
+    LIST_ENTRY(entry) same; /* of its bucket */
+    TAILQ_ENTRY(entry) age; /* oldest first */
+    struct finder_keys *keys;
+    struct question *questions; /* one for each directory */
+    char address[MIME_ADDR_SIZE];
+    size_t open;      /* directories that have not answered */
+    bool is_starting; /* not all of them have been asked */
+    bool has_failed;  /* one of them could not be asked */
+    uint32_t seconds; /* how long the answer counts */
+    uint64_t expires_ms;
+    struct buf found; /* keyring/found.h */
+    uint32_t found_len;
+    STAILQ_HEAD(, wait) waits;
+};
+
+struct finder_keys {
+    struct finder *finder;
+    struct proxy_directory *directories;
+    size_t directories_len;
+    LIST_HEAD(, entry) buckets[BUCKETS];
+    TAILQ_HEAD(, entry) entries;
+    size_t entries_len, bytes, waits_len;
+};
+
+static unsigned bucket_of(const char *address)
+{
+    unsigned hash = 2166136261u;
+    for (; *address != '\0'; address++)
+        hash = (hash ^ (unsigned char)*address) * 16777619u;
+    return hash % BUCKETS;
+}
+
+/* Nothing of it is open. */
+static void entry_free(struct entry *entry)
+{
+    LIST_REMOVE(entry, same);
+    TAILQ_REMOVE(&entry->keys->entries, entry, age);
+    entry->keys->entries_len--;
+    entry->keys->bytes -= entry->found.len;
+    buf_fini(&entry->found);
+    free(entry->questions);
+    free(entry);
+}
+
+/* The oldest that nobody waits for go first. */
+static void make_room(struct finder_keys *keys)
+{
+    struct entry *entry, *next;
+    for (entry = TAILQ_FIRST(&keys->entries); entry != NULL; entry = next) {
+        next = TAILQ_NEXT(entry, age);
+        if (keys->entries_len < ENTRIES_MAX && keys->bytes < BYTES_MAX)
+            return;
+        if (entry->open == 0)
+            entry_free(entry);
+    }
+}
+
+static struct entry *find_entry(struct finder_keys *keys, const char *address)
+{
+    struct entry *entry, *next;
+    const uint64_t now = clock_monotonic_ms();
+    for (entry = LIST_FIRST(&keys->buckets[bucket_of(address)]); entry != NULL; entry = next) {
+        next = LIST_NEXT(entry, same);
+        if (entry->open == 0 && !entry->is_starting && entry->expires_ms <= now)
+            entry_free(entry);
+        else if (strcmp(entry->address, address) == 0)
+            return entry;
+    }
+    return NULL;
+}
+
+static struct entry *add_entry(struct finder_keys *keys, const char *address)
+{
+    make_room(keys);
+    struct entry *entry = keys->entries_len < ENTRIES_MAX ? calloc(1, sizeof(*entry)) : NULL;
+    if (entry == NULL || (entry->questions = calloc(keys->directories_len + 1, sizeof(struct question))) == NULL) {
+        free(entry);
+        return NULL;
+    }
+    entry->keys = keys;
+    memcpy(entry->address, address, strlen(address) + 1);
+    entry->seconds = UINT32_MAX;
+    buf_init(&entry->found, KEYRING_FOUND_SIZE_MAX);
+    STAILQ_INIT(&entry->waits);
+    LIST_INSERT_HEAD(&keys->buckets[bucket_of(address)], entry, same);
+    TAILQ_INSERT_TAIL(&keys->entries, entry, age);
+    keys->entries_len++;
+    return entry;
+}
+
+static enum err result_of(const struct entry *entry)
+{
+    return entry->found_len == 0 && entry->has_failed ? ERR_LOOKUP : ERR_OK;
+}
+
+static void answer(const struct entry *entry, struct finder_client *client, uint32_t number)
+{
+    struct ipc_out out;
+    int fd = -1;
+    enum err err = result_of(entry);
+    if (err == ERR_OK && entry->found_len > 0)
+        err = memfd_of("found", buf_span(&entry->found), KEYRING_FOUND_SIZE_MAX, &fd);
+    finder_answer_begin(&out, number, err);
+    if (err == ERR_OK) {
+        const uint64_t now = clock_monotonic_ms();
+        ipc_put_u32(&out, entry->expires_ms > now ? (uint32_t)((entry->expires_ms - now) / 1000) : 0);
+        ipc_put_u32(&out, entry->found_len);
+        if (fd >= 0)
+            ipc_put_file(&out, fd);
+    }
+    finder_answer_send(client, &out);
+    if (fd >= 0)
+        close(fd);
+}
+
+/* All directories have answered. What is no answer is not kept. */
+static void settle(struct entry *entry)
+{
+    struct wait *wait;
+    if (entry->has_failed && entry->seconds > PARTLY_S)
+        entry->seconds = PARTLY_S;
+    if (entry->seconds == UINT32_MAX)
+        entry->seconds = 0;
+    entry->expires_ms = clock_monotonic_ms() + (uint64_t)entry->seconds * 1000;
+    while ((wait = STAILQ_FIRST(&entry->waits)) != NULL) {
+        STAILQ_REMOVE_HEAD(&entry->waits, link);
+        entry->keys->waits_len--;
+        if (wait->client != NULL)
+            answer(entry, wait->client, wait->number);
+        free(wait);
+    }
+    if (result_of(entry) != ERR_OK || entry->seconds == 0)
+        entry_free(entry);
+}
+
+static enum err keep(struct entry *entry, const struct config_directory *config, const struct keyring_ldap_value *value)
+{
+    struct keyring_found found = {.kind = value->kind,
+                                  .is_found = config_directory_is_believed(config, entry->address),
+                                  .until = clock_now() + config->found_s,
+                                  .bytes = value->bytes};
+    memcpy(found.directory, config->ldap.name, sizeof(found.directory));
+    const size_t before = entry->found.len;
+    enum err err = keyring_found_add(&entry->found, &found);
+    entry->keys->bytes += entry->found.len - before;
+    entry->found_len += err == ERR_OK;
+    return err;
+}
+
+static void on_answer(enum err err, const struct keyring_ldap_value *values, size_t values_len, const char *problem,
+                      void *context)
+{
+    struct question *question = context;
+    struct entry *entry = question->entry;
+    const struct config_directory *config = question->config;
+    (void)problem; /* has been logged */
+    for (size_t i = 0; err == ERR_OK && i < values_len; i++)
+        err = keep(entry, config, &values[i]);
+    if (err != ERR_OK)
+        entry->has_failed = true;
+    const uint32_t seconds = values_len > 0 ? config->found_s : config->missing_s;
+    if (err == ERR_OK && seconds < entry->seconds)
+        entry->seconds = seconds;
+    entry->open--;
+    if (entry->open == 0 && !entry->is_starting)
+        settle(entry);
+}
+
+static void ask(struct entry *entry, size_t index)
+{
+    const struct proxy_directory *directory = &entry->keys->directories[index];
+    struct question *question = &entry->questions[index];
+    *question = (struct question){entry, directory->config};
+    enum err err = keyring_ldap_find(directory->ldap, entry->address, on_answer, question, NULL);
+    if (err == ERR_OK) {
+        entry->open++;
+        return;
+    }
+    entry->has_failed = true;
+    log_failure(err, "asking directory %s", directory->config->ldap.name);
+}
+
+static void ask_all(struct entry *entry)
+{
+    struct finder_keys *keys = entry->keys;
+    entry->is_starting = true;
+    /* No directory hears of an address that is not for it. */
+    for (size_t i = 0; i < keys->directories_len; i++)
+        if (config_directory_serves(keys->directories[i].config, entry->address))
+            ask(entry, i);
+    entry->is_starting = false;
+    if (entry->open == 0)
+        settle(entry);
+}
+
+static enum err enter(struct finder_keys *keys, struct finder_client *client, uint32_t number, const char *address)
+{
+    struct entry *entry = find_entry(keys, address);
+    if (entry != NULL && entry->open == 0) {
+        answer(entry, client, number);
+        return ERR_OK;
+    }
+    struct wait *wait = keys->waits_len < WAITS_MAX ? calloc(1, sizeof(*wait)) : NULL;
+    if (wait == NULL)
+        return ERR_BUSY;
+    const bool is_new = entry == NULL;
+    if (is_new)
+        entry = add_entry(keys, address);
+    if (entry == NULL) {
+        free(wait);
+        return ERR_BUSY;
+    }
+    *wait = (struct wait){.client = client, .number = number};
+    STAILQ_INSERT_TAIL(&entry->waits, wait, link);
+    keys->waits_len++;
+    if (is_new)
+        ask_all(entry);
+    return ERR_OK;
+}
+
+enum err finder_find(struct finder_client *client, uint32_t number, struct ipc_in *in)
+{
+    char address[MIME_ADDR_SIZE], normal[MIME_ADDR_SIZE];
+    struct ipc_out out;
+    ipc_get_string(in, address, sizeof(address));
+    enum err err = ipc_in_end(in);
+    if (err != ERR_OK || mime_addr_normalise(span_of(address), normal) || strcmp(address, normal) != 0)
+        return ERR_PEER_PROTOCOL;
+    err = enter(client->finder->keys, client, number, address);
+    if (err == ERR_OK)
+        return ERR_OK;
+    finder_answer_begin(&out, number, err);
+    finder_answer_send(client, &out);
+    return ERR_OK;
+}
+
+void finder_keys_forget(struct finder_keys *keys, const struct finder_client *client)
+{
+    struct entry *entry;
+    struct wait *wait;
+    if (keys == NULL)
+        return;
+    TAILQ_FOREACH(entry, &keys->entries, age)
+    STAILQ_FOREACH(wait, &entry->waits, link)
+    if (wait->client == client)
+        wait->client = NULL;
+}
+
+enum err finder_keys_new(struct finder *finder, struct finder_keys **keys_out)
+{
+    const struct config *config = finder->config;
+    struct finder_keys *keys = calloc(1, sizeof(*keys));
+    if (keys == NULL)
+        return ERR_MEMORY;
+    keys->finder = finder;
+    TAILQ_INIT(&keys->entries);
+    keys->directories = calloc(config->directories_len + 1, sizeof(*keys->directories));
+    enum err err = keys->directories == NULL ? ERR_MEMORY : ERR_OK;
+    for (size_t i = 0; err == ERR_OK && i < config->directories_len; i++) {
+        err = proxy_directory_open(&config->directories[i], finder->base, finder->dns, &keys->directories[i]);
+        keys->directories_len += err == ERR_OK;
+    }
+    if (err != ERR_OK)
+        finder_keys_free(&keys);
+    else
+        *keys_out = keys;
+    return err;
+}
+
+/* Questions that are still open with the directories go with the process. */
+void finder_keys_free(struct finder_keys **keys_pointer)
+{
+    struct finder_keys *keys = *keys_pointer;
+    *keys_pointer = NULL;
+    if (keys == NULL)
+        return;
+    for (size_t i = 0; i < keys->directories_len; i++)
+        proxy_directory_close(&keys->directories[i]);
+    free(keys->directories);
+    while (!TAILQ_EMPTY(&keys->entries)) {
+        struct entry *entry = TAILQ_FIRST(&keys->entries);
+        while (!STAILQ_EMPTY(&entry->waits)) {
+            struct wait *wait = STAILQ_FIRST(&entry->waits);
+            STAILQ_REMOVE_HEAD(&entry->waits, link);
+            free(wait);
+        }
+        entry_free(entry);
+    }
+    free(keys);
+}
