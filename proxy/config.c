@@ -2,6 +2,8 @@
 
 #include "proxy/config_reader.h"
 
+#include "base/address.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
@@ -95,6 +97,26 @@ static enum err read_names(struct config_reader *reader)
     return err;
 }
 
+static enum err read_hosts(struct config_reader *reader)
+{
+    struct config *config = reader->config;
+    for (unsigned i = 0; i < cfg_size(reader->root, "revocation_hosts"); i++) {
+        const char *text = cfg_getnstr(reader->root, "revocation_hosts", i);
+        char host[CONFIG_HOST_SIZE];
+        if (strpbrk(text, "/@* ") || address_host(text, host))
+            return config_fail(reader, config_reader_line(reader, reader->root, "revocation_hosts"),
+                               "revocation_hosts = \"%s\"; expected the name or the address of a host, without a port",
+                               text);
+        enum err err =
+            config_grow(&config->revocation_hosts, &config->revocation_hosts_len, sizeof *config->revocation_hosts);
+        if (err)
+            return err;
+        if (!(config->revocation_hosts[config->revocation_hosts_len - 1] = strdup(host)))
+            return ERR_MEMORY;
+    }
+    return ERR_OK;
+}
+
 static enum err read_words(struct config_reader *reader)
 {
     static const struct config_word levels[] = {{"error", LOG_LEVEL_ERROR},
@@ -155,10 +177,15 @@ static enum err read_numbers(struct config_reader *reader)
 
 static enum err interpret(struct config_reader *reader)
 {
-    static enum err (*const steps[])(struct config_reader *) = {read_state,           read_names,
-                                                                read_words,           read_numbers,
-                                                                config_read_accounts, config_read_listeners,
-                                                                config_read_rules,    config_read_directories};
+    static enum err (*const steps[])(struct config_reader *) = {read_state,
+                                                                read_names,
+                                                                read_hosts,
+                                                                read_words,
+                                                                read_numbers,
+                                                                config_read_accounts,
+                                                                config_read_listeners,
+                                                                config_read_rules,
+                                                                config_read_directories};
     enum err err = ERR_OK;
     for (size_t i = 0; !err && i < sizeof steps / sizeof *steps; i++)
         err = steps[i](reader);
@@ -255,6 +282,9 @@ void config_free(struct config **config)
             free(old->accounts[i].addresses[j]);
         free(old->accounts[i].addresses);
     }
+    for (size_t i = 0; i < old->revocation_hosts_len; i++)
+        free(old->revocation_hosts[i]);
+    free(old->revocation_hosts);
     free(old->listeners);
     free(old->accounts);
     config_free_directories(old);

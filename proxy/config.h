@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/sasl.h"
 #include "keyring/ldap.h"
+#include "keyring/revocation.h"
 #include "policy/rule.h"
 
 #define CONFIG_PATH_SIZE 512
@@ -37,6 +38,7 @@ struct config_account {
     char gnupghome[CONFIG_PATH_SIZE];
     bool is_own_home;                /* privyseal's own, under the state directory */
     char smime_ca[CONFIG_PATH_SIZE]; /* trust anchors for S/MIME: a file, a folder, "system"; "": none */
+    enum keyring_revocation_mode revocation;
 };
 
 enum config_tls { CONFIG_TLS_STARTTLS, CONFIG_TLS_IMPLICIT, CONFIG_TLS_NONE };
@@ -80,6 +82,8 @@ struct config {
     size_t accounts_len;
     struct config_directory *directories;
     size_t directories_len;
+    char **revocation_hosts; /* that may have private addresses (keyring/fetch.h) */
+    size_t revocation_hosts_len;
     struct policy policy;
     char subject_tag[64];        /* "[encrypt]"; "" : off */
     bool is_repairing;           /* bare_line_ends = repair (default: refuse) */

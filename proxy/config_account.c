@@ -1,5 +1,5 @@
 /*
- * account "address" { also login smtp imap append ca_file smime_ca gnupghome }
+ * account "address" { also login smtp imap append ca_file smime_ca revocation gnupghome }
  */
 #include "proxy/config_reader.h"
 
@@ -139,6 +139,18 @@ static enum err read_append(struct config_reader *reader, cfg_t *section, struct
     return err;
 }
 
+static enum err read_revocation(struct config_reader *reader, cfg_t *section, struct config_account *account)
+{
+    static const struct config_word words[] = {{"off", KEYRING_REVOCATION_OFF},
+                                               {"soft", KEYRING_REVOCATION_SOFT},
+                                               {"hard", KEYRING_REVOCATION_HARD},
+                                               {NULL, 0}};
+    int mode = KEYRING_REVOCATION_OFF;
+    enum err err = config_word(reader, section, "revocation", words, &mode);
+    account->revocation = (enum keyring_revocation_mode)mode;
+    return err;
+}
+
 /* gpg-agent makes its sockets in the home; a socket's path must fit into sockaddr_un. */
 static enum err check_home(struct config_reader *reader, cfg_t *section, const struct config_account *account)
 {
@@ -188,6 +200,8 @@ static enum err read_account(struct config_reader *reader, cfg_t *section)
         err = read_append(reader, section, account);
     if (!err)
         err = read_smime_ca(reader, section, account);
+    if (!err)
+        err = read_revocation(reader, section, account);
     if (!err)
         err = read_home(reader, section, account);
     return err;

@@ -161,15 +161,12 @@ static cfg_t *make_grammar(void)
 {
     cfg_opt_t listen_options[] = {CFG_STR_LIST("at", NULL, CFGF_NODEFAULT), CFG_STR("tls", NULL, CFGF_NODEFAULT),
                                   CFG_STR_LIST("accounts", NULL, CFGF_NODEFAULT), CFG_END()};
-    cfg_opt_t account_options[] = {CFG_STR_LIST("also", NULL, CFGF_NODEFAULT),
-                                   CFG_STR("login", NULL, CFGF_NODEFAULT),
-                                   CFG_STR("smtp", NULL, CFGF_NODEFAULT),
-                                   CFG_STR("imap", NULL, CFGF_NODEFAULT),
-                                   CFG_STR("append", NULL, CFGF_NODEFAULT),
-                                   CFG_STR("ca_file", NULL, CFGF_NODEFAULT),
-                                   CFG_STR("gnupghome", NULL, CFGF_NODEFAULT),
-                                   CFG_STR("smime_ca", NULL, CFGF_NODEFAULT),
-                                   CFG_END()};
+    cfg_opt_t account_options[] = {
+        CFG_STR_LIST("also", NULL, CFGF_NODEFAULT),  CFG_STR("login", NULL, CFGF_NODEFAULT),
+        CFG_STR("smtp", NULL, CFGF_NODEFAULT),       CFG_STR("imap", NULL, CFGF_NODEFAULT),
+        CFG_STR("append", NULL, CFGF_NODEFAULT),     CFG_STR("ca_file", NULL, CFGF_NODEFAULT),
+        CFG_STR("gnupghome", NULL, CFGF_NODEFAULT),  CFG_STR("smime_ca", NULL, CFGF_NODEFAULT),
+        CFG_STR("revocation", NULL, CFGF_NODEFAULT), CFG_END()};
     cfg_opt_t rule_options[] = {CFG_STR_LIST("to", NULL, CFGF_NODEFAULT),
                                 CFG_STR("encrypt", NULL, CFGF_NODEFAULT),
                                 CFG_STR("sign", NULL, CFGF_NODEFAULT),
@@ -215,6 +212,7 @@ static cfg_t *make_grammar(void)
                            CFG_STR("timeout_percent", NULL, CFGF_NODEFAULT),
                            CFG_STR("view_cache_max", NULL, CFGF_NODEFAULT),
                            CFG_STR("store_max", NULL, CFGF_NODEFAULT),
+                           CFG_STR_LIST("revocation_hosts", NULL, CFGF_NODEFAULT),
                            CFG_SEC("listen", listen_options, titled),
                            CFG_SEC("account", account_options, titled),
                            CFG_SEC("rule", rule_options, titled),

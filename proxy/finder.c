@@ -16,17 +16,20 @@
 /* How long a client that does not read is waited for; it is one of our own. */
 #define SEND_MAX_S 5
 
-/* What can be asked. */
+/* What can be asked, and by whom. */
 static const struct {
     enum proxy_message type;
     finder_serve_fn serve;
+    bool is_for_keepers;
 } SERVICES[] = {
-    {PROXY_FIND, finder_find},
+    {PROXY_FIND, finder_find, false},
+    {PROXY_REVOCATION, finder_revocation_ask, true},
 };
 
 static void client_free(struct finder_client *client)
 {
     finder_keys_forget(client->finder->keys, client);
+    finder_revocation_forget(client->finder->revocation, client);
     LIST_REMOVE(client, link);
     event_free(client->readable);
     close(client->socket);
@@ -64,7 +67,7 @@ static enum err take_request(struct finder_client *client, struct ipc_in *in)
 {
     const uint32_t number = ipc_get_u32(in);
     for (size_t i = 0; i < sizeof(SERVICES) / sizeof(*SERVICES); i++)
-        if (SERVICES[i].type == ipc_type(in))
+        if (SERVICES[i].type == ipc_type(in) && SERVICES[i].is_for_keepers == (client->account != NULL))
             return SERVICES[i].serve(client, number, in);
     return ERR_PEER_PROTOCOL;
 }
@@ -89,7 +92,7 @@ static void on_readable(evutil_socket_t fd, short what, void *context)
 }
 
 /* Takes the socket over. */
-static enum err add_client(struct finder *finder, int socket)
+static enum err add_client(struct finder *finder, int socket, const struct config_account *account)
 {
     const struct timeval time = {SEND_MAX_S, 0};
     const struct finder_client *other;
@@ -109,6 +112,7 @@ static enum err add_client(struct finder *finder, int socket)
     (void)setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof(time));
     client->finder = finder;
     client->socket = socket;
+    client->account = account;
     LIST_INSERT_HEAD(&finder->clients, client, link);
     return ERR_OK;
 }
@@ -120,11 +124,18 @@ static void on_control(evutil_socket_t fd, short what, void *context)
     (void)what;
     enum err err = ipc_recv(fd, &in);
     if (err == ERR_OK) {
-        int socket = ipc_type(&in) == PROXY_FINDER_CLIENT ? ipc_get_file(&in) : -1;
-        err = socket < 0 ? ERR_PEER_PROTOCOL : ipc_in_end(&in);
+        const struct config_account *account = NULL;
+        char address[MIME_ADDR_SIZE];
+        const bool is_keeper = ipc_type(&in) == PROXY_FINDER_KEEPER;
+        if (is_keeper) {
+            ipc_get_string(&in, address, sizeof(address));
+            account = config_account_of_address(finder->config, address);
+        }
+        int socket = is_keeper || ipc_type(&in) == PROXY_FINDER_CLIENT ? ipc_get_file(&in) : -1;
+        err = socket < 0 || is_keeper != (account != NULL) ? ERR_PEER_PROTOCOL : ipc_in_end(&in);
         ipc_in_fini(&in);
         if (err == ERR_OK)
-            err = add_client(finder, socket);
+            err = add_client(finder, socket, account);
         else if (socket >= 0)
             close(socket);
     }
@@ -164,6 +175,8 @@ static enum err start(struct finder *finder, int control)
         log_info("no name server is configured");
     enum err err = finder_keys_new(finder, &finder->keys);
     if (err == ERR_OK)
+        err = finder_revocation_new(finder, &finder->revocation);
+    if (err == ERR_OK)
         err = enter_sandbox(finder->config);
     if (err != ERR_OK)
         return err;
@@ -186,6 +199,7 @@ int proxy_finder_main(const struct config *config, int control)
     while (!LIST_EMPTY(&finder.clients))
         client_free(LIST_FIRST(&finder.clients));
     finder_keys_free(&finder.keys);
+    finder_revocation_free(&finder.revocation);
     if (finder.control != NULL)
         event_free(finder.control);
     if (finder.dns != NULL)

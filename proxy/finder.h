@@ -1,9 +1,12 @@
 /*
- * The finder process: asks others for keys, over the network, and judges nothing of what they say.
+ * The finder process: asks others for keys, and issuers for what they have revoked, over the network. What they say is
+ * judged by who asked the finder.
  *
  * Net asks it for an address; it asks the directories whose configuration says that they may be asked for that address,
  * and no other. Answers are kept in memory for as long as the configuration says, questions for the same address are
- * joined. It has no key, no mail and no file; passwords of directories are known to it alone. It ends when the master's
+ * joined. Keepers ask it about chains, which it verifies itself before it asks anybody: a keeper that somebody else has
+ * taken over cannot make it connect where no issuer that the account trusts has said so.
+ * It has no key, no mail and no file; passwords of directories are known to it alone. It ends when the master's
  * socket and those of all its clients have closed: after a reload the net processes that drain keep the finder that
  * they have.
  */

@@ -1,5 +1,6 @@
 /*
- * What proxy/finder*.c share: finder.c is the process and its clients, finder_keys.c looks for keys. A kind of request
+ * What proxy/finder*.c share: finder.c is the process and its clients, finder_keys.c looks for keys,
+ * finder_revocation.c asks what has been revoked. A kind of request
  * is a row in the table of finder.c and a function that reads it.
  */
 #ifndef PROXY_FINDER_INTERNAL_H
@@ -13,11 +14,13 @@
 
 struct finder;
 struct finder_keys;
+struct finder_revocation;
 
-/* One client: a net process. */
+/* One client: a net process, or a keeper. */
 struct finder_client {
     LIST_ENTRY(finder_client) link;
     struct finder *finder;
+    const struct config_account *account; /* of a keeper; NULL: net */
     int socket;
     struct event *readable;
     bool is_gone; /* freed when its callback returns */
@@ -29,6 +32,7 @@ struct finder {
     struct evdns_base *dns;
     struct event *control;
     struct finder_keys *keys;
+    struct finder_revocation *revocation;
     LIST_HEAD(, finder_client) clients;
     bool is_ending;
 };
@@ -48,5 +52,12 @@ void finder_keys_free(struct finder_keys **keys);
 /* Its answers are for nobody any more. */
 void finder_keys_forget(struct finder_keys *keys, const struct finder_client *client);
 ERR_RETURN enum err finder_find(struct finder_client *client, uint32_t number, struct ipc_in *in);
+
+/* finder_revocation.c: reads the trust anchors of all accounts, before the sandbox. */
+ERR_RETURN enum err finder_revocation_new(struct finder *finder, struct finder_revocation **revocation_out);
+void finder_revocation_free(struct finder_revocation **revocation);
+void finder_revocation_forget(struct finder_revocation *revocation, const struct finder_client *client);
+/* A keeper's request; asks about what leads to an anchor of its account, and nothing else. */
+ERR_RETURN enum err finder_revocation_ask(struct finder_client *client, uint32_t number, struct ipc_in *in);
 
 #endif

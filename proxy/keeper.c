@@ -110,7 +110,7 @@ static void simplify_locale(void)
 
 int proxy_keeper_main(void)
 {
-    struct keeper keeper = {.setup.vault = -1};
+    struct keeper keeper = {.setup.vault = -1, .setup.finder = -1};
     log_init("keeper", LOG_LEVEL_INFO);
     sandbox_no_dumps();
     signal(SIGPIPE, SIG_IGN);
@@ -136,9 +136,12 @@ int proxy_keeper_main(void)
         err = serve_one(&keeper);
     keyring_free(&keeper.keyring);
     keyring_anchors_close(&keeper.anchors);
+    free(keeper.known);
     keyring_gpg_close(&keeper.gpg);
     if (keeper.setup.vault >= 0)
         close(keeper.setup.vault);
+    if (keeper.setup.finder >= 0)
+        close(keeper.setup.finder);
     if (err == ERR_END)
         return 0;
     log_failure(err, "keeper for %s", keeper.setup.home);

@@ -1,11 +1,12 @@
 /*
- * The keeper's jobs: keeper.c runs the loop, keeper_seal.c, keeper_open.c and keeper_keys.c do the work. Nobody else
+ * The keeper's jobs: keeper.c runs the loop, keeper_seal.c, keeper_open.c and keeper_keys.c do the work,
+ * keeper_revocation.c asks the finder. Nobody else
  * includes this.
  */
 #ifndef PROXY_KEEPER_INTERNAL_H
 #define PROXY_KEEPER_INTERNAL_H
 
-#include "keyring/x509.h"
+#include "keyring/revocation.h"
 #include "proxy/wire.h"
 
 #define KEEPER_SOCKET 3
@@ -15,8 +16,10 @@ struct keeper {
     struct proxy_keeper_setup setup;
     struct keyring_gpg *gpg;
     struct keyring_anchors *anchors;
-    struct keyring *keyring; /* as it came with an earlier job; NULL: none did */
-    uint64_t index_number;   /* of `keyring` */
+    struct keyring *keyring;    /* as it came with an earlier job; NULL: none did */
+    uint64_t index_number;      /* of `keyring` */
+    uint32_t asked;             /* of the finder, so far */
+    struct keeper_known *known; /* what issuers have said (keeper_revocation.c) */
 };
 
 /* Answers a job that has nothing but its error to tell. */
@@ -36,5 +39,9 @@ ERR_RETURN enum err keeper_keys(struct keeper *keeper, struct ipc_in *in);
    they are not (either may be "": then they stay as they are). A failure to wrap is logged: they stay as they were.
    ERR_KEY_LOCKED: they are locked. ERR_STORE: the vault has gone. */
 ERR_RETURN enum err keeper_keys_keep(const struct keeper *keeper, const char *reader, const char *signer);
+
+/* How a path that verified stands with its issuers: a crypto_revocation_fn, whose context is the keeper. They are asked
+   by the finder; what they say is judged here, and kept until it runs out. */
+ERR_RETURN enum err keeper_revocation(void *keeper, STACK_OF(X509) * path, int64_t at, bool *is_unknown_out);
 
 #endif

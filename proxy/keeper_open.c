@@ -207,11 +207,11 @@ static enum err open_too_large(struct opening_job *job)
 }
 
 /* Answers the job; whatever fails from here on is the job's own failure. */
-static enum err open_message(const struct keeper *keeper, bool wants_record, const struct decided *decided,
+static enum err open_message(struct keeper *keeper, bool wants_record, const struct decided *decided,
                              struct span message)
 {
     const struct proxy_keeper_setup *setup = &keeper->setup;
-    const struct crypto_smime smime = {.anchors = keeper->anchors};
+    const struct crypto_smime smime = {.anchors = keeper->anchors, .revocation = keeper_revocation, .context = keeper};
     struct opening_job job = {
         .keeper = keeper, .wants_record = wants_record, .message = message, .results = {-1, -1, -1}};
     job.options = (struct crypto_open_options){.keyring = keeper->keyring,

@@ -22,9 +22,9 @@
 
 #define KEEPERS_MAX 1024
 #define END_MAX_MS 5000
-/* How long a keeper waits for the vault, and the vault for a keeper that does not read. */
+/* How long a keeper waits for the vault or the finder, and these for a keeper that does not read. */
 #define LINE_KEEPER_S 60
-#define LINE_VAULT_S 5
+#define LINE_OTHER_S 5
 /* A keeper maps a message of message_max bytes and writes one about 1.5 times as large; the rest is room for gpg and
  * ourselves. */
 #define KEEPER_MEMORY_BASE ((uint64_t)1024 << 20)
@@ -218,7 +218,8 @@ static enum err fill_setup(const struct master *master, const struct config_acco
 {
     const struct config *config = master->config;
     memset(setup, 0, sizeof(*setup));
-    setup->vault = -1;
+    setup->vault = setup->finder = -1;
+    setup->revocation = (uint32_t)account->revocation;
     snprintf(setup->account, sizeof(setup->account), "%s", account->address);
     snprintf(setup->home, sizeof(setup->home), "%s", account->gnupghome);
     snprintf(setup->wrapper, sizeof(setup->wrapper), "%s", master->wrapper);
@@ -236,27 +237,25 @@ static enum err fill_setup(const struct master *master, const struct config_acco
     return fill_hidden(config, account, setup);
 }
 
-/* A line from a keeper to the vault, for the keys of its account. Without one it does all else. */
-static int open_line(struct master *master, const struct config_account *account)
+/* A line from a keeper to the vault or the finder, for what is its account's. Without one it does all else. */
+static int open_line(int to, uint16_t type, const struct config_account *account)
 {
-    const struct timeval keeper_time = {LINE_KEEPER_S, 0}, vault_time = {LINE_VAULT_S, 0};
+    const struct timeval keeper_time = {LINE_KEEPER_S, 0}, other_time = {LINE_OTHER_S, 0};
     int ends[2];
     struct ipc_out out;
-    if (master->vault == 0)
-        return -1;
     enum err err = ipc_pair(false, ends);
     if (err != ERR_OK)
         return -1;
     (void)setsockopt(ends[0], SOL_SOCKET, SO_RCVTIMEO, &keeper_time, sizeof(keeper_time));
-    (void)setsockopt(ends[1], SOL_SOCKET, SO_SNDTIMEO, &vault_time, sizeof(vault_time));
-    ipc_out_begin(&out, PROXY_VAULT_KEEPER);
+    (void)setsockopt(ends[1], SOL_SOCKET, SO_SNDTIMEO, &other_time, sizeof(other_time));
+    ipc_out_begin(&out, type);
     ipc_put_string(&out, account->address);
     ipc_put_file(&out, ends[1]);
-    err = ipc_send(master->vault_socket, &out);
+    err = ipc_send(to, &out);
     close(ends[1]);
     if (err == ERR_OK)
         return ends[0];
-    log_failure(err, "a line from a keeper to the vault");
+    log_failure(err, "a line from a keeper to another process");
     close(ends[0]);
     return -1;
 }
@@ -275,11 +274,16 @@ static enum err launch_keeper(struct master *master, const struct config_account
         err = spawn_start(&options, pid);
     if (err != ERR_OK)
         return err;
-    setup.vault = open_line(master, account);
+    if (master->vault != 0)
+        setup.vault = open_line(master->vault_socket, PROXY_VAULT_KEEPER, account);
+    if (master->finder != 0 && account->revocation != KEYRING_REVOCATION_OFF)
+        setup.finder = open_line(master->finder_socket, PROXY_FINDER_KEEPER, account);
     proxy_put_setup(&out, &setup);
     err = ipc_send(ends[0], &out);
     if (setup.vault >= 0)
         close(setup.vault);
+    if (setup.finder >= 0)
+        close(setup.finder);
     return err;
 }
 

@@ -21,15 +21,19 @@ void proxy_put_setup(struct ipc_out *out, const struct proxy_keeper_setup *setup
     ipc_put_u32(out, setup->hidden_len);
     for (uint32_t i = 0; i < setup->hidden_len; i++)
         ipc_put_string(out, setup->hidden[i]);
+    ipc_put_u32(out, setup->revocation);
     ipc_put_u32(out, setup->vault >= 0);
     if (setup->vault >= 0)
         ipc_put_file(out, setup->vault);
+    ipc_put_u32(out, setup->finder >= 0);
+    if (setup->finder >= 0)
+        ipc_put_file(out, setup->finder);
 }
 
 enum err proxy_get_setup(struct ipc_in *in, struct proxy_keeper_setup *setup)
 {
     memset(setup, 0, sizeof(*setup));
-    setup->vault = -1;
+    setup->vault = setup->finder = -1;
     if (ipc_type(in) != PROXY_KEEPER_SETUP)
         return ERR_PEER_PROTOCOL;
     ipc_get_string(in, setup->account, sizeof(setup->account));
@@ -48,13 +52,20 @@ enum err proxy_get_setup(struct ipc_in *in, struct proxy_keeper_setup *setup)
         return ERR_PEER_PROTOCOL;
     for (uint32_t i = 0; i < setup->hidden_len; i++)
         ipc_get_string(in, setup->hidden[i], sizeof(setup->hidden[i]));
+    setup->revocation = ipc_get_u32(in);
     if (ipc_get_u32(in) != 0)
         setup->vault = ipc_get_file(in);
+    if (ipc_get_u32(in) != 0)
+        setup->finder = ipc_get_file(in);
     enum err err = ipc_in_end(in);
-    if (err != ERR_OK && setup->vault >= 0) {
+    if (err == ERR_OK && setup->revocation > KEYRING_REVOCATION_HARD)
+        err = ERR_PEER_PROTOCOL;
+    if (err != ERR_OK && setup->vault >= 0)
         close(setup->vault);
-        setup->vault = -1;
-    }
+    if (err != ERR_OK && setup->finder >= 0)
+        close(setup->finder);
+    if (err != ERR_OK)
+        setup->vault = setup->finder = -1;
     return err;
 }
 

@@ -11,6 +11,7 @@
 #include "crypto/decision.h"
 #include "crypto/inspect.h"
 #include "crypto/seal.h"
+#include "keyring/revocation.h"
 #include "store/account.h"
 #include "store/delivery.h"
 
@@ -32,8 +33,9 @@ enum proxy_message {
     PROXY_VAULT_KEEPER, /* account, socket of a keeper of that account */
     /* master to finder */
     PROXY_FINDER_CLIENT, /* socket of a net process */
+    PROXY_FINDER_KEEPER, /* account, socket of a keeper of that account */
     /* master to keeper: the first message on the socket that net gets the other end of */
-    PROXY_KEEPER_SETUP, /* see struct proxy_keeper_setup; socket to the vault if there is one */
+    PROXY_KEEPER_SETUP, /* see struct proxy_keeper_setup; sockets to the vault and the finder if there are */
     /* net to keeper, and back */
     PROXY_JOB_LIST,    /* - */
     PROXY_JOB_INSPECT, /* subject tag, recipients u32, each; message file */
@@ -76,9 +78,12 @@ enum proxy_message {
     PROXY_KEYS_WRAP, /* account, name of the key to which they are wrapped, what holds them, what tells them from others
                       */
     /* net to finder, and back; answers come in any order */
-    PROXY_FIND,        /* number u32, address */
+    PROXY_FIND, /* number u32, address */
+    /* keeper to finder, about its own account's anchors, and back */
+    PROXY_REVOCATION,  /* number u32; file of the path's certificates, DER, leaf first */
     PROXY_FINDER_DONE, /* number u32, err u32; if that is 0, by request: (find) seconds u32 for which the answer counts,
-                          pieces u32, and if there are any, file of them (keyring/found.h) */
+                          pieces u32, and if there are any, file of them (keyring/found.h) | (revocation) answers u32,
+                          each: index of its certificate u32, kind u32, size u32; if there are any, file of them */
     PROXY_VAULT_DONE   /* err u32; if that is 0, by request: recipients u32, each (deliveries) | what stands
                           above */
 };
@@ -99,7 +104,9 @@ struct proxy_keeper_setup {
     uint64_t memory_max;
     char hidden[PROXY_DIRS_MAX][512]; /* homes of other accounts */
     uint32_t hidden_len;
-    int vault; /* a line to the vault; -1: there is none. Who reads a set-up owns it */
+    uint32_t revocation; /* enum keyring_revocation_mode */
+    int vault;           /* a line to the vault; -1: there is none. Who reads a set-up owns it */
+    int finder;          /* the same to the finder */
 };
 void proxy_put_setup(struct ipc_out *out, const struct proxy_keeper_setup *setup);
 ERR_RETURN enum err proxy_get_setup(struct ipc_in *in, struct proxy_keeper_setup *setup_out);
