@@ -305,6 +305,45 @@ static void sum_is_the_worst(void **state)
     }
 }
 
+static void path_is_explained(void **state)
+{
+    const struct keyring_revocation revocations[] = {
+        {.state = REVOKED, .since = MADE_NOW, .reason = "on hold"},
+        {.state = UNKNOWN, .reason = "there was no answer"},
+    };
+    const struct made_wish odd = {.name = "A\033[2J\nB", .san = "email:a@example.org"};
+    struct made leaf = made_certificate(&odd, &made[ISSUER]);
+    STACK_OF(X509) *path = sk_X509_new_null();
+    struct buf text;
+    (void)state;
+    assert_true(sk_X509_push(path, leaf.certificate) > 0 && sk_X509_push(path, made[ISSUER].certificate) > 0 &&
+                sk_X509_push(path, made[ROOT].certificate) > 0);
+    buf_init(&text, 4096);
+    assert_int_equal(keyring_x509_explain(KEYRING_CHAIN_GOOD, "", path, revocations, &text), ERR_OK);
+    assert_string_equal(text.data, "the certificate leads to a trust anchor\n"
+                                   "1: CN=A\\1B[2J\\0AB\n"
+                                   "   issued by CN=Issuer\n"
+                                   "   valid from 2026-01-15T08:00:00Z until 2028-01-15T08:00:00Z\n"
+                                   "   revoked since 2027-01-15T08:00:00Z: on hold\n"
+                                   "2: CN=Issuer\n"
+                                   "   issued by CN=Root\n"
+                                   "   valid from 2026-01-15T08:00:00Z until 2028-01-15T08:00:00Z\n"
+                                   "   not known whether it has been revoked: there was no answer\n"
+                                   "3: CN=Root\n"
+                                   "   issued by CN=Root\n"
+                                   "   valid from 2026-01-15T08:00:00Z until 2028-01-15T08:00:00Z\n"
+                                   "   a trust anchor\n");
+    buf_clear(&text);
+    (void)sk_X509_pop(path);
+    assert_int_equal(keyring_x509_explain(KEYRING_CHAIN_UNTRUSTED, "no issuer", path, NULL, &text), ERR_OK);
+    assert_non_null(strstr(text.data, "leads to no trust anchor (no issuer)\n"));
+    assert_null(strstr(text.data, "a trust anchor\n2"));
+    assert_null(strstr(text.data, "revoked"));
+    buf_fini(&text);
+    sk_X509_free(path);
+    made_free(&leaf);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -312,6 +351,7 @@ int main(void)
         cmocka_unit_test(list_needs_usage),           cmocka_unit_test(expired_is_unknown),
         cmocka_unit_test(damage_is_no_good_news),     cmocka_unit_test(questions_are_found),
         cmocka_unit_test(request_is_for_certificate), cmocka_unit_test(sum_is_the_worst),
+        cmocka_unit_test(path_is_explained),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
