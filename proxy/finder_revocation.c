@@ -14,9 +14,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define FETCH_MAX_MS 10000
-/* All of a chain; less than a keeper waits. */
-#define ASK_MAX_MS 20000
+#define FETCH_MAX_MS 5000
+/* All of a chain: much less than a job may take, or a keeper waits. */
+#define ASK_MAX_MS 10000
 #define PATH_SIZE_MAX ((size_t)1 << 20)
 #define ANSWERS_SIZE_MAX (KEYRING_ANSWER_MAX * 2)
 
