@@ -111,6 +111,9 @@ static enum err add(struct listing *listing, struct certificates_item *item, str
     /* The index is looked at later than it is made: such trust ends with the first certificate of the chain. */
     if (entry.trust == KEYRING_FULL && item->judged.until < entry.expires)
         entry.encrypt_until = entry.sign_until = item->judged.until;
+    /* And a directory's word when it must be asked again. */
+    if (entry.trust == KEYRING_FOUND && certificate->until != 0 && certificate->until < entry.expires)
+        entry.encrypt_until = entry.sign_until = certificate->until;
     bool is_useless = chain == KEYRING_CHAIN_WEAK || (chain != KEYRING_CHAIN_GOOD && is_weak(certificate->certificate));
     if (is_useless || !x509_is_fit(certificate->certificate, KEYRING_ENCRYPT, true))
         entry.encrypt_until = -1;
