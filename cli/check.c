@@ -17,8 +17,9 @@
 
 static bool is_offline;
 
-static const struct cli_option options[] = {{"offline", NULL, "do not connect to servers and directories", &is_offline, NULL, NULL},
-                                            {NULL, NULL, NULL, NULL, NULL, NULL}};
+static const struct cli_option options[] = {
+    {"offline", NULL, "do not connect to servers and directories", &is_offline, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL, NULL}};
 
 void check_note(struct check *check, enum check_state state, const char *subject, const char *format, ...)
 {
@@ -160,7 +161,8 @@ const struct cli_command cli_check = {
     .text =
         "Looks at the configuration, the state directory, the certificate, the key rings with their agents and own\n"
         "keys, and asks every server for its EHLO (ten seconds each at most) and every directory\n"
-        "for its base. Prints one line for each: ok, or what to do. Exits 1 if something is bad; warnings do not count.",
+        "for its base. Prints one line for each: ok, or what to do. Exits 1 if something is bad; warnings do not "
+        "count.",
     .example = "privyseal check",
     .options = options,
     .run = run};

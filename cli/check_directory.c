@@ -8,7 +8,8 @@ static const char *advice(const struct cli_directory *directory)
 {
     const struct keyring_ldap_options *ldap = &directory->config->ldap;
     if (strncmp(directory->problem, "logging in", 10) == 0)
-        return ldap->is_external ? "see whom its sasl-regexp or authz rules let in" : "see bind_dn and password_command";
+        return ldap->is_external ? "see whom its sasl-regexp or authz rules let in"
+                                 : "see bind_dn and password_command";
     if (strncmp(directory->problem, "StartTLS", 8) == 0)
         return "it must offer StartTLS; or use ldaps://";
     if (strncmp(directory->problem, "searching", 9) == 0)

@@ -31,11 +31,11 @@ struct line {
 
 static enum err add_line(struct finding *finding, const struct line *line)
 {
-    const char *const cells[] = {line->directory, line->state, line->what, line->trust,
+    const char *const cells[] = {line->directory, line->state, line->what,  line->trust,
                                  line->until,     line->name,  line->reason};
-    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "directory", line->directory, "state", line->state,
-                             "kind", line->what, "trust", line->trust, "until", line->until, "name", line->name,
-                             "reason", line->reason);
+    json_t *json =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "directory", line->directory, "state", line->state, "kind",
+                  line->what, "trust", line->trust, "until", line->until, "name", line->name, "reason", line->reason);
     if (json_array_append_new(finding->list, json))
         return ERR_MEMORY;
     return table_add(finding->table, cells);
@@ -77,7 +77,9 @@ static enum err show(struct finding *finding, const struct keyring_found *found)
     const bool is_good = learnt >= KEYRING_LEARNT_KNOWN;
     struct line line = {.directory = found->directory,
                         .state = is_good ? "found" : "ignored",
-                        .what = certificate ? "S/MIME" : found->kind == KEYRING_FOUND_OPENPGP ? "OpenPGP" : "",
+                        .what = certificate                            ? "S/MIME"
+                                : found->kind == KEYRING_FOUND_OPENPGP ? "OpenPGP"
+                                                                       : "",
                         .trust = is_good ? keyring_trust_name(KEYRING_UNVERIFIED) : "",
                         .reason = keyring_learnt_text(learnt)};
     if (!err && certificate && is_good)
@@ -171,7 +173,7 @@ static int run(struct cli *cli, int argc, char **argv)
         .address = address, .certificates = certificates, .anchors = anchors, .gpg = cli->gpg, .now = clock_now()};
     if (!err)
         err = find_all(&finding);
-    int status = err ? cli_fail(cli, err, "looking for %s", address)
+    int status = err            ? cli_fail(cli, err, "looking for %s", address)
                  : cli->is_json ? cli_print_json(json_incref(finding.list))
                                 : CLI_DONE;
     table_free(&finding.table);
