@@ -28,6 +28,7 @@ maxsize 10485760
 directory {folder}/db
 suffix "{base}"
 access to dn.base="{base}" by * read
+access to attrs=userPassword by anonymous auth
 access to * by dn.exact="{admin}" read by {others}
 """
 

@@ -315,7 +315,8 @@ class Rcpt(Case):
     """The proxy asks while the client waits for the answer to RCPT."""
 
     def serve(self, sections, rules=RULES):
-        return self.proxy(sections, start=True, server=RefServer(self), rules=rules)
+        server = RefServer(self, "s%d" % self.count())
+        return self.proxy(sections, start=True, server=server, rules=rules)
 
     def rcpt(self, proxy, *addresses):
         with Raw(proxy.port) as client:
