@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "policy/plan.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const char *from;
@@ -71,17 +72,33 @@ static const char *missing_key(const struct answer *answer)
     return keyring_reason_text(answer->choice.reason);
 }
 
-static int print_json(const struct answer *answer)
+/* Those that would be asked before the recipient is answered; why asks nobody. */
+static bool is_asked(const struct config_directory *directory, const struct answer *answer)
+{
+    return !answer->choice.key && answer->choice.rule->encrypt != POLICY_ENCRYPT_NEVER &&
+           config_directory_serves(directory, answer->address);
+}
+
+static json_t *directories_json(const struct config *config, const struct answer *answer)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < config->directories_len; i++)
+        if (is_asked(&config->directories[i], answer))
+            (void)json_array_append_new(list, json_string(config->directories[i].ldap.name));
+    return list;
+}
+
+static int print_json(const struct cli *cli, const struct answer *answer)
 {
     const struct policy_choice *choice = &answer->choice;
     json_t *key = choice->key ? key_json(choice->key) : json_null();
     return cli_print_json(json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s*, s:s*, s:s}", "address", answer->address, "rule",
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s*, s:s*, s:s, s:o}", "address", answer->address, "rule",
         choice->rule->name ? choice->rule->name : "", "encrypt", policy_encrypt_name(choice->rule->encrypt), "sign",
         policy_sign_name(choice->rule->sign), "trust", keyring_trust_name(policy_least_trust(choice->rule)), "action",
         plan_action_name(answer->action), "result", answer->err ? err_name(answer->err) : "ok", "key", key, "reason",
         choice->key ? NULL : missing_key(answer), "detail", answer->detail[0] ? answer->detail : NULL, "signer",
-        answer->signer));
+        answer->signer, "directories", directories_json(cli->config, answer)));
 }
 
 static enum err add_line(struct table *table, const char *name, const char *value)
@@ -105,6 +122,23 @@ static enum err add_key(struct table *table, const struct answer *answer)
     return err ? err : add_line(table, "trust", keyring_trust_name(key->trust));
 }
 
+static enum err add_directories(struct table *table, const struct config *config, const struct answer *answer)
+{
+    enum err err = ERR_OK;
+    for (size_t i = 0; !err && i < config->directories_len; i++) {
+        const struct config_directory *directory = &config->directories[i];
+        char text[160];
+        const char *state = is_asked(directory, answer) ? "is asked for a key"
+                            : !config_directory_serves(directory, answer->address)
+                                ? "is never asked: its domains are others"
+                            : answer->choice.key ? "is not asked: there is a key"
+                                                 : "is not asked: nothing is encrypted";
+        snprintf(text, sizeof text, "%s %s", directory->ldap.name, state);
+        err = add_line(table, "directory", text);
+    }
+    return err;
+}
+
 static int print_table(const struct cli *cli, const struct answer *answer)
 {
     const struct policy_rule *rule = answer->choice.rule;
@@ -122,6 +156,8 @@ static int print_table(const struct cli *cli, const struct answer *answer)
         err = add_line(table, "least trust", keyring_trust_name(policy_least_trust(rule)));
     if (!err)
         err = add_key(table, answer);
+    if (!err)
+        err = add_directories(table, cli->config, answer);
     if (!err && answer->signer[0])
         err = add_line(table, "signed by", answer->signer);
     if (!err)
@@ -150,7 +186,7 @@ static int run(struct cli *cli, int argc, char **argv)
         return cli_exit_of(err);
     struct answer answer = {.address = address};
     find_answer(cli, from ? sender : cli->account->address, &answer);
-    const int status = cli->is_json ? print_json(&answer) : print_table(cli, &answer);
+    const int status = cli->is_json ? print_json(cli, &answer) : print_table(cli, &answer);
     return status ? status : answer.err ? CLI_REFUSED : CLI_DONE;
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -183,6 +184,14 @@ static void on_looked_up(enum err err, void *context)
     }
 }
 
+/* What was tried. */
+static void say_directories(char detail[POLICY_DETAIL_SIZE])
+{
+    const size_t len = strlen(detail);
+    (void)snprintf(detail + len, POLICY_DETAIL_SIZE - len, "%sno directory has one that can be used",
+                   len == 0 ? "" : "; ");
+}
+
 static void judge_recipient(struct proxy_session *session, const struct keyring *keyring)
 {
     char detail[POLICY_DETAIL_SIZE] = "";
@@ -198,6 +207,8 @@ static void judge_recipient(struct proxy_session *session, const struct keyring 
         return;
     }
     err = policy_at_rcpt(policy, keyring, session->pending.to.address, now, detail);
+    if (err == ERR_NO_KEY && config_directories_timeout_ms(session->net->config, session->pending.to.address) > 0)
+        say_directories(detail);
     if (err == ERR_OK)
         err = check_groups(session, keyring, now);
     if (err == ERR_OK)

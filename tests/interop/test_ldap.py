@@ -2,6 +2,7 @@
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -214,6 +215,14 @@ class Login(Case):
                 status, found, _ = self.find(proxy, ERIN)
                 self.assertEqual((status, [line["state"] for line in found]), (FAILED, ["failed"]))
 
+    def test_why(self):
+        proxy = self.proxy(section("ldaps://localhost:1") + section("ldaps://localhost:1", "other", ("example.com",)),
+                           rules=RULES)
+        status, answer, _ = self.run_cli(proxy, "why", ERIN)
+        self.assertEqual((status, answer["directories"]), (REFUSED, ["corp"]))
+        _, answer, _ = self.run_cli(proxy, "why", harness.BOB, "--from", harness.ALICE)
+        self.assertEqual(answer["directories"], ["corp"])
+
     def test_check(self):
         server = self.slapd([])
         trust = self.certificate()[0]
@@ -294,17 +303,27 @@ class Lies(Case):
 
     def test_words_before_tls(self):
         """What was sent in clear after the answer to StartTLS is not taken for the server's."""
-        der = self.der(ERIN)
+        der, (certificate, key) = self.der(ERIN), self.certificate()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        injected = True
 
         def talk(connection):
             connection.recv(65536)
+            words = entry(2, der) + result(2)
             connection.sendall(message(1, ber(0x78, ber(0x0a, b"\0"), ber(0x04), ber(0x04))) +
-                               entry(2, der) + result(2))
-            connection.recv(65536)
+                               (words if injected else b""))
+            with context.wrap_socket(connection, server_side=True) as secure:
+                secure.recv(65536)
+                if not injected:
+                    secure.sendall(words)
+                while secure.recv(65536):
+                    continue
 
-        liar = Stall(self, talk)
-        proxy = self.proxy(section(liar.url("ldap"), timeout="2", ca_file=self.certificate()[0]))
+        proxy = self.proxy(section(Stall(self, talk).url("ldap"), timeout="2", ca_file=certificate))
         self.assertEqual([line[0] for line in self.lines(proxy, ERIN)], ["failed"])
+        injected = False
+        self.assertEqual([line[0] for line in self.lines(proxy, ERIN)], ["found"])
 
 
 RULES = ('rule "net" { to = { "*@example.net" }  encrypt = required  sign = never  format = { smime, openpgp } }\n'
@@ -329,10 +348,24 @@ class Rcpt(Case):
         proxy = self.serve(section(server.url("ldaps"), ca_file=self.certificate()[0]))
         codes = [code for code, _ in self.rcpt(proxy, ERIN, FRANK)]
         self.assertEqual(codes, [250, 550], proxy.log())
+        self.assertIn("no directory has one", self.rcpt(proxy, FRANK)[0][1])
         # Each has been asked for once; what is known counts when nobody answers any more.
         server.stop()
         codes = [code for code, _ in self.rcpt(proxy, ERIN, FRANK)]
         self.assertEqual(codes, [250, 550], proxy.log())
+
+    def test_sealed(self):
+        """A message to somebody whose certificate came out of a directory is for that certificate."""
+        certificate, key = self.authority.issue(ERIN, "erin")
+        der = self.authority.run("x509", "-in", certificate, "-outform", "DER")
+        server, upstream = self.slapd([person("erin", ERIN, userCertificate__binary=der)]), RefServer(self)
+        proxy = self.proxy(section(server.url("ldaps"), ca_file=self.certificate()[0]), start=True, server=upstream,
+                           rules=RULES)
+        proxy.send("From: <%s>\r\nTo: <%s>\r\nSubject: x\r\n\r\nfor Erin alone\r\n" % (harness.ALICE, ERIN), [ERIN])
+        _, sealed = upstream.mail()[0]
+        self.assertNotIn(b"for Erin alone", upstream.wire())
+        opened = self.authority.run("cms", "-decrypt", "-recip", certificate, "-inkey", key, data=sealed)
+        self.assertIn(b"for Erin alone", opened)
 
     def test_dead_and_slow(self):
         stall = Stall(self)
