@@ -67,6 +67,8 @@ static const char *missing_key(const struct answer *answer)
 {
     if (!answer->choice.has_candidate)
         return "none; import one with `privyseal key import`";
+    if (answer->choice.reason == KEYRING_TOO_LITTLE_TRUST && answer->choice.tried == KEYRING_SMIME)
+        return "there is a certificate, not trusted enough; see `privyseal key show`, and `smime_ca`";
     if (answer->choice.reason == KEYRING_TOO_LITTLE_TRUST)
         return "there is one, not trusted enough; compare its fingerprint and do `privyseal key import --certify`";
     return keyring_reason_text(answer->choice.reason);
@@ -92,6 +94,10 @@ static int print_json(const struct cli *cli, const struct answer *answer)
 {
     const struct policy_choice *choice = &answer->choice;
     json_t *key = choice->key ? key_json(choice->key) : json_null();
+    json_t *more = choice->key ? key_certificate_json(cli, choice->key) : NULL;
+    if (key && more)
+        (void)json_object_update(key, more);
+    json_decref(more);
     return cli_print_json(json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s*, s:s*, s:s, s:o}", "address", answer->address, "rule",
         choice->rule->name ? choice->rule->name : "", "encrypt", policy_encrypt_name(choice->rule->encrypt), "sign",
@@ -107,18 +113,57 @@ static enum err add_line(struct table *table, const char *name, const char *valu
     return table_add(table, cells);
 }
 
-static enum err add_key(struct table *table, const struct answer *answer)
+static enum err add_chain(const struct cli *cli, struct table *table, const struct keyring_certificate *certificate)
+{
+    char text[KEY_TEXT_SIZE];
+    enum keyring_chain chain;
+    enum err err = key_certificate_chain(cli, certificate, KEYRING_ENCRYPT, &chain, text);
+    return err ? err : add_line(table, "chain", text);
+}
+
+/* Certificates for the address that are not taken: where each came from, and why its chain does not lead on. */
+static enum err add_others(const struct cli *cli, struct table *table, const char *address)
+{
+    size_t first;
+    const size_t len = keyring_find(cli->keyring, address, &first);
+    enum err err = ERR_OK;
+    for (size_t i = 0; !err && i < len; i++) {
+        const struct keyring_entry *entry = keyring_at(cli->keyring, first + i);
+        const struct keyring_certificate *certificate = key_certificate(cli, entry);
+        if (!certificate)
+            continue;
+        char source[KEY_TEXT_SIZE], grouped[KEY_GROUPED_SIZE];
+        key_group(entry->fingerprint, grouped);
+        key_certificate_source(certificate, source);
+        err = add_line(table, "certificate", grouped);
+        if (!err)
+            err = add_line(table, "source", source);
+        if (!err)
+            err = add_chain(cli, table, certificate);
+    }
+    return err;
+}
+
+static enum err add_key(const struct cli *cli, struct table *table, const struct answer *answer)
 {
     const struct keyring_entry *key = answer->choice.key;
-    if (!key)
-        return add_line(table, "key", missing_key(answer));
+    if (!key) {
+        enum err err = add_line(table, "key", missing_key(answer));
+        return err ? err : add_others(cli, table, answer->address);
+    }
     char grouped[KEY_GROUPED_SIZE];
     key_group(key->fingerprint, grouped);
     enum err err = add_line(table, "key", grouped);
     if (!err)
         err = add_line(table, "user ID", key->user_id);
+    const struct keyring_certificate *certificate = key_certificate(cli, key);
+    char text[KEY_TEXT_SIZE] = "the account's GnuPG key ring";
+    if (certificate)
+        key_certificate_source(certificate, text);
     if (!err)
-        err = add_line(table, "source", "the account's GnuPG key ring");
+        err = add_line(table, "source", text);
+    if (!err && certificate)
+        err = add_chain(cli, table, certificate);
     return err ? err : add_line(table, "trust", keyring_trust_name(key->trust));
 }
 
@@ -155,7 +200,7 @@ static int print_table(const struct cli *cli, const struct answer *answer)
     if (!err)
         err = add_line(table, "least trust", keyring_trust_name(policy_least_trust(rule)));
     if (!err)
-        err = add_key(table, answer);
+        err = add_key(cli, table, answer);
     if (!err)
         err = add_directories(table, cli->config, answer);
     if (!err && answer->signer[0])
