@@ -70,8 +70,7 @@ static const struct err_entry rows[] = {
         "A key is expired, revoked or not usable"),
     ROW(ERR_REVOKED, "revoked", 451, "4.7.5", "UNAVAILABLE", "SYS/TEMP",
         "A certificate has just been found to be revoked, try again"),
-    ROW(ERR_LOOKUP, "lookup", 451, "4.7.5", "UNAVAILABLE", "SYS/TEMP",
-        "A key could not be looked up, try again later"),
+    ROW(ERR_LOOKUP, "lookup", 451, "4.7.5", "UNAVAILABLE", "SYS/TEMP", "A key could not be looked up, try again later"),
 
     ROW(ERR_UPSTREAM_DOWN, "upstream-down", 451, "4.4.1", "UNAVAILABLE", "SYS/TEMP",
         "The mail server cannot be reached"),
