@@ -23,8 +23,8 @@ static enum err verify(struct opening *opening, struct span cms, struct span con
     if (result == ERR_OK && (smime == NULL || smime->anchors == NULL))
         open_give_reason(opening, "there are no trust anchors to check signatures by S/MIME");
     else if (result == ERR_OK)
-        result = crypto_smime_verify(smime->anchors, cms, content, is_inside, clock_now(),
-                                     opening->certificates, signatures, &len);
+        result = crypto_smime_verify(smime->anchors, cms, content, is_inside, clock_now(), opening->certificates,
+                                     signatures, &len);
     if (result == ERR_OK)
         open_keep_signatures(opening, signatures, len);
     return result;
