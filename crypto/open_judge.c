@@ -17,7 +17,7 @@ static void judge_one(const struct opening *opening, const struct crypto_signatu
 
 /* The summary of all signatures for one author: the first good one, else the outermost. Several signers of one layer by
    S/MIME speak as one, and the weakest of them counts (RFC 5752 §5). */
-static void judge(const struct opening *opening, const char *author, struct crypto_verdict *verdict_out)
+static void judge(struct opening *opening, const char *author, struct crypto_verdict *verdict_out)
 {
     const struct crypto_signature *signatures = opening->signatures;
     struct crypto_verdict first = *verdict_out;
@@ -34,6 +34,9 @@ static void judge(const struct opening *opening, const char *author, struct cryp
             if (verdict.signature == CRYPTO_SIG_GOOD)
                 verdict = other;
         }
+        if (verdict.signature == CRYPTO_SIG_GOOD && opening->unproven.is_covered &&
+            opening->unproven.covered_by == signatures[i].layer)
+            opening->unproven.is_proven = true;
         if (i == 0 || (verdict.signature == CRYPTO_SIG_GOOD && first.signature != CRYPTO_SIG_GOOD))
             first = verdict;
     }
@@ -142,6 +145,19 @@ static void clear_verdict(struct crypto_verdict *verdict)
     *verdict = (struct crypto_verdict){.has_integrity = true, .at = verdict->at};
 }
 
+/* Whether what is shown is what was encrypted. */
+static void judge_integrity(struct opening *opening)
+{
+    const struct open_unproven *unproven = &opening->unproven;
+
+    opening->result->decision.is_text_alone = unproven->is_there && !unproven->is_proven;
+    opening->result->verdict.has_integrity = !unproven->is_there || (unproven->is_proven && !unproven->is_weak);
+    if (unproven->is_weak)
+        open_give_reason(opening, "the message is encrypted with a cipher that is too weak");
+    else if (opening->result->decision.is_text_alone)
+        open_give_reason(opening, "nothing shows that the encrypted message was not changed: only its text is shown");
+}
+
 enum err open_judge(struct opening *opening, struct crypto_header_merge *merge)
 {
     enum err result;
@@ -154,12 +170,14 @@ enum err open_judge(struct opening *opening, struct crypto_header_merge *merge)
     if (result != ERR_OK)
         return result;
     judge_author(opening, merge);
+    judge_integrity(opening);
     return look_for_parts(opening);
 }
 
 enum err open_follow(struct opening *opening, struct crypto_header_merge *merge)
 {
     opening->result->verdict = opening->decided->verdict;
+    opening->result->decision.is_text_alone = opening->decided->is_text_alone;
     opening->is_header_signed = opening->decided->is_header_signed;
     merge->keeps_outer_from = opening->decided->keeps_outer_from;
     return find_header(opening, merge);
