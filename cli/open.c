@@ -75,6 +75,7 @@ static int open_message(struct cli *cli, struct span message)
     buf_fini(&view);
     keyring_anchors_close(&anchors);
     crypto_session_keys_fini(&opened.session_keys);
+    crypto_learnt_fini(&opened.learnt);
     if (status == CLI_DONE)
         status = print_verdict(cli, &opened);
     if (status == CLI_DONE && opened.verdict.signature != CRYPTO_SIG_GOOD)

@@ -211,6 +211,7 @@ enum err crypto_open(struct keyring_gpg *gpg, const struct crypto_open_options *
     if (result != ERR_OK) {
         buf_truncate(view_out, len_before);
         crypto_session_keys_fini(&opened_out->session_keys);
+        crypto_learnt_fini(&opened_out->learnt);
     }
     opening_fini(&opening);
     return result;

@@ -47,6 +47,7 @@ struct opening {
     const struct mime_part *shown; /* what the view shows the body of: the content of the last encrypted layer */
     struct span header;            /* of `part`; stays so when the text of inline PGP has taken its place */
     bool is_inline, is_clearsigned, is_header_signed;
+    bool is_outermost_encrypted;
     bool keeps_outer_from;
     struct buf own; /* the message out of an own copy */
     struct crypto_opened *result;
@@ -81,9 +82,7 @@ ERR_RETURN enum err open_smime_signed(struct opening *opening, const struct cryp
 ERR_RETURN enum err open_smime_opaque(struct opening *opening, const struct crypto_layer *layer);
 ERR_RETURN enum err open_smime_compressed(struct opening *opening, const struct crypto_layer *layer);
 
-/* open_judge.c: takes the message out of an own copy; after the first layer, unless that was inline. ERR_END: it is
- * one.
- */
+/* open_judge.c: takes the message out of an own copy, after each layer that was not inline. ERR_END: it is one. */
 ERR_RETURN enum err open_find_own(struct opening *opening);
 /* Decides what the verdict is and which header counts. */
 ERR_RETURN enum err open_judge(struct opening *opening, struct crypto_header_merge *merge);

@@ -116,24 +116,42 @@ static bool is_own_key(const struct keyring *keyring, const char *fingerprint)
     return false;
 }
 
+static bool is_own_certificate(const struct crypto_smime *smime, const char *fingerprint)
+{
+    const struct keyring_certificate *found = NULL;
+
+    if (smime != NULL && smime->certificates != NULL)
+        found = keyring_certificates_find(smime->certificates, fingerprint);
+    return found != NULL && found->key_place[0] != '\0' && found->revoked == 0;
+}
+
+static bool is_by_own_key(const struct opening *opening)
+{
+    const struct crypto_signature *signature = &opening->signatures[0];
+
+    if (opening->signatures_len != 1 || signature->state != CRYPTO_SIG_GOOD)
+        return false;
+    return signature->format == KEYRING_SMIME ? is_own_certificate(opening->options->smime, signature->fingerprint)
+                                              : is_own_key(opening->options->keyring, signature->fingerprint);
+}
+
 /* The outermost layer is encrypted, one good signature of an own key covers it wholly, and its payload has the mark
    (design 1.2.7). The mark alone says nothing: anybody can encrypt to a public key. */
-static bool is_own_copy(const struct opening *opening)
+static bool is_own_copy(const struct opening *opening, struct span payload)
 {
-    if (opening->decided != NULL)
-        return opening->decided->is_own;
-    return opening->decrypted_len == 1 && opening->encrypted_len == 1 && opening->signatures_len == 1 &&
-           opening->signatures[0].state == CRYPTO_SIG_GOOD && crypto_own_has_mark(opening->bytes) &&
-           is_own_key(opening->options->keyring, opening->signatures[0].fingerprint);
+    if (!opening->is_outermost_encrypted || opening->encrypted_len != 1 || !crypto_own_has_mark(payload))
+        return false;
+    return opening->decided != NULL ? opening->decided->is_own : is_by_own_key(opening);
 }
 
 enum err open_find_own(struct opening *opening)
 {
+    struct span payload = mime_part_whole(opening->part, opening->bytes);
     enum err result;
 
-    if (!is_own_copy(opening))
+    if (!is_own_copy(opening, payload))
         return ERR_OK;
-    result = crypto_own_unwrap(opening->bytes, &opening->own);
+    result = crypto_own_unwrap(payload, &opening->own);
     opening->result->decision.is_own = result == ERR_OK;
     if (result == ERR_OK)
         return ERR_END;

@@ -232,7 +232,9 @@ enum err open_peel(struct opening *opening)
     for (unsigned layers = 0; result == ERR_OK && layers < layers_max; layers++) {
         result = peel(opening);
         /* What an own copy holds is a message as it was saved, whatever that is protected by. */
-        if (result == ERR_OK && layers == 0)
+        if (layers == 0)
+            opening->is_outermost_encrypted = opening->encrypted_len == 1;
+        if (result == ERR_OK)
             result = open_find_own(opening);
     }
     if (result == ERR_OK)

@@ -15,21 +15,22 @@
 static enum err verify(struct opening *opening, struct span cms, struct span content, bool is_inside)
 {
     const struct crypto_smime *smime = opening->options->smime;
-    struct crypto_signature signatures[CRYPTO_SMIME_SIGNERS_MAX] = {{.state = CRYPTO_SIG_UNKNOWN_KEY}};
-    size_t len = 1;
+    struct crypto_smime_verified verified = {.signatures[0].state = CRYPTO_SIG_UNKNOWN_KEY, .len = 1};
     enum err result = ERR_OK;
 
     if (opening->decided != NULL)
         return ERR_OK;
     if (opening->certificates == NULL)
         result = keyring_new(&opening->certificates);
-    if (result == ERR_OK && (smime == NULL || smime->anchors == NULL))
-        open_give_reason(opening, "there are no trust anchors to check signatures by S/MIME");
+    if (smime == NULL || smime->anchors == NULL)
+        verified.reason = "there are no trust anchors to check signatures by S/MIME";
     else if (result == ERR_OK)
-        result = crypto_smime_verify(smime->anchors, cms, content, is_inside, clock_now(), opening->certificates,
-                                     signatures, &len);
+        result = crypto_smime_verify(smime, cms, content, is_inside, clock_now(), opening->certificates,
+                                     &opening->result->learnt, &verified);
+    if (result == ERR_OK && verified.reason != NULL)
+        open_give_reason(opening, verified.reason);
     if (result == ERR_OK)
-        open_keep_signatures(opening, signatures, len);
+        open_keep_signatures(opening, verified.signatures, verified.len);
     return result;
 }
 
