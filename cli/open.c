@@ -75,6 +75,8 @@ static int open_message(struct cli *cli, struct span message)
     buf_fini(&view);
     keyring_anchors_close(&anchors);
     crypto_session_keys_fini(&opened.session_keys);
+    if (!err && smime.certificates && !clock_is_fixed())
+        crypto_learnt_keep(&opened.learnt, smime.certificates, clock_now());
     crypto_learnt_fini(&opened.learnt);
     if (status == CLI_DONE)
         status = print_verdict(cli, &opened);

@@ -66,19 +66,14 @@ static enum err keep(const struct crypto_learnt_item *item, struct keyring_certi
     return keyring_certificates_put(certificates, &entry);
 }
 
-enum err crypto_learnt_keep(const struct crypto_learnt *learnt, struct keyring_certificates *certificates, int64_t now)
+void crypto_learnt_keep(const struct crypto_learnt *learnt, struct keyring_certificates *certificates, int64_t now)
 {
-    enum err first = ERR_OK;
-
     for (size_t i = 0; i < learnt->len; i++) {
         enum err result = keep(&learnt->items[i], certificates, now);
 
         if (result != ERR_OK)
             (void)log_failure(result, "keeping a certificate out of signed mail");
-        if (first == ERR_OK)
-            first = result;
     }
-    return first;
 }
 
 void crypto_learnt_fini(struct crypto_learnt *learnt)

@@ -27,10 +27,9 @@ struct crypto_learnt {
    is left out. What is beyond CRYPTO_LEARNT_MAX is dropped. */
 void crypto_learnt_add(struct crypto_learnt *learnt, STACK_OF(X509) * path, const CMS_SignerInfo *signer, int64_t made);
 /* Puts what is not there yet into the folder. What is there stays as it is, except that a later word of what its
-   owner's programs can read replaces an earlier one; `now`: nobody signs later than that. Goes on after a failure, and
-   gives the first. */
-ERR_RETURN enum err crypto_learnt_keep(const struct crypto_learnt *learnt, struct keyring_certificates *certificates,
-                                       int64_t now);
+   owner's programs can read replaces an earlier one; `now`: nobody signs later than that. Failures are logged: mail is
+   read without that, too. */
+void crypto_learnt_keep(const struct crypto_learnt *learnt, struct keyring_certificates *certificates, int64_t now);
 void crypto_learnt_fini(struct crypto_learnt *learnt);
 
 #endif

@@ -235,6 +235,8 @@ static enum err open_message(struct keeper *keeper, bool wants_record, const str
         err = find_encrypted_ids(&job.opened.decision, buf_span(&job.view), &encrypted_ids);
     buf_fini(&job.view);
     err = err == ERR_OK ? answer_opened(&job.opened, &encrypted_ids, &job.results) : keeper_answer(err);
+    if (err == ERR_OK && smime->certificates != NULL)
+        crypto_learnt_keep(&job.opened.learnt, smime->certificates, clock_now());
     crypto_session_keys_fini(&job.opened.session_keys);
     crypto_learnt_fini(&job.opened.learnt);
     results_fini(&job.results);
