@@ -74,6 +74,9 @@ static int open_message(struct cli *cli, struct span message)
         status = cli_fail(cli, err, "writing the message");
     buf_fini(&view);
     crypto_session_keys_fini(&opened.session_keys);
+    if (!err && smime.certificates && !clock_is_fixed())
+        crypto_learnt_keep(&opened.learnt, smime.certificates, clock_now());
+    crypto_learnt_fini(&opened.learnt);
     if (status == CLI_DONE)
         status = print_verdict(cli, &opened);
     if (status == CLI_DONE && opened.verdict.signature != CRYPTO_SIG_GOOD)

@@ -75,26 +75,36 @@ int crypto_ber_take_oid(struct span *rest)
     return nid;
 }
 
-static enum err add_octets(const struct crypto_ber *item, unsigned depth, struct buf *out)
+static enum err each_octets(const struct crypto_ber *item, unsigned depth, crypto_ber_fn take, void *context)
 {
     struct span rest = item->content;
     struct crypto_ber piece;
     enum err result = ERR_OK;
 
     if (!item->is_constructed)
-        return buf_add_span(out, rest);
+        return take(rest, context);
     if (depth > DEPTH_MAX)
         return ERR_MALFORMED;
     while (result == ERR_OK && rest.len > 0)
         result = crypto_ber_expect(&rest, V_ASN1_UNIVERSAL, V_ASN1_OCTET_STRING, &piece)
-                     ? add_octets(&piece, depth + 1, out)
+                     ? each_octets(&piece, depth + 1, take, context)
                      : ERR_MALFORMED;
     return result;
 }
 
+enum err crypto_ber_each_octets(const struct crypto_ber *item, crypto_ber_fn take, void *context)
+{
+    return each_octets(item, 0, take, context);
+}
+
+static enum err add_octets(struct span octets, void *context)
+{
+    return buf_add_span(context, octets);
+}
+
 enum err crypto_ber_add_octets(const struct crypto_ber *item, struct buf *out)
 {
-    return add_octets(item, 0, out);
+    return each_octets(item, 0, add_octets, out);
 }
 
 int crypto_cms_content(struct span cms, struct span *content_out)

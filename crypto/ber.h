@@ -19,7 +19,11 @@ bool crypto_ber_take(struct span *rest, struct crypto_ber *item_out);
 bool crypto_ber_expect(struct span *rest, int class, int tag, struct crypto_ber *item_out);
 /* The NID of an OBJECT IDENTIFIER taken off the front; NID_undef if it is unknown or something else stands there. */
 int crypto_ber_take_oid(struct span *rest);
-/* Adds the octets of an OCTET STRING, which may be in pieces. ERR_MALFORMED. */
+/* Hands the octets of an OCTET STRING, which may be in pieces, to `take`, in order; ends with its error. ERR_MALFORMED.
+ */
+typedef enum err (*crypto_ber_fn)(struct span octets, void *context);
+ERR_RETURN enum err crypto_ber_each_octets(const struct crypto_ber *item, crypto_ber_fn take, void *context);
+/* Adds them. */
 ERR_RETURN enum err crypto_ber_add_octets(const struct crypto_ber *item, struct buf *out);
 
 /* ContentInfo ::= SEQUENCE { contentType OBJECT IDENTIFIER, content [0] EXPLICIT ANY } (RFC 5652 §3): the NID of its

@@ -19,14 +19,16 @@ enum {
     FLAG_UNREAD = 8,
     FLAG_OUTER_FROM = 16,
     FLAG_HEADER_SIGNED = 32,
-    FLAGS_ALL = 63
+    FLAG_TEXT_ALONE = 64,
+    FLAGS_ALL = 127
 };
 
 static unsigned flags_of(const struct crypto_decision *decision)
 {
     return (decision->verdict.has_integrity ? FLAG_INTEGRITY : 0u) | (decision->is_changed ? FLAG_CHANGED : 0u) |
            (decision->is_own ? FLAG_OWN : 0u) | (decision->is_unread ? FLAG_UNREAD : 0u) |
-           (decision->keeps_outer_from ? FLAG_OUTER_FROM : 0u) | (decision->is_header_signed ? FLAG_HEADER_SIGNED : 0u);
+           (decision->keeps_outer_from ? FLAG_OUTER_FROM : 0u) |
+           (decision->is_header_signed ? FLAG_HEADER_SIGNED : 0u) | (decision->is_text_alone ? FLAG_TEXT_ALONE : 0u);
 }
 
 static void set_flags(struct crypto_decision *decision, unsigned flags)
@@ -37,6 +39,7 @@ static void set_flags(struct crypto_decision *decision, unsigned flags)
     decision->is_unread = (flags & FLAG_UNREAD) != 0;
     decision->keeps_outer_from = (flags & FLAG_OUTER_FROM) != 0;
     decision->is_header_signed = (flags & FLAG_HEADER_SIGNED) != 0;
+    decision->is_text_alone = (flags & FLAG_TEXT_ALONE) != 0;
 }
 
 enum err crypto_decision_save(const struct crypto_decision *decision, struct buf *out)
@@ -105,13 +108,29 @@ enum err crypto_decision_load(struct span saved, struct crypto_decision *decisio
     return ERR_OK;
 }
 
-/* "algorithm:key", both as gpg writes them; what goes back to gpg must be nothing else. "" stands for a key that gpg
-   did not tell. */
+#define SMIME_PREFIX "smime:"
+#define HEXADECIMAL "0123456789ABCDEFabcdef"
+
+bool crypto_session_key_is_smime(const struct crypto_session_keys *keys, size_t index)
+{
+    return span_has_prefix(span_of(keys->keys[index]), SPAN_LIT(SMIME_PREFIX));
+}
+
+/* "algorithm:key", both as gpg writes them; what goes back to gpg must be nothing else. "smime:key" of a layer by
+   S/MIME.
+   "" stands for a key that gpg did not tell, and for a layer that has none. */
 static bool is_session_key(const char *key)
 {
     size_t digits = strspn(key, "0123456789");
-    return key[0] == '\0' || (digits > 0 && digits < 4 && key[digits] == ':' && key[digits + 1] != '\0' &&
-                              key[digits + 1 + strspn(key + digits + 1, "0123456789ABCDEFabcdef")] == '\0');
+    const char *octets = key + sizeof(SMIME_PREFIX) - 1;
+    if (key[0] == '\0')
+        return true;
+    if (!span_has_prefix(span_of(key), SPAN_LIT(SMIME_PREFIX))) {
+        if (digits == 0 || digits > 3 || key[digits] != ':')
+            return false;
+        octets = key + digits + 1;
+    }
+    return octets[0] != '\0' && octets[strspn(octets, HEXADECIMAL)] == '\0';
 }
 
 enum err crypto_session_keys_save(const struct crypto_session_keys *keys, struct buf *out)

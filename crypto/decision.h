@@ -11,7 +11,7 @@
 
 #define CRYPTO_AUTHSERV_ID_SIZE 272
 #define CRYPTO_SESSION_KEYS_MAX 16
-#define CRYPTO_SESSION_KEY_SIZE 160 /* "9:" and 64 hexadecimal digits and some */
+#define CRYPTO_SESSION_KEY_SIZE 160 /* "9:" or "smime:", and 64 hexadecimal digits and some */
 
 struct crypto_decision {
     struct crypto_verdict verdict;
@@ -19,8 +19,9 @@ struct crypto_decision {
     bool is_own;     /* our own sealed copy: unwrapped, without a verdict */
     bool is_unread;  /* beyond the limits: shown as it came; of the verdict `encryption` alone says something, if so */
     bool keeps_outer_from;
-    bool is_header_signed;                     /* the header of the payload is believed */
-    uint32_t layers;                           /* encrypted layers that were opened */
+    bool is_text_alone;    /* could have been changed, and shows what a person reads, all else as attachments */
+    bool is_header_signed; /* the header of the payload is believed */
+    uint32_t layers;       /* encrypted layers that were opened */
     char authserv_id[CRYPTO_AUTHSERV_ID_SIZE]; /* under which Authentication-Results was written; "": it was not */
     uint64_t size;                             /* bytes of the view */
     uint8_t digest[32];                        /* SHA-256 of the view */
@@ -35,6 +36,8 @@ struct crypto_session_keys {
     char keys[CRYPTO_SESSION_KEYS_MAX][CRYPTO_SESSION_KEY_SIZE];
     size_t len;
 };
+/* Whether that one is of a layer by S/MIME. */
+bool crypto_session_key_is_smime(const struct crypto_session_keys *keys, size_t index);
 ERR_RETURN enum err crypto_session_keys_save(const struct crypto_session_keys *keys, struct buf *out);
 ERR_RETURN enum err crypto_session_keys_load(struct span saved, struct crypto_session_keys *keys_out);
 void crypto_session_keys_fini(struct crypto_session_keys *keys);

@@ -46,6 +46,8 @@ static enum err show_decrypted(struct opening *opening, const struct crypto_head
     result = crypto_header_merge(merge, out);
     if (result == ERR_OK && opening->is_inline)
         return crypto_view_add_inline(opening->header, opening->bytes, out);
+    if (result == ERR_OK && opening->result->decision.is_text_alone)
+        return crypto_view_add_text_alone(opening->shown, opening->bytes, out);
     if (result != ERR_OK)
         return result;
     /* The structural fields are those of what is shown; the rest came from the payload's header, if that is protected.
@@ -209,6 +211,7 @@ enum err crypto_open(struct keyring_gpg *gpg, const struct crypto_open_options *
     if (result != ERR_OK) {
         buf_truncate(view_out, len_before);
         crypto_session_keys_fini(&opened_out->session_keys);
+        crypto_learnt_fini(&opened_out->learnt);
     }
     opening_fini(&opening);
     return result;

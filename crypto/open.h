@@ -8,6 +8,7 @@
 #define CRYPTO_OPEN_H
 
 #include "crypto/decision.h"
+#include "crypto/learnt.h"
 #include "crypto/openpgp.h"
 #include "crypto/smime_account.h"
 #include "mime/part.h"
@@ -36,6 +37,7 @@ struct crypto_opened {
     char reason[128];                        /* for a person: why it is failed or not good; "" otherwise */
     struct crypto_decision decision;         /* complete, for crypto_open_options.decided of a later time */
     struct crypto_session_keys session_keys; /* of the layers that were opened; end with crypto_session_keys_fini */
+    struct crypto_learnt learnt;             /* certificates to keep, once the view is; end with crypto_learnt_fini */
 };
 
 /* Adds the view of `message` to `view_out` (a secret buffer). ERR_KEY_LOCKED: cannot be opened now, nothing written.

@@ -17,6 +17,16 @@ struct open_decrypted {
     struct mime_tree *tree; /* of opened.text; NULL for inline text */
 };
 
+/* A layer whose cipher does not show that what it holds was changed: CBC (design 1.1.2). There is one at most. */
+struct open_unproven {
+    bool is_there, is_weak;
+    bool may_be_covered; /* what comes next, once it is expanded, is the whole of it */
+    bool is_covered;     /* a signature is over all of it */
+    bool is_covering;    /* the layer that is being peeled is that signature: what it is over is all that is shown */
+    unsigned covered_by; /* the signed layer */
+    bool is_proven;      /* and that signature is the author's, and good */
+};
+
 struct opening {
     struct keyring_gpg *gpg;
     const struct crypto_open_options *options;
@@ -26,6 +36,8 @@ struct opening {
     struct open_decrypted decrypted[OPEN_LAYERS_MAX];
     size_t decrypted_len; /* also of signed and compressed layers that had their text inside */
     size_t encrypted_len; /* those that were encrypted */
+    size_t compressed_len;
+    struct open_unproven unproven;
     struct crypto_signature signatures[OPEN_SIGNATURES_MAX];
     size_t signatures_len;
     unsigned signed_layers;
@@ -35,6 +47,7 @@ struct opening {
     const struct mime_part *shown; /* what the view shows the body of: the content of the last encrypted layer */
     struct span header;            /* of `part`; stays so when the text of inline PGP has taken its place */
     bool is_inline, is_clearsigned, is_header_signed;
+    bool is_outermost_encrypted;
     bool keeps_outer_from;
     struct buf own; /* the message out of an own copy */
     struct crypto_opened *result;
@@ -60,14 +73,16 @@ ERR_RETURN enum err open_fail_layer(struct opening *opening, const char *reason)
 /* Bytes that the text of a layer may have. */
 size_t open_text_max(const struct opening *opening);
 
+/* Bad data ends in a verdict; only what says nothing of the data is an error. */
+bool open_is_about_data(enum err result);
+
 /* open_smime.c: one layer of the kind; ERR_END: it ends here. */
+ERR_RETURN enum err open_smime_encrypted(struct opening *opening, const struct crypto_layer *layer);
 ERR_RETURN enum err open_smime_signed(struct opening *opening, const struct crypto_layer *layer);
 ERR_RETURN enum err open_smime_opaque(struct opening *opening, const struct crypto_layer *layer);
 ERR_RETURN enum err open_smime_compressed(struct opening *opening, const struct crypto_layer *layer);
 
-/* open_judge.c: takes the message out of an own copy; after the first layer, unless that was inline. ERR_END: it is
- * one.
- */
+/* open_judge.c: takes the message out of an own copy, after each layer that was not inline. ERR_END: it is one. */
 ERR_RETURN enum err open_find_own(struct opening *opening);
 /* Decides what the verdict is and which header counts. */
 ERR_RETURN enum err open_judge(struct opening *opening, struct crypto_header_merge *merge);

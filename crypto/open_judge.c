@@ -17,7 +17,7 @@ static void judge_one(const struct opening *opening, const struct crypto_signatu
 
 /* The summary of all signatures for one author: the first good one, else the outermost. Several signers of one layer by
    S/MIME speak as one, and the weakest of them counts (RFC 5752 §5). */
-static void judge(const struct opening *opening, const char *author, struct crypto_verdict *verdict_out)
+static void judge(struct opening *opening, const char *author, struct crypto_verdict *verdict_out)
 {
     const struct crypto_signature *signatures = opening->signatures;
     struct crypto_verdict first = *verdict_out;
@@ -34,6 +34,9 @@ static void judge(const struct opening *opening, const char *author, struct cryp
             if (verdict.signature == CRYPTO_SIG_GOOD)
                 verdict = other;
         }
+        if (verdict.signature == CRYPTO_SIG_GOOD && opening->unproven.is_covered &&
+            opening->unproven.covered_by == signatures[i].layer)
+            opening->unproven.is_proven = true;
         if (i == 0 || (verdict.signature == CRYPTO_SIG_GOOD && first.signature != CRYPTO_SIG_GOOD))
             first = verdict;
     }
@@ -113,24 +116,42 @@ static bool is_own_key(const struct keyring *keyring, const char *fingerprint)
     return false;
 }
 
+static bool is_own_certificate(const struct crypto_smime *smime, const char *fingerprint)
+{
+    const struct keyring_certificate *found = NULL;
+
+    if (smime != NULL && smime->certificates != NULL)
+        found = keyring_certificates_find(smime->certificates, fingerprint);
+    return found != NULL && found->key_place[0] != '\0' && found->revoked == 0;
+}
+
+static bool is_by_own_key(const struct opening *opening)
+{
+    const struct crypto_signature *signature = &opening->signatures[0];
+
+    if (opening->signatures_len != 1 || signature->state != CRYPTO_SIG_GOOD)
+        return false;
+    return signature->format == KEYRING_SMIME ? is_own_certificate(opening->options->smime, signature->fingerprint)
+                                              : is_own_key(opening->options->keyring, signature->fingerprint);
+}
+
 /* The outermost layer is encrypted, one good signature of an own key covers it wholly, and its payload has the mark
    (design 1.2.7). The mark alone says nothing: anybody can encrypt to a public key. */
-static bool is_own_copy(const struct opening *opening)
+static bool is_own_copy(const struct opening *opening, struct span payload)
 {
-    if (opening->decided != NULL)
-        return opening->decided->is_own;
-    return opening->decrypted_len == 1 && opening->encrypted_len == 1 && opening->signatures_len == 1 &&
-           opening->signatures[0].state == CRYPTO_SIG_GOOD && crypto_own_has_mark(opening->bytes) &&
-           is_own_key(opening->options->keyring, opening->signatures[0].fingerprint);
+    if (!opening->is_outermost_encrypted || opening->encrypted_len != 1 || !crypto_own_has_mark(payload))
+        return false;
+    return opening->decided != NULL ? opening->decided->is_own : is_by_own_key(opening);
 }
 
 enum err open_find_own(struct opening *opening)
 {
+    struct span payload = mime_part_whole(opening->part, opening->bytes);
     enum err result;
 
-    if (!is_own_copy(opening))
+    if (!is_own_copy(opening, payload))
         return ERR_OK;
-    result = crypto_own_unwrap(opening->bytes, &opening->own);
+    result = crypto_own_unwrap(payload, &opening->own);
     opening->result->decision.is_own = result == ERR_OK;
     if (result == ERR_OK)
         return ERR_END;
@@ -140,6 +161,19 @@ enum err open_find_own(struct opening *opening)
 static void clear_verdict(struct crypto_verdict *verdict)
 {
     *verdict = (struct crypto_verdict){.has_integrity = true, .at = verdict->at};
+}
+
+/* Whether what is shown is what was encrypted. */
+static void judge_integrity(struct opening *opening)
+{
+    const struct open_unproven *unproven = &opening->unproven;
+
+    opening->result->decision.is_text_alone = unproven->is_there && !unproven->is_proven;
+    opening->result->verdict.has_integrity = !unproven->is_there || (unproven->is_proven && !unproven->is_weak);
+    if (unproven->is_weak)
+        open_give_reason(opening, "the message is encrypted with a cipher that is too weak");
+    else if (opening->result->decision.is_text_alone)
+        open_give_reason(opening, "nothing shows that the encrypted message was not changed: only its text is shown");
 }
 
 enum err open_judge(struct opening *opening, struct crypto_header_merge *merge)
@@ -154,12 +188,14 @@ enum err open_judge(struct opening *opening, struct crypto_header_merge *merge)
     if (result != ERR_OK)
         return result;
     judge_author(opening, merge);
+    judge_integrity(opening);
     return look_for_parts(opening);
 }
 
 enum err open_follow(struct opening *opening, struct crypto_header_merge *merge)
 {
     opening->result->verdict = opening->decided->verdict;
+    opening->result->decision.is_text_alone = opening->decided->is_text_alone;
     opening->is_header_signed = opening->decided->is_header_signed;
     merge->keeps_outer_from = opening->decided->keeps_outer_from;
     return find_header(opening, merge);

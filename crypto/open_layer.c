@@ -241,13 +241,19 @@ static enum err scan_text(const struct mime_part *part, struct span bytes, bool 
     return result == ERR_MEMORY ? result : ERR_OK;
 }
 
+/* What it is, its content says. */
 static enum err scan_smime(const struct mime_part *part, struct span bytes, bool *has_encrypted, bool *has_signed)
 {
-    bool is_signed;
-    enum err result = test_param(part, bytes, "smime-type", "signed-data", &is_signed);
+    struct crypto_layer layer = {.kind = CRYPTO_LAYER_NONE};
+    enum err result;
 
-    *(is_signed ? has_signed : has_encrypted) = true;
-    return result;
+    buf_init(&layer.texts[0], 0);
+    buf_init(&layer.texts[1], 0);
+    result = find_smime(part, bytes, &layer);
+    *has_encrypted |= layer.kind == CRYPTO_LAYER_SMIME_ENCRYPTED;
+    *has_signed |= layer.kind == CRYPTO_LAYER_SMIME_OPAQUE;
+    crypto_layer_fini(&layer);
+    return result == ERR_MEMORY ? result : ERR_OK;
 }
 
 enum err crypto_layer_scan(const struct mime_part *part, struct span bytes, bool *has_encrypted_out,
@@ -262,7 +268,7 @@ enum err crypto_layer_scan(const struct mime_part *part, struct span bytes, bool
             *has_encrypted_out = true;
         else if (mime_part_is(part, "multipart", "signed") || mime_part_is(part, "application", "pkcs7-signature"))
             *has_signed_out = true;
-        else if (mime_part_is(part, "application", "pkcs7-mime") || mime_part_is(part, "application", "x-pkcs7-mime"))
+        else if (mime_part_is(part, "application", NULL))
             result = scan_smime(part, bytes, has_encrypted_out, has_signed_out);
         else if (part->kind == MIME_LEAF && mime_part_is(part, "text", NULL))
             result = scan_text(part, bytes, has_encrypted_out, has_signed_out);

@@ -8,8 +8,7 @@
 
 #define HEADER_ROOM ((uint64_t)4 << 20) /* what the header of a view may take */
 
-/* Bad data ends in a verdict; only what says nothing of the data is an error. */
-static bool is_about_data(enum err result)
+bool open_is_about_data(enum err result)
 {
     return result == ERR_DECRYPT || result == ERR_MALFORMED || result == ERR_LIMIT || result == ERR_TOO_BIG;
 }
@@ -43,7 +42,7 @@ static enum err verify_layer(struct opening *opening, const struct crypto_layer 
 
     if (result == ERR_OK && opened.signatures_len > 0) {
         open_keep_signatures(opening, opened.signatures, opened.signatures_len);
-    } else if (result == ERR_OK || is_about_data(result) || result == ERR_ENGINE) {
+    } else if (result == ERR_OK || open_is_about_data(result) || result == ERR_ENGINE) {
         /* A signature that the engine chokes on is no better than a wrong one; an error here would keep the message
            from ever being shown. */
         static const struct crypto_signature bad = {.state = CRYPTO_SIG_BAD};
@@ -64,6 +63,9 @@ void open_enter_signed(struct opening *opening, const struct crypto_layer *layer
 {
     opening->part = layer->signed_part;
     opening->header = mime_part_header(opening->part, opening->bytes);
+    /* What stands beside it anybody could have changed. */
+    if (opening->unproven.is_covering)
+        opening->shown = opening->part;
     open_note_signed(opening);
 }
 
@@ -113,7 +115,7 @@ static enum err decrypt(struct opening *opening, struct span cipher, struct cryp
     struct crypto_session_keys *kept = &opening->result->session_keys;
     enum err result;
 
-    if (opening->decided != NULL && keys != NULL && number < keys->len)
+    if (opening->decided != NULL && keys != NULL && number < keys->len && !crypto_session_key_is_smime(keys, number))
         how.session_key = keys->keys[number];
     result = crypto_openpgp_decrypt(opening->gpg, cipher, &how, opened);
     if (result != ERR_OK)
@@ -128,7 +130,7 @@ static enum err decrypt(struct opening *opening, struct span cipher, struct cryp
 /* What could not be opened then is not tried now; what could, must be. */
 static enum err fail_decided(const struct opening *opening, enum err result)
 {
-    return is_about_data(result)
+    return open_is_about_data(result)
                ? log_failure(ERR_DECRYPT, "layer %zu of a view that is made again", opening->decrypted_len + 1)
                : result;
 }
@@ -150,7 +152,7 @@ static enum err decrypt_layer(struct opening *opening, const struct crypto_layer
         opening->result->session_keys.len = opening->decrypted_len;
         if (opening->decided != NULL)
             return fail_decided(opening, result);
-        return is_about_data(result) ? open_fail_layer(opening, "the message could not be decrypted") : result;
+        return open_is_about_data(result) ? open_fail_layer(opening, "the message could not be decrypted") : result;
     }
     opening->encrypted_len++;
     opening->result->verdict.encryption = CRYPTO_ENC_OPENPGP;
@@ -163,6 +165,20 @@ static enum err decrypt_layer(struct opening *opening, const struct crypto_layer
     return ERR_END;
 }
 
+/* Of what CBC gave nothing is sure but what a signature covers, and that must be all of it, compressed or not. */
+static void note_cover(struct opening *opening, enum crypto_layer_kind kind)
+{
+    struct open_unproven *unproven = &opening->unproven;
+    bool is_signed =
+        kind == CRYPTO_LAYER_SIGNED || kind == CRYPTO_LAYER_SMIME_SIGNED || kind == CRYPTO_LAYER_SMIME_OPAQUE;
+
+    unproven->is_covering = unproven->may_be_covered && is_signed;
+    unproven->is_covered = unproven->is_covered || unproven->is_covering;
+    if (unproven->is_covering)
+        unproven->covered_by = opening->signed_layers;
+    unproven->may_be_covered = unproven->may_be_covered && kind == CRYPTO_LAYER_SMIME_COMPRESSED;
+}
+
 /* Peels one layer. ERR_END: there is none, or none further that can be peeled. */
 static enum err peel(struct opening *opening)
 {
@@ -172,6 +188,7 @@ static enum err peel(struct opening *opening)
     if (result != ERR_OK)
         return result;
     opening->header = mime_part_header(opening->part, opening->bytes);
+    note_cover(opening, layer.kind);
     switch (layer.kind) {
     case CRYPTO_LAYER_ENCRYPTED:
     case CRYPTO_LAYER_INLINE:
@@ -187,7 +204,7 @@ static enum err peel(struct opening *opening)
         result = result == ERR_OK ? ERR_END : result;
         break;
     case CRYPTO_LAYER_SMIME_ENCRYPTED:
-        result = open_fail_layer(opening, "S/MIME cannot be opened by this engine");
+        result = open_smime_encrypted(opening, &layer);
         break;
     case CRYPTO_LAYER_SMIME_SIGNED:
         result = open_smime_signed(opening, &layer);
@@ -215,7 +232,9 @@ enum err open_peel(struct opening *opening)
     for (unsigned layers = 0; result == ERR_OK && layers < layers_max; layers++) {
         result = peel(opening);
         /* What an own copy holds is a message as it was saved, whatever that is protected by. */
-        if (result == ERR_OK && layers == 0)
+        if (layers == 0)
+            opening->is_outermost_encrypted = opening->encrypted_len == 1;
+        if (result == ERR_OK)
             result = open_find_own(opening);
     }
     if (result == ERR_OK)

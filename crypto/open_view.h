@@ -16,6 +16,9 @@ ERR_RETURN enum err crypto_view_add_clean(struct span text, struct buf *out);
    that know nothing of it (RFC 9788 §4.5.3 and the older multipart/mixed form). */
 ERR_RETURN enum err crypto_view_add_body(const struct mime_part *part, struct span bytes, bool is_payload,
                                          struct buf *out);
+/* Adds structural header, empty line and body of a view of which a person reads text/plain alone: that and, as
+   attachments without a type, all else of the tree that `part` belongs to (open_text.c). */
+ERR_RETURN enum err crypto_view_add_text_alone(const struct mime_part *part, struct span bytes, struct buf *out);
 /* Adds the structural header, empty line and body of a view whose text came out of inline PGP; `part_header` is that of
    the part which held the armour. */
 ERR_RETURN enum err crypto_view_add_inline(struct span part_header, struct span text, struct buf *out);

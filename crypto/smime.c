@@ -91,19 +91,121 @@ static bool has_few_digests(struct span cms)
 }
 
 struct verifying {
-    const struct keyring_anchors *anchors;
+    const struct crypto_smime *smime;
     CMS_ContentInfo *cms;
     bool is_inside;
     int64_t at;
     struct keyring *certificates;
+    struct crypto_learnt *learnt;
+    struct crypto_smime_verified *verified;
 };
+
+static void give_reason(const struct verifying *verifying, const char *reason)
+{
+    if (verifying->verified->reason == NULL)
+        verifying->verified->reason = reason;
+}
+
+/* Adds issuers of the certificates in `others` that have been seen before, and the issuers of those. */
+static bool add_known_issuers(const struct verifying *verifying, STACK_OF(X509) * others)
+{
+    struct keyring_certificates *folder = verifying->smime->certificates;
+    STACK_OF(X509) *known = folder == NULL ? NULL : keyring_certificates_issuers(folder);
+
+    for (int i = 0; i < sk_X509_num(others); i++)
+        for (int j = 0; j < sk_X509_num(known) && sk_X509_num(others) < KEYRING_OTHERS_MAX; j++) {
+            X509 *issuer = sk_X509_value(known, j);
+
+            if (X509_NAME_cmp(X509_get_subject_name(issuer), X509_get_issuer_name(sk_X509_value(others, i))) == 0 &&
+                !X509_add_cert(others, issuer, X509_ADD_FLAG_UP_REF | X509_ADD_FLAG_NO_DUP))
+                return false;
+        }
+    return true;
+}
+
+/* The signer's certificate, and whatever may stand between it and an anchor. */
+static enum err find_path(const struct verifying *verifying, X509 *certificate, enum keyring_chain *chain,
+                          STACK_OF(X509) * *path_out)
+{
+    STACK_OF(X509) *others = CMS_get1_certs(verifying->cms);
+    enum err err = ERR_MEMORY;
+    const char *reason;
+
+    *path_out = NULL;
+    if (others == NULL)
+        others = sk_X509_new_null();
+    if (others != NULL && X509_add_cert(others, certificate, X509_ADD_FLAG_UP_REF | X509_ADD_FLAG_NO_DUP) == 1 &&
+        add_known_issuers(verifying, others))
+        err = keyring_x509_chain(verifying->smime->anchors, certificate, others, KEYRING_SIGN, verifying->at, chain,
+                                 &reason, path_out);
+    sk_X509_pop_free(others, X509_free);
+    if (err == ERR_OK && *chain != KEYRING_CHAIN_GOOD) {
+        log_info("a signer's certificate: %s", reason);
+        give_reason(verifying, reason);
+    }
+    return err;
+}
+
+static bool is_known_revoked(const struct verifying *verifying, const char *fingerprint)
+{
+    struct keyring_certificates *folder = verifying->smime->certificates;
+    const struct keyring_certificate *known = folder == NULL ? NULL : keyring_certificates_find(folder, fingerprint);
+
+    return known != NULL && known->revoked != 0;
+}
+
+/* What those who issued the chain say of it since. A failed look-up is not a pass (design 1.1.4). */
+static enum err judge_revocation(const struct verifying *verifying, STACK_OF(X509) * path,
+                                 struct crypto_signature *judged)
+{
+    const struct crypto_smime *smime = verifying->smime;
+    bool is_unknown = false;
+    enum err err = ERR_OK;
+
+    if (is_known_revoked(verifying, judged->fingerprint))
+        err = ERR_REVOKED;
+    else if (smime->revocation != NULL)
+        err = smime->revocation(smime->context, path, verifying->at, &is_unknown);
+    if (err == ERR_MEMORY)
+        return err;
+    if (err == ERR_REVOKED) {
+        judged->state = CRYPTO_SIG_REVOKED;
+        give_reason(verifying, "the signer's certificate, or that of an issuer, has been revoked");
+    } else if (err != ERR_OK) {
+        judged->state = CRYPTO_SIG_UNTRUSTED;
+        give_reason(verifying, "whether the signer's certificate has been revoked could not be learnt");
+    } else if (is_unknown) {
+        give_reason(verifying, "whether the signer's certificate has been revoked is not known");
+    }
+    return ERR_OK;
+}
+
+static enum err judge_certificate(const struct verifying *verifying, CMS_SignerInfo *signer, X509 *certificate,
+                                  bool is_weak, struct crypto_signature *judged)
+{
+    STACK_OF(X509) *path = NULL;
+    enum keyring_chain chain = KEYRING_CHAIN_UNTRUSTED;
+    enum err err = find_path(verifying, certificate, &chain, &path);
+
+    judged->state = state_of(chain);
+    if (judged->state == CRYPTO_SIG_GOOD && is_weak)
+        judged->state = CRYPTO_SIG_WEAK;
+    if (err == ERR_OK && judged->state == CRYPTO_SIG_GOOD && chain == KEYRING_CHAIN_GOOD)
+        err = judge_revocation(verifying, path, judged);
+    if (err == ERR_OK && judged->state == CRYPTO_SIG_UNTRUSTED)
+        chain = KEYRING_CHAIN_UNTRUSTED;
+    if (err == ERR_OK && judged->state == CRYPTO_SIG_GOOD && chain == KEYRING_CHAIN_GOOD)
+        crypto_learnt_add(verifying->learnt, path, signer, judged->made);
+    sk_X509_pop_free(path, X509_free);
+    if (err == ERR_OK)
+        err = keyring_x509_add(certificate, chain == KEYRING_CHAIN_UNTRUSTED ? KEYRING_UNVERIFIED : KEYRING_FULL,
+                               verifying->certificates);
+    return err;
+}
 
 static enum err judge_signer(const struct verifying *verifying, CMS_SignerInfo *signer, BIO *digested,
                              struct crypto_signature *judged)
 {
-    STACK_OF(X509) *others = NULL;
-    enum keyring_chain chain;
-    const char *reason;
     X509 *certificate = NULL;
     X509_ALGOR *digest;
     CMS_SignerInfo_get0_algs(signer, NULL, &certificate, &digest, NULL);
@@ -115,18 +217,7 @@ static enum err judge_signer(const struct verifying *verifying, CMS_SignerInfo *
     enum err err = keyring_x509_fingerprint(certificate, judged->fingerprint);
     if (err != ERR_OK || !is_over(signer, digested))
         return err;
-    others = CMS_get1_certs(verifying->cms);
-    err = keyring_x509_judge(verifying->anchors, certificate, others, KEYRING_SIGN, verifying->at, &chain, &reason);
-    sk_X509_pop_free(others, X509_free);
-    if (err == ERR_OK && chain != KEYRING_CHAIN_GOOD)
-        log_info("a signer's certificate: %s", reason);
-    judged->state = state_of(chain);
-    if (judged->state == CRYPTO_SIG_GOOD && is_weak_hash(digest))
-        judged->state = CRYPTO_SIG_WEAK;
-    if (err == ERR_OK)
-        err = keyring_x509_add(certificate, chain == KEYRING_CHAIN_UNTRUSTED ? KEYRING_UNVERIFIED : KEYRING_FULL,
-                               verifying->certificates);
-    return err;
+    return judge_certificate(verifying, signer, certificate, is_weak_hash(digest), judged);
 }
 
 /* The digests that the signers ask for, over all of `content`. What is shown is digested, also
@@ -149,8 +240,7 @@ static BIO *digest(CMS_ContentInfo *cms, bool is_inside, struct span content)
     return digested;
 }
 
-static enum err verify(const struct verifying *verifying, struct span content, struct crypto_signature *signatures,
-                       size_t *len_out)
+static enum err verify(const struct verifying *verifying, struct span content)
 {
     enum err err = ERR_OK;
     BIO *digested = digest(verifying->cms, verifying->is_inside, content);
@@ -161,27 +251,33 @@ static enum err verify(const struct verifying *verifying, struct span content, s
     if (len > 0)
         (void)CMS_set1_signers_certs(verifying->cms, NULL, 0);
     for (int i = 0; err == ERR_OK && i < len; i++)
-        err = judge_signer(verifying, sk_CMS_SignerInfo_value(signers, i), digested, &signatures[i]);
-    *len_out = (size_t)(len < 0 ? 0 : len);
+        err =
+            judge_signer(verifying, sk_CMS_SignerInfo_value(signers, i), digested, &verifying->verified->signatures[i]);
+    verifying->verified->len = (size_t)(len < 0 ? 0 : len);
     BIO_free_all(digested);
     return err;
 }
 
-enum err crypto_smime_verify(const struct keyring_anchors *anchors, struct span signature, struct span content,
-                             bool is_inside, int64_t at, struct keyring *certificates,
-                             struct crypto_signature signatures_out[CRYPTO_SMIME_SIGNERS_MAX], size_t *len_out)
+enum err crypto_smime_verify(const struct crypto_smime *smime, struct span signature, struct span content,
+                             bool is_inside, int64_t at, struct keyring *certificates, struct crypto_learnt *learnt,
+                             struct crypto_smime_verified *verified_out)
 {
     const unsigned char *end = (const unsigned char *)signature.ptr;
-    struct verifying verifying = {.anchors = anchors, .is_inside = is_inside, .at = at, .certificates = certificates};
+    struct verifying verifying = {.smime = smime,
+                                  .is_inside = is_inside,
+                                  .at = at,
+                                  .certificates = certificates,
+                                  .learnt = learnt,
+                                  .verified = verified_out};
     enum err err = ERR_OK;
-    *len_out = 0;
+    *verified_out = (struct crypto_smime_verified){.len = 0};
     if (signature.len <= INT_MAX && has_few_digests(signature))
         verifying.cms = d2i_CMS_ContentInfo(NULL, &end, (long)signature.len);
     if (verifying.cms != NULL)
-        err = verify(&verifying, content, signatures_out, len_out);
-    if (*len_out == 0) {
-        signatures_out[0] = (struct crypto_signature){.state = CRYPTO_SIG_BAD, .format = KEYRING_SMIME};
-        *len_out = 1;
+        err = verify(&verifying, content);
+    if (verified_out->len == 0) {
+        verified_out->signatures[0] = (struct crypto_signature){.state = CRYPTO_SIG_BAD, .format = KEYRING_SMIME};
+        verified_out->len = 1;
     }
     CMS_ContentInfo_free(verifying.cms);
     ERR_clear_error();

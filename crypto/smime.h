@@ -7,8 +7,9 @@
 #ifndef CRYPTO_SMIME_H
 #define CRYPTO_SMIME_H
 
+#include "crypto/learnt.h"
+#include "crypto/smime_account.h"
 #include "crypto/verdict.h"
-#include "keyring/x509.h"
 
 #define CRYPTO_SMIME_SIGNERS_MAX 8
 
@@ -22,14 +23,22 @@ ERR_RETURN enum err crypto_smime_signed_text(struct span cms, struct buf *out);
 /* Adds the text out of compressed-data (RFC 3274). ERR_MALFORMED, ERR_LIMIT if it expands beyond what `out` takes. */
 ERR_RETURN enum err crypto_smime_expand(struct span cms, struct buf *out);
 
-/* Verifies the signature `signature` (a ContentInfo) over `content` as of the time `at`; `is_inside`: the content is
-   what crypto_smime_signed_text gave, else the signature must be a detached one. Gives one signature for each signer,
-   at least one: GOOD means that it verifies and that the certificate is valid, strong and for mail. For which
+struct crypto_smime_verified {
+    struct crypto_signature signatures[CRYPTO_SMIME_SIGNERS_MAX];
+    size_t len;
+    const char
+        *reason; /* for a person: why one is not good, or what is not sure; static; NULL: there is nothing to say */
+};
+
+/* Verifies the signature `signature` (a ContentInfo) over `content` as of the time `at`, for an account that has
+   anchors; `is_inside`: the content is what crypto_smime_signed_text gave, else the signature must be a detached one.
+   Gives one signature for each signer, at least one: GOOD means that it verifies, that the certificate is valid, strong
+   and for mail, and that nobody says it is revoked; UNTRUSTED that this must be learnt, and could not be. For which
    addresses, and how far it is trusted, is added to `certificates`: KEYRING_FULL if it leads to one of the anchors,
-   else KEYRING_UNVERIFIED. More than CRYPTO_SMIME_SIGNERS_MAX signers are BAD. */
-ERR_RETURN enum err crypto_smime_verify(const struct keyring_anchors *anchors, struct span signature,
-                                        struct span content, bool is_inside, int64_t at, struct keyring *certificates,
-                                        struct crypto_signature signatures_out[CRYPTO_SMIME_SIGNERS_MAX],
-                                        size_t *len_out);
+   else KEYRING_UNVERIFIED. Issuers that are missing are taken from the account's folder. What can be kept of those that
+   are good is added to `learnt`. More than CRYPTO_SMIME_SIGNERS_MAX signers are BAD. */
+ERR_RETURN enum err crypto_smime_verify(const struct crypto_smime *smime, struct span signature, struct span content,
+                                        bool is_inside, int64_t at, struct keyring *certificates,
+                                        struct crypto_learnt *learnt, struct crypto_smime_verified *verified_out);
 
 #endif

@@ -191,6 +191,7 @@ static enum err open_too_large(struct opening_job *job)
     if (is_first && (!job->is_opened || (decision->layers > 0 && !decision->is_own))) {
         results_fini(&job->results);
         crypto_session_keys_fini(&job->opened.session_keys);
+        crypto_learnt_fini(&job->opened.learnt);
         buf_clear(&job->view);
         job->options.is_too_large = true;
         err = open_once(job);
@@ -234,7 +235,10 @@ static enum err open_message(struct keeper *keeper, bool wants_record, const str
         err = find_encrypted_ids(&job.opened.decision, buf_span(&job.view), &encrypted_ids);
     buf_fini(&job.view);
     err = err == ERR_OK ? answer_opened(&job.opened, &encrypted_ids, &job.results) : keeper_answer(err);
+    if (err == ERR_OK && smime->certificates != NULL)
+        crypto_learnt_keep(&job.opened.learnt, smime->certificates, clock_now());
     crypto_session_keys_fini(&job.opened.session_keys);
+    crypto_learnt_fini(&job.opened.learnt);
     results_fini(&job.results);
     return err;
 }

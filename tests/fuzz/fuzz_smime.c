@@ -27,16 +27,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct keyring_anchors *none;
     static const struct span text = {"Content-Type: text/plain\r\n\r\nxyzzy\r\n", 35};
-    struct crypto_signature signatures[CRYPTO_SMIME_SIGNERS_MAX];
+    struct crypto_smime smime = {.certificates = NULL};
+    struct crypto_smime_verified verified;
+    struct crypto_learnt learnt = {.len = 0};
     struct keyring *certificates;
-    size_t len = 0;
 
     check_texts((struct span){(const char *)data, size});
     if ((none == NULL && keyring_anchors_open("", &none) != ERR_OK) || keyring_new(&certificates) != ERR_OK)
         abort();
-    if (crypto_smime_verify(none, (struct span){(const char *)data, size}, text, false, AT, certificates, signatures,
-                            &len) != ERR_OK ||
-        len < 1 || len > CRYPTO_SMIME_SIGNERS_MAX)
+    smime.anchors = none;
+    if (crypto_smime_verify(&smime, (struct span){(const char *)data, size}, text, false, AT, certificates, &learnt,
+                            &verified) != ERR_OK ||
+        verified.len < 1 || verified.len > CRYPTO_SMIME_SIGNERS_MAX || learnt.len != 0)
         abort();
     for (size_t i = 0; i < keyring_len(certificates); i++)
         if (keyring_at(certificates, i)->trust != KEYRING_UNVERIFIED)

@@ -63,18 +63,20 @@ static struct span sign(const struct signing *how)
 }
 
 struct found {
-    struct crypto_signature signatures[CRYPTO_SMIME_SIGNERS_MAX];
-    size_t len;
+    struct crypto_smime_verified verified;
     struct keyring *certificates;
 };
 
 static void verify(const struct keyring_anchors *by, struct span der, const char *text, struct found *found)
 {
     assert_int_equal(keyring_new(&found->certificates), ERR_OK);
-    assert_int_equal(crypto_smime_verify(by, der, span_of(text), false, MADE_NOW, found->certificates,
-                                         found->signatures, &found->len),
+    const struct crypto_smime smime = {.anchors = by};
+    struct crypto_learnt learnt = {.len = 0};
+    assert_int_equal(crypto_smime_verify(&smime, der, span_of(text), false, MADE_NOW, found->certificates, &learnt,
+                                         &found->verified),
                      ERR_OK);
-    assert_true(found->len >= 1);
+    assert_true(found->verified.len >= 1);
+    crypto_learnt_fini(&learnt);
 }
 
 /* One signature, in this state; whoever signed is known with this trust for the address (NEVER: not known). */
@@ -84,14 +86,15 @@ static void assert_one(const struct keyring_anchors *by, struct span der, const 
     struct found found;
     size_t first;
     verify(by, der, text, &found);
-    assert_int_equal(found.len, 1);
-    assert_int_equal(found.signatures[0].state, expected);
-    assert_int_equal(found.signatures[0].format, KEYRING_SMIME);
+    assert_int_equal(found.verified.len, 1);
+    assert_int_equal(found.verified.signatures[0].state, expected);
+    assert_int_equal(found.verified.signatures[0].format, KEYRING_SMIME);
     size_t count = keyring_find(found.certificates, address, &first);
     assert_int_equal(count, trust == KEYRING_NEVER ? 0 : 1);
     if (count == 1) {
         assert_int_equal(keyring_at(found.certificates, first)->trust, trust);
-        assert_string_equal(keyring_at(found.certificates, first)->fingerprint, found.signatures[0].fingerprint);
+        assert_string_equal(keyring_at(found.certificates, first)->fingerprint,
+                            found.verified.signatures[0].fingerprint);
     }
     keyring_free(&found.certificates);
 }
@@ -137,10 +140,10 @@ static void every_signer_is_judged(void **state)
     struct found found;
     struct span der = sign(&(struct signing){.signers = {&alice, &bob}});
     verify(anchors, der, TEXT, &found);
-    assert_int_equal(found.len, 2);
-    assert_int_equal(found.signatures[0].state, CRYPTO_SIG_GOOD);
-    assert_int_equal(found.signatures[1].state, CRYPTO_SIG_GOOD);
-    assert_string_not_equal(found.signatures[0].fingerprint, found.signatures[1].fingerprint);
+    assert_int_equal(found.verified.len, 2);
+    assert_int_equal(found.verified.signatures[0].state, CRYPTO_SIG_GOOD);
+    assert_int_equal(found.verified.signatures[1].state, CRYPTO_SIG_GOOD);
+    assert_string_not_equal(found.verified.signatures[0].fingerprint, found.verified.signatures[1].fingerprint);
     assert_int_equal(keyring_len(found.certificates), 2);
     keyring_free(&found.certificates);
     OPENSSL_free((void *)(uintptr_t)der.ptr);
@@ -199,9 +202,10 @@ static void text_inside_comes_out(void **state)
     (void)state;
     static const unsigned ways[] = {CMS_BINARY, CMS_BINARY | CMS_STREAM};
     for (size_t i = 0; i < 2; i++) {
-        struct crypto_signature signatures[CRYPTO_SMIME_SIGNERS_MAX];
+        const struct crypto_smime smime = {.anchors = anchors};
+        struct crypto_smime_verified verified;
+        struct crypto_learnt learnt = {.len = 0};
         struct keyring *certificates;
-        size_t len = 0;
         char *bytes;
         BIO *in = BIO_new_mem_buf(TEXT, -1), *out = BIO_new(BIO_s_mem());
         CMS_ContentInfo *cms = CMS_sign(alice.certificate, alice.key, NULL, in, ways[i]);
@@ -212,13 +216,14 @@ static void text_inside_comes_out(void **state)
         assert_text(der, TEXT);
         assert_int_equal(keyring_new(&certificates), ERR_OK);
         assert_int_equal(
-            crypto_smime_verify(anchors, der, span_of(TEXT), true, MADE_NOW, certificates, signatures, &len), ERR_OK);
-        assert_int_equal(len, 1);
-        assert_int_equal(signatures[0].state, CRYPTO_SIG_GOOD);
+            crypto_smime_verify(&smime, der, span_of(TEXT), true, MADE_NOW, certificates, &learnt, &verified), ERR_OK);
+        assert_int_equal(verified.len, 1);
+        assert_int_equal(verified.signatures[0].state, CRYPTO_SIG_GOOD);
         assert_int_equal(
-            crypto_smime_verify(anchors, der, span_of(TEXT "x"), true, MADE_NOW, certificates, signatures, &len),
+            crypto_smime_verify(&smime, der, span_of(TEXT "x"), true, MADE_NOW, certificates, &learnt, &verified),
             ERR_OK);
-        assert_int_equal(signatures[0].state, CRYPTO_SIG_BAD);
+        assert_int_equal(verified.signatures[0].state, CRYPTO_SIG_BAD);
+        crypto_learnt_fini(&learnt);
         keyring_free(&certificates);
         CMS_ContentInfo_free(cms);
         BIO_free(in);
