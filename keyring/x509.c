@@ -7,61 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* OpenSSL's level of 112 bits: RSA 2048, SHA-224 and the like. */
-#define AUTH_LEVEL 2
-#define ADDRESSES_MAX 32
-
-static enum keyring_chain chain_of(int error)
-{
-    switch (error) {
-    case X509_V_OK:
-        return KEYRING_CHAIN_GOOD;
-    case X509_V_ERR_CERT_HAS_EXPIRED:
-    case X509_V_ERR_CERT_NOT_YET_VALID:
-        return KEYRING_CHAIN_EXPIRED;
-    case X509_V_ERR_EE_KEY_TOO_SMALL:
-    case X509_V_ERR_CA_KEY_TOO_SMALL:
-    case X509_V_ERR_CA_MD_TOO_WEAK:
-        return KEYRING_CHAIN_WEAK;
-    default:
-        return KEYRING_CHAIN_UNTRUSTED;
-    }
-}
-
-static bool set_parameters(X509_STORE_CTX *context, enum keyring_purpose purpose, int64_t at)
-{
-    X509_VERIFY_PARAM *parameters = X509_STORE_CTX_get0_param(context);
-    X509_VERIFY_PARAM_set_time(parameters, (time_t)at);
-    X509_VERIFY_PARAM_set_depth(parameters, KEYRING_CHAIN_MAX);
-    X509_VERIFY_PARAM_set_auth_level(parameters, AUTH_LEVEL);
-    /* An anchor need not be a root: whatever was named as one is one. */
-    return X509_VERIFY_PARAM_set_flags(parameters, X509_V_FLAG_PARTIAL_CHAIN) == 1 &&
-           X509_VERIFY_PARAM_set_purpose(parameters, purpose == KEYRING_SIGN ? X509_PURPOSE_SMIME_SIGN
-                                                                             : X509_PURPOSE_SMIME_ENCRYPT) == 1 &&
-           X509_VERIFY_PARAM_set_trust(parameters, X509_TRUST_EMAIL) == 1;
-}
-
-enum err keyring_x509_judge(const struct keyring_anchors *anchors, X509 *certificate, STACK_OF(X509) * others,
-                            enum keyring_purpose purpose, int64_t at, enum keyring_chain *chain_out,
-                            const char **reason_out)
-{
-    enum err err = ERR_MEMORY;
-    X509_STORE_CTX *context = X509_STORE_CTX_new();
-    STACK_OF(X509) *used = others != NULL && sk_X509_num(others) > KEYRING_OTHERS_MAX ? NULL : others;
-    *chain_out = KEYRING_CHAIN_UNTRUSTED;
-    *reason_out = "";
-    if (context != NULL && X509_STORE_CTX_init(context, anchors->store, certificate, used) == 1 &&
-        set_parameters(context, purpose, at)) {
-        int error = X509_verify_cert(context) == 1 ? X509_V_OK : X509_STORE_CTX_get_error(context);
-        bool is_of_leaf = X509_STORE_CTX_get_error_depth(context) == 0;
-        *reason_out = X509_verify_cert_error_string(error);
-        *chain_out = error == X509_V_ERR_INVALID_PURPOSE && is_of_leaf ? KEYRING_CHAIN_UNFIT : chain_of(error);
-        err = error == X509_V_ERR_OUT_OF_MEM ? ERR_MEMORY : ERR_OK;
-    }
-    X509_STORE_CTX_free(context);
-    ERR_clear_error();
-    return err;
-}
+#define ADDRESSES_MAX 33 /* one more than are taken */
 
 enum err keyring_x509_fingerprint(const X509 *certificate, char fingerprint_out[KEYRING_FPR_SIZE])
 {
@@ -86,10 +32,15 @@ struct addresses {
 static void add_address(struct addresses *addresses, const ASN1_STRING *string)
 {
     struct span text = {(const char *)ASN1_STRING_get0_data(string), (size_t)ASN1_STRING_length(string)};
+    char *item = addresses->items[addresses->len];
+    bool is_known = false;
     addresses->has_any = true;
-    if (addresses->len < ADDRESSES_MAX && span_find_byte(text, 0, '\0') >= text.len &&
-        mime_addr_normalise(text, addresses->items[addresses->len]) == ERR_OK)
-        addresses->len++;
+    if (addresses->len + 1 >= ADDRESSES_MAX || span_find_byte(text, 0, '\0') < text.len ||
+        mime_addr_normalise(text, item) != ERR_OK)
+        return;
+    for (size_t i = 0; i < addresses->len; i++)
+        is_known = is_known || span_is_case_equal(span_of(item), span_of(addresses->items[i]));
+    addresses->len += !is_known;
 }
 
 static void add_alternative(struct addresses *addresses, const GENERAL_NAME *name)

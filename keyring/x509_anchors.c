@@ -36,7 +36,7 @@ static enum err read_file(const char *path, struct buf *out)
 
 static enum err add(struct keyring_anchors *anchors, X509 *certificate, size_t *count)
 {
-    bool is_added = X509_STORE_add_cert(anchors->store, certificate) == 1;
+    bool is_added = X509_add_cert(anchors->certificates, certificate, X509_ADD_FLAG_UP_REF | X509_ADD_FLAG_NO_DUP) == 1;
     X509_free(certificate);
     *count += is_added;
     return is_added ? ERR_OK : ERR_MEMORY;
@@ -99,7 +99,7 @@ enum err keyring_anchors_open(const char *path, struct keyring_anchors **anchors
     enum err err = ERR_OK;
     struct keyring_anchors *anchors = calloc(1, sizeof *anchors);
     *anchors_out = NULL;
-    if (anchors == NULL || (anchors->store = X509_STORE_new()) == NULL) {
+    if (anchors == NULL || (anchors->certificates = sk_X509_new_null()) == NULL) {
         free(anchors);
         return ERR_MEMORY;
     }
@@ -121,7 +121,7 @@ void keyring_anchors_close(struct keyring_anchors **anchors)
 {
     if (*anchors == NULL)
         return;
-    X509_STORE_free((*anchors)->store);
+    sk_X509_pop_free((*anchors)->certificates, X509_free);
     free(*anchors);
     *anchors = NULL;
 }

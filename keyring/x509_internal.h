@@ -9,7 +9,10 @@
 #include <openssl/x509_vfy.h>
 
 struct keyring_anchors {
-    X509_STORE *store;
+    STACK_OF(X509) * certificates;
 };
+
+/* OpenSSL's level of 112 bits: RSA 2048, SHA-224 and the like. */
+#define KEYRING_X509_LEVEL 2
 
 #endif
