@@ -294,7 +294,7 @@ static enum err write_encrypted(const struct crypto_engine_job *job)
 
 static bool is_signed(struct span message, const struct mime_tree *tree)
 {
-    return crypto_engine_has_two_parts(tree) || crypto_smime_is_signed_message(message, tree);
+    return crypto_engine_has_two_parts(tree) || crypto_is_smime_signed(message, tree);
 }
 
 static bool is_encrypted(struct span message, const struct mime_tree *tree)

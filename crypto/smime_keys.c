@@ -73,7 +73,7 @@ enum err crypto_smime_signer_find(const struct crypto_seal_request *request, str
         result = smime->private_key(smime->context, entry, !request->is_quiet, &key);
     if (result != ERR_OK)
         return result == ERR_NO_KEY ? ERR_NO_SIGNING_KEY : result;
-    X509_up_ref(entry->certificate);
+    (void)X509_up_ref(entry->certificate);
     *signer_out = (struct crypto_smime_signer){.certificate = entry->certificate,
                                                .key = key,
                                                .issuers = keyring_certificates_issuers(smime->certificates),
