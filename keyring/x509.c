@@ -2,12 +2,29 @@
 
 #include "base/log.h"
 
+#include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
 
-#define ADDRESSES_MAX 33 /* one more than are taken */
+static int64_t seconds_of(const ASN1_TIME *time)
+{
+    struct tm broken = {0};
+    return ASN1_TIME_to_tm(time, &broken) == 1 ? (int64_t)timegm(&broken) : 0;
+}
+
+void x509_validity(STACK_OF(X509) * chain, int64_t *from_out, int64_t *until_out)
+{
+    *from_out = INT64_MIN;
+    *until_out = INT64_MAX;
+    for (int i = 0; i < sk_X509_num(chain); i++) {
+        int64_t from = seconds_of(X509_get0_notBefore(sk_X509_value(chain, i)));
+        int64_t until = seconds_of(X509_get0_notAfter(sk_X509_value(chain, i)));
+        *from_out = from > *from_out ? from : *from_out;
+        *until_out = until < *until_out ? until : *until_out;
+    }
+}
 
 enum err keyring_x509_fingerprint(const X509 *certificate, char fingerprint_out[KEYRING_FPR_SIZE])
 {
@@ -22,20 +39,14 @@ enum err keyring_x509_fingerprint(const X509 *certificate, char fingerprint_out[
 
 /* ---- the addresses ---- */
 
-struct addresses {
-    char items[ADDRESSES_MAX][MIME_ADDR_SIZE];
-    size_t len;
-    bool has_any; /* also one that is none */
-};
-
 /* A NUL inside would be a name that others read otherwise. */
-static void add_address(struct addresses *addresses, const ASN1_STRING *string)
+static void add_address(struct x509_addresses *addresses, const ASN1_STRING *string)
 {
     struct span text = {(const char *)ASN1_STRING_get0_data(string), (size_t)ASN1_STRING_length(string)};
     char *item = addresses->items[addresses->len];
     bool is_known = false;
     addresses->has_any = true;
-    if (addresses->len + 1 >= ADDRESSES_MAX || span_find_byte(text, 0, '\0') < text.len ||
+    if (addresses->len + 1 >= X509_ADDRESSES_MAX || span_find_byte(text, 0, '\0') < text.len ||
         mime_addr_normalise(text, item) != ERR_OK)
         return;
     for (size_t i = 0; i < addresses->len; i++)
@@ -43,7 +54,7 @@ static void add_address(struct addresses *addresses, const ASN1_STRING *string)
     addresses->len += !is_known;
 }
 
-static void add_alternative(struct addresses *addresses, const GENERAL_NAME *name)
+static void add_alternative(struct x509_addresses *addresses, const GENERAL_NAME *name)
 {
     int type;
     const void *value = GENERAL_NAME_get0_value(name, &type);
@@ -56,8 +67,9 @@ static void add_alternative(struct addresses *addresses, const GENERAL_NAME *nam
         add_address(addresses, other->value->value.utf8string);
 }
 
-static void find_addresses(const X509 *certificate, struct addresses *addresses)
+void x509_find_addresses(const X509 *certificate, struct x509_addresses *addresses)
 {
+    *addresses = (struct x509_addresses){.len = 0};
     GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
     for (int i = 0; i < sk_GENERAL_NAME_num(names); i++)
         add_alternative(addresses, sk_GENERAL_NAME_value(names, i));
@@ -73,12 +85,6 @@ static void find_addresses(const X509 *certificate, struct addresses *addresses)
 
 /* ---- the entry ---- */
 
-static int64_t seconds_of(const ASN1_TIME *time)
-{
-    struct tm broken = {0};
-    return ASN1_TIME_to_tm(time, &broken) == 1 ? (int64_t)timegm(&broken) : 0;
-}
-
 static void name_algorithm(const X509 *certificate, char *out, size_t size)
 {
     const EVP_PKEY *key = X509_get0_pubkey(certificate);
@@ -87,7 +93,11 @@ static void name_algorithm(const X509 *certificate, char *out, size_t size)
         return;
     if (EVP_PKEY_get_base_id(key) == EVP_PKEY_EC) {
         (void)EVP_PKEY_get_group_name(key, group, sizeof group, NULL);
-        (void)snprintf(out, size, "%s", group);
+        const char *name = EC_curve_nid2nist(OBJ_sn2nid(group));
+        if (name != NULL && name[0] == 'P' && name[1] == '-')
+            (void)snprintf(out, size, "ec-p%s", name + 2);
+        else
+            (void)snprintf(out, size, "ec-%s", group);
     } else {
         (void)snprintf(out, size, "%s%d", EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA ? "rsa" : "other",
                        EVP_PKEY_get_bits(key));
@@ -108,24 +118,36 @@ static void name_subject(const X509 *certificate, char *out, size_t size)
     BIO_free(text);
 }
 
+void x509_describe(const X509 *certificate, struct keyring_entry *entry)
+{
+    entry->format = KEYRING_SMIME;
+    entry->created = seconds_of(X509_get0_notBefore(certificate));
+    entry->expires = entry->encrypt_until = entry->sign_until = seconds_of(X509_get0_notAfter(certificate));
+    name_algorithm(certificate, entry->algorithm, sizeof entry->algorithm);
+    name_subject(certificate, entry->user_id, sizeof entry->user_id);
+}
+
+enum err x509_add_each(struct keyring_entry *entry, const struct x509_addresses *addresses, struct keyring *keyring)
+{
+    enum err err = ERR_OK;
+    if (addresses->len == 0)
+        return keyring_add(keyring, entry);
+    for (size_t i = 0; err == ERR_OK && i < addresses->len; i++) {
+        (void)span_copy(span_of(addresses->items[i]), entry->address, sizeof entry->address);
+        entry->is_primary_uid = i == 0;
+        err = keyring_add(keyring, entry);
+    }
+    return err;
+}
+
 enum err keyring_x509_add(const X509 *certificate, enum keyring_trust trust, struct keyring *keyring)
 {
-    struct keyring_entry entry = {.format = KEYRING_SMIME, .trust = trust};
-    struct addresses addresses = {.len = 0};
+    struct keyring_entry entry = {.trust = trust};
+    struct x509_addresses addresses;
     enum err err = keyring_x509_fingerprint(certificate, entry.fingerprint);
     if (err != ERR_OK)
         return err;
-    entry.created = seconds_of(X509_get0_notBefore(certificate));
-    entry.expires = entry.encrypt_until = entry.sign_until = seconds_of(X509_get0_notAfter(certificate));
-    name_algorithm(certificate, entry.algorithm, sizeof entry.algorithm);
-    name_subject(certificate, entry.user_id, sizeof entry.user_id);
-    find_addresses(certificate, &addresses);
-    if (addresses.len == 0)
-        return keyring_add(keyring, &entry);
-    for (size_t i = 0; err == ERR_OK && i < addresses.len; i++) {
-        (void)span_copy(span_of(addresses.items[i]), entry.address, sizeof entry.address);
-        entry.is_primary_uid = i == 0;
-        err = keyring_add(keyring, &entry);
-    }
-    return err;
+    x509_describe(certificate, &entry);
+    x509_find_addresses(certificate, &addresses);
+    return x509_add_each(&entry, &addresses, keyring);
 }

@@ -11,7 +11,7 @@
 
 #include <openssl/x509.h>
 
-/* Longer chains, and more certificates beside a signature than this many, are not looked at. */
+/* Longer chains are not looked at, nor more intermediates than this many that might be part of one by their names. */
 #define KEYRING_CHAIN_MAX 10
 #define KEYRING_OTHERS_MAX 64
 

@@ -32,7 +32,7 @@ struct said {
 };
 
 /* RFC 8550 §4.4: what OpenSSL does not know is that any purpose may be named for all, and that keys of curves agree. */
-static bool is_fit(X509 *certificate, enum keyring_purpose purpose, bool is_leaf)
+bool x509_is_fit(X509 *certificate, enum keyring_purpose purpose, bool is_leaf)
 {
     uint32_t usage = X509_get_key_usage(certificate), extended = X509_get_extended_key_usage(certificate);
     const EVP_PKEY *key = X509_get0_pubkey(certificate);
@@ -73,7 +73,8 @@ static int take_error(int ok, X509_STORE_CTX *context)
     X509 *certificate = X509_STORE_CTX_get_current_cert(context);
     if (ok != 0)
         return 1;
-    if (error == X509_V_ERR_INVALID_PURPOSE && certificate != NULL && is_fit(certificate, said->purpose, is_of_leaf))
+    if (error == X509_V_ERR_INVALID_PURPOSE && certificate != NULL &&
+        x509_is_fit(certificate, said->purpose, is_of_leaf))
         return 1;
     enum keyring_chain chain = chain_of(error, is_of_leaf);
     if (chain < said->chain) {
@@ -173,6 +174,29 @@ static enum err search(struct judging *judging, STACK_OF(X509) * without)
     return err;
 }
 
+static bool is_among(STACK_OF(X509) * certificates, const X509 *certificate)
+{
+    for (int i = 0; i < sk_X509_num(certificates); i++)
+        if (sk_X509_value(certificates, i) == certificate)
+            return true;
+    return false;
+}
+
+/* Of very many only those that may stand in the chain, by their names. */
+static STACK_OF(X509) * pick(X509 *certificate, STACK_OF(X509) * others)
+{
+    STACK_OF(X509) *picked = sk_X509_new_null();
+    const X509 *below = certificate;
+    for (int next = 0; picked != NULL && below != NULL; below = sk_X509_value(picked, next++))
+        for (int i = 0; i < sk_X509_num(others) && sk_X509_num(picked) < KEYRING_OTHERS_MAX; i++) {
+            X509 *other = sk_X509_value(others, i);
+            if (X509_NAME_cmp(X509_get_subject_name(other), X509_get_issuer_name(below)) == 0 &&
+                !is_among(picked, other))
+                (void)sk_X509_push(picked, other);
+        }
+    return picked;
+}
+
 enum err keyring_x509_chain(const struct keyring_anchors *anchors, X509 *certificate, STACK_OF(X509) * others,
                             enum keyring_purpose purpose, int64_t at, enum keyring_chain *chain_out,
                             const char **reason_out, STACK_OF(X509) * *path_out)
@@ -180,8 +204,9 @@ enum err keyring_x509_chain(const struct keyring_anchors *anchors, X509 *certifi
     struct judging judging = {
         .anchors = anchors, .certificate = certificate, .others = others, .purpose = purpose, .at = at, .reason = ""};
     STACK_OF(X509) *without = sk_X509_new_null();
-    if (others != NULL && sk_X509_num(others) > KEYRING_OTHERS_MAX)
-        judging.others = NULL;
+    STACK_OF(X509) *picked = sk_X509_num(others) > KEYRING_OTHERS_MAX ? pick(certificate, others) : NULL;
+    if (sk_X509_num(others) > KEYRING_OTHERS_MAX)
+        judging.others = picked;
     enum err err = without == NULL ? ERR_MEMORY : search(&judging, without);
     if (err != ERR_OK) {
         sk_X509_pop_free(judging.path, X509_free);
@@ -191,6 +216,7 @@ enum err keyring_x509_chain(const struct keyring_anchors *anchors, X509 *certifi
     *reason_out = judging.reason;
     *path_out = judging.path;
     sk_X509_free(without);
+    sk_X509_free(picked);
     ERR_clear_error();
     return err;
 }
