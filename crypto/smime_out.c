@@ -1,9 +1,9 @@
 #include "crypto/smime_out.h"
 
-#include "base/log.h"
 #include "base/memfd.h"
+#include "crypto/smime_stream.h"
 
-#include <limits.h>
+#include <openssl/err.h>
 
 #define TEXT_MAX 65536 /* bytes that wait to be written */
 #define PIECE 16384    /* bytes that are taken at a time */
@@ -25,7 +25,7 @@ static enum err write_bio(BIO *bio, struct span bytes)
         int count = bytes.len > PIECE ? PIECE : (int)bytes.len;
 
         if (BIO_write(bio, bytes.ptr, count) != count)
-            return ERR_ENGINE;
+            return ERR_peek_error() != 0 ? crypto_smime_failure("writing CMS") : ERR_ENGINE;
         bytes = span_skip(bytes, (size_t)count);
     }
     return ERR_OK;

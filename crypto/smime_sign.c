@@ -42,12 +42,16 @@ static bool add_time(CMS_SignerInfo *info, int64_t at)
     return is_added;
 }
 
-/* RFC 4056 §2.2: the salt as long as the hash, and MGF1 with the same. */
+/* RFC 4056 §2.2: the salt as long as the hash, and MGF1 with the same. The algorithm is named when the signature is
+   made; until then OpenSSL needs some name, since nothing is written without one. */
 static bool set_padding(CMS_SignerInfo *info, const EVP_MD *hash)
 {
     EVP_PKEY_CTX *context = CMS_SignerInfo_get0_pkey_ctx(info);
+    X509_ALGOR *algorithm = NULL;
 
-    return context != NULL && EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_PSS_PADDING) > 0 &&
+    CMS_SignerInfo_get0_algs(info, NULL, NULL, NULL, &algorithm);
+    return context != NULL && X509_ALGOR_set0(algorithm, OBJ_nid2obj(NID_rsassaPss), V_ASN1_UNDEF, NULL) == 1 &&
+           EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_PSS_PADDING) > 0 &&
            EVP_PKEY_CTX_set_rsa_pss_saltlen(context, RSA_PSS_SALTLEN_DIGEST) > 0 &&
            EVP_PKEY_CTX_set_rsa_mgf1_md(context, hash) > 0;
 }
@@ -99,13 +103,14 @@ static CMS_ContentInfo *begin(const struct crypto_smime_signer *signer, bool is_
     unsigned flags = CMS_BINARY | CMS_PARTIAL | (is_detached ? CMS_DETACHED : CMS_STREAM);
     const EVP_MD *hash = hash_for(signer->key, micalg_out);
     int type = EVP_PKEY_get_base_id(signer->key);
+    bool is_pss = type == EVP_PKEY_RSA_PSS || (type == EVP_PKEY_RSA && signer->is_pss);
+    unsigned signer_flags = flags | CMS_CADES | CMS_NOSMIMECAP | (is_pss ? CMS_KEY_PARAM : 0);
     CMS_ContentInfo *cms = CMS_sign(NULL, NULL, NULL, NULL, flags);
-    CMS_SignerInfo *info = cms == NULL ? NULL
-                                       : CMS_add1_signer(cms, signer->certificate, signer->key, hash,
-                                                         flags | CMS_KEY_PARAM | CMS_CADES | CMS_NOSMIMECAP);
+    CMS_SignerInfo *info =
+        cms == NULL ? NULL : CMS_add1_signer(cms, signer->certificate, signer->key, hash, signer_flags);
     bool is_fine = info != NULL && add_capabilities(info) && add_time(info, signer->at) && add_issuers(cms, signer);
 
-    if (is_fine && (type == EVP_PKEY_RSA_PSS || (type == EVP_PKEY_RSA && signer->is_pss)))
+    if (is_fine && is_pss)
         is_fine = set_padding(info, hash);
     if (!is_fine) {
         CMS_ContentInfo_free(cms);
