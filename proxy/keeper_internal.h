@@ -5,7 +5,7 @@
 #ifndef PROXY_KEEPER_INTERNAL_H
 #define PROXY_KEEPER_INTERNAL_H
 
-#include "keyring/x509.h"
+#include "crypto/smime_account.h"
 #include "proxy/wire.h"
 
 #define KEEPER_SOCKET 3
@@ -15,12 +15,17 @@ struct keeper {
     struct proxy_keeper_setup setup;
     struct keyring_gpg *gpg;
     struct keyring_anchors *anchors;
-    struct keyring *keyring; /* as it came with an earlier job; NULL: none did */
-    uint64_t index_number;   /* of `keyring` */
+    struct keyring_certificates *certificates; /* NULL: not needed so far */
+    struct crypto_smime smime;                 /* see keeper_smime */
+    struct keyring *keyring;                   /* as it came with an earlier job; NULL: none did */
+    uint64_t index_number;                     /* of `keyring` */
 };
 
 /* Answers a job that has nothing but its error to tell. */
 ERR_RETURN enum err keeper_answer(enum err result);
+
+/* What there is of S/MIME, brought up to date; borrowed until the next call. */
+ERR_RETURN enum err keeper_smime(struct keeper *keeper, const struct crypto_smime **smime_out);
 
 /* Each reads its job to the end and answers it. An error is the peer's or the socket's, and ends the keeper; a job's
    own failure has been answered. */
