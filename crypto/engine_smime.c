@@ -14,10 +14,11 @@
 
 #include <unistd.h>
 
-#define P7M(type, name)                                                                                                \
+#define P7M_AS(encoding, type, name)                                                                                   \
     "Content-Type: application/pkcs7-mime; smime-type=" type "; name=\"" name "\"\r\n"                                 \
-    "Content-Transfer-Encoding: base64\r\n"                                                                            \
+    "Content-Transfer-Encoding: " encoding "\r\n"                                                                      \
     "Content-Disposition: attachment; filename=\"" name "\"\r\n\r\n"
+#define P7M(type, name) P7M_AS("base64", type, name)
 
 static bool can_seal(const struct keyring_gpg *gpg, const struct crypto_seal_request *request)
 {
@@ -48,11 +49,17 @@ static enum err write_layer(const struct layer *layer, struct crypto_smime_out *
 
 /* ---- signed ---- */
 
+enum signed_form {
+    BESIDE, /* multipart/signed */
+    INSIDE, /* opaque */
+    BINARY  /* opaque without base64: for programs of one's own, within encryption (RFC 8551 §3.1.2) */
+};
+
 struct signing {
     const struct crypto_smime_signer *signer;
     const struct mime_pieces *payload;
-    bool is_opaque;
-    struct mime_pieces parts; /* multipart/signed, less its first fields; empty if opaque */
+    enum signed_form form;
+    struct mime_pieces parts; /* what BESIDE writes */
 };
 
 static enum err write_opaque(void *context, BIO *out)
@@ -128,18 +135,27 @@ static enum err make_parts(struct signing *signing)
 
 /* What stands beside the text is ready before the first byte is written. */
 static enum err signing_init(struct signing *signing, const struct crypto_smime_signer *signer,
-                             const struct mime_pieces *payload, bool is_opaque)
+                             const struct mime_pieces *payload, enum signed_form form)
 {
-    *signing = (struct signing){.signer = signer, .payload = payload, .is_opaque = is_opaque};
+    *signing = (struct signing){.signer = signer, .payload = payload, .form = form};
     mime_pieces_init(&signing->parts);
-    return is_opaque ? ERR_OK : make_parts(signing);
+    return form == BESIDE ? make_parts(signing) : ERR_OK;
+}
+
+static enum err write_binary(struct signing *signing, struct crypto_smime_out *out)
+{
+    enum err result = crypto_smime_out_text(out, SPAN_LIT(P7M_AS("binary", "signed-data", "smime.p7m")));
+
+    return result == ERR_OK ? write_opaque(signing, out->next) : result;
 }
 
 static enum err write_signed_entity(struct signing *signing, struct crypto_smime_out *out)
 {
     const struct layer opaque = {P7M("signed-data", "smime.p7m"), write_opaque, signing};
 
-    return signing->is_opaque ? write_layer(&opaque, out) : crypto_smime_out_pieces(out, &signing->parts);
+    if (signing->form == BINARY)
+        return write_binary(signing, out);
+    return signing->form == INSIDE ? write_layer(&opaque, out) : crypto_smime_out_pieces(out, &signing->parts);
 }
 
 static enum err begin_message(const struct crypto_engine_job *job, struct crypto_smime_out *out)
@@ -159,7 +175,7 @@ static enum err write_signed(const struct crypto_engine_job *job)
     if (result != ERR_OK)
         return result;
     crypto_smime_out_init(&out, job->fd, job->output_max, NULL);
-    result = signing_init(&signing, &signer, job->payload, job->request->smime->is_opaque);
+    result = signing_init(&signing, &signer, job->payload, job->request->smime->is_opaque ? INSIDE : BESIDE);
     if (result == ERR_OK)
         result = begin_message(job, &out);
     if (result == ERR_OK)
@@ -261,7 +277,10 @@ static enum err encrypt(const struct crypto_engine_job *job, const struct crypto
         encrypting.payload = &packed.pieces;
     }
     if (result == ERR_OK && signer != NULL)
-        result = signing_init(&signing, signer, encrypting.payload, smime->is_opaque || job->is_own);
+        result = signing_init(&signing, signer, encrypting.payload,
+                              job->is_own        ? BINARY
+                              : smime->is_opaque ? INSIDE
+                                                 : BESIDE);
     if (result == ERR_OK)
         result = begin_message(job, &out);
     if (result == ERR_OK)

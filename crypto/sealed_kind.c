@@ -67,16 +67,20 @@ static bool is_proper_part(const struct mime_part *part, struct span message)
     return true;
 }
 
-static bool has_protocol(struct span type_value, struct span protocol)
+static bool has_parameter(struct span type_value, const char *name, struct span wanted)
 {
     struct buf found;
     bool is_same;
 
     buf_init(&found, MIME_PARAM_MAX);
-    is_same =
-        mime_param_get(type_value, "protocol", &found) == ERR_OK && span_is_case_equal(buf_span(&found), protocol);
+    is_same = mime_param_get(type_value, name, &found) == ERR_OK && span_is_case_equal(buf_span(&found), wanted);
     buf_fini(&found);
     return is_same;
+}
+
+static bool has_protocol(struct span type_value, struct span protocol)
+{
+    return has_parameter(type_value, "protocol", protocol);
 }
 
 /* Strict, unlike mime_decode: what a lenient decoder skips could be text that stands beside the encryption. */
@@ -335,8 +339,12 @@ bool crypto_looks_sealed(struct span message, enum crypto_sealed kind)
     if (value.ptr != NULL && !mime_type_parse(value, type, subtype, sizeof(type)))
         return false;
     snprintf(text, sizeof(text), "%s/%s", type, subtype);
+    /* Others may leave out what of S/MIME it is; what is signed only says so. */
     if (kind == CRYPTO_SEALED_SMIME)
-        return strcmp(text, "application/pkcs7-mime") == 0 || strcmp(text, "application/x-pkcs7-mime") == 0;
+        return (strcmp(text, "application/pkcs7-mime") == 0 || strcmp(text, "application/x-pkcs7-mime") == 0) &&
+               !has_parameter(value, "smime-type", SPAN_LIT("signed-data")) &&
+               !has_parameter(value, "smime-type", SPAN_LIT("compressed-data")) &&
+               !has_parameter(value, "smime-type", SPAN_LIT("certs-only"));
     if (kind != CRYPTO_SEALED_OPENPGP)
         return false;
     if (strcmp(text, "multipart/encrypted") == 0)
