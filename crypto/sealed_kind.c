@@ -278,6 +278,14 @@ static bool is_signed_cms(struct span cms)
     return crypto_cms_content(cms, &content) == NID_pkcs7_signed;
 }
 
+/* Others may leave out what of S/MIME it is; what calls itself something else is left to whoever believes that. */
+static bool is_called_encrypted(struct span type_value)
+{
+    return !has_parameter(type_value, "smime-type", SPAN_LIT("signed-data")) &&
+           !has_parameter(type_value, "smime-type", SPAN_LIT("compressed-data")) &&
+           !has_parameter(type_value, "smime-type", SPAN_LIT("certs-only"));
+}
+
 /* application/pkcs7-mime, alone, whose CMS is of the kind wanted. */
 static bool is_smime(const struct mime_part *root, struct span message, bool (*is_wanted)(struct span cms))
 {
@@ -299,9 +307,14 @@ static bool is_smime(const struct mime_part *root, struct span message, bool (*i
 
 enum crypto_sealed crypto_sealed_kind(struct span message, const struct mime_tree *tree)
 {
+    struct span type;
+
     if (is_pgp_mime(tree->root, message) || is_inline_pgp(tree->root, message))
         return CRYPTO_SEALED_OPENPGP;
-    return is_smime(tree->root, message, is_enveloped_cms) ? CRYPTO_SEALED_SMIME : CRYPTO_NOT_SEALED;
+    return is_smime(tree->root, message, is_enveloped_cms) && find_type(mime_part_header(tree->root, message), &type) &&
+                   is_called_encrypted(type)
+               ? CRYPTO_SEALED_SMIME
+               : CRYPTO_NOT_SEALED;
 }
 
 bool crypto_is_smime_signed(struct span message, const struct mime_tree *tree)
@@ -339,12 +352,9 @@ bool crypto_looks_sealed(struct span message, enum crypto_sealed kind)
     if (value.ptr != NULL && !mime_type_parse(value, type, subtype, sizeof(type)))
         return false;
     snprintf(text, sizeof(text), "%s/%s", type, subtype);
-    /* Others may leave out what of S/MIME it is; what is signed only says so. */
     if (kind == CRYPTO_SEALED_SMIME)
         return (strcmp(text, "application/pkcs7-mime") == 0 || strcmp(text, "application/x-pkcs7-mime") == 0) &&
-               !has_parameter(value, "smime-type", SPAN_LIT("signed-data")) &&
-               !has_parameter(value, "smime-type", SPAN_LIT("compressed-data")) &&
-               !has_parameter(value, "smime-type", SPAN_LIT("certs-only"));
+               is_called_encrypted(value);
     if (kind != CRYPTO_SEALED_OPENPGP)
         return false;
     if (strcmp(text, "multipart/encrypted") == 0)
