@@ -335,7 +335,8 @@ static enum err check_payload(const struct mime_pieces *payload)
     return result;
 }
 
-static enum err seal_wrapped(const struct crypto_engine *engine, struct crypto_engine_job *job, struct span message,
+static enum err seal_wrapped(const struct crypto_engine *engine, struct keyring_gpg *gpg,
+                             const struct crypto_seal_request *request, struct span message, int fd,
                              struct crypto_seal_result *result_out)
 {
     struct mime_pieces payload;
@@ -347,14 +348,23 @@ static enum err seal_wrapped(const struct crypto_engine *engine, struct crypto_e
     result = crypto_own_wrap(message, &payload, &outer);
     if (result == ERR_OK)
         result = check_payload(&payload);
-    job->outer = buf_span(&outer);
-    job->payload = &payload;
+    if (result == ERR_OK) {
+        struct crypto_engine_job job = {.gpg = gpg,
+                                        .request = request,
+                                        .outer = buf_span(&outer),
+                                        .payload = &payload,
+                                        .is_signed = true,
+                                        .is_own = true,
+                                        .fd = fd,
+                                        .output_max = seal_output_max(request)};
+        result = engine->write_encrypted(&job);
+    }
+    if (result == ERR_LIMIT)
+        result = ERR_TOO_BIG;
     if (result == ERR_OK)
-        result = engine->write_encrypted(job);
+        result = seal_check_file(engine, CRYPTO_SEAL_SIGN_ENCRYPT, fd, result_out);
     if (result == ERR_OK)
-        result = seal_check_file(engine, CRYPTO_SEAL_SIGN_ENCRYPT, job->fd, result_out);
-    if (result == ERR_OK)
-        memcpy(result_out->signed_by, job->request->signer, sizeof(result_out->signed_by));
+        memcpy(result_out->signed_by, request->signer, sizeof(result_out->signed_by));
     mime_pieces_fini(&payload);
     buf_fini(&outer);
     return result;
@@ -364,12 +374,6 @@ enum err crypto_seal_own(struct keyring_gpg *gpg, const struct crypto_seal_reque
                          int fd, struct crypto_seal_result *result_out)
 {
     const struct crypto_engine *engine = crypto_engine_find(gpg, request);
-    struct crypto_engine_job job = {.gpg = gpg,
-                                    .request = request,
-                                    .is_signed = true,
-                                    .is_own = true,
-                                    .fd = fd,
-                                    .output_max = seal_output_max(request)};
     struct mime_tree *tree = NULL;
     enum err result;
 
@@ -383,8 +387,9 @@ enum err crypto_seal_own(struct keyring_gpg *gpg, const struct crypto_seal_reque
     result = mime_parse(message, MIME_LIMITS_DEFAULT, &tree);
     if (result != ERR_OK)
         return result;
-    result = crypto_sealed_kind(message, tree) != CRYPTO_NOT_SEALED ? keep_as_it_is(request, message, fd, result_out)
-                                                                    : seal_wrapped(engine, &job, message, result_out);
+    result = crypto_sealed_kind(message, tree) != CRYPTO_NOT_SEALED
+                 ? keep_as_it_is(request, message, fd, result_out)
+                 : seal_wrapped(engine, gpg, request, message, fd, result_out);
     mime_tree_free(&tree);
     return result;
 }

@@ -24,7 +24,8 @@ MESSAGE = (b"From: Alice <alice@example.org>\r\nTo: Bob <bob@example.org>\r\nBcc
            b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n"
            b"\r\n" + BODY)
 KEYS = {"rsa2048": "RSA:2048", "rsa3072": "RSA:3072", "rsa4096": "RSA:4096", "p256": "EC:P-256", "p384": "EC:P-384"}
-MAIL = "basicConstraints=CA:FALSE\nkeyUsage=%s\nextendedKeyUsage=emailProtection\nsubjectAltName=email:alice@example.org\n"
+MAIL = ("basicConstraints=CA:FALSE\nkeyUsage=%s\nextendedKeyUsage=emailProtection\n"
+        "subjectAltName=email:alice@example.org\n")
 
 
 class Failed(Exception):
