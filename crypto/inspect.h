@@ -43,9 +43,12 @@ ERR_RETURN enum err crypto_inspect(struct span message, const struct crypto_insp
 
 /* Whether `message` is, as a whole and at its outermost layer, really encrypted: multipart/encrypted of two proper
    parts whose second holds session key packets (at least one PKESK) followed by one SEIPD packet that ends the data; or
-   S/MIME EnvelopedData or AuthEnvelopedData. Anything beside it, signed-only data or a type without the substance is
+   S/MIME EnvelopedData or AuthEnvelopedData of a cipher that is known, with nothing more in clear than keys for
+   recipients. Anything beside it, signed-only data or a type without the substance is
    CRYPTO_NOT_SEALED. */
 enum crypto_sealed crypto_sealed_kind(struct span message, const struct mime_tree *tree);
+/* Whether it is, as a whole, S/MIME signed-data with its text inside (RFC 8551 §3.5.2). */
+bool crypto_is_smime_signed(struct span message, const struct mime_tree *tree);
 /* The cheap check of net before upstream DATA: the header says what the plan says (design, section 3). */
 bool crypto_looks_sealed(struct span message, enum crypto_sealed kind);
 

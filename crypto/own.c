@@ -316,7 +316,7 @@ static enum err keep_as_it_is(const struct crypto_seal_request *request, struct 
     if (result == ERR_OK)
         result = memfd_add(fd, halves.body, seal_output_max(request));
     buf_fini(&halves.header);
-    return result == ERR_OK ? seal_check_file(CRYPTO_SEAL_PASS, fd, result_out) : result;
+    return result == ERR_OK ? seal_check_file(NULL, CRYPTO_SEAL_PASS, fd, result_out) : result;
 }
 
 /* The payload must be readable when it comes back. */
@@ -335,8 +335,9 @@ static enum err check_payload(const struct mime_pieces *payload)
     return result;
 }
 
-static enum err seal_wrapped(struct keyring_gpg *gpg, const struct crypto_seal_request *request, struct span message,
-                             int fd, struct crypto_seal_result *result_out)
+static enum err seal_wrapped(const struct crypto_engine *engine, struct keyring_gpg *gpg,
+                             const struct crypto_seal_request *request, struct span message, int fd,
+                             struct crypto_seal_result *result_out)
 {
     struct mime_pieces payload;
     struct buf outer;
@@ -347,10 +348,21 @@ static enum err seal_wrapped(struct keyring_gpg *gpg, const struct crypto_seal_r
     result = crypto_own_wrap(message, &payload, &outer);
     if (result == ERR_OK)
         result = check_payload(&payload);
+    if (result == ERR_OK) {
+        struct crypto_engine_job job = {.gpg = gpg,
+                                        .request = request,
+                                        .outer = buf_span(&outer),
+                                        .payload = &payload,
+                                        .is_signed = true,
+                                        .is_own = true,
+                                        .fd = fd,
+                                        .output_max = seal_output_max(request)};
+        result = engine->write_encrypted(&job);
+    }
+    if (result == ERR_LIMIT)
+        result = ERR_TOO_BIG;
     if (result == ERR_OK)
-        result = seal_write_encrypted(gpg, request, request->signer, buf_span(&outer), &payload, fd);
-    if (result == ERR_OK)
-        result = seal_check_file(CRYPTO_SEAL_SIGN_ENCRYPT, fd, result_out);
+        result = seal_check_file(engine, CRYPTO_SEAL_SIGN_ENCRYPT, fd, result_out);
     if (result == ERR_OK)
         memcpy(result_out->signed_by, request->signer, sizeof(result_out->signed_by));
     mime_pieces_fini(&payload);
@@ -361,11 +373,12 @@ static enum err seal_wrapped(struct keyring_gpg *gpg, const struct crypto_seal_r
 enum err crypto_seal_own(struct keyring_gpg *gpg, const struct crypto_seal_request *request, struct span message,
                          int fd, struct crypto_seal_result *result_out)
 {
+    const struct crypto_engine *engine = crypto_engine_find(gpg, request);
     struct mime_tree *tree = NULL;
     enum err result;
 
     memset(result_out, 0, sizeof(*result_out));
-    if (gpg == NULL || request->action != CRYPTO_SEAL_SIGN_ENCRYPT || request->format != KEYRING_OPENPGP)
+    if (engine == NULL || request->action != CRYPTO_SEAL_SIGN_ENCRYPT)
         return log_failure(ERR_REFUSED, "sealing an own copy in a way that is not known");
     if (request->signer[0] == '\0')
         return log_failure(ERR_NO_SIGNING_KEY, "sealing an own copy");
@@ -376,7 +389,7 @@ enum err crypto_seal_own(struct keyring_gpg *gpg, const struct crypto_seal_reque
         return result;
     result = crypto_sealed_kind(message, tree) != CRYPTO_NOT_SEALED
                  ? keep_as_it_is(request, message, fd, result_out)
-                 : seal_wrapped(gpg, request, message, fd, result_out);
+                 : seal_wrapped(engine, gpg, request, message, fd, result_out);
     mime_tree_free(&tree);
     return result;
 }

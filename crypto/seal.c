@@ -2,19 +2,16 @@
 
 #include "base/log.h"
 #include "base/memfd.h"
-#include "crypto/openpgp.h"
-#include "crypto/packets.h"
 #include "crypto/protect.h"
 #include "mime/field.h"
 #include "mime/transfer.h"
 
 #include <string.h>
 
-#define SIGNATURE_MAX 1048576 /* bytes of an armoured signature */
-
 struct sealing {
     struct keyring_gpg *gpg;
     const struct crypto_seal_request *request;
+    const struct crypto_engine *engine; /* NULL: nothing is protected */
     struct span message, header;
     const struct mime_part *root;
     size_t output_max;
@@ -95,86 +92,12 @@ static enum err make_payload(const struct sealing *sealing, enum crypto_protecti
     return result;
 }
 
-/* Adds armour with CRLF line ends, whatever it came with. */
-static enum err add_crlf(struct span text, struct buf *out)
-{
-    struct span line;
-    enum err result = ERR_OK;
-
-    text = span_trim(text);
-    while (result == ERR_OK && crypto_line_take(&text, &line)) {
-        result = buf_add_span(out, line);
-        if (result == ERR_OK)
-            result = buf_add_string(out, "\r\n");
-    }
-    return result;
-}
-
-static enum err write_signed(const struct sealing *sealing, const struct mime_pieces *payload, const char *micalg,
-                             struct span signature)
-{
-    char boundary[MIME_BOUNDARY_SIZE];
-    struct buf before, after;
-    enum err result = mime_boundary_make(boundary);
-
-    buf_init(&before, CRYPTO_HEADER_MAX);
-    buf_init(&after, SIGNATURE_MAX * 2);
-    if (result == ERR_OK)
-        result = crypto_protect_outer(sealing->header, CRYPTO_PROTECT_CLEAR, sealing->request->subject_tag, &before);
-    if (result == ERR_OK)
-        result = buf_addf(&before,
-                          "MIME-Version: 1.0\r\n"
-                          "Content-Type: multipart/signed; micalg=\"%s\";\r\n"
-                          " protocol=\"application/pgp-signature\"; boundary=\"%s\"\r\n"
-                          "\r\n--%s\r\n",
-                          micalg, boundary, boundary);
-    if (result == ERR_OK)
-        result = buf_addf(&after,
-                          "\r\n--%s\r\n"
-                          "Content-Type: application/pgp-signature; name=\"signature.asc\"\r\n\r\n",
-                          boundary);
-    if (result == ERR_OK)
-        result = add_crlf(signature, &after);
-    if (result == ERR_OK)
-        result = buf_addf(&after, "\r\n--%s--\r\n", boundary);
-    if (result == ERR_OK)
-        result = write_text(sealing, &before);
-    if (result == ERR_OK)
-        result = mime_pieces_write(payload, sealing->fd, sealing->output_max);
-    if (result == ERR_OK)
-        result = write_text(sealing, &after);
-    buf_fini(&before);
-    buf_fini(&after);
-    return result;
-}
-
-/* multipart/signed: the payload, then a detached signature over exactly its bytes (RFC 3156 §5). */
-static enum err seal_signed(const struct sealing *sealing)
-{
-    struct mime_pieces body, payload;
-    struct buf signature;
-    char micalg[24] = "";
-    enum err result;
-
-    mime_pieces_init(&body);
-    mime_pieces_init(&payload);
-    buf_init(&signature, SIGNATURE_MAX);
-    result = make_payload(sealing, CRYPTO_PROTECT_CLEAR, true, &body, &payload);
-    if (result == ERR_OK)
-        result = crypto_openpgp_sign(sealing->gpg, sealing->request->signer, &payload, &signature, micalg);
-    if (result == ERR_OK)
-        result = write_signed(sealing, &payload, micalg, buf_span(&signature));
-    buf_fini(&signature);
-    mime_pieces_fini(&payload);
-    mime_pieces_fini(&body);
-    return result;
-}
-
-/* multipart/encrypted (RFC 3156 §4), signed in the same operation if a signature is wanted (§6.2). */
-static enum err seal_encrypted(const struct sealing *sealing)
+/* Signed, encrypted, or both: the payload and the outer header are made here, the rest by the engine. */
+static enum err seal_protected(const struct sealing *sealing)
 {
     const struct crypto_seal_request *request = sealing->request;
-    bool is_signed = request->action == CRYPTO_SEAL_SIGN_ENCRYPT;
+    bool is_encrypted = request->action != CRYPTO_SEAL_SIGN, is_signed = request->action != CRYPTO_SEAL_ENCRYPT;
+    enum crypto_protection protection = is_encrypted ? CRYPTO_PROTECT_CIPHER : CRYPTO_PROTECT_CLEAR;
     struct mime_pieces body, payload;
     struct buf outer;
     enum err result;
@@ -182,12 +105,19 @@ static enum err seal_encrypted(const struct sealing *sealing)
     mime_pieces_init(&body);
     mime_pieces_init(&payload);
     buf_init(&outer, CRYPTO_HEADER_MAX);
-    result = make_payload(sealing, CRYPTO_PROTECT_CIPHER, is_signed, &body, &payload);
+    result = make_payload(sealing, protection, is_signed, &body, &payload);
     if (result == ERR_OK)
-        result = crypto_protect_outer(sealing->header, CRYPTO_PROTECT_CIPHER, request->subject_tag, &outer);
-    if (result == ERR_OK)
-        result = seal_write_encrypted(sealing->gpg, request, is_signed ? request->signer : "", buf_span(&outer),
-                                      &payload, sealing->fd);
+        result = crypto_protect_outer(sealing->header, protection, request->subject_tag, &outer);
+    if (result == ERR_OK) {
+        struct crypto_engine_job job = {.gpg = sealing->gpg,
+                                        .request = request,
+                                        .outer = buf_span(&outer),
+                                        .payload = &payload,
+                                        .is_signed = is_signed,
+                                        .fd = sealing->fd,
+                                        .output_max = sealing->output_max};
+        result = is_encrypted ? sealing->engine->write_encrypted(&job) : sealing->engine->write_signed(&job);
+    }
     buf_fini(&outer);
     mime_pieces_fini(&payload);
     mime_pieces_fini(&body);
@@ -195,14 +125,16 @@ static enum err seal_encrypted(const struct sealing *sealing)
 }
 
 /* What was asked for must be complete: nothing is made up for what is missing. */
-static enum err check_request(const struct crypto_seal_request *request, bool has_gpg)
+static enum err check_request(struct sealing *sealing)
 {
+    const struct crypto_seal_request *request = sealing->request;
     bool is_signed = request->action == CRYPTO_SEAL_SIGN || request->action == CRYPTO_SEAL_SIGN_ENCRYPT;
     bool is_encrypted = request->action == CRYPTO_SEAL_ENCRYPT || request->action == CRYPTO_SEAL_SIGN_ENCRYPT;
 
     if (request->action == CRYPTO_SEAL_PLAIN || request->action == CRYPTO_SEAL_PASS)
         return ERR_OK;
-    if ((!is_signed && !is_encrypted) || !has_gpg || request->format != KEYRING_OPENPGP)
+    sealing->engine = crypto_engine_find(sealing->gpg, request);
+    if ((!is_signed && !is_encrypted) || sealing->engine == NULL)
         return log_failure(ERR_REFUSED, "sealing in a way that is not known");
     if (is_signed && request->signer[0] == '\0')
         return log_failure(ERR_NO_SIGNING_KEY, "sealing");
@@ -246,10 +178,9 @@ static enum err seal(const struct sealing *sealing)
     case CRYPTO_SEAL_PASS:
         return seal_plain(sealing);
     case CRYPTO_SEAL_SIGN:
-        return seal_signed(sealing);
     case CRYPTO_SEAL_ENCRYPT:
     case CRYPTO_SEAL_SIGN_ENCRYPT:
-        return seal_encrypted(sealing);
+        return seal_protected(sealing);
     default:
         return ERR_REFUSED;
     }
@@ -260,7 +191,7 @@ enum err crypto_seal(struct keyring_gpg *gpg, const struct crypto_seal_request *
 {
     struct sealing sealing = {.gpg = gpg, .request = request, .message = message, .fd = fd};
     struct mime_tree *tree = NULL;
-    enum err result = check_request(request, gpg != NULL);
+    enum err result = check_request(&sealing);
 
     memset(result_out, 0, sizeof(*result_out));
     sealing.output_max = seal_output_max(request);
@@ -276,7 +207,7 @@ enum err crypto_seal(struct keyring_gpg *gpg, const struct crypto_seal_request *
     if (result == ERR_LIMIT)
         result = ERR_TOO_BIG;
     if (result == ERR_OK)
-        result = seal_check_file(request->action, fd, result_out);
+        result = seal_check_file(sealing.engine, request->action, fd, result_out);
     if (result == ERR_OK && (request->action == CRYPTO_SEAL_SIGN || request->action == CRYPTO_SEAL_SIGN_ENCRYPT))
         memcpy(result_out->signed_by, request->signer, sizeof(result_out->signed_by));
     mime_tree_free(&tree);

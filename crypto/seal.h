@@ -13,6 +13,12 @@
 #include "crypto/smime_account.h"
 #include "keyring/gpg.h"
 
+/* What sealing leaves of a server's limit to the message: headers and certificates aside, base64 takes 4/3 and line
+   ends. Twice, where a signature with the text inside is encrypted. */
+#define CRYPTO_SEALED_HEADERS 65536u
+#define CRYPTO_SEALED_PERCENT 73u
+#define CRYPTO_SEALED_TWICE_PERCENT 53u
+
 enum crypto_seal_action {
     CRYPTO_SEAL_REFUSE = 0,
     CRYPTO_SEAL_PLAIN, /* leaves as it is (less the removed fields) */

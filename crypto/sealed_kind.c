@@ -8,6 +8,7 @@
 #include "mime/param.h"
 
 #include <openssl/asn1.h>
+#include <openssl/evp.h>
 #include <openssl/objects.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +16,13 @@
 #define LOOK_MAX 4096       /* bytes that are looked at of a body */
 #define PART_FIELD_MAX 200  /* bytes of one field in the header of a part of multipart/encrypted */
 #define PART_HEADER_MAX 600 /* and of the whole of it */
+
+/* Bytes that CMS may hold beside what is encrypted: more could be a text. */
+#define RECIPIENT_MAX 4096
+#define CIPHER_PARAMETERS_MAX 64
+#define ATTRIBUTES_MAX 256
+#define TAG_MIN 12 /* of AES-GCM and AES-CCM (RFC 5084) */
+#define TAG_MAX 16
 
 /* Only fields, and of those that say how to read the body no two: a reader might take either. */
 static bool is_clear(struct span header)
@@ -59,16 +67,20 @@ static bool is_proper_part(const struct mime_part *part, struct span message)
     return true;
 }
 
-static bool has_protocol(struct span type_value, struct span protocol)
+static bool has_parameter(struct span type_value, const char *name, struct span wanted)
 {
     struct buf found;
     bool is_same;
 
     buf_init(&found, MIME_PARAM_MAX);
-    is_same =
-        mime_param_get(type_value, "protocol", &found) == ERR_OK && span_is_case_equal(buf_span(&found), protocol);
+    is_same = mime_param_get(type_value, name, &found) == ERR_OK && span_is_case_equal(buf_span(&found), wanted);
     buf_fini(&found);
     return is_same;
+}
+
+static bool has_protocol(struct span type_value, struct span protocol)
+{
+    return has_parameter(type_value, "protocol", protocol);
 }
 
 /* Strict, unlike mime_decode: what a lenient decoder skips could be text that stands beside the encryption. */
@@ -164,15 +176,34 @@ static bool is_inline_pgp(const struct mime_part *root, struct span message)
 }
 
 /* Takes `[tag]` if it comes next. */
-static bool take_optional(struct span *rest, int tag)
+static bool take_optional(struct span *rest, int tag, struct crypto_ber *item_out)
 {
     struct span ahead = *rest;
-    struct crypto_ber item;
 
-    if (!crypto_ber_expect(&ahead, V_ASN1_CONTEXT_SPECIFIC, tag, &item))
+    if (!crypto_ber_expect(&ahead, V_ASN1_CONTEXT_SPECIFIC, tag, item_out))
         return false;
     *rest = ahead;
     return true;
+}
+
+/* Octets of content, in pieces or not: in pieces there could be anything else. */
+static bool is_octets(const struct crypto_ber *item)
+{
+    struct span rest = item->content;
+    struct crypto_ber piece;
+
+    while (item->is_constructed && rest.len > 0)
+        if (!crypto_ber_expect(&rest, V_ASN1_UNIVERSAL, V_ASN1_OCTET_STRING, &piece) || piece.is_constructed)
+            return false;
+    return item->content.len > 0;
+}
+
+/* AlgorithmIdentifier of a cipher; one that nobody knows may be none. */
+static bool is_cipher(struct span algorithm)
+{
+    int nid = crypto_ber_take_oid(&algorithm);
+
+    return nid != NID_undef && EVP_get_cipherbynid(nid) != NULL && algorithm.len <= CIPHER_PARAMETERS_MAX;
 }
 
 /* EncryptedContentInfo ::= SEQUENCE { contentType, contentEncryptionAlgorithm, encryptedContent [0] IMPLICIT }
@@ -181,29 +212,49 @@ static bool is_encrypted_content(struct span content)
 {
     struct crypto_ber item;
 
-    if (!crypto_ber_expect(&content, V_ASN1_UNIVERSAL, V_ASN1_OBJECT, &item) ||
-        !crypto_ber_expect(&content, V_ASN1_UNIVERSAL, V_ASN1_SEQUENCE, &item))
+    if (crypto_ber_take_oid(&content) == NID_undef ||
+        !crypto_ber_expect(&content, V_ASN1_UNIVERSAL, V_ASN1_SEQUENCE, &item) || !is_cipher(item.content))
         return false;
-    return crypto_ber_expect(&content, V_ASN1_CONTEXT_SPECIFIC, 0, &item) && item.content.len > 0 && content.len == 0;
+    return crypto_ber_expect(&content, V_ASN1_CONTEXT_SPECIFIC, 0, &item) && is_octets(&item) && content.len == 0;
+}
+
+/* RecipientInfo ::= CHOICE { SEQUENCE, [1] kari, [2] kekri, [3] pwri, [4] ori } (RFC 5652 §6.2): of a key, and no
+   longer than one is. Whom it is for stands there in clear, so text might, too. */
+static bool are_recipients(struct span set)
+{
+    struct crypto_ber item;
+
+    if (set.len == 0)
+        return false;
+    while (set.len > 0) {
+        if (!crypto_ber_take(&set, &item) || !item.is_constructed || item.content.len > RECIPIENT_MAX)
+            return false;
+        if (!(item.class == V_ASN1_UNIVERSAL && item.tag == V_ASN1_SEQUENCE) &&
+            !(item.class == V_ASN1_CONTEXT_SPECIFIC && (item.tag == 1 || item.tag == 2)))
+            return false;
+    }
+    return true;
 }
 
 /* EnvelopedData ::= SEQUENCE { version, originatorInfo [0]?, recipientInfos SET, encryptedContentInfo,
    unprotectedAttrs [1]? } (RFC 5652 §6.1); AuthEnvelopedData has authAttrs [1]?, mac, unauthAttrs [2]? at its end
-   (RFC 5083 §2.1). Attributes that nothing protects could hold any text; mail programs write none. */
+   (RFC 5083 §2.1). The originator's certificates and attributes that nothing protects could hold any text; mail
+   programs write none. */
 static bool is_enveloped(struct span content, bool is_authenticated)
 {
     struct crypto_ber item;
 
-    if (!crypto_ber_expect(&content, V_ASN1_UNIVERSAL, V_ASN1_INTEGER, &item))
+    if (!crypto_ber_expect(&content, V_ASN1_UNIVERSAL, V_ASN1_INTEGER, &item) || item.content.len != 1)
         return false;
-    take_optional(&content, 0);
-    if (!crypto_ber_expect(&content, V_ASN1_UNIVERSAL, V_ASN1_SET, &item) || item.content.len == 0)
+    if (!crypto_ber_expect(&content, V_ASN1_UNIVERSAL, V_ASN1_SET, &item) || !are_recipients(item.content))
         return false;
     if (!crypto_ber_expect(&content, V_ASN1_UNIVERSAL, V_ASN1_SEQUENCE, &item) || !is_encrypted_content(item.content))
         return false;
     if (is_authenticated) {
-        take_optional(&content, 1);
-        if (!crypto_ber_expect(&content, V_ASN1_UNIVERSAL, V_ASN1_OCTET_STRING, &item))
+        if (take_optional(&content, 1, &item) && item.content.len > ATTRIBUTES_MAX)
+            return false;
+        if (!crypto_ber_expect(&content, V_ASN1_UNIVERSAL, V_ASN1_OCTET_STRING, &item) || item.is_constructed ||
+            item.content.len < TAG_MIN || item.content.len > TAG_MAX)
             return false;
     }
     return content.len == 0;
@@ -220,7 +271,23 @@ static bool is_enveloped_cms(struct span cms)
            is_enveloped(item.content, nid == NID_id_smime_ct_authEnvelopedData);
 }
 
-static bool is_smime(const struct mime_part *root, struct span message)
+static bool is_signed_cms(struct span cms)
+{
+    struct span content;
+
+    return crypto_cms_content(cms, &content) == NID_pkcs7_signed;
+}
+
+/* Others may leave out what of S/MIME it is; what calls itself something else is left to whoever believes that. */
+static bool is_called_encrypted(struct span type_value)
+{
+    return !has_parameter(type_value, "smime-type", SPAN_LIT("signed-data")) &&
+           !has_parameter(type_value, "smime-type", SPAN_LIT("compressed-data")) &&
+           !has_parameter(type_value, "smime-type", SPAN_LIT("certs-only"));
+}
+
+/* application/pkcs7-mime, alone, whose CMS is of the kind wanted. */
+static bool is_smime(const struct mime_part *root, struct span message, bool (*is_wanted)(struct span cms))
 {
     struct span body = mime_part_body(root, message);
     struct buf decoded;
@@ -231,18 +298,28 @@ static bool is_smime(const struct mime_part *root, struct span message)
         (!mime_part_is(root, "application", "pkcs7-mime") && !mime_part_is(root, "application", "x-pkcs7-mime")))
         return false;
     if (root->encoding != MIME_BASE64)
-        return root->encoding == MIME_BINARY && is_enveloped_cms(body);
+        return root->encoding == MIME_BINARY && is_wanted(body);
     buf_init(&decoded, body.len);
-    is_sealed = decode_base64(body, &decoded) && is_enveloped_cms(buf_span(&decoded));
+    is_sealed = decode_base64(body, &decoded) && is_wanted(buf_span(&decoded));
     buf_fini(&decoded);
     return is_sealed;
 }
 
 enum crypto_sealed crypto_sealed_kind(struct span message, const struct mime_tree *tree)
 {
+    struct span type;
+
     if (is_pgp_mime(tree->root, message) || is_inline_pgp(tree->root, message))
         return CRYPTO_SEALED_OPENPGP;
-    return is_smime(tree->root, message) ? CRYPTO_SEALED_SMIME : CRYPTO_NOT_SEALED;
+    return is_smime(tree->root, message, is_enveloped_cms) && find_type(mime_part_header(tree->root, message), &type) &&
+                   is_called_encrypted(type)
+               ? CRYPTO_SEALED_SMIME
+               : CRYPTO_NOT_SEALED;
+}
+
+bool crypto_is_smime_signed(struct span message, const struct mime_tree *tree)
+{
+    return is_smime(tree->root, message, is_signed_cms);
 }
 
 /* The first bytes of the body, decoded, are those of armour. */
@@ -276,7 +353,8 @@ bool crypto_looks_sealed(struct span message, enum crypto_sealed kind)
         return false;
     snprintf(text, sizeof(text), "%s/%s", type, subtype);
     if (kind == CRYPTO_SEALED_SMIME)
-        return strcmp(text, "application/pkcs7-mime") == 0 || strcmp(text, "application/x-pkcs7-mime") == 0;
+        return (strcmp(text, "application/pkcs7-mime") == 0 || strcmp(text, "application/x-pkcs7-mime") == 0) &&
+               is_called_encrypted(value);
     if (kind != CRYPTO_SEALED_OPENPGP)
         return false;
     if (strcmp(text, "multipart/encrypted") == 0)

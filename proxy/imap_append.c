@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/memfd.h"
+#include "crypto/seal.h"
 #include "proxy/wire.h"
 
 #include <stdlib.h>
@@ -61,7 +62,7 @@ enum err imap_append_on_literal(struct imap_session *session, const struct imap_
     if (command->unit.literals_len > MESSAGES_MAX)
         return ERR_LIMIT;
     if (room < UINT64_MAX && !imap_session_account(session)->append_plain)
-        room = imap_append_room(room, IMAP_SEALED_PERCENT, IMAP_SEALED_HEADERS);
+        room = imap_append_room(room, CRYPTO_SEALED_PERCENT, CRYPTO_SEALED_HEADERS);
     limit = room < limit ? room : limit;
     return mark->len <= limit ? ERR_OK : ERR_TOO_BIG;
 }

@@ -5,6 +5,7 @@
 #include "proxy/imap_internal.h"
 
 #include "base/base64.h"
+#include "crypto/seal.h"
 #include "proxy/owner.h"
 
 #include <stdio.h>
@@ -76,8 +77,9 @@ static enum err show_capabilities(struct imap_session *session)
     bool is_sealing = !imap_session_account(session)->append_plain;
     struct imap_offer offer = {.offers_compress = true};
     buf_clear(&session->shown);
-    enum err err = imap_capabilities_after(imap_client_capabilities(session->upstream), &offer,
-                                           is_sealing ? IMAP_SEALED_PERCENT : 0, IMAP_SEALED_HEADERS, &session->shown);
+    enum err err =
+        imap_capabilities_after(imap_client_capabilities(session->upstream), &offer,
+                                is_sealing ? CRYPTO_SEALED_PERCENT : 0, CRYPTO_SEALED_HEADERS, &session->shown);
     if (err == ERR_OK)
         imap_server_set_capabilities(session->server, buf_span(&session->shown));
     return err;

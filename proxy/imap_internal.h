@@ -23,10 +23,6 @@
 #include "proxy/net_internal.h"
 #include "proxy/views.h"
 
-/* What sealing adds to a message that is saved: base64 armour (4/3 and line ends), and headers. */
-#define IMAP_SEALED_HEADERS 65536u
-#define IMAP_SEALED_PERCENT 73u
-
 struct imap_session;
 struct imap_work;
 

@@ -1,6 +1,7 @@
 #include "proxy/probe.h"
 
 #include "base/clock.h"
+#include "crypto/seal.h"
 #include "proxy/net_internal.h"
 
 #include <stdlib.h>
@@ -77,6 +78,15 @@ static sasl_set both_forms(sasl_set set)
     return (set & FALLBACK) != 0 ? set | FALLBACK : set;
 }
 
+/* What may be sent to a server that takes `limit` bytes; 0: it has no limit. */
+static uint64_t room_of(uint64_t limit, bool is_opaque)
+{
+    unsigned percent = is_opaque ? CRYPTO_SEALED_TWICE_PERCENT : CRYPTO_SEALED_PERCENT;
+    if (limit == 0)
+        return 0;
+    return limit > CRYPTO_SEALED_HEADERS + 100 ? (limit - CRYPTO_SEALED_HEADERS) / 100 * percent : 1;
+}
+
 static void share(struct proxy_probe *probe, const struct config_listener *listener, struct proxy_shared *shared)
 {
     const struct server *first = NULL;
@@ -96,8 +106,10 @@ static void share(struct proxy_probe *probe, const struct config_listener *liste
         }
         shared->smtp_flags &= server->features.smtp_flags;
         shared->mechanisms &= both_forms(server->features.mechanisms);
-        if (server->features.size_max != 0 && (shared->size_max == 0 || server->features.size_max < shared->size_max))
-            shared->size_max = server->features.size_max;
+        uint64_t room =
+            room_of(server->features.size_max, probe->net->config->accounts[listener->accounts[i]].smime.is_opaque);
+        if (room != 0 && (shared->size_max == 0 || room < shared->size_max))
+            shared->size_max = room;
     }
     if (first == NULL)
         *shared = (struct proxy_shared){.mechanisms = FALLBACK};

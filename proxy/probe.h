@@ -18,12 +18,12 @@ struct proxy_probe_wait;
 /* What the servers of a listener's accounts share. */
 struct proxy_shared {
     unsigned smtp_flags; /* enum smtp_feature */
-    uint64_t size_max;   /* SMTP: the smallest SIZE; 0: none has a limit */
+    uint64_t size_max;   /* SMTP: of a message before it is sealed, so that no server finds it too large; 0: no limit */
     sasl_set mechanisms;
 };
 
-/* Fires once, from the loop, with what the listener is to offer upstream-wise: SIZE as the smallest upstream has it,
-   mechanisms and extensions that all have. */
+/* Fires once, from the loop, with what the listener is to offer upstream-wise: SIZE as the smallest upstream has it
+   (less what sealing adds), mechanisms and extensions that all have. */
 typedef void (*proxy_probe_fn)(const struct proxy_shared *shared, void *context);
 
 ERR_RETURN enum err proxy_probe_new(struct proxy_net *net, struct proxy_probe **probe_out);

@@ -8,10 +8,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* What sealing may add to a message: base64 armour around everything (4/3 and line ends), and headers. */
-#define SEALED_HEADERS 65536u
-#define SEALED_PERCENT 73u
-
 const struct config_account *session_account(const struct proxy_session *session)
 {
     return &session->net->config->accounts[session->account];
@@ -114,12 +110,8 @@ static void on_shared_features(const struct proxy_shared *shared, void *context)
     if (session->server == NULL)
         return;
     features.flags |= shared->smtp_flags & (SMTP_HAS_DSN | SMTP_HAS_SMTPUTF8);
-    if (shared->size_max != 0) {
-        uint64_t room =
-            shared->size_max > SEALED_HEADERS ? (shared->size_max - SEALED_HEADERS) / 100 * SEALED_PERCENT : 1;
-        if (room < features.size_max)
-            features.size_max = room;
-    }
+    if (shared->size_max != 0 && shared->size_max < features.size_max)
+        features.size_max = shared->size_max;
     smtp_server_hello(session->server, &features);
 }
 

@@ -4,7 +4,7 @@
 #include "crypto/own.h"
 #include "mime/encoding.h"
 #include "mime/field.h"
-#include "tests/unit/smime_world.h"
+#include "tests/unit/smime_open_world.h"
 
 #include "base/base64.h"
 #include "base/clock.h"

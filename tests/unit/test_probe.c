@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "crypto/seal.h"
 #include "proxy/net_internal.h"
 
 #include <event2/buffer.h>
@@ -148,15 +149,28 @@ static void run_until(struct world *world, const struct outcome *outcome)
     assert_int_equal(outcome->times, 1);
 }
 
+/* What seals twice in base64 leaves less, also of the larger limit. */
+static void test_offers_what_is_left_when_sealed(void **state)
+{
+    struct world *world = *state;
+    struct outcome outcome = {0};
+    world->accounts[0].smime.is_opaque = true;
+    start_upstream(world, 0, "250-SIZE 5065536\r\n250 AUTH PLAIN\r\n");
+    start_upstream(world, 1, "250-SIZE 4065536\r\n250 AUTH PLAIN\r\n");
+    (void)ask(world, &outcome);
+    run_until(world, &outcome);
+    assert_int_equal(outcome.features.size_max, 5000000 / 100 * CRYPTO_SEALED_TWICE_PERCENT);
+}
+
 static void test_offers_what_all_share(void **state)
 {
     struct world *world = *state;
     struct outcome outcome = {0};
-    start_upstream(world, 0, "250-SIZE 5000\r\n250-DSN\r\n250-SMTPUTF8\r\n250 AUTH PLAIN CRAM-MD5\r\n");
-    start_upstream(world, 1, "250-SIZE 3000\r\n250-DSN\r\n250 AUTH LOGIN CRAM-MD5\r\n");
+    start_upstream(world, 0, "250-SIZE 5065536\r\n250-DSN\r\n250-SMTPUTF8\r\n250 AUTH PLAIN CRAM-MD5\r\n");
+    start_upstream(world, 1, "250-SIZE 4065536\r\n250-DSN\r\n250 AUTH LOGIN CRAM-MD5\r\n");
     (void)ask(world, &outcome);
     run_until(world, &outcome);
-    assert_int_equal(outcome.features.size_max, 3000);
+    assert_int_equal(outcome.features.size_max, 4000000 / 100 * CRYPTO_SEALED_PERCENT);
     assert_true((outcome.features.smtp_flags & SMTP_HAS_DSN) != 0);
     assert_true((outcome.features.smtp_flags & SMTP_HAS_SMTPUTF8) == 0);
     /* The password forms stand for each other; CRAM-MD5 needs one server. */
@@ -218,6 +232,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_offers_what_all_share, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_offers_what_is_left_when_sealed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_answers_are_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unreachable_server_means_the_least, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancelled_is_silent, setup, teardown),

@@ -1,6 +1,6 @@
 /* EnvelopedData and AuthEnvelopedData as OpenSSL makes them: what comes out, with which key, and what never does. */
 #include "crypto/smime_decrypt.h"
-#include "tests/unit/smime_world.h"
+#include "tests/unit/smime_open_world.h"
 
 #define TEXT "Content-Type: text/plain\r\n\r\nxyzzy-canary\r\n"
 #define CANARY "xyzzy-canary"

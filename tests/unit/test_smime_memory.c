@@ -1,0 +1,86 @@
+/* Sealing by S/MIME where memory ends, at any point: an error, nothing plain, nothing crashes. */
+#include "tests/unit/failing_malloc.h"
+#include "tests/unit/smime_world.h"
+
+#include <sys/wait.h>
+
+#define CANARY "xyzzy-canary"
+#define MESSAGE "From: Alice <alice@example.org>\r\nSubject: " CANARY "\r\n\r\nHello " CANARY "\r\n"
+/* Far apart where they are many: OpenSSL makes thousands of allocations. */
+#define NEXT(count) ((count) + 1 + (count) / 24)
+
+static struct smime_world world;
+
+static int begin(void **state)
+{
+    (void)state;
+    smime_world_open(&world);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    smime_world_close(&world);
+    return 0;
+}
+
+static bool holds_canary(int fd)
+{
+    static char bytes[65536];
+    ssize_t count = pread(fd, bytes, sizeof bytes, 0);
+    return memmem(bytes, count < 0 ? 0 : (size_t)count, CANARY, strlen(CANARY)) != NULL;
+}
+
+enum attempt { ATTEMPT_ENDED, ATTEMPT_SEALED, ATTEMPT_BAD };
+
+/* With the allocation after `count` others failing, and all that follow. In a process of its own: OpenSSL keeps for
+   good that something was not to be had. */
+static enum attempt seal(const struct crypto_seal_request *request, size_t count)
+{
+    int status;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct crypto_seal_result result;
+        int fd = memfd_create("sealed", MFD_CLOEXEC);
+        failing_malloc_left = count;
+        enum err err = crypto_seal(NULL, request, SPAN_LIT(MESSAGE), fd, &result);
+        failing_malloc_left = SIZE_MAX;
+        bool is_bad = holds_canary(fd) || (err != ERR_OK && !failing_malloc_has_failed);
+        _exit(is_bad ? ATTEMPT_BAD : failing_malloc_has_failed ? ATTEMPT_ENDED : ATTEMPT_SEALED);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) ? (enum attempt)WEXITSTATUS(status) : ATTEMPT_BAD;
+}
+
+/* Whatever failed: what is said to be sealed is, and what is not holds nothing of the text. */
+static void memory_ends(void **state)
+{
+    (void)state;
+    char to[2][KEYRING_FPR_SIZE];
+    struct crypto_seal_request request = {.action = CRYPTO_SEAL_SIGN_ENCRYPT,
+                                          .format = KEYRING_SMIME,
+                                          .recipients = (const char(*)[KEYRING_FPR_SIZE])to,
+                                          .recipients_len = 2,
+                                          .output_max = 65536,
+                                          .smime = &world.smime};
+    memcpy(to[0], world.fingerprints[SMIME_BOB], KEYRING_FPR_SIZE);
+    memcpy(to[1], world.fingerprints[SMIME_CURVE], KEYRING_FPR_SIZE);
+    memcpy(request.signer, world.fingerprints[SMIME_P256], KEYRING_FPR_SIZE);
+    for (unsigned i = 0; i < 4; i++) {
+        enum attempt attempt = ATTEMPT_ENDED;
+        world.smime.is_opaque = (i & 1) != 0;
+        world.smime.is_compressed = (i & 2) != 0;
+        world.smime.content = (i & 1) != 0 ? CRYPTO_SMIME_GCM : CRYPTO_SMIME_CBC;
+        for (size_t count = 0; attempt == ATTEMPT_ENDED; count = NEXT(count))
+            attempt = seal(&request, count);
+        assert_int_equal(attempt, ATTEMPT_SEALED);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(memory_ends)};
+    return cmocka_run_group_tests(tests, begin, end);
+}
