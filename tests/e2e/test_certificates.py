@@ -117,7 +117,7 @@ class Certificates(harness.World):
         exported = self.run_cli("key", "export", BOB).stdout
         with open(bob, "rb") as file:
             self.assertEqual(exported.split(), file.read().split())
-        self.run_cli("key", "export", "--secret", BOB, status=3)
+        self.run_cli("key", "export", "--secret", BOB, status=1)
         why = self.ask("why", BOB)
         self.assertEqual((why["result"], why["action"], why["key"]["chain"]), ("ok", "encrypt", "good"))
         refused = self.run_cli("why", CAROL, status=1).stdout.decode()
