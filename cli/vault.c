@@ -135,7 +135,7 @@ enum err cli_vault_clear(struct cli_vault *vault, const char *account)
 
 enum err cli_vault_forget(struct cli_vault *vault, const char *account)
 {
-    return vault->store ? store_account_forget(vault->store, account) : clear(vault, account, true);
+    return vault->store ? store_account_forget(vault->store, account, false) : clear(vault, account, true);
 }
 
 enum err cli_vault_kept(struct cli_vault *vault, const char *account, struct store_kept *kept)

@@ -11,11 +11,11 @@
 
 #include <string.h>
 
-/* What a keeper asks for is its own account. */
-static enum err get_own(struct ipc_in *in, const struct vault_answer *answer, char account[MIME_ADDR_SIZE])
+enum err vault_get_account(struct ipc_in *in, const struct vault_answer *answer, char account[MIME_ADDR_SIZE])
 {
     ipc_get_string(in, account, MIME_ADDR_SIZE);
-    if (in->err == ERR_OK && (answer->account == NULL || strcmp(account, answer->account) != 0))
+    const bool may_ask = answer->is_command || (answer->account != NULL && strcmp(account, answer->account) == 0);
+    if (in->err == ERR_OK && !may_ask)
         in->err = ERR_PEER_PROTOCOL;
     return in->err;
 }
@@ -25,7 +25,7 @@ enum err vault_keys_get(struct store *store, struct ipc_in *in, struct vault_ans
     char account[MIME_ADDR_SIZE];
     struct store_kept kept;
     struct buf wrapped;
-    enum err err = get_own(in, answer, account);
+    enum err err = vault_get_account(in, answer, account);
     if (err == ERR_OK)
         err = ipc_in_end(in);
     if (err == ERR_OK)
@@ -44,7 +44,7 @@ enum err vault_keys_get(struct store *store, struct ipc_in *in, struct vault_ans
 enum err vault_keys_open(struct store *store, struct ipc_in *in, struct vault_answer *answer)
 {
     char account[MIME_ADDR_SIZE];
-    enum err err = get_own(in, answer, account);
+    enum err err = vault_get_account(in, answer, account);
     const struct span keys = ipc_get_span(in);
     if (err == ERR_OK)
         err = ipc_in_end(in);
@@ -56,7 +56,7 @@ enum err vault_keys_take(struct store *store, struct ipc_in *in, struct vault_an
     char account[MIME_ADDR_SIZE];
     uint8_t proof[STORE_PROOF_SIZE];
     struct buf keys;
-    enum err err = get_own(in, answer, account);
+    enum err err = vault_get_account(in, answer, account);
     if (err == ERR_OK)
         err = ipc_in_end(in);
     if (err != ERR_OK)
@@ -90,7 +90,7 @@ static enum err check_same(struct store *store, const char *account, struct span
 enum err vault_keys_wrap(struct store *store, struct ipc_in *in, struct vault_answer *answer)
 {
     char account[MIME_ADDR_SIZE], holder[STORE_HOLDER_SIZE];
-    enum err err = get_own(in, answer, account);
+    enum err err = vault_get_account(in, answer, account);
     ipc_get_string(in, holder, sizeof(holder));
     const struct span wrapped = ipc_get_span(in), proof = ipc_get_span(in);
     if (err == ERR_OK)

@@ -53,7 +53,9 @@ ERR_RETURN enum err store_account_proof(struct store *store, const char *name, u
 /* The keys are kept as this OpenPGP message from here on, and in no other way: when the change is on disk, nothing that
    was there before is left in the files. ERR_KEY_LOCKED if the keys are not open: nobody has shown to know them. */
 ERR_RETURN enum err store_account_wrap(struct store *store, const char *name, const char *holder, struct span wrapped);
-/* Forgets everything of this account, keys, decisions and views: it begins anew. */
-ERR_RETURN enum err store_account_forget(struct store *store, const char *name);
+/* Forgets everything of this account, keys, decisions and views: it begins anew. Private keys of S/MIME
+   (store/private_key.h) are all that cannot be had again from elsewhere: while there are any, it is ERR_EXISTS and
+   nothing is forgotten, unless they are to go, too (`with_private_keys`). */
+ERR_RETURN enum err store_account_forget(struct store *store, const char *name, bool with_private_keys);
 
 #endif
