@@ -134,6 +134,7 @@ int proxy_keeper_main(void)
         err = keyring_gpg_open(keeper.setup.home, keeper.setup.wrapper, &keeper.gpg);
     while (err == ERR_OK)
         err = serve_one(&keeper);
+    keeper_private_fini(&keeper);
     keyring_free(&keeper.keyring);
     keyring_anchors_close(&keeper.anchors);
     keyring_gpg_close(&keeper.gpg);

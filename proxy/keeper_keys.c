@@ -19,8 +19,7 @@ static void begin(const struct keeper *keeper, uint16_t type, struct ipc_out *ou
     ipc_put_string(out, keeper->setup.account);
 }
 
-/* With ERR_OK `in` stands after the error of the answer, and is finished by the caller. */
-static enum err ask(const struct keeper *keeper, struct ipc_out *out, struct ipc_in *in)
+enum err keeper_ask_vault(const struct keeper *keeper, struct ipc_out *out, struct ipc_in *in)
 {
     enum err err = ipc_send(keeper->setup.vault, out);
     if (err == ERR_OK)
@@ -38,7 +37,7 @@ static enum err ask(const struct keeper *keeper, struct ipc_out *out, struct ipc
 static enum err ask_done(const struct keeper *keeper, struct ipc_out *out)
 {
     struct ipc_in in;
-    enum err err = ask(keeper, out, &in);
+    enum err err = keeper_ask_vault(keeper, out, &in);
     if (err != ERR_OK)
         return err;
     err = ipc_in_end(&in);
@@ -52,7 +51,7 @@ static enum err get(const struct keeper *keeper, struct store_kept *kept, struct
     struct ipc_out out;
     struct ipc_in in;
     begin(keeper, PROXY_KEYS_GET, &out);
-    enum err err = ask(keeper, &out, &in);
+    enum err err = keeper_ask_vault(keeper, &out, &in);
     if (err != ERR_OK)
         return err;
     proxy_get_kept(&in, kept);
@@ -112,7 +111,7 @@ static enum err wrap(const struct keeper *keeper, const char *holder, const char
     struct ipc_in in;
     struct buf wrapped;
     begin(keeper, PROXY_KEYS_TAKE, &out);
-    enum err err = ask(keeper, &out, &in);
+    enum err err = keeper_ask_vault(keeper, &out, &in);
     if (err != ERR_OK)
         return err;
     const struct span keys = ipc_get_span(&in), proof = ipc_get_span(&in);
@@ -164,12 +163,17 @@ enum err keeper_keys_keep(const struct keeper *keeper, const char *reader, const
     return ERR_OK;
 }
 
-enum err keeper_keys(struct keeper *keeper, struct ipc_in *in)
+enum err keeper_keys_open(const struct keeper *keeper)
 {
     struct store_kept kept;
+    return keeper->setup.vault < 0 ? ERR_STORE : open_keys(keeper, &kept, false);
+}
+
+enum err keeper_keys(struct keeper *keeper, struct ipc_in *in)
+{
     enum err err = ipc_in_end(in);
     if (err != ERR_OK)
         return err;
-    err = keeper->setup.vault < 0 ? ERR_STORE : open_keys(keeper, &kept, false);
+    err = keeper_keys_open(keeper);
     return keeper_answer(err == ERR_NOT_FOUND ? ERR_OK : err);
 }
