@@ -57,8 +57,9 @@ static int open_message(struct cli *cli, struct span message)
     struct keyring_anchors *anchors = NULL;
     if (keyring_anchors_open(cli->account->smime_ca, &anchors))
         return cli_fail(cli, ERR_CONFIG, "reading the trust anchors in %s", cli->account->smime_ca);
+    const struct crypto_smime smime = {.anchors = anchors};
     const struct crypto_open_options how = {.keyring = cli->keyring,
-                                            .anchors = anchors,
+                                            .smime = &smime,
                                             .least = KEYRING_FOUND,
                                             .output_max = cli->config->message_max * 2,
                                             .layers_max = OPEN_LAYERS_MAX,

@@ -9,16 +9,16 @@
 
 #include "crypto/decision.h"
 #include "crypto/openpgp.h"
-#include "keyring/x509.h"
+#include "crypto/smime_account.h"
 #include "mime/part.h"
 
 struct crypto_open_options {
-    const struct keyring *keyring;         /* for the trust in signers; current */
-    const struct keyring_anchors *anchors; /* for signers by S/MIME; NULL: their signatures are not checked */
-    enum keyring_trust least;              /* least trust for `good`: KEYRING_FOUND */
-    uint64_t output_max;                   /* bytes of the view and of each layer */
-    unsigned layers_max;                   /* nested layers: 8 */
-    const char *authserv_id;               /* name for Authentication-Results; NULL: that field is not written */
+    const struct keyring *keyring;    /* for the trust in signers; current */
+    const struct crypto_smime *smime; /* NULL, or without anchors: signatures by S/MIME are not checked */
+    enum keyring_trust least;         /* least trust for `good`: KEYRING_FOUND */
+    uint64_t output_max;              /* bytes of the view and of each layer */
+    unsigned layers_max;              /* nested layers: 8 */
+    const char *authserv_id;          /* name for Authentication-Results; NULL: that field is not written */
     bool asks_person; /* may bring up a pinentry for a locked key; else that is ERR_KEY_LOCKED at once */
     /* Of an earlier opening of the same message: its view is made again, with the same bytes, whatever has become of
        keys, trust and this configuration; no signature is checked, and private keys are only used for layers whose

@@ -11,6 +11,7 @@
 /* The first time signatures are checked; later it stays with what was found. */
 static enum err verify(struct opening *opening, struct span cms, struct span content, bool is_inside)
 {
+    const struct crypto_smime *smime = opening->options->smime;
     struct crypto_signature signatures[CRYPTO_SMIME_SIGNERS_MAX] = {{.state = CRYPTO_SIG_UNKNOWN_KEY}};
     size_t len = 1;
     enum err result = ERR_OK;
@@ -19,10 +20,10 @@ static enum err verify(struct opening *opening, struct span cms, struct span con
         return ERR_OK;
     if (opening->certificates == NULL)
         result = keyring_new(&opening->certificates);
-    if (result == ERR_OK && opening->options->anchors == NULL)
+    if (result == ERR_OK && (smime == NULL || smime->anchors == NULL))
         open_give_reason(opening, "there are no trust anchors to check signatures by S/MIME");
     else if (result == ERR_OK)
-        result = crypto_smime_verify(opening->options->anchors, cms, content, is_inside, clock_now(),
+        result = crypto_smime_verify(smime->anchors, cms, content, is_inside, clock_now(),
                                      opening->certificates, signatures, &len);
     if (result == ERR_OK)
         open_keep_signatures(opening, signatures, len);

@@ -10,6 +10,7 @@
 #define CRYPTO_SEAL_H
 
 #include "crypto/inspect.h"
+#include "crypto/smime_account.h"
 #include "keyring/gpg.h"
 
 enum crypto_seal_action {
@@ -32,6 +33,7 @@ struct crypto_seal_request {
     const char *subject_tag;   /* removed from the subject */
     const char *key_cache_dir; /* for keyring_gpg_key_file */
     uint64_t output_max;       /* bytes */
+    const struct crypto_smime *smime; /* what S/MIME has of the account; NULL: none */
 };
 
 struct crypto_seal_result {

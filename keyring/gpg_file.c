@@ -1,15 +1,12 @@
 /*
  * Public keys in files of their own: gpg then need not search the ring for a recipient.
  */
+#include "keyring/file.h"
 #include "keyring/gpg_internal.h"
 
-#include "base/log.h"
-
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -18,31 +15,6 @@
 #define KEY_MAX (16u << 20)
 /* Another keeper may be about to read the file of the stamp before. */
 #define STALE_AFTER_S 3600
-
-static enum err write_file(const char *cache_dir, struct span key, const char *path)
-{
-    char temporary[GPG_PATH_SIZE];
-    int written = snprintf(temporary, sizeof temporary, "%s/.new-XXXXXX", cache_dir);
-    if (written < 0 || (size_t)written >= sizeof temporary)
-        return ERR_LIMIT;
-    int fd = mkostemp(temporary, O_CLOEXEC);
-    if (fd < 0)
-        return log_failure(err_of_errno(errno), "making a file in %s: %s", cache_dir, strerror(errno));
-    while (key.len > 0) {
-        ssize_t count = write(fd, key.ptr, key.len);
-        if (count < 0 && errno == EINTR)
-            continue;
-        if (count < 0)
-            break;
-        key = span_skip(key, (size_t)count);
-    }
-    int reason = errno;
-    bool is_written = close(fd) == 0 && key.len == 0;
-    if (is_written && rename(temporary, path) == 0)
-        return ERR_OK;
-    (void)unlink(temporary);
-    return log_failure(is_written ? ERR_IO : err_of_errno(reason), "writing %s", path);
-}
 
 static void remove_stale(const char *cache_dir, const char *fingerprint, const char *path)
 {
@@ -84,7 +56,7 @@ enum err keyring_gpg_key_file(struct keyring_gpg *gpg, const char *cache_dir, co
     if (err == ERR_NOT_FOUND)
         err = ERR_NO_KEY;
     if (err == ERR_OK)
-        err = write_file(cache_dir, buf_span(&key), path_out);
+        err = keyring_file_write(cache_dir, path_out, buf_span(&key), false);
     if (err == ERR_OK)
         remove_stale(cache_dir, fingerprint, path_out);
     buf_fini(&key);

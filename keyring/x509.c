@@ -2,65 +2,28 @@
 
 #include "base/log.h"
 
+#include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
 
-/* OpenSSL's level of 112 bits: RSA 2048, SHA-224 and the like. */
-#define AUTH_LEVEL 2
-#define ADDRESSES_MAX 32
-
-static enum keyring_chain chain_of(int error)
+static int64_t seconds_of(const ASN1_TIME *time)
 {
-    switch (error) {
-    case X509_V_OK:
-        return KEYRING_CHAIN_GOOD;
-    case X509_V_ERR_CERT_HAS_EXPIRED:
-    case X509_V_ERR_CERT_NOT_YET_VALID:
-        return KEYRING_CHAIN_EXPIRED;
-    case X509_V_ERR_EE_KEY_TOO_SMALL:
-    case X509_V_ERR_CA_KEY_TOO_SMALL:
-    case X509_V_ERR_CA_MD_TOO_WEAK:
-        return KEYRING_CHAIN_WEAK;
-    default:
-        return KEYRING_CHAIN_UNTRUSTED;
-    }
+    struct tm broken = {0};
+    return ASN1_TIME_to_tm(time, &broken) == 1 ? (int64_t)timegm(&broken) : 0;
 }
 
-static bool set_parameters(X509_STORE_CTX *context, enum keyring_purpose purpose, int64_t at)
+void x509_validity(STACK_OF(X509) * chain, int64_t *from_out, int64_t *until_out)
 {
-    X509_VERIFY_PARAM *parameters = X509_STORE_CTX_get0_param(context);
-    X509_VERIFY_PARAM_set_time(parameters, (time_t)at);
-    X509_VERIFY_PARAM_set_depth(parameters, KEYRING_CHAIN_MAX);
-    X509_VERIFY_PARAM_set_auth_level(parameters, AUTH_LEVEL);
-    /* An anchor need not be a root: whatever was named as one is one. */
-    return X509_VERIFY_PARAM_set_flags(parameters, X509_V_FLAG_PARTIAL_CHAIN) == 1 &&
-           X509_VERIFY_PARAM_set_purpose(parameters, purpose == KEYRING_SIGN ? X509_PURPOSE_SMIME_SIGN
-                                                                             : X509_PURPOSE_SMIME_ENCRYPT) == 1 &&
-           X509_VERIFY_PARAM_set_trust(parameters, X509_TRUST_EMAIL) == 1;
-}
-
-enum err keyring_x509_judge(const struct keyring_anchors *anchors, X509 *certificate, STACK_OF(X509) * others,
-                            enum keyring_purpose purpose, int64_t at, enum keyring_chain *chain_out,
-                            const char **reason_out)
-{
-    enum err err = ERR_MEMORY;
-    X509_STORE_CTX *context = X509_STORE_CTX_new();
-    STACK_OF(X509) *used = others != NULL && sk_X509_num(others) > KEYRING_OTHERS_MAX ? NULL : others;
-    *chain_out = KEYRING_CHAIN_UNTRUSTED;
-    *reason_out = "";
-    if (context != NULL && X509_STORE_CTX_init(context, anchors->store, certificate, used) == 1 &&
-        set_parameters(context, purpose, at)) {
-        int error = X509_verify_cert(context) == 1 ? X509_V_OK : X509_STORE_CTX_get_error(context);
-        bool is_of_leaf = X509_STORE_CTX_get_error_depth(context) == 0;
-        *reason_out = X509_verify_cert_error_string(error);
-        *chain_out = error == X509_V_ERR_INVALID_PURPOSE && is_of_leaf ? KEYRING_CHAIN_UNFIT : chain_of(error);
-        err = error == X509_V_ERR_OUT_OF_MEM ? ERR_MEMORY : ERR_OK;
+    *from_out = INT64_MIN;
+    *until_out = INT64_MAX;
+    for (int i = 0; i < sk_X509_num(chain); i++) {
+        int64_t from = seconds_of(X509_get0_notBefore(sk_X509_value(chain, i)));
+        int64_t until = seconds_of(X509_get0_notAfter(sk_X509_value(chain, i)));
+        *from_out = from > *from_out ? from : *from_out;
+        *until_out = until < *until_out ? until : *until_out;
     }
-    X509_STORE_CTX_free(context);
-    ERR_clear_error();
-    return err;
 }
 
 enum err keyring_x509_fingerprint(const X509 *certificate, char fingerprint_out[KEYRING_FPR_SIZE])
@@ -76,23 +39,22 @@ enum err keyring_x509_fingerprint(const X509 *certificate, char fingerprint_out[
 
 /* ---- the addresses ---- */
 
-struct addresses {
-    char items[ADDRESSES_MAX][MIME_ADDR_SIZE];
-    size_t len;
-    bool has_any; /* also one that is none */
-};
-
 /* A NUL inside would be a name that others read otherwise. */
-static void add_address(struct addresses *addresses, const ASN1_STRING *string)
+static void add_address(struct x509_addresses *addresses, const ASN1_STRING *string)
 {
     struct span text = {(const char *)ASN1_STRING_get0_data(string), (size_t)ASN1_STRING_length(string)};
+    char *item = addresses->items[addresses->len];
+    bool is_known = false;
     addresses->has_any = true;
-    if (addresses->len < ADDRESSES_MAX && span_find_byte(text, 0, '\0') >= text.len &&
-        mime_addr_normalise(text, addresses->items[addresses->len]) == ERR_OK)
-        addresses->len++;
+    if (addresses->len + 1 >= X509_ADDRESSES_MAX || span_find_byte(text, 0, '\0') < text.len ||
+        mime_addr_normalise(text, item) != ERR_OK)
+        return;
+    for (size_t i = 0; i < addresses->len; i++)
+        is_known = is_known || span_is_case_equal(span_of(item), span_of(addresses->items[i]));
+    addresses->len += !is_known;
 }
 
-static void add_alternative(struct addresses *addresses, const GENERAL_NAME *name)
+static void add_alternative(struct x509_addresses *addresses, const GENERAL_NAME *name)
 {
     int type;
     const void *value = GENERAL_NAME_get0_value(name, &type);
@@ -105,8 +67,9 @@ static void add_alternative(struct addresses *addresses, const GENERAL_NAME *nam
         add_address(addresses, other->value->value.utf8string);
 }
 
-static void find_addresses(const X509 *certificate, struct addresses *addresses)
+void x509_find_addresses(const X509 *certificate, struct x509_addresses *addresses)
 {
+    *addresses = (struct x509_addresses){.len = 0};
     GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
     for (int i = 0; i < sk_GENERAL_NAME_num(names); i++)
         add_alternative(addresses, sk_GENERAL_NAME_value(names, i));
@@ -122,12 +85,6 @@ static void find_addresses(const X509 *certificate, struct addresses *addresses)
 
 /* ---- the entry ---- */
 
-static int64_t seconds_of(const ASN1_TIME *time)
-{
-    struct tm broken = {0};
-    return ASN1_TIME_to_tm(time, &broken) == 1 ? (int64_t)timegm(&broken) : 0;
-}
-
 static void name_algorithm(const X509 *certificate, char *out, size_t size)
 {
     const EVP_PKEY *key = X509_get0_pubkey(certificate);
@@ -136,7 +93,11 @@ static void name_algorithm(const X509 *certificate, char *out, size_t size)
         return;
     if (EVP_PKEY_get_base_id(key) == EVP_PKEY_EC) {
         (void)EVP_PKEY_get_group_name(key, group, sizeof group, NULL);
-        (void)snprintf(out, size, "%s", group);
+        const char *name = EC_curve_nid2nist(OBJ_sn2nid(group));
+        if (name != NULL && name[0] == 'P' && name[1] == '-')
+            (void)snprintf(out, size, "ec-p%s", name + 2);
+        else
+            (void)snprintf(out, size, "ec-%s", group);
     } else {
         (void)snprintf(out, size, "%s%d", EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA ? "rsa" : "other",
                        EVP_PKEY_get_bits(key));
@@ -157,24 +118,36 @@ static void name_subject(const X509 *certificate, char *out, size_t size)
     BIO_free(text);
 }
 
+void x509_describe(const X509 *certificate, struct keyring_entry *entry)
+{
+    entry->format = KEYRING_SMIME;
+    entry->created = seconds_of(X509_get0_notBefore(certificate));
+    entry->expires = entry->encrypt_until = entry->sign_until = seconds_of(X509_get0_notAfter(certificate));
+    name_algorithm(certificate, entry->algorithm, sizeof entry->algorithm);
+    name_subject(certificate, entry->user_id, sizeof entry->user_id);
+}
+
+enum err x509_add_each(struct keyring_entry *entry, const struct x509_addresses *addresses, struct keyring *keyring)
+{
+    enum err err = ERR_OK;
+    if (addresses->len == 0)
+        return keyring_add(keyring, entry);
+    for (size_t i = 0; err == ERR_OK && i < addresses->len; i++) {
+        (void)span_copy(span_of(addresses->items[i]), entry->address, sizeof entry->address);
+        entry->is_primary_uid = i == 0;
+        err = keyring_add(keyring, entry);
+    }
+    return err;
+}
+
 enum err keyring_x509_add(const X509 *certificate, enum keyring_trust trust, struct keyring *keyring)
 {
-    struct keyring_entry entry = {.format = KEYRING_SMIME, .trust = trust};
-    struct addresses addresses = {.len = 0};
+    struct keyring_entry entry = {.trust = trust};
+    struct x509_addresses addresses;
     enum err err = keyring_x509_fingerprint(certificate, entry.fingerprint);
     if (err != ERR_OK)
         return err;
-    entry.created = seconds_of(X509_get0_notBefore(certificate));
-    entry.expires = entry.encrypt_until = entry.sign_until = seconds_of(X509_get0_notAfter(certificate));
-    name_algorithm(certificate, entry.algorithm, sizeof entry.algorithm);
-    name_subject(certificate, entry.user_id, sizeof entry.user_id);
-    find_addresses(certificate, &addresses);
-    if (addresses.len == 0)
-        return keyring_add(keyring, &entry);
-    for (size_t i = 0; err == ERR_OK && i < addresses.len; i++) {
-        (void)span_copy(span_of(addresses.items[i]), entry.address, sizeof entry.address);
-        entry.is_primary_uid = i == 0;
-        err = keyring_add(keyring, &entry);
-    }
-    return err;
+    x509_describe(certificate, &entry);
+    x509_find_addresses(certificate, &addresses);
+    return x509_add_each(&entry, &addresses, keyring);
 }

@@ -11,7 +11,7 @@
 
 #include <openssl/x509.h>
 
-/* Longer chains, and more certificates beside a signature than this many, are not looked at. */
+/* Longer chains are not looked at, nor more intermediates than this many that might be part of one by their names. */
 #define KEYRING_CHAIN_MAX 10
 #define KEYRING_OTHERS_MAX 64
 
@@ -34,10 +34,19 @@ enum keyring_chain {
 };
 
 /* Judges `certificate` at the time `at` (seconds), with the certificates `others` (may be NULL) as intermediates, which
-   are believed nothing but what their chain shows. `*reason_out` is a sentence of OpenSSL's for people, static. */
+   are believed nothing but what their chain shows. Where there are several paths (cross-signed issuers, anchors of one
+   name) and one is good, that one counts; else what is said is of the best. `*reason_out` is a sentence of OpenSSL's
+   for people, static. */
 ERR_RETURN enum err keyring_x509_judge(const struct keyring_anchors *anchors, X509 *certificate,
                                        STACK_OF(X509) * others, enum keyring_purpose purpose, int64_t at,
                                        enum keyring_chain *chain_out, const char **reason_out);
+
+/* The same, and gives the path that counts, leaf first, up to the anchor: with KEYRING_CHAIN_UNTRUSTED and UNFIT how
+   far it went. The caller frees it (sk_X509_pop_free, X509_free); NULL after an error. */
+ERR_RETURN enum err keyring_x509_chain(const struct keyring_anchors *anchors, X509 *certificate,
+                                       STACK_OF(X509) * others, enum keyring_purpose purpose, int64_t at,
+                                       enum keyring_chain *chain_out, const char **reason_out,
+                                       STACK_OF(X509) * *path_out);
 
 /* SHA-256 over the certificate, upper-case hexadecimal. */
 ERR_RETURN enum err keyring_x509_fingerprint(const X509 *certificate, char fingerprint_out[KEYRING_FPR_SIZE]);

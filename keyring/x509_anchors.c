@@ -2,41 +2,25 @@
  * Trust anchors out of files. OpenSSL's own folders are read when a certificate is looked up, which a sandbox forbids;
  * so all is read at once.
  */
+#include "keyring/file.h"
 #include "keyring/x509_internal.h"
 
-#include "base/buf.h"
 #include "base/log.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #define FILE_MAX (16u << 20)
 #define SYSTEM "system"
 
-static enum err read_file(const char *path, struct buf *out)
-{
-    char piece[16384];
-    ssize_t count = -1;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0)
-        return log_failure(err_of_errno(errno), "reading %s", path);
-    enum err err = ERR_OK;
-    while (err == ERR_OK && (count = read(fd, piece, sizeof piece)) > 0)
-        err = buf_add(out, piece, (size_t)count);
-    close(fd);
-    return err == ERR_OK && count < 0 ? log_failure(err_of_errno(errno), "reading %s", path) : err;
-}
-
 static enum err add(struct keyring_anchors *anchors, X509 *certificate, size_t *count)
 {
-    bool is_added = X509_STORE_add_cert(anchors->store, certificate) == 1;
+    bool is_added = X509_add_cert(anchors->certificates, certificate, X509_ADD_FLAG_UP_REF | X509_ADD_FLAG_NO_DUP) == 1;
     X509_free(certificate);
     *count += is_added;
     return is_added ? ERR_OK : ERR_MEMORY;
@@ -63,7 +47,7 @@ static enum err add_file(struct keyring_anchors *anchors, const char *path)
     struct buf bytes;
     size_t count = 0;
     buf_init(&bytes, FILE_MAX);
-    enum err err = read_file(path, &bytes);
+    enum err err = keyring_file_read(path, &bytes);
     if (err == ERR_OK)
         err = add_all(anchors, buf_span(&bytes), &count);
     buf_fini(&bytes);
@@ -97,9 +81,10 @@ enum err keyring_anchors_open(const char *path, struct keyring_anchors **anchors
 {
     struct stat status;
     enum err err = ERR_OK;
+    static uint64_t opened;
     struct keyring_anchors *anchors = calloc(1, sizeof *anchors);
     *anchors_out = NULL;
-    if (anchors == NULL || (anchors->store = X509_STORE_new()) == NULL) {
+    if (anchors == NULL || (anchors->certificates = sk_X509_new_null()) == NULL) {
         free(anchors);
         return ERR_MEMORY;
     }
@@ -113,6 +98,7 @@ enum err keyring_anchors_open(const char *path, struct keyring_anchors **anchors
         keyring_anchors_close(&anchors);
         return log_failure(err, "trust anchors in %s", path);
     }
+    anchors->serial = ++opened;
     *anchors_out = anchors;
     return ERR_OK;
 }
@@ -121,7 +107,7 @@ void keyring_anchors_close(struct keyring_anchors **anchors)
 {
     if (*anchors == NULL)
         return;
-    X509_STORE_free((*anchors)->store);
+    sk_X509_pop_free((*anchors)->certificates, X509_free);
     free(*anchors);
     *anchors = NULL;
 }

@@ -1,7 +1,7 @@
 #include "keyring/x509_key.h"
 
 #include "base/log.h"
-#include "keyring/x509_internal.h"
+#include "keyring/x509_key_internal.h"
 
 #include <openssl/err.h>
 #include <openssl/pkcs12.h>

@@ -1,7 +1,7 @@
 /*
  * Files of keys and certificates: which kind it is, and what is in it. PEM may hold any of them, one after the other.
  */
-#include "keyring/x509_internal.h"
+#include "keyring/x509_key_internal.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>

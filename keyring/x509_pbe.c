@@ -2,7 +2,7 @@
  * How often a passphrase is to be hashed before a file opens (RFC 8018, RFC 7914, RFC 7292 appendix B): the file says
  * so, and nobody else looks.
  */
-#include "keyring/x509_internal.h"
+#include "keyring/x509_key_internal.h"
 
 #include <openssl/err.h>
 

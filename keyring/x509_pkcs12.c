@@ -5,7 +5,7 @@
  * A MAC that does not fit tells a wrong passphrase and a damaged file not apart; what is encrypted inside does: if it
  * opens and makes sense, the passphrase was right.
  */
-#include "keyring/x509_internal.h"
+#include "keyring/x509_key_internal.h"
 
 #include "base/log.h"
 

@@ -211,10 +211,11 @@ static enum err open_message(const struct keeper *keeper, bool wants_record, con
                              struct span message)
 {
     const struct proxy_keeper_setup *setup = &keeper->setup;
+    const struct crypto_smime smime = {.anchors = keeper->anchors};
     struct opening_job job = {
         .keeper = keeper, .wants_record = wants_record, .message = message, .results = {-1, -1, -1}};
     job.options = (struct crypto_open_options){.keyring = keeper->keyring,
-                                               .anchors = keeper->anchors,
+                                               .smime = &smime,
                                                .least = KEYRING_FOUND,
                                                .output_max = setup->output_max,
                                                .layers_max = LAYERS_MAX,

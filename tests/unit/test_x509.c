@@ -1,259 +1,10 @@
-/* Certificates judged: chains, usage, strength, time, addresses. */
+/* Certificates: anchors, and the addresses that one names. What chains are worth: test_x509_chains.c. */
 #include "tests/unit/x509_made.h"
 
 #include <sys/stat.h>
 
-#define CA "critical,CA:TRUE"
-#define CA_USAGE "critical,keyCertSign,cRLSign"
 #define ALICE "email:alice@example.org"
 #define YEAR (365 * MADE_DAY)
-
-/* A chain of up to three below or at the anchor; what must come of it. */
-struct row {
-    const char *what;
-    struct made_wish root, middle, leaf; /* a middle without a name: the root signs the leaf */
-    int64_t at;                          /* 0: MADE_NOW */
-    enum keyring_chain expected;
-    enum keyring_purpose purpose;
-    bool lacks_middle; /* it is not among the certificates beside the signature */
-    bool lacks_anchor; /* another one is trusted */
-};
-
-#define ROOT                                                                                                           \
-    {                                                                                                                  \
-        .name = "Root", .basic = CA, .usage = CA_USAGE                                                                 \
-    }
-#define MIDDLE                                                                                                         \
-    {                                                                                                                  \
-        .name = "Middle", .basic = CA, .usage = CA_USAGE                                                               \
-    }
-#define LEAF                                                                                                           \
-    {                                                                                                                  \
-        .name = "Alice", .san = ALICE, .usage = "critical,digitalSignature"                                            \
-    }
-
-static const struct row rows[] = {
-    {"below the root", ROOT, {.name = NULL}, LEAF, 0, KEYRING_CHAIN_GOOD, KEYRING_SIGN, false, false},
-    {"below an intermediate", ROOT, MIDDLE, LEAF, 0, KEYRING_CHAIN_GOOD, KEYRING_SIGN, false, false},
-    {"intermediate missing", ROOT, MIDDLE, LEAF, 0, KEYRING_CHAIN_UNTRUSTED, KEYRING_SIGN, true, false},
-    {"another anchor", ROOT, {.name = NULL}, LEAF, 0, KEYRING_CHAIN_UNTRUSTED, KEYRING_SIGN, false, true},
-    {"leaf expired",
-     ROOT,
-     {.name = NULL},
-     {.name = "A", .san = ALICE, .from_s = -2 * YEAR, .till_s = -1},
-     0,
-     KEYRING_CHAIN_EXPIRED,
-     KEYRING_SIGN,
-     false,
-     false},
-    {"leaf expired, judged as of then",
-     ROOT,
-     {.name = NULL},
-     {.name = "A", .san = ALICE, .from_s = -2 * YEAR, .till_s = -1},
-     MADE_NOW - MADE_DAY,
-     KEYRING_CHAIN_GOOD,
-     KEYRING_SIGN,
-     false,
-     false},
-    {"leaf not valid yet",
-     ROOT,
-     {.name = NULL},
-     {.name = "A", .san = ALICE, .from_s = 10, .till_s = YEAR},
-     0,
-     KEYRING_CHAIN_EXPIRED,
-     KEYRING_SIGN,
-     false,
-     false},
-    {"root expired",
-     {.name = "Root", .basic = CA, .usage = CA_USAGE, .from_s = -YEAR, .till_s = -1},
-     {.name = NULL},
-     LEAF,
-     0,
-     KEYRING_CHAIN_EXPIRED,
-     KEYRING_SIGN,
-     false,
-     false},
-    {"intermediate expired",
-     ROOT,
-     {.name = "Middle", .basic = CA, .usage = CA_USAGE, .from_s = -YEAR, .till_s = -1},
-     LEAF,
-     0,
-     KEYRING_CHAIN_EXPIRED,
-     KEYRING_SIGN,
-     false,
-     false},
-    {"intermediate that is no CA",
-     ROOT,
-     {.name = "Middle", .san = "email:bob@example.org", .basic = "CA:FALSE"},
-     LEAF,
-     0,
-     KEYRING_CHAIN_UNTRUSTED,
-     KEYRING_SIGN,
-     false,
-     false},
-    {"intermediate that may not sign certificates",
-     ROOT,
-     {.name = "Middle", .basic = CA, .usage = "critical,digitalSignature"},
-     LEAF,
-     0,
-     KEYRING_CHAIN_UNTRUSTED,
-     KEYRING_SIGN,
-     false,
-     false},
-    {"path too long",
-     {.name = "Root", .basic = "critical,CA:TRUE,pathlen:0", .usage = CA_USAGE},
-     MIDDLE,
-     LEAF,
-     0,
-     KEYRING_CHAIN_UNTRUSTED,
-     KEYRING_SIGN,
-     false,
-     false},
-    {"name constraints kept",
-     {.name = "Root", .basic = CA, .usage = CA_USAGE, .names = "critical,permitted;email:example.org"},
-     {.name = NULL},
-     LEAF,
-     0,
-     KEYRING_CHAIN_GOOD,
-     KEYRING_SIGN,
-     false,
-     false},
-    {"name constraints violated",
-     ROOT,
-     {.name = "Middle", .basic = CA, .usage = CA_USAGE, .names = "critical,permitted;email:example.net"},
-     LEAF,
-     0,
-     KEYRING_CHAIN_UNTRUSTED,
-     KEYRING_SIGN,
-     false,
-     false},
-    {"name excluded",
-     ROOT,
-     {.name = "Middle", .basic = CA, .usage = CA_USAGE, .names = "critical,excluded;email:example.org"},
-     LEAF,
-     0,
-     KEYRING_CHAIN_UNTRUSTED,
-     KEYRING_SIGN,
-     false,
-     false},
-    {"leaf for encipherment, signing",
-     ROOT,
-     {.name = NULL},
-     {.name = "A", .san = ALICE, .usage = "critical,keyEncipherment"},
-     0,
-     KEYRING_CHAIN_UNFIT,
-     KEYRING_SIGN,
-     false,
-     false},
-    {"leaf for encipherment, encrypting",
-     ROOT,
-     {.name = NULL},
-     {.name = "A", .san = ALICE, .usage = "critical,keyEncipherment"},
-     0,
-     KEYRING_CHAIN_GOOD,
-     KEYRING_ENCRYPT,
-     false,
-     false},
-    {"leaf for web servers",
-     ROOT,
-     {.name = NULL},
-     {.name = "A", .san = ALICE, .extended = "serverAuth"},
-     0,
-     KEYRING_CHAIN_UNFIT,
-     KEYRING_SIGN,
-     false,
-     false},
-    {"leaf for mail",
-     ROOT,
-     {.name = NULL},
-     {.name = "A", .san = ALICE, .extended = "emailProtection"},
-     0,
-     KEYRING_CHAIN_GOOD,
-     KEYRING_SIGN,
-     false,
-     false},
-    {"leaf signed with SHA-1",
-     ROOT,
-     {.name = NULL},
-     {.name = "A", .san = ALICE, .hash = "SHA1"},
-     0,
-     KEYRING_CHAIN_WEAK,
-     KEYRING_SIGN,
-     false,
-     false},
-    {"leaf of 1024 bits",
-     ROOT,
-     {.name = NULL},
-     {.name = "A", .san = ALICE, .rsa_bits = 1024},
-     0,
-     KEYRING_CHAIN_WEAK,
-     KEYRING_SIGN,
-     false,
-     false},
-    {"leaf of 2048 bits",
-     ROOT,
-     {.name = NULL},
-     {.name = "A", .san = ALICE, .rsa_bits = 2048},
-     0,
-     KEYRING_CHAIN_GOOD,
-     KEYRING_SIGN,
-     false,
-     false},
-    {"intermediate of 1024 bits",
-     ROOT,
-     {.name = "Middle", .basic = CA, .usage = CA_USAGE, .rsa_bits = 1024},
-     LEAF,
-     0,
-     KEYRING_CHAIN_WEAK,
-     KEYRING_SIGN,
-     false,
-     false},
-    {"root signed with SHA-1, which nobody relies on",
-     {.name = "Root", .basic = CA, .usage = CA_USAGE, .hash = "SHA1"},
-     {.name = NULL},
-     LEAF,
-     0,
-     KEYRING_CHAIN_GOOD,
-     KEYRING_SIGN,
-     false,
-     false},
-};
-
-static void check_row(const struct row *row)
-{
-    struct made root = made_certificate(&row->root, NULL), other = made_certificate(&row->root, NULL), middle = {0};
-    if (row->middle.name != NULL)
-        middle = made_certificate(&row->middle, &root);
-    struct made leaf = made_certificate(&row->leaf, row->middle.name != NULL ? &middle : &root);
-    STACK_OF(X509) *others = sk_X509_new_null();
-    enum keyring_chain chain;
-    const char *reason;
-    char path[64];
-    if (row->middle.name != NULL && !row->lacks_middle)
-        assert_true(sk_X509_push(others, middle.certificate) > 0);
-    /* A root beside the signature is believed nothing. */
-    assert_true(sk_X509_push(others, root.certificate) > 0);
-    struct keyring_anchors *anchors = made_anchors(row->lacks_anchor ? other.certificate : root.certificate, path);
-    assert_int_equal(keyring_x509_judge(anchors, leaf.certificate, others, row->purpose,
-                                        row->at == 0 ? MADE_NOW : row->at, &chain, &reason),
-                     ERR_OK);
-    if (chain != row->expected)
-        fail_msg("%s: %d, expected %d (%s)", row->what, chain, row->expected, reason);
-    keyring_anchors_close(&anchors);
-    assert_int_equal(unlink(path), 0);
-    sk_X509_free(others);
-    made_free(&root);
-    made_free(&other);
-    made_free(&middle);
-    made_free(&leaf);
-}
-
-static void chains_are_judged(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        check_row(&rows[i]);
-}
 
 static void leaf_may_be_its_own_anchor(void **state)
 {
@@ -315,6 +66,12 @@ static void addresses_are_found(void **state)
     assert_addresses(&(struct made_wish){.name = "A", .san = "otherName:1.3.6.1.5.5.7.8.9;UTF8:joerg@example.org"},
                      "joerg@example.org");
     assert_addresses(&(struct made_wish){.name = "A"}, "");
+    /* Twice the same is once. */
+    assert_addresses(&(struct made_wish){.name = "A", .san = "email:a@example.org,email:a@EXAMPLE.org"},
+                     "a@example.org");
+    assert_addresses(
+        &(struct made_wish){.name = "A", .san = "email:a@example.org,otherName:1.3.6.1.5.5.7.8.9;UTF8:a@example.org"},
+        "a@example.org");
 }
 
 static void anchors_are_read(void **state)
@@ -354,7 +111,6 @@ static void anchors_are_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(chains_are_judged),
         cmocka_unit_test(leaf_may_be_its_own_anchor),
         cmocka_unit_test(addresses_are_found),
         cmocka_unit_test(anchors_are_read),

@@ -1,0 +1,132 @@
+/*
+ * Certificates as entries of the index: how far each is trusted, and what for.
+ */
+#include "keyring/certificates_internal.h"
+#include "keyring/x509_internal.h"
+
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <string.h>
+
+#define STRENGTH_MIN 112 /* bits, as KEYRING_X509_LEVEL demands of chains */
+/* What is not good may become so without any change here: an issuer's time begins. */
+#define BAD_HOLDS_S 3600
+
+struct listing {
+    struct keyring_certificates *certificates;
+    const struct keyring_anchors *anchors;
+    const char *const *own;
+    size_t own_len;
+    int64_t at;
+};
+
+/* Of the certificate alone, where no chain has told. */
+static bool is_weak(X509 *certificate)
+{
+    const EVP_PKEY *key = X509_get0_pubkey(certificate);
+    int hash_bits = 0;
+    bool is_self_signed = (X509_get_extension_flags(certificate) & EXFLAG_SI) != 0;
+    if (key == NULL || EVP_PKEY_get_security_bits(key) < STRENGTH_MIN)
+        return true;
+    return !is_self_signed &&
+           (X509_get_signature_info(certificate, NULL, NULL, &hash_bits, NULL) != 1 || hash_bits < STRENGTH_MIN);
+}
+
+/* At a time when the certificate itself is valid: that it has expired is in the entry. */
+static int64_t time_inside(const struct keyring_entry *entry, int64_t at)
+{
+    if (at < entry->created)
+        return entry->created;
+    return at >= entry->expires ? entry->expires - 1 : at;
+}
+
+static enum err judge(struct listing *listing, struct certificates_item *item, int64_t at)
+{
+    struct certificates_judged *judged = &item->judged;
+    const char *reason;
+    bool is_signer = x509_is_fit(item->entry.certificate, KEYRING_SIGN, true);
+    STACK_OF(X509) * path;
+    STACK_OF(X509) *issuers = keyring_certificates_issuers(listing->certificates);
+    if (judged->anchors == listing->anchors->serial && judged->issuers == listing->certificates->issuers_serial &&
+        judged->from <= at && at < judged->until)
+        return ERR_OK;
+    if (issuers == NULL)
+        return ERR_MEMORY;
+    enum err err = keyring_x509_chain(listing->anchors, item->entry.certificate, issuers,
+                                      is_signer ? KEYRING_SIGN : KEYRING_ENCRYPT, at, &judged->chain, &reason, &path);
+    if (err != ERR_OK) {
+        judged->anchors = 0;
+        return err;
+    }
+    x509_validity(path, &judged->from, &judged->until);
+    sk_X509_pop_free(path, X509_free);
+    if (judged->chain != KEYRING_CHAIN_GOOD) {
+        judged->from = at;
+        judged->until = at + BAD_HOLDS_S;
+    }
+    judged->anchors = listing->anchors->serial;
+    judged->issuers = listing->certificates->issuers_serial;
+    return ERR_OK;
+}
+
+static bool is_own(const struct listing *listing, const struct keyring_certificate *certificate,
+                   const struct x509_addresses *addresses)
+{
+    for (size_t i = 0; certificate->key_place[0] != '\0' && i < listing->own_len; i++)
+        for (size_t j = 0; j < addresses->len; j++)
+            if (mime_addr_is_same(listing->own[i], addresses->items[j]))
+                return true;
+    return false;
+}
+
+static bool is_found(const struct keyring_certificate *certificate, int64_t at)
+{
+    return certificate->source == KEYRING_SOURCE_DIRECTORY && certificate->is_found &&
+           (certificate->until == 0 || certificate->until > at);
+}
+
+static enum err add(struct listing *listing, struct certificates_item *item, struct keyring *keyring)
+{
+    const struct keyring_certificate *certificate = &item->entry;
+    struct keyring_entry entry = {.trust = KEYRING_UNVERIFIED};
+    struct x509_addresses addresses;
+    (void)span_copy(span_of(certificate->fingerprint), entry.fingerprint, sizeof entry.fingerprint);
+    x509_describe(certificate->certificate, &entry);
+    x509_find_addresses(certificate->certificate, &addresses);
+    entry.has_secret = certificate->key_place[0] != '\0';
+    entry.is_revoked = certificate->revoked != 0;
+    enum keyring_chain chain = KEYRING_CHAIN_UNTRUSTED;
+    if (listing->anchors != NULL) {
+        enum err err = judge(listing, item, time_inside(&entry, listing->at));
+        if (err != ERR_OK)
+            return err;
+        chain = item->judged.chain;
+    }
+    if (is_own(listing, certificate, &addresses))
+        entry.trust = KEYRING_OWN;
+    else if (chain == KEYRING_CHAIN_GOOD)
+        entry.trust = KEYRING_FULL;
+    else if (is_found(certificate, listing->at))
+        entry.trust = KEYRING_FOUND;
+    /* The index is looked at later than it is made: such trust ends with the first certificate of the chain. */
+    if (entry.trust == KEYRING_FULL && item->judged.until < entry.expires)
+        entry.encrypt_until = entry.sign_until = item->judged.until;
+    bool is_useless = chain == KEYRING_CHAIN_WEAK || (chain != KEYRING_CHAIN_GOOD && is_weak(certificate->certificate));
+    if (is_useless || !x509_is_fit(certificate->certificate, KEYRING_ENCRYPT, true))
+        entry.encrypt_until = -1;
+    if (is_useless || !x509_is_fit(certificate->certificate, KEYRING_SIGN, true))
+        entry.sign_until = -1;
+    return x509_add_each(&entry, &addresses, keyring);
+}
+
+enum err keyring_certificates_list(struct keyring_certificates *certificates, const struct keyring_anchors *anchors,
+                                   const char *const *own, size_t own_len, int64_t at, struct keyring *keyring)
+{
+    struct listing listing = {certificates, anchors, own, own_len, at};
+    enum err err = ERR_OK;
+    for (size_t i = 0; err == ERR_OK && i < certificates->len; i++)
+        if (!certificates_is_issuer(certificates->items[i]->entry.certificate))
+            err = add(&listing, certificates->items[i], keyring);
+    ERR_clear_error();
+    return err;
+}
