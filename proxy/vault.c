@@ -75,6 +75,7 @@ static const struct service SERVICES[] = {
     {PROXY_STORE_CLEAR, vault_store_clear},
     {PROXY_STORE_REOPEN, vault_store_reopen},
     {PROXY_STORE_KEPT, vault_store_kept},
+    {PROXY_STORE_PASSPHRASE, vault_store_passphrase},
 };
 
 /* Keepers are served nothing else. */
@@ -83,6 +84,7 @@ static const struct service KEEPER_SERVICES[] = {
     {PROXY_KEYS_OPEN, vault_keys_open},
     {PROXY_KEYS_TAKE, vault_keys_take},
     {PROXY_KEYS_WRAP, vault_keys_wrap},
+    {PROXY_KEYS_UNSEAL, vault_keys_unseal},
 };
 
 static vault_serve_fn find_service(bool is_keeper, uint16_t type)

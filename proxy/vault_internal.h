@@ -42,11 +42,13 @@ enum err vault_store_totals(struct store *store, struct ipc_in *in, struct vault
 enum err vault_store_clear(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 enum err vault_store_reopen(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 enum err vault_store_kept(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+enum err vault_store_passphrase(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 
 /* A keeper's own: another account's name is a malformed request. */
 enum err vault_keys_get(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 enum err vault_keys_open(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 enum err vault_keys_take(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 enum err vault_keys_wrap(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+enum err vault_keys_unseal(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 
 #endif

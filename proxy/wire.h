@@ -64,14 +64,18 @@ enum proxy_message {
     PROXY_STORE_CLEAR,   /* account, or an empty one for all; u32: decisions and keys, too */
     PROXY_STORE_REOPEN,  /* account; answered with the number of messages u64 */
     PROXY_STORE_KEPT,    /* account; answered with how its keys are kept */
+    PROXY_STORE_PASSPHRASE, /* account, key of the old passphrase or nothing, new recipe, key of the new one: opens the
+                               account's keys with the first if they are not, and seals them under the second; with no
+                               recipe a passphrase is taken away */
     /* keeper to vault, about its own account */
     PROXY_KEYS_GET,  /* account; answered with how its keys are kept, and if they are locked what holds them */
     PROXY_KEYS_OPEN, /* account, keys */
     PROXY_KEYS_TAKE, /* account; answered with the keys, and what tells them from others */
     PROXY_KEYS_WRAP, /* account, name of the key to which they are wrapped, what holds them, what tells them from others
                       */
-    PROXY_VAULT_DONE /* err u32; if that is 0, by request: recipients u32, each (deliveries) | what stands
-                        above */
+    PROXY_KEYS_UNSEAL, /* account, key that was made of the passphrase; ERR_DECRYPT: that is the wrong one */
+    PROXY_VAULT_DONE   /* err u32; if that is 0, by request: recipients u32, each (deliveries) | what stands
+                          above */
 };
 
 #define PROXY_DIRS_MAX 28
