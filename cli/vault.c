@@ -150,6 +150,36 @@ enum err cli_vault_kept(struct cli_vault *vault, const char *account, struct sto
     return end(&in);
 }
 
+static enum err passphrase_alone(struct store *store, const char *account, const uint8_t *old_key, const char *recipe,
+                                 const uint8_t *key)
+{
+    enum err err = old_key ? store_account_unseal(store, account, old_key) : ERR_OK;
+    if (err)
+        return err;
+    return key ? store_account_seal(store, account, recipe, key) : store_account_drop_seal(store, account);
+}
+
+static struct span seal_span(const uint8_t *key)
+{
+    return (struct span){(const char *)key, key ? STORE_SEAL_SIZE : 0};
+}
+
+enum err cli_vault_passphrase(struct cli_vault *vault, const char *account, const uint8_t *old_key, const char *recipe,
+                              const uint8_t *key)
+{
+    struct ipc_out out;
+    struct ipc_in in;
+    if (vault->store)
+        return passphrase_alone(vault->store, account, old_key, recipe, key);
+    ipc_out_begin(&out, PROXY_STORE_PASSPHRASE);
+    ipc_put_string(&out, account);
+    ipc_put_span(&out, seal_span(old_key));
+    ipc_put_string(&out, recipe);
+    ipc_put_span(&out, seal_span(key));
+    enum err err = ask_with(vault, &out, &in);
+    return err ? err : end(&in);
+}
+
 enum err cli_vault_reopen(struct cli_vault *vault, const char *account, uint64_t *messages_out)
 {
     struct ipc_in in;

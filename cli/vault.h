@@ -30,6 +30,11 @@ ERR_RETURN enum err cli_vault_clear(struct cli_vault *vault, const char *account
 ERR_RETURN enum err cli_vault_forget(struct cli_vault *vault, const char *account);
 /* How the account's keys are kept; ERR_NOT_FOUND: it has none yet. */
 ERR_RETURN enum err cli_vault_kept(struct cli_vault *vault, const char *account, struct store_kept *kept_out);
+/* Opens the account's keys with `old_key` (NULL: they are open) and seals them under `key`, made by `recipe`; without a
+   key a passphrase is taken away. ERR_DECRYPT: `old_key` is not theirs; else as store_account_seal and
+   store_account_drop_seal. */
+ERR_RETURN enum err cli_vault_passphrase(struct cli_vault *vault, const char *account, const uint8_t *old_key,
+                                         const char *recipe, const uint8_t *key);
 ERR_RETURN enum err cli_vault_reopen(struct cli_vault *vault, const char *account, uint64_t *messages_out);
 
 #endif

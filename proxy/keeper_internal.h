@@ -42,10 +42,12 @@ ERR_RETURN enum err keeper_open(struct keeper *keeper, struct ipc_in *in);
 ERR_RETURN enum err keeper_unlock(struct keeper *keeper, struct ipc_in *in);
 ERR_RETURN enum err keeper_keys(struct keeper *keeper, struct ipc_in *in);
 
-/* Opens the account's keys in the store, asking nobody, and wraps them to the key `reader`, signed with `signer`, if
-   they are not (either may be "": then they stay as they are). A failure to wrap is logged: they stay as they were.
+/* Opens the account's keys in the store, and wraps them to the key `reader`, signed with `signer`, if they are not
+   (either may be "": then they stay as they are). Nobody is asked for the passphrase of the OpenPGP key; for that of
+   the store, if it has one, only with `asks_person`. A failure to wrap is logged: they stay as they were.
    ERR_KEY_LOCKED: they are locked. ERR_STORE: the vault has gone. */
-ERR_RETURN enum err keeper_keys_keep(const struct keeper *keeper, const char *reader, const char *signer);
+ERR_RETURN enum err keeper_keys_keep(const struct keeper *keeper, bool asks_person, const char *reader,
+                                     const char *signer);
 
 /* Opens the account's keys in the store if they are not, asking nobody. ERR_NOT_FOUND: there are none yet. */
 ERR_RETURN enum err keeper_keys_open(const struct keeper *keeper);

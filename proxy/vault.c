@@ -81,11 +81,13 @@ static const struct service SERVICES[] = {
 /* Keepers are served nothing else. */
 static const struct service KEEPER_SERVICES[] = {
     {PROXY_KEYS_GET, vault_keys_get},   {PROXY_KEYS_OPEN, vault_keys_open},     {PROXY_KEYS_TAKE, vault_keys_take},
-    {PROXY_KEYS_WRAP, vault_keys_wrap}, {PROXY_PRIVATE_GET, vault_private_get},
+    {PROXY_KEYS_WRAP, vault_keys_wrap}, {PROXY_KEYS_UNSEAL, vault_keys_unseal}, {PROXY_PRIVATE_GET, vault_private_get},
 };
 
 /* Commands have these beside what net has. */
 static const struct service COMMAND_SERVICES[] = {
+    {PROXY_STORE_PASSPHRASE, vault_store_passphrase},
+    {PROXY_KEYS_UNSEAL, vault_keys_unseal},
     {PROXY_KEYS_GET, vault_keys_get},
     {PROXY_KEYS_OPEN, vault_keys_open},
     {PROXY_PRIVATE_GET, vault_private_get},

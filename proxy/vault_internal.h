@@ -44,12 +44,14 @@ enum err vault_store_totals(struct store *store, struct ipc_in *in, struct vault
 enum err vault_store_clear(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 enum err vault_store_reopen(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 enum err vault_store_kept(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+enum err vault_store_passphrase(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 
 /* A keeper's own: another account's name is a malformed request. A command may name any. */
 enum err vault_keys_get(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 enum err vault_keys_open(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 enum err vault_keys_take(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 enum err vault_keys_wrap(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+enum err vault_keys_unseal(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 /* The account that a keeper or a command asks about. */
 enum err vault_get_account(struct ipc_in *in, const struct vault_answer *answer, char account_out[MIME_ADDR_SIZE]);
 

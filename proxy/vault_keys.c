@@ -101,6 +101,45 @@ enum err vault_keys_wrap(struct store *store, struct ipc_in *in, struct vault_an
     return err == ERR_OK ? store_account_wrap(store, account, holder, wrapped) : err;
 }
 
+/* A key that was made of a passphrase; of any other length it is malformed. NULL: none. */
+static const uint8_t *get_seal(struct ipc_in *in)
+{
+    const struct span key = ipc_get_span(in);
+    if (in->err == ERR_OK && key.len != 0 && key.len != STORE_SEAL_SIZE)
+        in->err = ERR_PEER_PROTOCOL;
+    return in->err == ERR_OK && key.len != 0 ? (const uint8_t *)key.ptr : NULL;
+}
+
+enum err vault_keys_unseal(struct store *store, struct ipc_in *in, struct vault_answer *answer)
+{
+    char account[MIME_ADDR_SIZE];
+    enum err err = vault_get_account(in, answer, account);
+    const uint8_t *key = get_seal(in);
+    if (err == ERR_OK)
+        err = ipc_in_end(in);
+    if (err == ERR_OK && key == NULL)
+        err = in->err = ERR_PEER_PROTOCOL;
+    return err == ERR_OK ? store_account_unseal(store, account, key) : err;
+}
+
+enum err vault_store_passphrase(struct store *store, struct ipc_in *in, struct vault_answer *answer)
+{
+    char account[MIME_ADDR_SIZE], recipe[STORE_HOLDER_SIZE];
+    ipc_get_string(in, account, sizeof(account));
+    const uint8_t *old_key = get_seal(in);
+    ipc_get_string(in, recipe, sizeof(recipe));
+    const uint8_t *key = get_seal(in);
+    enum err err = ipc_in_end(in);
+    if (err == ERR_OK && (key == NULL) != (recipe[0] == '\0'))
+        err = in->err = ERR_PEER_PROTOCOL;
+    answer->is_changed = true;
+    if (err == ERR_OK && old_key != NULL)
+        err = store_account_unseal(store, account, old_key);
+    if (err != ERR_OK)
+        return err;
+    return key == NULL ? store_account_drop_seal(store, account) : store_account_seal(store, account, recipe, key);
+}
+
 enum err vault_store_kept(struct store *store, struct ipc_in *in, struct vault_answer *answer)
 {
     char account[MIME_ADDR_SIZE];

@@ -65,12 +65,16 @@ enum proxy_message {
     PROXY_STORE_CLEAR,   /* account, or an empty one for all; u32: 0, 1: decisions and keys, too, 2: and private keys */
     PROXY_STORE_REOPEN,  /* account; answered with the number of messages u64 */
     PROXY_STORE_KEPT,    /* account; answered with how its keys are kept */
+    PROXY_STORE_PASSPHRASE, /* account, key of the old passphrase or nothing, new recipe, key of the new one: opens the
+                               account's keys with the first if they are not, and seals them under the second; with no
+                               recipe a passphrase is taken away */
     /* keeper to vault, about its own account */
     PROXY_KEYS_GET,  /* account; answered with how its keys are kept, and if they are locked what holds them */
     PROXY_KEYS_OPEN, /* account, keys */
     PROXY_KEYS_TAKE, /* account; answered with the keys, and what tells them from others */
     PROXY_KEYS_WRAP, /* account, name of the key to which they are wrapped, what holds them, what tells them from others
                       */
+    PROXY_KEYS_UNSEAL, /* account, key that was made of the passphrase; ERR_DECRYPT: that is the wrong one */
     /* keeper, about its own account, and command to vault; never net */
     PROXY_PRIVATE_GET, /* account, fingerprint; answered with the private key */
     /* command to vault; it may also get and open the keys of any account, as a keeper does */
