@@ -106,5 +106,8 @@ bool config_state_path(const struct config *config, const char *name, char path_
 /* Where the account's exported recipient keys are kept (keyring_gpg_key_file). */
 bool config_key_cache(const struct config *config, const struct config_account *account,
                       char path_out[CONFIG_PATH_SIZE]);
+/* Where its certificates are (keyring/certificates.h). */
+bool config_certificates(const struct config *config, const struct config_account *account,
+                         char path_out[CONFIG_PATH_SIZE]);
 
 #endif
