@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/sasl.h"
+#include "crypto/smime_account.h"
 #include "policy/rule.h"
 
 #define CONFIG_PATH_SIZE 512
@@ -36,6 +37,7 @@ struct config_account {
     char gnupghome[CONFIG_PATH_SIZE];
     bool is_own_home;                /* privyseal's own, under the state directory */
     char smime_ca[CONFIG_PATH_SIZE]; /* trust anchors for S/MIME: a file, a folder, "system"; "": none */
+    struct crypto_smime smime;       /* how it seals; the rest is for whoever seals to fill in */
 };
 
 enum config_tls { CONFIG_TLS_STARTTLS, CONFIG_TLS_IMPLICIT, CONFIG_TLS_NONE };

@@ -23,14 +23,19 @@ struct keeper {
     struct proxy_keeper_setup setup;
     struct keyring_gpg *gpg;
     struct keyring_anchors *anchors;
-    struct keyring *keyring; /* as it came with an earlier job; NULL: none did */
-    uint64_t index_number;   /* of `keyring` */
+    struct keyring_certificates *certificates; /* NULL: not needed so far */
+    struct crypto_smime smime;                 /* see keeper_smime */
+    struct keyring *keyring;                   /* as it came with an earlier job; NULL: none did */
+    uint64_t index_number;                     /* of `keyring` */
     struct keeper_private_key private_keys[KEEPER_PRIVATE_KEYS_MAX];
     size_t private_keys_len;
 };
 
 /* Answers a job that has nothing but its error to tell. */
 ERR_RETURN enum err keeper_answer(enum err result);
+
+/* What there is of S/MIME, brought up to date; borrowed until the next call. */
+ERR_RETURN enum err keeper_smime(struct keeper *keeper, const struct crypto_smime **smime_out);
 
 /* Each reads its job to the end and answers it. An error is the peer's or the socket's, and ends the keeper; a job's
    own failure has been answered. */

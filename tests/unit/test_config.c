@@ -58,7 +58,8 @@ static void test_all_of_it(void **state)
         "listen smtp { at = { \"127.0.0.1:1025\", \"[::1]:0\" } }\n"
         "listen \"smtp:gate\" { at = \"0.0.0.0:465\" tls = implicit accounts = \"b.ob@Example.org\" }\n"
         "account \"alice@EXAMPLE.org\" { also = \"a@example.org\" login = alice\n smtp = \"smtp://[::1]:2525\"\n"
-        "  gnupghome = \"keys\" ca_file = \"/etc/ca.pem\" }\n"
+        "  gnupghome = \"keys\" ca_file = \"/etc/ca.pem\"\n"
+        "  smime_sign = opaque smime_rsa = modern smime_cipher = gcm smime_compress = yes }\n"
         "listen imap { at = \"127.0.0.1:1143\" }\n"
         "account \"bob@example.org\" { imap = \"imap://imap.example\" append = plain also = { \"b.ob@example.org\" } "
         "smtp = \"smtp+clear://localhost\" }\n"
@@ -102,6 +103,10 @@ static void test_all_of_it(void **state)
     assert_int_equal(alice->upstreams[CONFIG_SMTP].port, 2525);
     assert_int_equal(alice->upstreams[CONFIG_SMTP].security, CONFIG_TLS_BY_COMMAND);
     assert_string_equal(alice->upstreams[CONFIG_SMTP].ca_file, "/etc/ca.pem");
+    assert_true(alice->smime.is_opaque && alice->smime.is_pss && alice->smime.is_oaep && alice->smime.is_compressed);
+    assert_int_equal(alice->smime.content, CRYPTO_SMIME_GCM);
+    assert_false(bob->smime.is_opaque || bob->smime.is_pss || bob->smime.is_oaep || bob->smime.is_compressed);
+    assert_int_equal(bob->smime.content, CRYPTO_SMIME_AUTO);
     assert_false(alice->is_own_home);
     assert_memory_equal(alice->gnupghome, directory, strlen(directory));
     assert_string_equal(alice->gnupghome + strlen(directory), "/keys");
@@ -122,6 +127,7 @@ static void test_all_of_it(void **state)
     assert_int_equal(rule->sign, POLICY_SIGN_WHEN_POSSIBLE);
     assert_int_equal(rule->trust, KEYRING_FULL);
     assert_true(rule->is_mixed_refused && rule->may_ask_less);
+    assert_int_equal(rule->formats_len, 1);
     assert_int_equal(rule->formats[0], KEYRING_OPENPGP);
     config_free(&config);
     assert_null(config);
@@ -159,7 +165,7 @@ static void test_defaults(void **state)
     assert_int_equal(rule->sign, POLICY_SIGN_ALWAYS);
     assert_int_equal(rule->trust, KEYRING_NEVER);
     assert_int_equal(rule->to_len, 0);
-    assert_int_equal(rule->formats_len, 1);
+    assert_int_equal(rule->formats_len, POLICY_FORMATS_MAX);
     config_free(&config);
 }
 
@@ -219,7 +225,13 @@ static const struct {
     {STATE ACCOUNT "rule r {\n encrypt = sometimes }\n", 4, "sometimes", "when-possible"},
     {STATE ACCOUNT "rule r {\n sign = sometimes }\n", 4, "sometimes", "always"},
     {STATE ACCOUNT "rule r {\n trust = never }\n", 4, "never", "found"},
-    {STATE ACCOUNT "rule r {\n format = { openpgp, smime } }\n", 4, "smime", "expected openpgp"},
+    {STATE "account \"a@b.example\" {\n smime_sign = clear }\n", 3, "clear", "detached"},
+    {STATE "account \"a@b.example\" {\n smime_rsa = pss }\n", 3, "pss", "modern"},
+    {STATE "account \"a@b.example\" {\n smime_cipher = ecb }\n", 3, "ecb", "gcm"},
+    {STATE "account \"a@b.example\" {\n smime_compress = maybe }\n", 3, "maybe", "yes"},
+    {STATE ACCOUNT "rule r {\n format = { openpgp, pgp } }\n", 4, "\"pgp\"", "smime"},
+    {STATE ACCOUNT "rule r {\n format = { smime, smime } }\n", 4, "smime", "once"},
+    {STATE ACCOUNT "rule r {\n format = { openpgp, smime, openpgp } }\n", 4, "openpgp", "once"},
     {STATE ACCOUNT "rule r {\n mixed = maybe }\n", 4, "maybe", "refuse"},
     {STATE ACCOUNT "rule r {\n may_ask_less = maybe }\n", 4, "maybe", "yes"},
     {STATE ACCOUNT "rule r {\n replies = maybe }\n", 4, "maybe", "as-rule"},
@@ -326,6 +338,8 @@ static void test_look_ups(void **state)
     assert_string_equal(where, "/tmp/s/tls/key.pem");
     assert_true(config_key_cache(config, c, where));
     assert_string_equal(where, "/tmp/s/keys/c%2Fd@x.example/cache");
+    assert_true(config_certificates(config, c, where));
+    assert_string_equal(where, "/tmp/s/keys/c%2Fd@x.example/certificates");
     char name[CONFIG_PATH_SIZE];
     memset(name, 'a', sizeof name - 1);
     name[sizeof name - 1] = '\0';
