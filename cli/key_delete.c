@@ -1,4 +1,5 @@
 #include "cli/key.h"
+#include "cli/key_own.h"
 
 #include <stdio.h>
 
@@ -13,6 +14,9 @@ static int run(struct cli *cli, int argc, char **argv)
 {
     if (argc != 1)
         return cli_usage(cli, "expected one fingerprint or address");
+    int status;
+    if (key_own_delete(cli, argv[0], is_sure, &status))
+        return status;
     const struct keyring_entry *key;
     enum err err = key_open(cli, argv[0], &key);
     if (err)
@@ -42,8 +46,10 @@ const struct cli_command cli_key_delete = {
     .name = "key delete",
     .operands = "KEY",
     .summary = "deletes a key, after asking",
-    .text = "Deletes one key from the account's key ring, after asking. KEY is a fingerprint, its last 16 or more\n"
-            "digits, or an address that one key alone carries.",
+    .text =
+        "Deletes one key from the account's key ring, after asking. KEY is a fingerprint, its last 16 or more\n"
+        "digits, or an address that one key alone carries. One of your own S/MIME certificates, by its fingerprint,\n"
+        "is deleted together with its private key.",
     .example = "privyseal key delete bob@example.org",
     .options = options,
     .run = run};

@@ -1,4 +1,5 @@
 #include "cli/key.h"
+#include "cli/key_own.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -7,10 +8,12 @@
 #define KEY_EXPORT_MAX 16777216
 
 static bool is_secret;
-static const char *output;
+static const char *output, *passphrase_fd;
 
 static const struct cli_option options[] = {
     {"secret", NULL, "export the secret key; gpg-agent asks for its passphrase", &is_secret, NULL, NULL},
+    {"passphrase-fd", "N", "with --secret, of S/MIME: read the passphrase for the file from this descriptor", NULL,
+     &passphrase_fd, NULL},
     {"output", "FILE", "write a new file, readable by you alone, instead of standard output", NULL, &output, NULL},
     {NULL, NULL, NULL, NULL, NULL, NULL}};
 
@@ -27,10 +30,31 @@ static enum err write_out(struct span armour)
     return err;
 }
 
+/* False: the name means no certificate with a private key. */
+static bool export_own(struct cli *cli, const char *name, int *status_out)
+{
+    struct keyring_certificates *certificates;
+    const struct keyring_certificate *certificate;
+    struct buf file;
+    if (!key_own_open(cli, name, &certificates, &certificate))
+        return false;
+    buf_init_secret(&file, KEY_EXPORT_MAX);
+    enum err err = key_own_export(cli, certificates, certificate, passphrase_fd, &file);
+    *status_out = err ? cli_exit_of(err) : CLI_DONE;
+    if (!err && (err = write_out(buf_span(&file))))
+        *status_out = cli_fail(cli, err, "writing %s", output ? output : "standard output");
+    buf_fini(&file);
+    keyring_certificates_close(&certificates);
+    return true;
+}
+
 static int run(struct cli *cli, int argc, char **argv)
 {
+    int own_status;
     if (argc != 1)
         return cli_usage(cli, "expected one fingerprint or address");
+    if (is_secret && export_own(cli, argv[0], &own_status))
+        return own_status;
     const struct keyring_entry *key;
     enum err err = key_open(cli, argv[0], &key);
     if (err)
@@ -53,7 +77,8 @@ const struct cli_command cli_key_export = {
     .summary = "writes a key in ASCII armour",
     .text =
         "Writes the public key (or, with --secret, the secret key) in ASCII armour. KEY is a fingerprint, its last\n"
-        "16 or more digits, or an address that one key alone carries.",
+        "16 or more digits, or an address that one key alone carries. With --secret and the fingerprint of one of\n"
+        "your own S/MIME certificates: PKCS#12 (AES-256), under a passphrase that is asked for.",
     .example = "privyseal key export alice@example.org > alice.asc",
     .options = options,
     .run = run};

@@ -1,4 +1,5 @@
 #include "cli/key.h"
+#include "cli/key_own.h"
 #include "cli/vault.h"
 
 #include <stdio.h>
@@ -7,7 +8,11 @@
 #define KEY_FILE_MAX 67108864
 
 static bool is_certifying, is_own, is_dropping_aead, is_keeping;
+static const char *passphrase_fd;
 static struct cli_list fingerprints;
+/* What the files hold of one's own certificates: a key and its certificate may come in two of them. */
+static struct keyring_key_files own_files;
+static bool has_own_files;
 /* Where words go: with --json standard output is for JSON alone. */
 static FILE *words;
 
@@ -16,6 +21,8 @@ static const struct cli_option options[] = {
      NULL},
     {"fingerprint", "FPR", "the fingerprint that you compared; nothing is asked for it", NULL, NULL, &fingerprints},
     {"own", NULL, "the keys are your own: secret keys are taken, and trusted as yours", &is_own, NULL, NULL},
+    {"passphrase-fd", "N", "with --own: read the passphrase of a PKCS#12 or PEM file from this descriptor", NULL,
+     &passphrase_fd, NULL},
     {"re-issue", NULL, "re-issue own keys that ask for AEAD; nothing is asked", &is_dropping_aead, NULL, NULL},
     {"keep-signatures", NULL, "keep what others signed (for the web of trust)", &is_keeping, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL, NULL}};
@@ -138,15 +145,23 @@ static void advise(const struct cli *cli, const char *fingerprint)
         fprintf(words, "%s: cannot encrypt, so nothing can be sealed to it\n", fingerprint);
 }
 
-static enum err import_file(struct cli *cli, const char *path, struct keyring_import *result)
+/* `*is_x509_out`: they are certificates and keys of one's own, which are kept when all files have been read. */
+static enum err import_file(struct cli *cli, const char *path, struct keyring_import *result, bool *is_x509_out)
 {
+    const char *name = path && strcmp(path, "-") != 0 ? path : "standard input";
     struct buf data;
     buf_init_secret(&data, KEY_FILE_MAX);
     enum err err = cli_read_file(path, &data);
-    if (!err)
+    *is_x509_out = !err && is_own && key_is_x509(buf_span(&data));
+    if (*is_x509_out)
+        err = key_own_read(cli, name, buf_span(&data), passphrase_fd, &own_files);
+    else if (!err)
         err = keyring_gpg_import(cli->gpg, buf_span(&data), !is_own && !is_keeping, result);
     buf_fini(&data);
-    const char *name = path && strcmp(path, "-") != 0 ? path : "standard input";
+    if (*is_x509_out) {
+        has_own_files = true;
+        return err;
+    }
     if (err == ERR_MALFORMED)
         fprintf(stderr, "privyseal key import: %s holds no OpenPGP key that can be read%s\n", name,
                 is_own ? "" : ", or a secret key, which is taken only with --own");
@@ -169,14 +184,34 @@ static int report_json(const struct cli *cli, const struct keyring_import *resul
                                     (int)result->rejected, "keys", list));
 }
 
+/* A file that is not what it should be, or that its passphrase does not open, is refused. */
+static int own_exit_of(enum err err)
+{
+    return err == ERR_MALFORMED || err == ERR_AUTH_FAILED || err == ERR_KEY_LOCKED || err == ERR_KEY_UNUSABLE ||
+                   err == ERR_LIMIT
+               ? CLI_REFUSED
+               : cli_exit_of(err);
+}
+
+static int keep_own(struct cli *cli)
+{
+    json_t *list = json_array();
+    enum err err = key_own_keep(cli, &own_files, words, list);
+    if (!err && cli->is_json)
+        return cli_print_json(json_pack("{s:o}", "certificates", list));
+    json_decref(list);
+    return err ? own_exit_of(err) : CLI_DONE;
+}
+
 static int import_one(struct cli *cli, const char *path)
 {
     struct keyring_import result = {0};
-    enum err err = import_file(cli, path, &result);
+    bool is_refused = false, is_x509;
+    enum err err = import_file(cli, path, &result, &is_x509);
+    if (is_x509)
+        return err ? own_exit_of(err) : CLI_DONE;
     if (!err)
         err = cli_list_ring(cli);
-    bool is_refused = false;
-    words = cli->is_json ? stderr : stdout;
     for (size_t i = 0; !err && i < result.fingerprints_len; i++) {
         const struct keyring_entry *key = key_of_fingerprint(cli->keyring, result.fingerprints[i]);
         fprintf(words, "%s: %s\n", result.fingerprints[i], key ? key->user_id : "no usable user ID");
@@ -217,11 +252,16 @@ static int run(struct cli *cli, int argc, char **argv)
         err = cli_open_ring(cli, false);
     if (err)
         return cli_exit_of(err);
+    words = cli->is_json ? stderr : stdout;
+    keyring_key_files_init(&own_files, KEYRING_KEY_ITERATIONS_MAX);
     int status = argc == 0 ? import_one(cli, NULL) : CLI_DONE;
     for (int i = 0; i < argc; i++) {
         const int one = import_one(cli, argv[i]);
         status = one > status ? one : status;
     }
+    if (has_own_files && status == CLI_DONE)
+        status = keep_own(cli);
+    keyring_key_files_fini(&own_files);
     if (status == CLI_DONE)
         offer_reopen(cli);
     return status;
@@ -233,7 +273,10 @@ const struct cli_command cli_key_import = {
     .summary = "takes keys into the key ring; --certify confirms whose they are",
     .text = "Imports keys (binary or ASCII armour) from files or standard input. A key of somebody else is unverified\n"
             "until you have compared its fingerprint with its owner and say so with --certify: then it is signed with\n"
-            "your own key, for this machine alone. A secret key that you bring along is taken only with --own.",
+            "your own key, for this machine alone. A secret key that you bring along is taken only with --own.\n"
+            "With --own also your S/MIME certificates and their private keys: PKCS#12 (.p12, .pfx), or PEM and DER\n"
+            "in one file or several. A passphrase is asked for on the terminal or by gpg-agent. The private key is\n"
+            "kept in the store, sealed with the account's key for secrets.",
     .example = "privyseal key import --certify bob.asc",
     .options = options,
     .run = run};
