@@ -128,11 +128,26 @@ static int run_show(struct cli *cli, int argc, char **argv)
     return status;
 }
 
-static bool is_clearing_all;
+static bool is_clearing_all, with_private_keys;
 
 static const struct cli_option clear_options[] = {
     {"all", NULL, "also drop what was decided, and the keys it is sealed with", &is_clearing_all, NULL, NULL},
+    {"private-keys", NULL, "with --all: and the private keys of S/MIME certificates, which nothing brings back",
+     &with_private_keys, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL, NULL}};
+
+/* Private keys are no cache: they go only by their name. */
+static enum err forget(const struct cli *cli, struct cli_vault *vault, const char *address)
+{
+    enum err err = cli_vault_forget(vault, address, with_private_keys);
+    if (err == ERR_EXISTS)
+        fprintf(stderr,
+                "privyseal %s: private keys of S/MIME certificates of %s are kept here, and nothing was dropped of "
+                "that account; bring them away with `privyseal key export --secret` first, or give --private-keys "
+                "to lose them\n",
+                cli->command->name, address);
+    return err;
+}
 
 static enum err clear(const struct cli *cli, struct cli_vault *vault, const struct config_account *account)
 {
@@ -141,7 +156,7 @@ static enum err clear(const struct cli *cli, struct cli_vault *vault, const stru
         return cli_vault_clear(vault, account ? account->address : NULL);
     for (size_t i = 0; !err && i < cli->config->accounts_len; i++)
         if (is_meant(cli, account, i))
-            err = cli_vault_forget(vault, cli->config->accounts[i].address);
+            err = forget(cli, vault, cli->config->accounts[i].address);
     return err;
 }
 
@@ -158,7 +173,7 @@ static int run_clear(struct cli *cli, int argc, char **argv)
     if (!is_empty)
         err = clear(cli, &vault, account);
     cli_vault_close(&vault);
-    return err ? cli_fail(cli, err, "clearing the store") : CLI_DONE;
+    return err == ERR_EXISTS ? CLI_REFUSED : err ? cli_fail(cli, err, "clearing the store") : CLI_DONE;
 }
 
 static void say_reopened(const struct cli *cli, const char *address, uint64_t messages)
@@ -223,7 +238,9 @@ const struct cli_command cli_store_clear = {
         "message stays, so that it looks the same as before when it is next opened.\n"
         "With --all that goes, too, with the keys that seal it: the account begins anew, as it must where the OpenPGP\n"
         "key that opens those keys is lost. Messages are judged again, and a mail program that keeps copies may show\n"
-        "other bytes under the same number than before: have it fetch them again.",
+        "other bytes under the same number than before: have it fetch them again. An account that has private keys of "
+        "S/MIME\n"
+        "certificates here is left alone unless --private-keys is given, too: these keys cannot be made again.",
     .example = "privyseal store clear",
     .options = clear_options,
     .run = run_clear};

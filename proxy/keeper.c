@@ -34,6 +34,8 @@ enum err keeper_smime(struct keeper *keeper, const struct crypto_smime **smime_o
     keeper->smime = keeper->setup.smime;
     keeper->smime.anchors = keeper->anchors;
     keeper->smime.certificates = keeper->certificates;
+    keeper->smime.private_key = keeper_private_key;
+    keeper->smime.context = keeper;
     *smime_out = &keeper->smime;
     return err;
 }
@@ -146,6 +148,7 @@ int proxy_keeper_main(void)
         err = keyring_gpg_open(keeper.setup.home, keeper.setup.wrapper, &keeper.gpg);
     while (err == ERR_OK)
         err = serve_one(&keeper);
+    keeper_private_fini(&keeper);
     keyring_free(&keeper.keyring);
     keyring_certificates_close(&keeper.certificates);
     keyring_anchors_close(&keeper.anchors);

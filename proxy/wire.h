@@ -27,8 +27,9 @@ enum proxy_message {
     PROXY_MASTER_KILL_KEEPER, /* pid u32 */
     PROXY_MASTER_NEED_VAULT,  /* -: the line to the vault is lost */
     /* master to vault */
-    PROXY_VAULT_CLIENT, /* socket */
-    PROXY_VAULT_KEEPER, /* account, socket of a keeper of that account */
+    PROXY_VAULT_CLIENT,  /* socket of a net process */
+    PROXY_VAULT_COMMAND, /* socket of a command of our own user */
+    PROXY_VAULT_KEEPER,  /* account, socket of a keeper of that account */
     /* master to keeper: the first message on the socket that net gets the other end of */
     PROXY_KEEPER_SETUP, /* see struct proxy_keeper_setup; socket to the vault if there is one */
     /* net to keeper, and back */
@@ -62,17 +63,27 @@ enum proxy_message {
                           */
     PROXY_ALIAS_PUT,     /* account, name, is_view u32, digest */
     PROXY_STORE_TOTALS,  /* account; answered with views, failed, records, places, mailboxes, bytes u64 */
-    PROXY_STORE_CLEAR,   /* account, or an empty one for all; u32: decisions and keys, too */
+    PROXY_STORE_CLEAR,   /* account, or an empty one for all; u32: 0, 1: decisions and keys, too, 2: and private keys */
     PROXY_STORE_REOPEN,  /* account; answered with the number of messages u64 */
     PROXY_STORE_KEPT,    /* account; answered with how its keys are kept */
+    PROXY_STORE_PASSPHRASE, /* account, key of the old passphrase or nothing, new recipe, key of the new one: opens the
+                               account's keys with the first if they are not, and seals them under the second; with no
+                               recipe a passphrase is taken away */
     /* keeper to vault, about its own account */
     PROXY_KEYS_GET,  /* account; answered with how its keys are kept, and if they are locked what holds them */
     PROXY_KEYS_OPEN, /* account, keys */
     PROXY_KEYS_TAKE, /* account; answered with the keys, and what tells them from others */
     PROXY_KEYS_WRAP, /* account, name of the key to which they are wrapped, what holds them, what tells them from others
                       */
-    PROXY_VAULT_DONE /* err u32; if that is 0, by request: recipients u32, each (deliveries) | what stands
-                        above */
+    PROXY_KEYS_UNSEAL, /* account, key that was made of the passphrase; ERR_DECRYPT: that is the wrong one */
+    /* keeper, about its own account, and command to vault; never net */
+    PROXY_PRIVATE_GET, /* account, fingerprint; answered with the private key */
+    /* command to vault; it may also get and open the keys of any account, as a keeper does */
+    PROXY_PRIVATE_PUT,    /* account, fingerprint, private key */
+    PROXY_PRIVATE_REMOVE, /* account, fingerprint */
+    PROXY_PRIVATE_LIST,   /* account; answered with their number u32, the fingerprint of each */
+    PROXY_VAULT_DONE      /* err u32; if that is 0, by request: recipients u32, each (deliveries) | what stands
+                             above */
 };
 
 #define PROXY_DIRS_MAX 28

@@ -3,15 +3,7 @@
 
 static int keeper_line(const char *account)
 {
-    int ends[2];
-    struct ipc_out out;
-    assert_int_equal(ipc_pair(false, ends), ERR_OK);
-    ipc_out_begin(&out, PROXY_VAULT_KEEPER);
-    ipc_put_string(&out, account);
-    ipc_put_file(&out, ends[1]);
-    assert_int_equal(ipc_send(control, &out), ERR_OK);
-    close(ends[1]);
-    return ends[0];
+    return vault_line(PROXY_VAULT_KEEPER, account);
 }
 
 /* What came last with keys that were taken. */
@@ -172,15 +164,9 @@ static void test_keeper_has_its_own_account_only(void **state)
         close(line);
     }
     for (int type = PROXY_KEYS_GET; type <= PROXY_KEYS_WRAP; type++) {
-        int ends[2];
-        struct ipc_out out;
-        assert_int_equal(ipc_pair(false, ends), ERR_OK);
-        ipc_out_begin(&out, PROXY_VAULT_CLIENT);
-        ipc_put_file(&out, ends[1]);
-        assert_int_equal(ipc_send(control, &out), ERR_OK);
-        close(ends[1]);
-        assert_int_equal(ask_as(ends[0], (uint16_t)type, ALICE, NULL, 0, NULL), ERR_END);
-        close(ends[0]);
+        int line = vault_line(PROXY_VAULT_CLIENT, NULL);
+        assert_int_equal(ask_as(line, (uint16_t)type, ALICE, NULL, 0, NULL), ERR_END);
+        close(line);
     }
     /* All others are served as before. */
     assert_int_equal(proxy_vault_view_generation(link_, ALICE, key_of(1).digest, on_generation, &got, NULL), ERR_OK);

@@ -1,0 +1,103 @@
+/*
+ * The private keys of the account's own certificates, as the engine asks a keeper for them: out of the store, through
+ * the vault, or on a token. What was had once stays in memory for as long as the keeper lives.
+ */
+#include "proxy/keeper_internal.h"
+
+#include "base/log.h"
+#include "keyring/x509_key.h"
+#include "store/private_key.h"
+
+#include <string.h>
+
+_Static_assert(KEYRING_KEY_SAVED_MAX <= STORE_PRIVATE_KEY_MAX, "a private key fits into the store");
+_Static_assert(KEYRING_FPR_SIZE <= STORE_FINGERPRINT_SIZE, "so does its name");
+
+static struct keeper_private_key *find(struct keeper *keeper, const char *fingerprint)
+{
+    for (size_t i = 0; i < keeper->private_keys_len; i++)
+        if (strcmp(keeper->private_keys[i].fingerprint, fingerprint) == 0)
+            return &keeper->private_keys[i];
+    return NULL;
+}
+
+/* The oldest makes room. */
+static void keep(struct keeper *keeper, const char *fingerprint, EVP_PKEY *key)
+{
+    struct keeper_private_key *keys = keeper->private_keys;
+    if (keeper->private_keys_len == KEEPER_PRIVATE_KEYS_MAX) {
+        EVP_PKEY_free(keys[0].key);
+        memmove(keys, keys + 1, --keeper->private_keys_len * sizeof(*keys));
+    }
+    struct keeper_private_key *slot = &keys[keeper->private_keys_len++];
+    (void)span_copy(span_of(fingerprint), slot->fingerprint, sizeof(slot->fingerprint));
+    slot->key = key;
+    EVP_PKEY_up_ref(key);
+}
+
+static enum err ask_vault(const struct keeper *keeper, const char *fingerprint, EVP_PKEY **key_out)
+{
+    struct ipc_out out;
+    struct ipc_in in;
+    ipc_out_begin(&out, PROXY_PRIVATE_GET);
+    ipc_put_string(&out, keeper->setup.account);
+    ipc_put_string(&out, fingerprint);
+    enum err err = keeper_ask_vault(keeper, &out, &in);
+    if (err != ERR_OK)
+        return err;
+    const struct span saved = ipc_get_span(&in);
+    err = ipc_in_end(&in);
+    if (err == ERR_OK)
+        err = keyring_key_load(saved, key_out);
+    ipc_in_fini(&in);
+    return err;
+}
+
+static enum err get_stored(const struct keeper *keeper, const char *fingerprint, EVP_PKEY **key_out)
+{
+    if (keeper->setup.vault < 0)
+        return ERR_STORE;
+    enum err err = ask_vault(keeper, fingerprint, key_out);
+    if (err != ERR_KEY_LOCKED)
+        return err;
+    err = keeper_keys_open(keeper);
+    return err == ERR_OK ? ask_vault(keeper, fingerprint, key_out) : err;
+}
+
+enum err keeper_private_key(void *context, const struct keyring_certificate *certificate, bool asks_person,
+                            EVP_PKEY **key_out)
+{
+    struct keeper *keeper = context;
+    const struct keeper_private_key *kept = find(keeper, certificate->fingerprint);
+    (void)asks_person;
+    *key_out = NULL;
+    if (kept != NULL) {
+        EVP_PKEY_up_ref(kept->key);
+        *key_out = kept->key;
+        return ERR_OK;
+    }
+    if (strcmp(certificate->key_place, "store") != 0)
+        return ERR_NO_KEY;
+    enum err err = get_stored(keeper, certificate->fingerprint, key_out);
+    /* It is to be in the store and is not: somebody has removed it, or the store is another. */
+    if (err == ERR_NOT_FOUND) {
+        log_failure(err, "the private key %s of %s in the store", certificate->fingerprint, keeper->setup.account);
+        err = ERR_NO_KEY;
+    }
+    if (err == ERR_OK && !keyring_key_fits(certificate->certificate, *key_out)) {
+        EVP_PKEY_free(*key_out);
+        *key_out = NULL;
+        err = log_failure(ERR_KEY_UNUSABLE, "the private key %s of %s is another's", certificate->fingerprint,
+                          keeper->setup.account);
+    }
+    if (err == ERR_OK)
+        keep(keeper, certificate->fingerprint, *key_out);
+    return err;
+}
+
+void keeper_private_fini(struct keeper *keeper)
+{
+    for (size_t i = 0; i < keeper->private_keys_len; i++)
+        EVP_PKEY_free(keeper->private_keys[i].key);
+    keeper->private_keys_len = 0;
+}
