@@ -11,7 +11,7 @@ from harness import ALICE, wait_for
 from test_imap_constant import rows_of
 from test_imap_first import from_bob
 import test_imap_locked
-from test_imap_locked import set_agent
+from test_imap_locked import LOCKED, set_agent
 from test_store_keys import UNAVAILABLE, Keys
 from twin import encrypted
 
@@ -47,7 +47,7 @@ done
 class Passphrase(Keys):
     does, asked = test_imap_locked.Locked.does, test_imap_locked.Locked.asked
 
-    def begin_store(self, *messages):
+    def begin_store(self, **options):
         path = os.path.join(self.folder, "pinentry")
         with open(path, "w", encoding="ascii") as file:
             file.write(PINENTRY % {"folder": self.folder})
@@ -55,7 +55,7 @@ class Passphrase(Keys):
         set_agent(self.alice(), "pinentry-program " + path)
         self.says(FIRST)
         self.does("open")
-        self.begin_with(*(messages or (encrypted(from_bob("secret")), from_bob("plain"))))
+        self.begin_with(encrypted(from_bob("secret")), from_bob("plain"), **options)
 
     def says(self, *words):
         with open(os.path.join(self.folder, "says"), "w", encoding="utf-8") as file:
@@ -173,6 +173,42 @@ class Passphrase(Keys):
         for _ in range(3):
             self.check_locked(first)
         self.assertEqual(len(self.asked()), 1)
+
+    def test_no_openpgp_key(self):
+        """An account that has none, as one with certificates alone: the passphrase is all that opens the store."""
+        self.alice().run("--yes", "--delete-secret-and-public-key", self.alice().fingerprint(ALICE))
+        self.begin_store()
+        first = self.views()
+        self.assertIn(b"encryption=failed", first[1])
+        self.assertIn("store passphrase " + ALICE, self.checked())
+        self.passphrase(passphrase=FIRST)
+        self.does("wait")
+        self.start_anew()
+        self.check_locked(first)
+        wait_for(self.asked, "a prompt")
+        self.does("open")
+        self.wait_opened(first)
+        self.assertEqual(len(self.asked()), 1)
+
+    def test_refused_key(self):
+        """Who will not unlock the OpenPGP key is not asked for the passphrase of the store, too."""
+        home = self.alice()
+        home.run("--yes", "--delete-secret-and-public-key", home.fingerprint(ALICE))
+        for options in (("--quick-gen-key", "<%s>" % LOCKED, "ed25519"), ("--quick-add-key", None, "cv25519")):
+            words = [word or home.fingerprint(LOCKED) for word in options]
+            home.run("--pinentry-mode", "loopback", "--passphrase", SECOND, *words,
+                     "default" if words[0] == "--quick-gen-key" else "encr", "0")
+        self.begin_store(account='    also = { "%s" }' % LOCKED)
+        self.does("cancel")
+        self.proxy.stop()
+        self.proxy.start()
+        self.passphrase(passphrase=FIRST)
+        self.start_anew()
+        raw = self.raw()
+        raw.ok("SELECT INBOX")
+        wait_for(lambda: "unlocking the keys of" in self.proxy.log(), "the end of the prompt")
+        self.assertRegex(raw.command("FETCH 1 (BODY.PEEK[])")[1], UNAVAILABLE)
+        self.assertEqual([LOCKED in line for line in self.asked()], [True])
 
     def test_changed_and_removed(self):
         """With serve and without; whoever cannot open the keys changes nothing."""
