@@ -80,11 +80,8 @@ static const struct service SERVICES[] = {
 
 /* Keepers are served nothing else. */
 static const struct service KEEPER_SERVICES[] = {
-    {PROXY_KEYS_GET, vault_keys_get},
-    {PROXY_KEYS_OPEN, vault_keys_open},
-    {PROXY_KEYS_TAKE, vault_keys_take},
-    {PROXY_KEYS_WRAP, vault_keys_wrap},
-    {PROXY_KEYS_UNSEAL, vault_keys_unseal},
+    {PROXY_KEYS_GET, vault_keys_get},   {PROXY_KEYS_OPEN, vault_keys_open},     {PROXY_KEYS_TAKE, vault_keys_take},
+    {PROXY_KEYS_WRAP, vault_keys_wrap}, {PROXY_KEYS_UNSEAL, vault_keys_unseal},
 };
 
 static vault_serve_fn find_service(bool is_keeper, uint16_t type)

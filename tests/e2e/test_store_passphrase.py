@@ -1,4 +1,4 @@
-"""The store's keys of an account under a passphrase: asked for at login, set, changed and taken away by a person alone."""
+"""The store's keys under a passphrase: it is asked for at login, and only a person sets it, or takes it away."""
 import json
 import os
 import signal
