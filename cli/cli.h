@@ -10,6 +10,7 @@
 
 #include "crypto/smime_account.h"
 #include "keyring/gpg.h"
+#include "keyring/token.h"
 #include "proxy/config.h"
 
 #include <jansson.h>
@@ -63,6 +64,7 @@ struct cli {
     struct keyring *keyring;
     struct keyring_certificates *certificates; /* of the account, and its trust anchors: see cli_open_smime */
     struct keyring_anchors *anchors;
+    struct keyring_token *token; /* NULL: not needed so far */
     pid_t agent;                 /* 0 unless we started one */
     char copy[CONFIG_PATH_SIZE]; /* throw-away home to be removed; "" if there is none */
 };

@@ -9,7 +9,7 @@
 #define KEY_FILE_MAX 67108864
 
 static bool is_certifying, is_own, is_dropping_aead, is_keeping;
-static const char *passphrase_fd;
+static const char *passphrase_fd, *token_uri;
 static struct cli_list fingerprints;
 /* What the files hold of one's own certificates: a key and its certificate may come in two of them. */
 static struct keyring_key_files own_files;
@@ -24,6 +24,8 @@ static const struct cli_option options[] = {
     {"own", NULL, "the keys are your own: secret keys are taken, and trusted as yours", &is_own, NULL, NULL},
     {"passphrase-fd", "N", "with --own: read the passphrase of a PKCS#12 or PEM file from this descriptor", NULL,
      &passphrase_fd, NULL},
+    {"token", "URI", "take your certificate from a token (pkcs11_module); the private key stays there", NULL,
+     &token_uri, NULL},
     {"re-issue", NULL, "re-issue own keys that ask for AEAD; nothing is asked", &is_dropping_aead, NULL, NULL},
     {"keep-signatures", NULL, "keep what others signed (for the web of trust)", &is_keeping, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL, NULL}};
@@ -203,6 +205,16 @@ static int keep_own(struct cli *cli)
     return err ? own_exit_of(err) : CLI_DONE;
 }
 
+static int import_token(struct cli *cli)
+{
+    json_t *list = json_array();
+    enum err err = key_own_token(cli, token_uri, words, list);
+    if (!err && cli->is_json)
+        return cli_print_json(json_pack("{s:o}", "certificates", list));
+    json_decref(list);
+    return err == ERR_NOT_FOUND ? CLI_REFUSED : cli_exit_of(err);
+}
+
 static int import_openpgp(struct cli *cli, const char *name, struct span bytes)
 {
     struct keyring_import result = {0};
@@ -278,6 +290,8 @@ static int run(struct cli *cli, int argc, char **argv)
         return cli_exit_of(err);
     words = cli->is_json ? stderr : stdout;
     keyring_key_files_init(&own_files, KEYRING_KEY_ITERATIONS_MAX);
+    if (token_uri)
+        return argc > 0 ? cli_usage(cli, "expected --token or files, not both") : import_token(cli);
     int status = argc == 0 ? import_one(cli, NULL) : CLI_DONE;
     for (int i = 0; i < argc; i++) {
         const int one = import_one(cli, argv[i]);

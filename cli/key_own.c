@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "cli/vault.h"
+#include "keyring/token.h"
 
 #include <openssl/x509v3.h>
 #include <string.h>
@@ -77,17 +78,24 @@ struct keeping {
     json_t *list;
 };
 
-static enum err open_all(struct keeping *keeping)
+static enum err open_folder(struct keeping *keeping)
 {
     const struct cli *cli = keeping->cli;
     char dir[CONFIG_PATH_SIZE];
     enum err err = config_certificates(cli->config, cli->account, dir) ? ERR_OK : ERR_CONFIG;
     if (!err)
         err = keyring_certificates_open(dir, &keeping->certificates);
-    if (err) {
+    if (err)
         (void)cli_fail(cli, err, "opening the certificates of %s", cli->account->address);
+    return err;
+}
+
+static enum err open_all(struct keeping *keeping)
+{
+    const struct cli *cli = keeping->cli;
+    enum err err = open_folder(keeping);
+    if (err)
         return err;
-    }
     err = cli_vault_open_to_keep(cli->config, &keeping->vault);
     if (!err)
         err = cli_vault_unlock(&keeping->vault, cli->gpg, cli->account->address);
@@ -241,6 +249,66 @@ enum err key_own_keep(struct cli *cli, struct keyring_key_files *files, FILE *wo
         (void)cli_fail(cli, err, "keeping the private key");
     close_all(&keeping);
     return err ? err : checked;
+}
+
+/* Without the type of object, which the certificate and its key do not share. */
+static enum err clean_uri(const char *uri, char out[KEYRING_KEY_PLACE_SIZE])
+{
+    struct span rest = span_of(uri), piece;
+    struct buf clean;
+    buf_init(&clean, KEYRING_KEY_PLACE_SIZE - 1);
+    enum err err = keyring_token_is_uri(uri) ? ERR_OK : ERR_USAGE;
+    while (!err && span_take_until(&rest, ';', &piece))
+        if (!span_has_prefix(piece, SPAN_LIT("type=")))
+            err = buf_addf(&clean, "%s%.*s", clean.len ? ";" : "", (int)piece.len, piece.ptr);
+    if (!err)
+        (void)span_copy(buf_span(&clean), out, KEYRING_KEY_PLACE_SIZE);
+    buf_fini(&clean);
+    return err;
+}
+
+static enum err take_from_token(struct keeping *keeping, const char *uri)
+{
+    const char *module = keeping->cli->account->pkcs11_module;
+    char fingerprint[KEYRING_FPR_SIZE];
+    struct keyring_token *token;
+    X509 *certificate = NULL;
+    enum err err = keyring_token_open(module, &token);
+    if (err)
+        return err;
+    err = keyring_token_certificate(token, uri, &certificate);
+    if (!err)
+        err = keyring_x509_fingerprint(certificate, fingerprint);
+    if (!err)
+        err = put_certificate(keeping, certificate, fingerprint, uri);
+    if (!err)
+        err = describe(keeping, certificate, fingerprint);
+    X509_free(certificate);
+    keyring_token_close(&token);
+    return err;
+}
+
+enum err key_own_token(struct cli *cli, const char *uri, FILE *words, json_t *list)
+{
+    struct keeping keeping = {.cli = cli, .vault = {.socket = -1}, .words = words, .list = list};
+    char place[KEYRING_KEY_PLACE_SIZE];
+    enum err err = clean_uri(uri, place);
+    if (!cli->account->pkcs11_module[0]) {
+        fprintf(stderr, "privyseal %s: expected pkcs11_module in the account's configuration\n", cli->command->name);
+        return ERR_CONFIG;
+    }
+    if (err) {
+        fprintf(stderr,
+                "privyseal %s: expected a URI like \"pkcs11:token=NAME;id=%%01\" that names a token and an object, and "
+                "holds no PIN\n",
+                cli->command->name);
+        return ERR_USAGE;
+    }
+    err = open_folder(&keeping);
+    if (!err && (err = take_from_token(&keeping, place)))
+        (void)cli_fail(cli, err, "taking the certificate %s", place);
+    close_all(&keeping);
+    return err;
 }
 
 /* ---- removing and giving back ---- */

@@ -27,6 +27,10 @@ ERR_RETURN enum err key_own_read(struct cli *cli, const char *name, struct span 
    --json are added to `list`. What is wrong has been said. */
 ERR_RETURN enum err key_own_keep(struct cli *cli, struct keyring_key_files *files, FILE *words, json_t *list);
 
+/* Takes the certificate that a PKCS#11 URI names from the account's token into the folder, and notes that its private
+   key is there. What is wrong has been said. */
+ERR_RETURN enum err key_own_token(struct cli *cli, const char *uri, FILE *words, json_t *list);
+
 /* Removes the private key of a certificate of the account from the store; one that is not there, or on a token, is as
    good as removed. What is wrong has been said. */
 ERR_RETURN enum err key_own_remove(struct cli *cli, const struct keyring_certificate *certificate);

@@ -41,13 +41,20 @@ static const char *address_of(const struct change *change)
     return change->cli->account->address;
 }
 
+/* Only where somebody must be asked, or gpg. */
+static enum err open_ring(const struct change *change)
+{
+    return change->cli->gpg ? ERR_OK : cli_open_ring(change->cli, false);
+}
+
 static enum err ask(const struct change *change, const char *what, const char *error, struct secret *passphrase)
 {
     char description[MIME_ADDR_SIZE + 128];
     snprintf(description, sizeof description, "%s for what privyseal keeps of the mail of\n%s", what,
              address_of(change));
     const struct keyring_question question = {.description = description, .prompt = "Passphrase", .error = error};
-    return keyring_ask(change->cli->gpg, &question, passphrase);
+    enum err err = open_ring(change);
+    return err ? err : keyring_ask(change->cli->gpg, &question, passphrase);
 }
 
 /* Twice, so that it is what the person means. ERR_KEY_LOCKED: cancelled, or never the same. */
@@ -106,6 +113,8 @@ static enum err unwrap(struct change *change)
     buf_init(&wrapped, STORE_WRAPPED_MAX);
     buf_init_secret(&keys, CRYPTO_WRAP_SECRET_MAX);
     enum err err = store ? store_account_wrapped(store, address_of(change), &wrapped) : ERR_KEY_LOCKED;
+    if (!err)
+        err = open_ring(change);
     if (!err)
         err = crypto_unwrap(change->cli->gpg, true, buf_span(&wrapped), &keys);
     if (!err)
@@ -205,8 +214,6 @@ static int run(struct cli *cli, int argc, char **argv)
     if (argc == 1)
         cli->account_name = argv[0];
     enum err err = cli_open_account(cli, NULL);
-    if (!err)
-        err = cli_open_ring(cli, false);
     if (!err)
         err = open_store(&change);
     if (err)

@@ -170,6 +170,8 @@ static cfg_t *make_grammar(void)
                                    CFG_STR("gnupghome", NULL, CFGF_NODEFAULT),
                                    CFG_STR("smime_ca", NULL, CFGF_NODEFAULT),
                                    CFG_STR("smime_sign", NULL, CFGF_NODEFAULT),
+                                   CFG_STR("pkcs11_module", NULL, CFGF_NODEFAULT),
+                                   CFG_STR("pkcs11_dir", NULL, CFGF_NODEFAULT),
                                    CFG_STR("smime_rsa", NULL, CFGF_NODEFAULT),
                                    CFG_STR("smime_cipher", NULL, CFGF_NODEFAULT),
                                    CFG_STR("smime_compress", NULL, CFGF_NODEFAULT),

@@ -6,6 +6,7 @@
 #define PROXY_KEEPER_INTERNAL_H
 
 #include "crypto/smime_account.h"
+#include "keyring/token.h"
 #include "proxy/wire.h"
 
 #define KEEPER_SOCKET 3
@@ -27,6 +28,7 @@ struct keeper {
     struct crypto_smime smime;                 /* see keeper_smime */
     struct keyring *keyring;                   /* as it came with an earlier job; NULL: none did */
     uint64_t index_number;                     /* of `keyring` */
+    struct keyring_token *token;               /* NULL: the account has none, or it does not work */
     struct keeper_private_key private_keys[KEEPER_PRIVATE_KEYS_MAX];
     size_t private_keys_len;
 };
@@ -63,6 +65,8 @@ ERR_RETURN enum err keeper_ask_vault(const struct keeper *keeper, struct ipc_out
    first used, and kept. */
 ERR_RETURN enum err keeper_private_key(void *context, const struct keyring_certificate *certificate, bool asks_person,
                                        EVP_PKEY **key_out);
+/* Asks the person for the PINs of tokens that hold own keys and are locked; after a refusal for no other. */
+ERR_RETURN enum err keeper_private_unlock(struct keeper *keeper);
 void keeper_private_fini(struct keeper *keeper);
 
 #endif

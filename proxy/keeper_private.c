@@ -64,34 +64,70 @@ static enum err get_stored(const struct keeper *keeper, const char *fingerprint,
     return err == ERR_OK ? ask_vault(keeper, fingerprint, key_out) : err;
 }
 
+static enum err get_on_token(const struct keeper *keeper, const char *uri, bool asks_person, EVP_PKEY **key_out)
+{
+    if (keeper->token == NULL)
+        return log_failure(ERR_NO_KEY, "the token of %s", uri);
+    return keyring_token_unlock(keeper->token, keeper->gpg, keeper->setup.key_cache, uri, asks_person, key_out);
+}
+
+static enum err get(const struct keeper *keeper, const struct keyring_certificate *certificate, bool asks_person,
+                    EVP_PKEY **key_out)
+{
+    const bool is_stored = strcmp(certificate->key_place, "store") == 0;
+    if (certificate->key_place[0] == '\0')
+        return ERR_NO_KEY;
+    enum err err = is_stored ? get_stored(keeper, certificate->fingerprint, key_out)
+                             : get_on_token(keeper, certificate->key_place, asks_person, key_out);
+    /* It is to be in the store and is not: somebody has removed it, or the store is another. */
+    if (err == ERR_NOT_FOUND) {
+        log_failure(err, "the private key %s of %s in the store", certificate->fingerprint, keeper->setup.account);
+        return ERR_NO_KEY;
+    }
+    if (err != ERR_OK)
+        return err;
+    /* Of what is on a token only the public part can be looked at. */
+    const bool fits = is_stored ? keyring_key_fits(certificate->certificate, *key_out)
+                                : X509_check_private_key(certificate->certificate, *key_out) == 1;
+    if (fits)
+        return ERR_OK;
+    EVP_PKEY_free(*key_out);
+    *key_out = NULL;
+    return log_failure(ERR_KEY_UNUSABLE, "the private key %s of %s is another's", certificate->fingerprint,
+                       keeper->setup.account);
+}
+
 enum err keeper_private_key(void *context, const struct keyring_certificate *certificate, bool asks_person,
                             EVP_PKEY **key_out)
 {
     struct keeper *keeper = context;
     const struct keeper_private_key *kept = find(keeper, certificate->fingerprint);
-    (void)asks_person;
     *key_out = NULL;
     if (kept != NULL) {
         EVP_PKEY_up_ref(kept->key);
         *key_out = kept->key;
         return ERR_OK;
     }
-    if (strcmp(certificate->key_place, "store") != 0)
-        return ERR_NO_KEY;
-    enum err err = get_stored(keeper, certificate->fingerprint, key_out);
-    /* It is to be in the store and is not: somebody has removed it, or the store is another. */
-    if (err == ERR_NOT_FOUND) {
-        log_failure(err, "the private key %s of %s in the store", certificate->fingerprint, keeper->setup.account);
-        err = ERR_NO_KEY;
-    }
-    if (err == ERR_OK && !keyring_key_fits(certificate->certificate, *key_out)) {
-        EVP_PKEY_free(*key_out);
-        *key_out = NULL;
-        err = log_failure(ERR_KEY_UNUSABLE, "the private key %s of %s is another's", certificate->fingerprint,
-                          keeper->setup.account);
-    }
+    enum err err = get(keeper, certificate, asks_person, key_out);
     if (err == ERR_OK)
         keep(keeper, certificate->fingerprint, *key_out);
+    return err;
+}
+
+enum err keeper_private_unlock(struct keeper *keeper)
+{
+    const struct crypto_smime *smime;
+    if (keeper->token == NULL)
+        return ERR_OK;
+    enum err err = keeper_smime(keeper, &smime);
+    for (size_t i = 0; err == ERR_OK && i < keyring_certificates_len(smime->certificates); i++) {
+        const struct keyring_certificate *certificate = keyring_certificates_at(smime->certificates, i);
+        EVP_PKEY *key;
+        if (!keyring_token_is_uri(certificate->key_place))
+            continue;
+        err = keeper_private_key(keeper, certificate, true, &key);
+        EVP_PKEY_free(key);
+    }
     return err;
 }
 

@@ -97,6 +97,8 @@ struct proxy_keeper_setup {
     char user[64];
     char smime_ca[512];                                  /* as the configuration has it */
     char authserv_id[CRYPTO_AUTHSERV_ID_SIZE];           /* "": Authentication-Results is not written */
+    char pkcs11_module[512];                             /* "": the account has no token */
+    char pkcs11_dir[512];                                /* where that module keeps files; "": nowhere */
     char certificates[512];                              /* the folder of keyring/certificates.h */
     char addresses[PROXY_ADDRESSES_MAX][MIME_ADDR_SIZE]; /* the account's own, normal form */
     uint32_t addresses_len;

@@ -6,10 +6,12 @@ import sqlite3
 import subprocess
 import tempfile
 import unittest
+import unittest.mock
 
 import harness
-from harness import ALICE
+from harness import ALICE, wait_for
 from imap_harness import Case, RefImap
+from test_imap_locked import set_agent
 
 PASSPHRASE = b"correct horse"
 
@@ -56,7 +58,7 @@ class Files:
         return [bytes.fromhex(re.sub(r"[\s:]", "", prime))[8:40] for prime in primes]
 
 
-class PrivateKeys(Case):
+class Commands(Case):
     def setUp(self):
         super().setUp()
         folder = tempfile.TemporaryDirectory()
@@ -110,6 +112,8 @@ class PrivateKeys(Case):
         data = self.run_command("key", "export", "--secret", self.files.fingerprint, passphrase=b"another one")
         return openssl("pkcs12", "-nodes", "-passin", "pass:another one", data=data)
 
+
+class PrivateKeys(Commands):
     def test_alone(self):
         self.begin(start=False)
         self.files.pkcs12("alice.p12")
@@ -187,6 +191,89 @@ class PrivateKeys(Case):
             self.assertIn(b"PRIVATE KEY", self.exported())
             self.run_command("store", "clear", "--all", "--private-keys")
             self.run_command("key", "export", "--secret", self.files.fingerprint, status=1, passphrase=b"x")
+
+
+SOFTHSM = "/usr/lib/softhsm/libsofthsm2.so"
+SPY = "/usr/lib/x86_64-linux-gnu/pkcs11/pkcs11-spy.so"
+PINENTRY = """#!/bin/sh
+echo OK
+while read -r word rest; do case $word in
+GETPIN) echo asked >>%(folder)s/asked; echo "D $(cat %(folder)s/pin)"; echo OK;;
+BYE) echo OK; exit;;
+*) echo OK;;
+esac; done
+"""
+
+
+class Token(Commands):
+    """The key is on a token, here SoftHSM's, and every call of its module is noted."""
+
+    def setUp(self):
+        super().setUp()
+        self.hsm = os.path.join(self.folder, "hsm")
+        os.makedirs(os.path.join(self.hsm, "tokens"))
+        self.write("hsm/softhsm2.conf", "directories.tokendir = %s/tokens\n" % self.hsm)
+        environment = {"SOFTHSM2_CONF": self.hsm + "/softhsm2.conf", "PKCS11SPY": SOFTHSM,
+                       "PKCS11SPY_OUTPUT": self.hsm + "/spied"}
+        patch = unittest.mock.patch.dict(os.environ, environment)
+        patch.start()
+        self.addCleanup(patch.stop)
+        self.tool("softhsm2-util", "--init-token", "--free", "--label", "tests", "--so-pin", "0000", "--pin", "123456")
+        self.tool("softhsm2-util", "--import", self.files.path("alice.key"), "--token", "tests", "--label", "a", "--id",
+                  "01", "--pin", "123456")
+        openssl("x509", "-in", self.files.path("alice.pem"), "-outform", "DER", "-out", self.files.path("alice.der"))
+        self.tool("pkcs11-tool", "--module", SOFTHSM, "--token-label", "tests", "--login", "--pin", "123456",
+                  "--write-object", self.files.path("alice.der"), "--type", "cert", "--id", "01")
+        self.write("pinentry", PINENTRY % {"folder": self.folder})
+        os.chmod(os.path.join(self.folder, "pinentry"), 0o700)
+        set_agent(self.alice(), "pinentry-program %s/pinentry" % self.folder)
+        self.server = RefImap(self, tls="none")
+        self.proxy = harness.Proxy(self, None, imap=self.server, rules=harness.TRUSTING, start=False, account="""
+            pkcs11_module = "%s"
+            pkcs11_dir = "%s" """ % (SPY, self.hsm))
+
+    def write(self, name, text):
+        with open(os.path.join(self.folder, name), "w", encoding="ascii") as file:
+            file.write(text)
+
+    def read(self, name):
+        try:
+            with open(os.path.join(self.folder, name), encoding="utf-8", errors="replace") as file:
+                return file.read()
+        except FileNotFoundError:
+            return ""
+
+    def tool(self, *words):
+        subprocess.run(words, check=True, capture_output=True)
+
+    def logins(self):
+        return len(re.findall(r": C_Login\b", self.read("hsm/spied")))
+
+    def test_pin(self):
+        self.run_command("key", "import", "--token", "pkcs11:token=tests;id=%01;pin-value=123456", status=2)
+        self.run_command("key", "import", "--token", "pkcs11:token=tests;id=%09", status=1)
+        said = self.run_command("key", "import", "--token", "pkcs11:token=tests;id=%01").decode()
+        self.assertIn(self.files.fingerprint + ": yours", said)
+        self.assertEqual(self.logins(), 0)
+        self.write("pin", "999999")
+        self.proxy.start()
+        self.proxy.imap().logout()
+        wait_for(lambda: "unlocking the keys of" in self.proxy.log(), "a PIN that is refused")
+        self.assertEqual((self.logins(), self.read("asked")), (1, "asked\n"))
+        for _ in range(3):
+            self.proxy.imap().logout()
+        self.assertEqual((self.logins(), self.read("asked")), (1, "asked\n"))
+        self.proxy.stop()
+        self.assertEqual((self.logins(), self.read("asked")), (1, "asked\n"))
+        self.assertNotIn("999999", self.proxy.log())
+        # A new start is a person's doing: somebody is asked again.
+        self.write("pin", "123456")
+        self.proxy.start()
+        self.proxy.imap().logout()
+        wait_for(lambda: self.logins() == 2 and "CKR_OK" in self.read("hsm/spied").split(": C_Login")[2].split(": C_")[0],
+                 "a PIN that is right")
+        self.proxy.stop()
+        self.assertEqual(self.proxy.log().count("unlocking the keys of"), 1)
 
 
 if __name__ == "__main__":

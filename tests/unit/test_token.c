@@ -16,8 +16,8 @@
 #define MODULE "/usr/lib/softhsm/libsofthsm2.so"
 #define SPY "/usr/lib/x86_64-linux-gnu/pkcs11/pkcs11-spy.so" /* notes every call, and makes it of MODULE */
 #define PIN "123456"
-#define URI "pkcs11:token=tests;id=%01;type=private"
-#define CERTIFICATE_URI "pkcs11:token=tests;id=%01;type=cert"
+#define URI "pkcs11:token=tests;id=%01"
+#define CERTIFICATE_URI URI
 
 static struct gpg_home home;
 static struct made alice;
