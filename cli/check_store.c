@@ -25,9 +25,9 @@ static void check_file(struct check *check, const struct config_account *account
     else
         check_note(check, CHECK_WARNING, account->address,
                    "the store's keys lie in a file beside what they seal; make an own key with `privyseal key make "
-                   "--address %s` and log in to IMAP, or start `privyseal serve` with the systemd credential "
-                   "privyseal.store",
-                   account->address);
+                   "--address %s` and log in to IMAP, or seal them with `privyseal store passphrase %s`, or start "
+                   "`privyseal serve` with the systemd credential privyseal.store",
+                   account->address, account->address);
 }
 
 static void check_openpgp(struct check *check, const struct config_account *account, const struct store_kept *kept)
@@ -53,6 +53,10 @@ static void check_kept(struct check *check, const struct config_account *account
     case STORE_WRAP_CREDENTIAL:
         check_note(check, CHECK_OK, account->address,
                    "the store's keys are sealed with the credential privyseal.store");
+        break;
+    case STORE_WRAP_PASSPHRASE:
+        check_note(check, CHECK_OK, account->address, "the store's keys are sealed with a passphrase%s",
+                   kept->is_open ? "" : ", which is asked for when a mail program logs in");
         break;
     default:
         check_file(check, account);

@@ -10,6 +10,7 @@
 
 #include "crypto/smime_account.h"
 #include "keyring/gpg.h"
+#include "keyring/token.h"
 #include "proxy/config.h"
 
 #include <jansson.h>
@@ -49,7 +50,7 @@ struct cli_command {
 extern const struct cli_command cli_serve, cli_check, cli_why, cli_seal, cli_open, cli_certificate;
 extern const struct cli_command cli_key_make, cli_key_import, cli_key_list, cli_key_show, cli_key_export,
     cli_key_delete, cli_key_find;
-extern const struct cli_command cli_store_show, cli_store_clear, cli_store_reopen;
+extern const struct cli_command cli_store_show, cli_store_clear, cli_store_reopen, cli_store_passphrase;
 
 /* What a command has opened; closed by main. */
 struct cli {
@@ -63,6 +64,7 @@ struct cli {
     struct keyring *keyring;
     struct keyring_certificates *certificates; /* of the account, and its trust anchors: see cli_open_smime */
     struct keyring_anchors *anchors;
+    struct keyring_token *token; /* NULL: not needed so far */
     pid_t agent;                 /* 0 unless we started one */
     char copy[CONFIG_PATH_SIZE]; /* throw-away home to be removed; "" if there is none */
 };
@@ -115,6 +117,10 @@ ERR_RETURN enum err cli_read_message(const struct cli *cli, struct buf *out);
 /* Asks on the terminal; true only after "yes". Without a terminal the answer is no. */
 bool cli_confirm(const char *question);
 bool cli_has_terminal(void);
+/* Reads a passphrase, one line, from the descriptor that stands for the option; it was said what is wrong with it: an
+   empty one and one longer than `len_max` are ERR_USAGE. */
+ERR_RETURN enum err cli_read_passphrase(const struct cli *cli, const char *option, const char *fd_text, size_t len_max,
+                                        struct secret *passphrase);
 /* Prints JSON and frees it; CLI_FAILED if it could not be made or written. */
 int cli_print_json(json_t *json);
 /* "2026-11-20", or "never" for 0. */

@@ -1,4 +1,5 @@
 #include "cli/key.h"
+#include "cli/key_own.h"
 
 #include <stdio.h>
 
@@ -8,6 +9,15 @@ static const struct cli_option options[] = {
     {"yes", NULL, "do not ask", &is_sure, NULL, NULL},
     {"secret", NULL, "delete the secret key too; mail sealed to it can never be read again", &with_secret, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL, NULL}};
+
+/* The certificate first: none says that its key is where it is not any more. */
+static enum err delete_certificate(struct cli *cli, const struct keyring_certificate *certificate)
+{
+    struct keyring_certificate gone = *certificate;
+    gone.certificate = NULL;
+    enum err err = keyring_certificates_remove(cli->certificates, gone.fingerprint);
+    return err || !gone.key_place[0] ? err : key_own_remove(cli, &gone);
+}
 
 static int run(struct cli *cli, int argc, char **argv)
 {
@@ -29,8 +39,9 @@ static int run(struct cli *cli, int argc, char **argv)
         fprintf(stderr, "privyseal key delete: nothing was deleted; expected \"yes\", or --yes\n");
         return CLI_REFUSED;
     }
-    err = key->format == KEYRING_SMIME ? keyring_certificates_remove(cli->certificates, key->fingerprint)
-                                       : keyring_gpg_delete(cli->gpg, key->fingerprint, with_secret);
+    const struct keyring_certificate *certificate = key_certificate(cli, key);
+    err = certificate ? delete_certificate(cli, certificate)
+                      : keyring_gpg_delete(cli->gpg, key->fingerprint, with_secret);
     if (err)
         return cli_fail(cli, err, "deleting %s", key->fingerprint);
     if (cli->is_json)
@@ -44,7 +55,8 @@ const struct cli_command cli_key_delete = {
     .operands = "KEY",
     .summary = "deletes a key, after asking",
     .text = "Deletes one key from the account's key ring, after asking. KEY is a fingerprint, its last 16 or more\n"
-            "digits, or an address that one key alone carries.",
+            "digits, or an address that one key alone carries. A key of your own, or a\n"
+            "certificate of which the private key is here, goes with its secret part, and only with --secret.",
     .example = "privyseal key delete bob@example.org",
     .options = options,
     .run = run};

@@ -1,4 +1,5 @@
 #include "cli/key.h"
+#include "cli/key_own.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,10 +9,12 @@
 #define KEY_EXPORT_MAX 16777216
 
 static bool is_secret;
-static const char *output;
+static const char *output, *passphrase_fd;
 
 static const struct cli_option options[] = {
     {"secret", NULL, "export the secret key; gpg-agent asks for its passphrase", &is_secret, NULL, NULL},
+    {"passphrase-fd", "N", "with --secret, of S/MIME: read the passphrase for the file from this descriptor", NULL,
+     &passphrase_fd, NULL},
     {"output", "FILE", "write a new file, readable by you alone, instead of standard output", NULL, &output, NULL},
     {NULL, NULL, NULL, NULL, NULL, NULL}};
 
@@ -54,23 +57,30 @@ static int run(struct cli *cli, int argc, char **argv)
     struct buf armour;
     buf_init_secret(&armour, KEY_EXPORT_MAX);
     const struct keyring_certificate *certificate = key_certificate(cli, key);
-    if (certificate && is_secret)
-        return cli_fail(cli, ERR_NOT_FOUND, "a way to export the private key of a certificate (%s)", key->fingerprint);
-    err = certificate ? export_certificate(certificate, &armour)
-                      : keyring_gpg_export(cli->gpg, key->fingerprint, is_secret, &armour);
-    int status = err ? cli_fail(cli, err, "exporting %s", key->fingerprint) : CLI_DONE;
+    bool is_said = certificate && is_secret;
+    if (is_said)
+        err = key_own_export(cli, cli->certificates, certificate, passphrase_fd, &armour);
+    else if (certificate)
+        err = export_certificate(certificate, &armour);
+    else
+        err = keyring_gpg_export(cli->gpg, key->fingerprint, is_secret, &armour);
+    int status = err ? cli_exit_of(err) : CLI_DONE;
+    if (err && !is_said)
+        status = cli_fail(cli, err, "exporting %s", key->fingerprint);
     if (!err && (err = write_out(buf_span(&armour))))
         status = cli_fail(cli, err, "writing %s", output ? output : "standard output");
     buf_fini(&armour);
     return status;
 }
 
-const struct cli_command cli_key_export = {.name = "key export",
-                                           .operands = "KEY",
-                                           .summary = "writes a key in ASCII armour, a certificate in PEM",
-                                           .text = "Writes the public key (or, with --secret, the secret key) in ASCII "
-                                                   "armour, or the certificate in PEM. KEY is a fingerprint, its last\n"
-                                                   "16 or more digits, or an address that one key alone carries.",
-                                           .example = "privyseal key export alice@example.org > alice.asc",
-                                           .options = options,
-                                           .run = run};
+const struct cli_command cli_key_export = {
+    .name = "key export",
+    .operands = "KEY",
+    .summary = "writes a key in ASCII armour, a certificate in PEM",
+    .text =
+        "Writes the public key (or, with --secret, the secret key) in ASCII armour, or the certificate in PEM; with\n"
+        "--secret one of your own certificates as PKCS#12 (AES-256), under a passphrase that is asked for. KEY is a\n"
+        "fingerprint, its last 16 or more digits, or an address that one key alone carries.",
+    .example = "privyseal key export alice@example.org > alice.asc",
+    .options = options,
+    .run = run};

@@ -1,5 +1,6 @@
 #include "cli/key_import.h"
 #include "cli/key.h"
+#include "cli/key_own.h"
 #include "cli/vault.h"
 
 #include <stdio.h>
@@ -8,7 +9,11 @@
 #define KEY_FILE_MAX 67108864
 
 static bool is_certifying, is_own, is_dropping_aead, is_keeping;
+static const char *passphrase_fd, *token_uri;
 static struct cli_list fingerprints;
+/* What the files hold of one's own certificates: a key and its certificate may come in two of them. */
+static struct keyring_key_files own_files;
+static bool has_own_files;
 /* Where words go: with --json standard output is for JSON alone. */
 static FILE *words;
 
@@ -17,6 +22,10 @@ static const struct cli_option options[] = {
      NULL},
     {"fingerprint", "FPR", "the fingerprint that you compared; nothing is asked for it", NULL, NULL, &fingerprints},
     {"own", NULL, "the keys are your own: secret keys are taken, and trusted as yours", &is_own, NULL, NULL},
+    {"passphrase-fd", "N", "with --own: read the passphrase of a PKCS#12 or PEM file from this descriptor", NULL,
+     &passphrase_fd, NULL},
+    {"token", "URI", "take your certificate from a token (pkcs11_module); the private key stays there", NULL,
+     &token_uri, NULL},
     {"re-issue", NULL, "re-issue own keys that ask for AEAD; nothing is asked", &is_dropping_aead, NULL, NULL},
     {"keep-signatures", NULL, "keep what others signed (for the web of trust)", &is_keeping, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL, NULL}};
@@ -164,6 +173,48 @@ static int report_json(const struct cli *cli, const struct keyring_import *resul
                                     (int)result->rejected, "keys", list));
 }
 
+/* A file that is not what it should be, or that its passphrase does not open, is refused. */
+static int own_exit_of(enum err err)
+{
+    return err == ERR_MALFORMED || err == ERR_AUTH_FAILED || err == ERR_KEY_LOCKED || err == ERR_KEY_UNUSABLE ||
+                   err == ERR_LIMIT
+               ? CLI_REFUSED
+               : cli_exit_of(err);
+}
+
+static bool is_own_x509(struct span bytes)
+{
+    return is_own && key_is_x509(bytes);
+}
+
+/* They are kept when all files have been read. */
+static int read_own(struct cli *cli, const char *name, struct span bytes)
+{
+    has_own_files = true;
+    enum err err = key_own_read(cli, name, bytes, passphrase_fd, &own_files);
+    return err ? own_exit_of(err) : CLI_DONE;
+}
+
+static int keep_own(struct cli *cli)
+{
+    json_t *list = json_array();
+    enum err err = key_own_keep(cli, &own_files, words, list);
+    if (!err && cli->is_json)
+        return cli_print_json(json_pack("{s:o}", "certificates", list));
+    json_decref(list);
+    return err ? own_exit_of(err) : CLI_DONE;
+}
+
+static int import_token(struct cli *cli)
+{
+    json_t *list = json_array();
+    enum err err = key_own_token(cli, token_uri, words, list);
+    if (!err && cli->is_json)
+        return cli_print_json(json_pack("{s:o}", "certificates", list));
+    json_decref(list);
+    return err == ERR_NOT_FOUND ? CLI_REFUSED : cli_exit_of(err);
+}
+
 static int import_openpgp(struct cli *cli, const char *name, struct span bytes)
 {
     struct keyring_import result = {0};
@@ -198,8 +249,8 @@ static bool is_anything(struct span bytes)
 }
 
 /* The first that knows the file takes it. */
-static const struct key_import_kind kinds[] = {{key_import_is_certificates, key_import_certificates},
-                                               {is_anything, import_openpgp}};
+static const struct key_import_kind kinds[] = {
+    {is_own_x509, read_own}, {key_import_is_certificates, key_import_certificates}, {is_anything, import_openpgp}};
 
 static int import_one(struct cli *cli, const char *path)
 {
@@ -238,11 +289,17 @@ static int run(struct cli *cli, int argc, char **argv)
     if (err)
         return cli_exit_of(err);
     words = cli->is_json ? stderr : stdout;
+    keyring_key_files_init(&own_files, KEYRING_KEY_ITERATIONS_MAX);
+    if (token_uri)
+        return argc > 0 ? cli_usage(cli, "expected --token or files, not both") : import_token(cli);
     int status = argc == 0 ? import_one(cli, NULL) : CLI_DONE;
     for (int i = 0; i < argc; i++) {
         const int one = import_one(cli, argv[i]);
         status = one > status ? one : status;
     }
+    if (has_own_files && status == CLI_DONE)
+        status = keep_own(cli);
+    keyring_key_files_fini(&own_files);
     if (status == CLI_DONE)
         offer_reopen(cli);
     return status;
@@ -257,7 +314,10 @@ const struct cli_command cli_key_import = {
         "files or standard input. An OpenPGP key of somebody else is unverified until you have compared its\n"
         "fingerprint with its owner and say so with --certify: then it is signed with your own key, for this machine\n"
         "alone. A certificate is trusted by its chain to one of the account's trust anchors. A secret key that you\n"
-        "bring along is taken only with --own.",
+        "bring along is taken only with --own.\n"
+        "With --own also your S/MIME certificates and their private keys: PKCS#12 (.p12, .pfx), or PEM and DER\n"
+        "in one file or several. A passphrase is asked for on the terminal or by gpg-agent. The private key is\n"
+        "kept in the store, sealed with the account's key for secrets.",
     .example = "privyseal key import --certify bob.asc",
     .options = options,
     .run = run};

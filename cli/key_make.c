@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #define PASSPHRASE_MAX 1024
 
@@ -36,33 +35,6 @@ static bool read_expiry(const char *text, int64_t *seconds_out)
         if (text[len - 1] == units[i].letter)
             *seconds_out = (int64_t)number * units[i].days * 86400;
     return *seconds_out > 0;
-}
-
-static enum err read_passphrase(struct cli *cli, struct secret *passphrase)
-{
-    uint64_t fd;
-    if (!span_to_u64(span_of(passphrase_fd), 1023, &fd)) {
-        (void)cli_usage(cli, "--passphrase-fd %s; expected the number of an open descriptor", passphrase_fd);
-        return ERR_USAGE;
-    }
-    struct buf text;
-    buf_init_secret(&text, PASSPHRASE_MAX);
-    char byte;
-    enum err err = ERR_OK;
-    ssize_t count;
-    while (!err && (count = read((int)fd, &byte, 1)) != 0 && byte != '\n')
-        err = count < 0 ? ERR_IO : buf_add_byte(&text, byte);
-    secret_wipe(&byte, sizeof byte);
-    if (!err && text.len == 0) {
-        (void)cli_usage(cli, "the passphrase is empty; expected one, or --no-passphrase");
-        err = ERR_USAGE;
-    } else if (err) {
-        (void)cli_fail(cli, err, "reading the passphrase");
-    } else {
-        err = secret_set(passphrase, buf_span(&text), PASSPHRASE_MAX);
-    }
-    buf_fini(&text);
-    return err;
 }
 
 static int report(const struct cli *cli, const char *user_id, const char *fingerprint)
@@ -112,7 +84,7 @@ static int run(struct cli *cli, int argc, char **argv)
         return cli_usage(cli, "--address %s; expected an address of account %s", address_given, cli->account->address);
     struct secret passphrase = {NULL, 0};
     if (passphrase_fd)
-        err = read_passphrase(cli, &passphrase);
+        err = cli_read_passphrase(cli, "passphrase-fd", passphrase_fd, PASSPHRASE_MAX, &passphrase);
     if (!err)
         err = cli_open_ring(cli, false);
     int status = cli_exit_of(err);

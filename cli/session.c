@@ -107,6 +107,7 @@ void cli_close_ring(struct cli *cli)
     keyring_free(&cli->keyring);
     keyring_certificates_close(&cli->certificates);
     keyring_anchors_close(&cli->anchors);
+    keyring_token_close(&cli->token);
     keyring_gpg_close(&cli->gpg);
     if (cli->agent > 0) {
         kill(cli->agent, SIGTERM);

@@ -4,6 +4,10 @@
 #include "cli/cli.h"
 
 #include "base/clock.h"
+#include "cli/vault.h"
+#include "keyring/x509_key.h"
+
+#include <string.h>
 
 static enum err open_both(struct cli *cli)
 {
@@ -21,12 +25,65 @@ static enum err open_both(struct cli *cli)
     return err;
 }
 
+static enum err get_stored(struct cli *cli, const char *fingerprint, bool asks_person, EVP_PKEY **key_out)
+{
+    const char *account = cli->account->address;
+    struct cli_vault vault;
+    struct buf saved;
+    enum err err = cli_vault_open(cli->config, false, &vault);
+    if (err)
+        return err == ERR_NOT_FOUND ? ERR_NO_KEY : err;
+    buf_init_secret(&saved, STORE_PRIVATE_KEY_MAX + 1);
+    err = cli_vault_private_get(&vault, account, fingerprint, &saved);
+    if (err == ERR_KEY_LOCKED && asks_person) {
+        err = cli_vault_unlock(&vault, cli->gpg, account);
+        if (!err)
+            err = cli_vault_private_get(&vault, account, fingerprint, &saved);
+    }
+    if (!err)
+        err = keyring_key_load(buf_span(&saved), key_out);
+    buf_fini(&saved);
+    cli_vault_close(&vault);
+    return err == ERR_NOT_FOUND ? ERR_NO_KEY : err;
+}
+
+static enum err get_on_token(struct cli *cli, const char *uri, bool asks_person, EVP_PKEY **key_out)
+{
+    char cache[CONFIG_PATH_SIZE];
+    enum err err = config_key_cache(cli->config, cli->account, cache) ? ERR_OK : ERR_CONFIG;
+    if (!err && !cli->account->pkcs11_module[0])
+        err = ERR_NO_KEY;
+    if (!err && !cli->token)
+        err = keyring_token_open(cli->account->pkcs11_module, &cli->token);
+    return err ? err : keyring_token_unlock(cli->token, cli->gpg, cache, uri, asks_person, key_out);
+}
+
+/* The crypto_private_key_fn of a command, which is its context. */
+static enum err get_private_key(void *context, const struct keyring_certificate *certificate, bool asks_person,
+                                EVP_PKEY **key_out)
+{
+    struct cli *cli = context;
+    *key_out = NULL;
+    if (!certificate->key_place[0])
+        return ERR_NO_KEY;
+    enum err err = strcmp(certificate->key_place, "store") == 0
+                       ? get_stored(cli, certificate->fingerprint, asks_person, key_out)
+                       : get_on_token(cli, certificate->key_place, asks_person, key_out);
+    if (err || X509_check_private_key(certificate->certificate, *key_out) == 1)
+        return err;
+    EVP_PKEY_free(*key_out);
+    *key_out = NULL;
+    return ERR_KEY_UNUSABLE;
+}
+
 enum err cli_open_smime(struct cli *cli, struct crypto_smime *smime_out)
 {
     *smime_out = cli->account->smime;
     enum err err = open_both(cli);
     smime_out->anchors = cli->anchors;
     smime_out->certificates = cli->certificates;
+    smime_out->private_key = get_private_key;
+    smime_out->context = cli;
     return err;
 }
 

@@ -54,20 +54,35 @@ static enum err read_totals(const struct cli *cli, struct cli_vault *vault, bool
     return is_empty ? ERR_OK : cli_vault_totals(vault, cli->config->accounts[index].address, totals);
 }
 
-static json_t *totals_json(const char *address, const struct store_totals *totals)
+/* How the account's keys are kept. */
+static enum err read_kept(struct cli_vault *vault, bool is_empty, const char *address, const char **words_out)
 {
-    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}", "account", address, "views", (json_int_t)totals->views, "failed",
-                     (json_int_t)totals->failed, "records", (json_int_t)totals->records, "places",
-                     (json_int_t)totals->places, "mailboxes", (json_int_t)totals->mailboxes);
+    static const char *const words[STORE_WRAP_COUNT] = {[STORE_WRAP_DERIVED] = "file",
+                                                        [STORE_WRAP_FILE] = "file",
+                                                        [STORE_WRAP_CREDENTIAL] = "credential",
+                                                        [STORE_WRAP_OPENPGP] = "openpgp",
+                                                        [STORE_WRAP_PASSPHRASE] = "passphrase"};
+    struct store_kept kept;
+    enum err err = is_empty ? ERR_NOT_FOUND : cli_vault_kept(vault, address, &kept);
+    *words_out = err ? "none" : words[kept.wrap];
+    return err == ERR_NOT_FOUND ? ERR_OK : err;
 }
 
-static enum err add_row(struct table *table, const char *address, const struct store_totals *totals)
+static json_t *totals_json(const char *address, const char *kept, const struct store_totals *totals)
+{
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "account", address, "keys", kept, "views",
+                     (json_int_t)totals->views, "failed", (json_int_t)totals->failed, "records",
+                     (json_int_t)totals->records, "places", (json_int_t)totals->places, "mailboxes",
+                     (json_int_t)totals->mailboxes);
+}
+
+static enum err add_row(struct table *table, const char *address, const char *kept, const struct store_totals *totals)
 {
     char numbers[5][24];
     const uint64_t values[5] = {totals->views, totals->failed, totals->records, totals->places, totals->mailboxes};
     for (size_t i = 0; i < 5; i++)
         snprintf(numbers[i], sizeof numbers[i], "%llu", (unsigned long long)values[i]);
-    const char *const cells[] = {address, numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]};
+    const char *const cells[] = {address, numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], kept};
     return table_add(table, cells);
 }
 
@@ -77,13 +92,16 @@ static enum err collect(const struct cli *cli, struct cli_vault *vault, bool is_
 {
     enum err err = ERR_OK;
     for (size_t i = 0; !err && i < cli->config->accounts_len; i++) {
+        const char *address = cli->config->accounts[i].address, *kept;
         struct store_totals totals;
         if (!is_meant(cli, account, i))
             continue;
         err = read_totals(cli, vault, is_empty, i, &totals);
         if (!err)
-            err = add_row(table, cli->config->accounts[i].address, &totals);
-        if (!err && json_array_append_new(list, totals_json(cli->config->accounts[i].address, &totals)))
+            err = read_kept(vault, is_empty, address, &kept);
+        if (!err)
+            err = add_row(table, address, kept, &totals);
+        if (!err && json_array_append_new(list, totals_json(address, kept, &totals)))
             err = ERR_MEMORY;
         *bytes_out = totals.bytes;
     }
@@ -92,11 +110,11 @@ static enum err collect(const struct cli *cli, struct cli_vault *vault, bool is_
 
 static int print(const struct cli *cli, struct cli_vault *vault, bool is_empty, const struct config_account *account)
 {
-    static const char *const heads[] = {"ACCOUNT", "MESSAGES", "NOT OPENED", "AT HAND", "PLACES", "MAILBOXES"};
+    static const char *const heads[] = {"ACCOUNT", "MESSAGES", "NOT OPENED", "AT HAND", "PLACES", "MAILBOXES", "KEYS"};
     struct table *table;
     json_t *list = json_array();
     uint64_t bytes = 0;
-    enum err err = table_new(heads, 6, &table);
+    enum err err = table_new(heads, 7, &table);
     if (!err)
         err = collect(cli, vault, is_empty, account, table, list, &bytes);
     int status = err ? cli_fail(cli, err, "reading the store") : CLI_DONE;
@@ -128,11 +146,26 @@ static int run_show(struct cli *cli, int argc, char **argv)
     return status;
 }
 
-static bool is_clearing_all;
+static bool is_clearing_all, with_private_keys;
 
 static const struct cli_option clear_options[] = {
     {"all", NULL, "also drop what was decided, and the keys it is sealed with", &is_clearing_all, NULL, NULL},
+    {"private-keys", NULL, "with --all: and the private keys of S/MIME certificates, which nothing brings back",
+     &with_private_keys, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL, NULL}};
+
+/* Private keys are no cache: they go only by their name. */
+static enum err forget(const struct cli *cli, struct cli_vault *vault, const char *address)
+{
+    enum err err = cli_vault_forget(vault, address, with_private_keys);
+    if (err == ERR_EXISTS)
+        fprintf(stderr,
+                "privyseal %s: private keys of S/MIME certificates of %s are kept here, and nothing was dropped of "
+                "that account; bring them away with `privyseal key export --secret` first, or give --private-keys "
+                "to lose them\n",
+                cli->command->name, address);
+    return err;
+}
 
 static enum err clear(const struct cli *cli, struct cli_vault *vault, const struct config_account *account)
 {
@@ -141,7 +174,7 @@ static enum err clear(const struct cli *cli, struct cli_vault *vault, const stru
         return cli_vault_clear(vault, account ? account->address : NULL);
     for (size_t i = 0; !err && i < cli->config->accounts_len; i++)
         if (is_meant(cli, account, i))
-            err = cli_vault_forget(vault, cli->config->accounts[i].address);
+            err = forget(cli, vault, cli->config->accounts[i].address);
     return err;
 }
 
@@ -158,7 +191,7 @@ static int run_clear(struct cli *cli, int argc, char **argv)
     if (!is_empty)
         err = clear(cli, &vault, account);
     cli_vault_close(&vault);
-    return err ? cli_fail(cli, err, "clearing the store") : CLI_DONE;
+    return err == ERR_EXISTS ? CLI_REFUSED : err ? cli_fail(cli, err, "clearing the store") : CLI_DONE;
 }
 
 static void say_reopened(const struct cli *cli, const char *address, uint64_t messages)
@@ -210,7 +243,8 @@ const struct cli_command cli_store_show = {
     .text =
         "Shows for each account how many messages privyseal has decided about, how many of them it could not open,\n"
         "how many are at hand (header, structure and searchable text, sealed), and the places that are known: how\n"
-        "many UIDs of how many mailboxes. It works while `privyseal serve` runs, too.",
+        "many UIDs of how many mailboxes; and what keeps the keys that all this is sealed with: a passphrase, an\n"
+        "OpenPGP key (openpgp), a systemd credential, or a file beside it. It works while `privyseal serve` runs, too.",
     .example = "privyseal store show",
     .run = run_show};
 
@@ -223,7 +257,9 @@ const struct cli_command cli_store_clear = {
         "message stays, so that it looks the same as before when it is next opened.\n"
         "With --all that goes, too, with the keys that seal it: the account begins anew, as it must where the OpenPGP\n"
         "key that opens those keys is lost. Messages are judged again, and a mail program that keeps copies may show\n"
-        "other bytes under the same number than before: have it fetch them again.",
+        "other bytes under the same number than before: have it fetch them again. An account that has private keys of "
+        "S/MIME\n"
+        "certificates here is left alone unless --private-keys is given, too: these keys cannot be made again.",
     .example = "privyseal store clear",
     .options = clear_options,
     .run = run_clear};

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-/* A command that looks must not make a store where there is none. */
+/* A command that only looks must not make a store where there is none. */
 static enum err look(const char *dir)
 {
     char path[CONFIG_PATH_SIZE + 32];
@@ -20,12 +20,12 @@ static enum err look(const char *dir)
     return errno == ENOENT ? ERR_NOT_FOUND : err_of_errno(errno);
 }
 
-static enum err open_alone(const struct config *config, bool is_confined, struct store **store_out)
+static enum err open_alone(const struct config *config, bool is_confined, bool is_made, struct store **store_out)
 {
     char dir[CONFIG_PATH_SIZE];
     if (!config_state_path(config, "store", dir))
         return ERR_CONFIG;
-    enum err err = look(dir);
+    enum err err = is_made ? ERR_OK : look(dir);
     if (err)
         return err;
     /* What root makes the configured user's vault could not open. */
@@ -42,7 +42,14 @@ enum err cli_vault_open(const struct config *config, bool is_confined, struct cl
 {
     *vault = (struct cli_vault){.socket = -1};
     enum err err = proxy_vault_socket_connect(config, &vault->socket);
-    return err == ERR_NOT_FOUND ? open_alone(config, is_confined, &vault->store) : err;
+    return err == ERR_NOT_FOUND ? open_alone(config, is_confined, false, &vault->store) : err;
+}
+
+enum err cli_vault_open_to_keep(const struct config *config, struct cli_vault *vault)
+{
+    *vault = (struct cli_vault){.socket = -1};
+    enum err err = proxy_vault_socket_connect(config, &vault->socket);
+    return err == ERR_NOT_FOUND ? open_alone(config, false, true, &vault->store) : err;
 }
 
 void cli_vault_close(struct cli_vault *vault)
@@ -53,8 +60,7 @@ void cli_vault_close(struct cli_vault *vault)
     vault->socket = -1;
 }
 
-/* Sends `out`. With ERR_OK `in` stands after the error of the answer, and is finished by the caller. */
-static enum err ask_with(const struct cli_vault *vault, struct ipc_out *out, struct ipc_in *in)
+enum err cli_vault_ask(const struct cli_vault *vault, struct ipc_out *out, struct ipc_in *in)
 {
     enum err err = ipc_send(vault->socket, out);
     if (!err)
@@ -77,7 +83,7 @@ static enum err ask(const struct cli_vault *vault, uint16_t type, const char *ac
     struct ipc_out out;
     ipc_out_begin(&out, type);
     ipc_put_string(&out, account);
-    return ask_with(vault, &out, in);
+    return cli_vault_ask(vault, &out, in);
 }
 
 static enum err end(struct ipc_in *in)
@@ -98,7 +104,7 @@ enum err cli_vault_find_encrypted(struct cli_vault *vault, const char *account, 
     ipc_out_begin(&out, PROXY_ENCRYPTED_FIND);
     ipc_put_string(&out, account);
     ipc_put_span(&out, digests);
-    enum err err = ask_with(vault, &out, &in);
+    enum err err = cli_vault_ask(vault, &out, &in);
     if (err)
         return err;
     *is_found_out = ipc_get_u32(&in) != 0;
@@ -117,25 +123,27 @@ enum err cli_vault_totals(struct cli_vault *vault, const char *account, struct s
     return end(&in);
 }
 
-static enum err clear(const struct cli_vault *vault, const char *account, bool is_all)
+/* `depth` as the wire has it. */
+static enum err clear(const struct cli_vault *vault, const char *account, uint32_t depth)
 {
     struct ipc_out out;
     struct ipc_in in;
     ipc_out_begin(&out, PROXY_STORE_CLEAR);
     ipc_put_string(&out, account);
-    ipc_put_u32(&out, is_all);
-    enum err err = ask_with(vault, &out, &in);
+    ipc_put_u32(&out, depth);
+    enum err err = cli_vault_ask(vault, &out, &in);
     return err ? err : end(&in);
 }
 
 enum err cli_vault_clear(struct cli_vault *vault, const char *account)
 {
-    return vault->store ? store_view_clear(vault->store, account) : clear(vault, account, false);
+    return vault->store ? store_view_clear(vault->store, account) : clear(vault, account, 0);
 }
 
-enum err cli_vault_forget(struct cli_vault *vault, const char *account)
+enum err cli_vault_forget(struct cli_vault *vault, const char *account, bool with_private_keys)
 {
-    return vault->store ? store_account_forget(vault->store, account) : clear(vault, account, true);
+    return vault->store ? store_account_forget(vault->store, account, with_private_keys)
+                        : clear(vault, account, with_private_keys ? 2 : 1);
 }
 
 enum err cli_vault_kept(struct cli_vault *vault, const char *account, struct store_kept *kept)
@@ -148,6 +156,36 @@ enum err cli_vault_kept(struct cli_vault *vault, const char *account, struct sto
         return err;
     proxy_get_kept(&in, kept);
     return end(&in);
+}
+
+static enum err passphrase_alone(struct store *store, const char *account, const uint8_t *old_key, const char *recipe,
+                                 const uint8_t *key)
+{
+    enum err err = old_key ? store_account_unseal(store, account, old_key) : ERR_OK;
+    if (err)
+        return err;
+    return key ? store_account_seal(store, account, recipe, key) : store_account_drop_seal(store, account);
+}
+
+static struct span seal_span(const uint8_t *key)
+{
+    return (struct span){(const char *)key, key ? STORE_SEAL_SIZE : 0};
+}
+
+enum err cli_vault_passphrase(struct cli_vault *vault, const char *account, const uint8_t *old_key, const char *recipe,
+                              const uint8_t *key)
+{
+    struct ipc_out out;
+    struct ipc_in in;
+    if (vault->store)
+        return passphrase_alone(vault->store, account, old_key, recipe, key);
+    ipc_out_begin(&out, PROXY_STORE_PASSPHRASE);
+    ipc_put_string(&out, account);
+    ipc_put_span(&out, seal_span(old_key));
+    ipc_put_string(&out, recipe);
+    ipc_put_span(&out, seal_span(key));
+    enum err err = cli_vault_ask(vault, &out, &in);
+    return err ? err : end(&in);
 }
 
 enum err cli_vault_reopen(struct cli_vault *vault, const char *account, uint64_t *messages_out)

@@ -37,8 +37,10 @@ struct config_account {
     struct config_upstream upstreams[CONFIG_PROTOCOL_COUNT];
     bool append_plain; /* append = plain: what is saved is not sealed */
     char gnupghome[CONFIG_PATH_SIZE];
-    bool is_own_home;                /* privyseal's own, under the state directory */
-    char smime_ca[CONFIG_PATH_SIZE]; /* trust anchors for S/MIME: a file, a folder, "system"; "": none */
+    bool is_own_home;                     /* privyseal's own, under the state directory */
+    char smime_ca[CONFIG_PATH_SIZE];      /* trust anchors for S/MIME: a file, a folder, "system"; "": none */
+    char pkcs11_module[CONFIG_PATH_SIZE]; /* of the token with its S/MIME keys; "": none */
+    char pkcs11_dir[CONFIG_PATH_SIZE];    /* where that module keeps files of its own; "": nowhere */
     enum keyring_revocation_mode revocation;
     struct crypto_smime smime; /* how it seals; the rest is for whoever seals to fill in */
 };

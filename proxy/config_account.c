@@ -1,5 +1,5 @@
 /*
- * account "address" { also login smtp imap append ca_file smime_* revocation gnupghome }
+ * account "address" { also login smtp imap append ca_file smime_* revocation pkcs11_* gnupghome }
  */
 #include "proxy/config_reader.h"
 
@@ -154,6 +154,21 @@ static enum err read_smime(struct config_reader *reader, cfg_t *section, struct 
     return err;
 }
 
+static enum err read_token(struct config_reader *reader, cfg_t *section, struct config_account *account)
+{
+    static const char *const names[] = {"pkcs11_module", "pkcs11_dir"};
+    char *const paths[] = {account->pkcs11_module, account->pkcs11_dir};
+    enum err err = ERR_OK;
+    for (size_t i = 0; !err && i < 2; i++) {
+        err = config_path(reader, section, names[i], paths[i]);
+        if (!err && paths[i][0] && access(paths[i], R_OK) != 0)
+            err = config_fail(reader, config_reader_line(reader, section, names[i]), "%s = \"%s\": %s; expected %s",
+                              names[i], paths[i], strerror(errno),
+                              i == 0 ? "the PKCS#11 module of a token" : "the folder in which that module keeps files");
+    }
+    return err;
+}
+
 static enum err read_append(struct config_reader *reader, cfg_t *section, struct config_account *account)
 {
     static const struct config_word words[] = {{"seal", 0}, {"plain", 1}, {NULL, 0}};
@@ -228,6 +243,8 @@ static enum err read_account(struct config_reader *reader, cfg_t *section)
         err = read_revocation(reader, section, account);
     if (!err)
         err = read_smime(reader, section, &account->smime);
+    if (!err)
+        err = read_token(reader, section, account);
     if (!err)
         err = read_home(reader, section, account);
     return err;

@@ -34,6 +34,9 @@ enum err keeper_smime(struct keeper *keeper, const struct crypto_smime **smime_o
     keeper->smime = keeper->setup.smime;
     keeper->smime.anchors = keeper->anchors;
     keeper->smime.certificates = keeper->certificates;
+    keeper->smime.private_key = keeper_private_key;
+    keeper->smime.revocation = keeper_revocation;
+    keeper->smime.context = keeper;
     *smime_out = &keeper->smime;
     return err;
 }
@@ -83,13 +86,15 @@ static enum err enter_sandbox(const struct proxy_keeper_setup *setup)
     if (slash == NULL)
         return ERR_INTERNAL;
     *slash = '\0';
-    struct sandbox_options options = {.role = SANDBOX_KEEPER,
-                                      .writable_dirs = {setup->home, setup->key_cache, setup->certificates},
-                                      .readable_dirs = {wrapper_dir},
-                                      .user = setup->user,
-                                      .memory_max = setup->memory_max,
-                                      .file_size_max = setup->output_max,
-                                      .files_max = KEEPER_FILES_MAX};
+    const bool has_dir = setup->pkcs11_module[0] != '\0' && setup->pkcs11_dir[0] != '\0';
+    struct sandbox_options options = {
+        .role = SANDBOX_KEEPER,
+        .writable_dirs = {setup->home, setup->key_cache, setup->certificates, has_dir ? setup->pkcs11_dir : NULL},
+        .readable_dirs = {wrapper_dir},
+        .user = setup->user,
+        .memory_max = setup->memory_max,
+        .file_size_max = setup->output_max,
+        .files_max = KEEPER_FILES_MAX};
     for (uint32_t i = 0; i < setup->hidden_len; i++)
         options.hidden_dirs[i] = setup->hidden[i];
     return sandbox_enter(&options);
@@ -141,6 +146,9 @@ int proxy_keeper_main(void)
         if (err != ERR_OK && err != ERR_MEMORY)
             err = ERR_OK;
     }
+    if (err == ERR_OK && keeper.setup.pkcs11_module[0] != '\0' &&
+        keyring_token_open(keeper.setup.pkcs11_module, &keeper.token) != ERR_OK)
+        log_error("the token of %s cannot be used", keeper.setup.account);
     if (err == ERR_OK)
         err = enter_sandbox(&keeper.setup);
     if (err == ERR_OK)
@@ -149,6 +157,8 @@ int proxy_keeper_main(void)
         err = keyring_gpg_open(keeper.setup.home, keeper.setup.wrapper, &keeper.gpg);
     while (err == ERR_OK)
         err = serve_one(&keeper);
+    keeper_private_fini(&keeper);
+    keyring_token_close(&keeper.token);
     keyring_free(&keeper.keyring);
     keyring_certificates_close(&keeper.certificates);
     keyring_anchors_close(&keeper.anchors);

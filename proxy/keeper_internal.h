@@ -7,10 +7,19 @@
 
 #include "crypto/smime_account.h"
 #include "keyring/revocation.h"
+#include "keyring/token.h"
 #include "proxy/wire.h"
 
 #define KEEPER_SOCKET 3
 #define KEEPER_INDEX_MAX ((size_t)1 << 31)
+
+#define KEEPER_PRIVATE_KEYS_MAX 64
+
+/* A private key that was used before. */
+struct keeper_private_key {
+    char fingerprint[KEYRING_FPR_SIZE];
+    EVP_PKEY *key;
+};
 
 struct keeper {
     struct proxy_keeper_setup setup;
@@ -22,6 +31,9 @@ struct keeper {
     struct crypto_smime smime;                 /* see keeper_smime */
     struct keyring *keyring;                   /* as it came with an earlier job; NULL: none did */
     uint64_t index_number;                     /* of `keyring` */
+    struct keyring_token *token;               /* NULL: the account has none, or it does not work */
+    struct keeper_private_key private_keys[KEEPER_PRIVATE_KEYS_MAX];
+    size_t private_keys_len;
 };
 
 /* Answers a job that has nothing but its error to tell. */
@@ -41,10 +53,25 @@ ERR_RETURN enum err keeper_unlock(struct keeper *keeper, struct ipc_in *in);
 ERR_RETURN enum err keeper_keys(struct keeper *keeper, struct ipc_in *in);
 ERR_RETURN enum err keeper_learn(struct keeper *keeper, struct ipc_in *in);
 
-/* Opens the account's keys in the store, asking nobody, and wraps them to the key `reader`, signed with `signer`, if
-   they are not (either may be "": then they stay as they are). A failure to wrap is logged: they stay as they were.
+/* Opens the account's keys in the store, and wraps them to the key `reader`, signed with `signer`, if they are not
+   (either may be "": then they stay as they are). Nobody is asked for the passphrase of the OpenPGP key; for that of
+   the store, if it has one, only with `asks_person`. A failure to wrap is logged: they stay as they were.
    ERR_KEY_LOCKED: they are locked. ERR_STORE: the vault has gone. */
-ERR_RETURN enum err keeper_keys_keep(const struct keeper *keeper, const char *reader, const char *signer);
+ERR_RETURN enum err keeper_keys_keep(const struct keeper *keeper, bool asks_person, const char *reader,
+                                     const char *signer);
+
+/* Opens the account's keys in the store if they are not, asking nobody. ERR_NOT_FOUND: there are none yet. */
+ERR_RETURN enum err keeper_keys_open(const struct keeper *keeper);
+/* Asks the vault. With ERR_OK `in` stands after the error of the answer, and is finished by the caller. */
+ERR_RETURN enum err keeper_ask_vault(const struct keeper *keeper, struct ipc_out *out, struct ipc_in *in);
+
+/* keeper_private.c: the crypto_private_key_fn of a keeper, which is its context. A key is asked of the vault when it is
+   first used, and kept. */
+ERR_RETURN enum err keeper_private_key(void *context, const struct keyring_certificate *certificate, bool asks_person,
+                                       EVP_PKEY **key_out);
+/* Asks the person for the PINs of tokens that hold own keys and are locked; after a refusal for no other. */
+ERR_RETURN enum err keeper_private_unlock(struct keeper *keeper);
+void keeper_private_fini(struct keeper *keeper);
 
 /* How a path that verified stands with its issuers: a crypto_revocation_fn, whose context is the keeper. They are asked
    by the finder; what they say is judged here, and kept until it runs out. */

@@ -303,8 +303,10 @@ enum err keeper_unlock(struct keeper *keeper, struct ipc_in *in)
         if (err != ERR_OK)
             worst = err;
     }
+    if (worst == ERR_OK)
+        worst = keeper_private_unlock(keeper);
     /* After a refusal nobody is asked a second time. */
-    const bool may_wrap = worst == ERR_OK;
-    err = keeper_keys_keep(keeper, may_wrap ? reader : "", may_wrap ? signer : "");
+    const bool may_ask = worst == ERR_OK;
+    err = keeper_keys_keep(keeper, may_ask, may_ask ? reader : "", may_ask ? signer : "");
     return keeper_answer(worst == ERR_OK ? err : worst);
 }

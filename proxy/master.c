@@ -206,7 +206,7 @@ static void take_client(struct master *master)
     int fd;
     enum err err = proxy_vault_socket_accept(master->config, master->vault_listener, &fd);
     if (err == ERR_OK) {
-        ipc_out_begin(&out, PROXY_VAULT_CLIENT);
+        ipc_out_begin(&out, PROXY_VAULT_COMMAND);
         ipc_put_file(&out, fd);
         err = ipc_send(master->vault_socket, &out);
         close(fd);

@@ -234,6 +234,8 @@ static enum err fill_setup(const struct master *master, const struct config_acco
     snprintf(setup->wrapper, sizeof(setup->wrapper), "%s", master->wrapper);
     snprintf(setup->user, sizeof(setup->user), "%s", config->user);
     snprintf(setup->smime_ca, sizeof(setup->smime_ca), "%s", account->smime_ca);
+    snprintf(setup->pkcs11_module, sizeof(setup->pkcs11_module), "%s", account->pkcs11_module);
+    snprintf(setup->pkcs11_dir, sizeof(setup->pkcs11_dir), "%s", account->pkcs11_dir);
     setup->smime = account->smime;
     config_authserv_id(config, setup->authserv_id);
     if (!config_key_cache(config, account, setup->key_cache))

@@ -32,6 +32,7 @@ struct vault {
     struct store *store;
     struct pollfd sockets[VAULT_SOCKETS_MAX]; /* [0] is the master's; those that are to be closed: -1 */
     char *accounts[VAULT_SOCKETS_MAX];        /* whose keeper is at the other end; NULL: none is */
+    bool are_commands[VAULT_SOCKETS_MAX];     /* a command of our own user is */
     nfds_t sockets_len, keepers_len;
     int64_t expired_at;
     bool is_too_big; /* more than config->store_max is kept, and some of it can go */
@@ -79,20 +80,38 @@ static const struct service SERVICES[] = {
 
 /* Keepers are served nothing else. */
 static const struct service KEEPER_SERVICES[] = {
-    {PROXY_KEYS_GET, vault_keys_get},
-    {PROXY_KEYS_OPEN, vault_keys_open},
-    {PROXY_KEYS_TAKE, vault_keys_take},
-    {PROXY_KEYS_WRAP, vault_keys_wrap},
+    {PROXY_KEYS_GET, vault_keys_get},   {PROXY_KEYS_OPEN, vault_keys_open},     {PROXY_KEYS_TAKE, vault_keys_take},
+    {PROXY_KEYS_WRAP, vault_keys_wrap}, {PROXY_KEYS_UNSEAL, vault_keys_unseal}, {PROXY_PRIVATE_GET, vault_private_get},
 };
 
-static vault_serve_fn find_service(bool is_keeper, uint16_t type)
+/* Commands have these beside what net has. */
+static const struct service COMMAND_SERVICES[] = {
+    {PROXY_STORE_PASSPHRASE, vault_store_passphrase},
+    {PROXY_KEYS_UNSEAL, vault_keys_unseal},
+    {PROXY_KEYS_GET, vault_keys_get},
+    {PROXY_KEYS_OPEN, vault_keys_open},
+    {PROXY_PRIVATE_GET, vault_private_get},
+    {PROXY_PRIVATE_PUT, vault_private_put},
+    {PROXY_PRIVATE_REMOVE, vault_private_remove},
+    {PROXY_PRIVATE_LIST, vault_private_list},
+};
+
+static vault_serve_fn find_in(const struct service *services, size_t len, uint16_t type)
 {
-    const struct service *services = is_keeper ? KEEPER_SERVICES : SERVICES;
-    const size_t len = is_keeper ? sizeof(KEEPER_SERVICES) / sizeof(*services) : sizeof(SERVICES) / sizeof(*services);
     for (size_t i = 0; i < len; i++)
         if (services[i].type == type)
             return services[i].serve;
     return NULL;
+}
+
+static vault_serve_fn find_service(bool is_keeper, bool is_command, uint16_t type)
+{
+    if (is_keeper)
+        return find_in(KEEPER_SERVICES, sizeof(KEEPER_SERVICES) / sizeof(*KEEPER_SERVICES), type);
+    vault_serve_fn serve = find_in(SERVICES, sizeof(SERVICES) / sizeof(*SERVICES), type);
+    if (serve == NULL && is_command)
+        serve = find_in(COMMAND_SERVICES, sizeof(COMMAND_SERVICES) / sizeof(*COMMAND_SERVICES), type);
+    return serve;
 }
 
 static void begin_answer(struct vault_answer *answer, enum err result)
@@ -113,10 +132,11 @@ static void end_answer(struct vault_answer *answer)
 static enum err serve_request(struct vault *vault, nfds_t client, struct ipc_in *in, struct served *served)
 {
     const char *account = vault->accounts[client];
-    vault_serve_fn serve = find_service(account != NULL, ipc_type(in));
+    const bool is_command = vault->are_commands[client];
+    vault_serve_fn serve = find_service(account != NULL, is_command, ipc_type(in));
     if (serve == NULL)
         return ERR_PEER_PROTOCOL;
-    served->answer = (struct vault_answer){.file = -1, .account = account};
+    served->answer = (struct vault_answer){.file = -1, .account = account, .is_command = is_command};
     begin_answer(&served->answer, ERR_OK);
     served->result = serve(vault->store, in, &served->answer);
     if (served->result == ERR_OK && served->answer.out.err != ERR_OK)
@@ -196,6 +216,7 @@ static void close_dropped(struct vault *vault)
         free(vault->accounts[i]);
         vault->sockets[i] = vault->sockets[--vault->sockets_len];
         vault->accounts[i] = vault->accounts[vault->sockets_len];
+        vault->are_commands[i] = vault->are_commands[vault->sockets_len];
     }
 }
 
@@ -219,7 +240,7 @@ static void serve_clients(struct vault *vault)
 }
 
 /* Takes the socket over; "" for the account: it is no keeper's. */
-static void add_client(struct vault *vault, int client, const char *account)
+static void add_client(struct vault *vault, int client, const char *account, bool is_command)
 {
     const bool is_keeper = *account != '\0';
     const nfds_t others = vault->sockets_len - 1 - vault->keepers_len;
@@ -232,6 +253,7 @@ static void add_client(struct vault *vault, int client, const char *account)
         return;
     }
     vault->accounts[vault->sockets_len] = name;
+    vault->are_commands[vault->sockets_len] = is_command;
     vault->sockets[vault->sockets_len++] = (struct pollfd){.fd = client, .events = POLLIN};
     vault->keepers_len += is_keeper;
 }
@@ -246,11 +268,12 @@ static enum err take_client(struct vault *vault)
     const bool is_keeper = ipc_type(&in) == PROXY_VAULT_KEEPER;
     if (is_keeper)
         ipc_get_string(&in, account, sizeof(account));
-    int client = is_keeper || ipc_type(&in) == PROXY_VAULT_CLIENT ? ipc_get_file(&in) : -1;
+    const bool is_command = ipc_type(&in) == PROXY_VAULT_COMMAND;
+    int client = is_keeper || is_command || ipc_type(&in) == PROXY_VAULT_CLIENT ? ipc_get_file(&in) : -1;
     err = client < 0 || (is_keeper && account[0] == '\0') ? ERR_PEER_PROTOCOL : ipc_in_end(&in);
     ipc_in_fini(&in);
     if (err == ERR_OK)
-        add_client(vault, client, account);
+        add_client(vault, client, account, is_command);
     else if (client >= 0)
         close(client);
     return err;

@@ -7,6 +7,7 @@
 #define PROXY_VAULT_INTERNAL_H
 
 #include "base/ipc.h"
+#include "mime/addr.h"
 #include "store/store.h"
 
 struct vault_answer {
@@ -14,6 +15,7 @@ struct vault_answer {
     int file;            /* -1: none */
     bool is_changed;     /* the store was to be changed: nothing is said before that is on disk */
     const char *account; /* whose keeper asks; NULL: no keeper does */
+    bool is_command;     /* a command of our own user asks */
 };
 
 /* Reads the request to its end and writes what stands after the error into the answer. What it gives is what the client
@@ -42,11 +44,20 @@ enum err vault_store_totals(struct store *store, struct ipc_in *in, struct vault
 enum err vault_store_clear(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 enum err vault_store_reopen(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 enum err vault_store_kept(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+enum err vault_store_passphrase(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 
-/* A keeper's own: another account's name is a malformed request. */
+/* A keeper's own: another account's name is a malformed request. A command may name any. */
 enum err vault_keys_get(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 enum err vault_keys_open(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 enum err vault_keys_take(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 enum err vault_keys_wrap(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+enum err vault_keys_unseal(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+/* The account that a keeper or a command asks about. */
+enum err vault_get_account(struct ipc_in *in, const struct vault_answer *answer, char account_out[MIME_ADDR_SIZE]);
+
+enum err vault_private_get(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+enum err vault_private_put(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+enum err vault_private_remove(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+enum err vault_private_list(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 
 #endif

@@ -11,11 +11,11 @@
 
 #include <string.h>
 
-/* What a keeper asks for is its own account. */
-static enum err get_own(struct ipc_in *in, const struct vault_answer *answer, char account[MIME_ADDR_SIZE])
+enum err vault_get_account(struct ipc_in *in, const struct vault_answer *answer, char account[MIME_ADDR_SIZE])
 {
     ipc_get_string(in, account, MIME_ADDR_SIZE);
-    if (in->err == ERR_OK && (answer->account == NULL || strcmp(account, answer->account) != 0))
+    const bool may_ask = answer->is_command || (answer->account != NULL && strcmp(account, answer->account) == 0);
+    if (in->err == ERR_OK && !may_ask)
         in->err = ERR_PEER_PROTOCOL;
     return in->err;
 }
@@ -25,7 +25,7 @@ enum err vault_keys_get(struct store *store, struct ipc_in *in, struct vault_ans
     char account[MIME_ADDR_SIZE];
     struct store_kept kept;
     struct buf wrapped;
-    enum err err = get_own(in, answer, account);
+    enum err err = vault_get_account(in, answer, account);
     if (err == ERR_OK)
         err = ipc_in_end(in);
     if (err == ERR_OK)
@@ -44,7 +44,7 @@ enum err vault_keys_get(struct store *store, struct ipc_in *in, struct vault_ans
 enum err vault_keys_open(struct store *store, struct ipc_in *in, struct vault_answer *answer)
 {
     char account[MIME_ADDR_SIZE];
-    enum err err = get_own(in, answer, account);
+    enum err err = vault_get_account(in, answer, account);
     const struct span keys = ipc_get_span(in);
     if (err == ERR_OK)
         err = ipc_in_end(in);
@@ -56,7 +56,7 @@ enum err vault_keys_take(struct store *store, struct ipc_in *in, struct vault_an
     char account[MIME_ADDR_SIZE];
     uint8_t proof[STORE_PROOF_SIZE];
     struct buf keys;
-    enum err err = get_own(in, answer, account);
+    enum err err = vault_get_account(in, answer, account);
     if (err == ERR_OK)
         err = ipc_in_end(in);
     if (err != ERR_OK)
@@ -90,7 +90,7 @@ static enum err check_same(struct store *store, const char *account, struct span
 enum err vault_keys_wrap(struct store *store, struct ipc_in *in, struct vault_answer *answer)
 {
     char account[MIME_ADDR_SIZE], holder[STORE_HOLDER_SIZE];
-    enum err err = get_own(in, answer, account);
+    enum err err = vault_get_account(in, answer, account);
     ipc_get_string(in, holder, sizeof(holder));
     const struct span wrapped = ipc_get_span(in), proof = ipc_get_span(in);
     if (err == ERR_OK)
@@ -99,6 +99,45 @@ enum err vault_keys_wrap(struct store *store, struct ipc_in *in, struct vault_an
     if (err == ERR_OK)
         err = check_same(store, account, proof);
     return err == ERR_OK ? store_account_wrap(store, account, holder, wrapped) : err;
+}
+
+/* A key that was made of a passphrase; of any other length it is malformed. NULL: none. */
+static const uint8_t *get_seal(struct ipc_in *in)
+{
+    const struct span key = ipc_get_span(in);
+    if (in->err == ERR_OK && key.len != 0 && key.len != STORE_SEAL_SIZE)
+        in->err = ERR_PEER_PROTOCOL;
+    return in->err == ERR_OK && key.len != 0 ? (const uint8_t *)key.ptr : NULL;
+}
+
+enum err vault_keys_unseal(struct store *store, struct ipc_in *in, struct vault_answer *answer)
+{
+    char account[MIME_ADDR_SIZE];
+    enum err err = vault_get_account(in, answer, account);
+    const uint8_t *key = get_seal(in);
+    if (err == ERR_OK)
+        err = ipc_in_end(in);
+    if (err == ERR_OK && key == NULL)
+        err = in->err = ERR_PEER_PROTOCOL;
+    return err == ERR_OK ? store_account_unseal(store, account, key) : err;
+}
+
+enum err vault_store_passphrase(struct store *store, struct ipc_in *in, struct vault_answer *answer)
+{
+    char account[MIME_ADDR_SIZE], recipe[STORE_HOLDER_SIZE];
+    ipc_get_string(in, account, sizeof(account));
+    const uint8_t *old_key = get_seal(in);
+    ipc_get_string(in, recipe, sizeof(recipe));
+    const uint8_t *key = get_seal(in);
+    enum err err = ipc_in_end(in);
+    if (err == ERR_OK && (key == NULL) != (recipe[0] == '\0'))
+        err = in->err = ERR_PEER_PROTOCOL;
+    answer->is_changed = true;
+    if (err == ERR_OK && old_key != NULL)
+        err = store_account_unseal(store, account, old_key);
+    if (err != ERR_OK)
+        return err;
+    return key == NULL ? store_account_drop_seal(store, account) : store_account_seal(store, account, recipe, key);
 }
 
 enum err vault_store_kept(struct store *store, struct ipc_in *in, struct vault_answer *answer)

@@ -282,14 +282,14 @@ enum err vault_store_clear(struct store *store, struct ipc_in *in, struct vault_
 {
     char account[MIME_ADDR_SIZE];
     ipc_get_string(in, account, sizeof(account));
-    const uint32_t is_all = ipc_get_u32(in);
+    const uint32_t depth = ipc_get_u32(in);
     enum err err = ipc_in_end(in);
     answer->is_changed = true;
     if (err != ERR_OK)
         return err;
     /* Everything is forgotten of one account at a time: the store does not know what others are called. */
-    if (is_all != 0)
-        return account[0] == '\0' ? ERR_NOT_FOUND : store_account_forget(store, account);
+    if (depth != 0)
+        return account[0] == '\0' ? ERR_NOT_FOUND : store_account_forget(store, account, depth > 1);
     return store_view_clear(store, account[0] == '\0' ? NULL : account);
 }
 

@@ -82,7 +82,7 @@ static enum err submit(struct view_unlock *unlock, const struct keyring *keyring
     struct keys keys = {.len = 0};
     struct ipc_out out;
     find_keys(account, keyring, &keys);
-    if (keys.len == 0 && !unlock->is_store_locked)
+    if (keys.len == 0 && !unlock->is_store_locked && account->pkcs11_module[0] == '\0')
         return ERR_OK;
     const struct keyring_entry *reader = proxy_own_key(account, keyring, KEYRING_OPENPGP, KEYRING_ENCRYPT);
     const struct keyring_entry *signer = proxy_own_key(account, keyring, KEYRING_OPENPGP, KEYRING_SIGN);

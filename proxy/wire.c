@@ -35,6 +35,8 @@ void proxy_put_setup(struct ipc_out *out, const struct proxy_keeper_setup *setup
     ipc_put_string(out, setup->key_cache);
     ipc_put_string(out, setup->user);
     ipc_put_string(out, setup->smime_ca);
+    ipc_put_string(out, setup->pkcs11_module);
+    ipc_put_string(out, setup->pkcs11_dir);
     ipc_put_string(out, setup->authserv_id);
     ipc_put_string(out, setup->certificates);
     ipc_put_u32(out, setup->addresses_len);
@@ -69,6 +71,8 @@ enum err proxy_get_setup(struct ipc_in *in, struct proxy_keeper_setup *setup)
     ipc_get_string(in, setup->key_cache, sizeof(setup->key_cache));
     ipc_get_string(in, setup->user, sizeof(setup->user));
     ipc_get_string(in, setup->smime_ca, sizeof(setup->smime_ca));
+    ipc_get_string(in, setup->pkcs11_module, sizeof(setup->pkcs11_module));
+    ipc_get_string(in, setup->pkcs11_dir, sizeof(setup->pkcs11_dir));
     ipc_get_string(in, setup->authserv_id, sizeof(setup->authserv_id));
     ipc_get_string(in, setup->certificates, sizeof(setup->certificates));
     setup->addresses_len = ipc_get_u32(in);

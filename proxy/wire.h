@@ -30,8 +30,9 @@ enum proxy_message {
     PROXY_MASTER_NEED_VAULT,  /* -: the line to the vault is lost */
     PROXY_MASTER_NEED_FINDER, /* -: the line to the finder is lost */
     /* master to vault */
-    PROXY_VAULT_CLIENT, /* socket */
-    PROXY_VAULT_KEEPER, /* account, socket of a keeper of that account */
+    PROXY_VAULT_CLIENT,  /* socket of a net process */
+    PROXY_VAULT_COMMAND, /* socket of a command of our own user */
+    PROXY_VAULT_KEEPER,  /* account, socket of a keeper of that account */
     /* master to finder */
     PROXY_FINDER_CLIENT, /* socket of a net process */
     PROXY_FINDER_KEEPER, /* account, socket of a keeper of that account */
@@ -69,9 +70,12 @@ enum proxy_message {
                           */
     PROXY_ALIAS_PUT,     /* account, name, is_view u32, digest */
     PROXY_STORE_TOTALS,  /* account; answered with views, failed, records, places, mailboxes, bytes u64 */
-    PROXY_STORE_CLEAR,   /* account, or an empty one for all; u32: decisions and keys, too */
+    PROXY_STORE_CLEAR,   /* account, or an empty one for all; u32: 0, 1: decisions and keys, too, 2: and private keys */
     PROXY_STORE_REOPEN,  /* account; answered with the number of messages u64 */
     PROXY_STORE_KEPT,    /* account; answered with how its keys are kept */
+    PROXY_STORE_PASSPHRASE, /* account, key of the old passphrase or nothing, new recipe, key of the new one: opens the
+                               account's keys with the first if they are not, and seals them under the second; with no
+                               recipe a passphrase is taken away */
     /* keeper to vault, about its own account */
     PROXY_KEYS_GET,  /* account; answered with how its keys are kept, and if they are locked what holds them */
     PROXY_KEYS_OPEN, /* account, keys */
@@ -87,6 +91,15 @@ enum proxy_message {
                           each: index of its certificate u32, kind u32, size u32; if there are any, file of them */
     PROXY_VAULT_DONE   /* err u32; if that is 0, by request: recipients u32, each (deliveries) | what stands
                           above */
+        PROXY_KEYS_UNSEAL, /* account, key that was made of the passphrase; ERR_DECRYPT: that is the wrong one */
+    /* keeper, about its own account, and command to vault; never net */
+    PROXY_PRIVATE_GET, /* account, fingerprint; answered with the private key */
+    /* command to vault; it may also get and open the keys of any account, as a keeper does */
+    PROXY_PRIVATE_PUT,    /* account, fingerprint, private key */
+    PROXY_PRIVATE_REMOVE, /* account, fingerprint */
+    PROXY_PRIVATE_LIST,   /* account; answered with their number u32, the fingerprint of each */
+    PROXY_VAULT_DONE      /* err u32; if that is 0, by request: recipients u32, each (deliveries) | what stands
+                             above */
 };
 
 #define PROXY_DIRS_MAX 28
@@ -100,6 +113,8 @@ struct proxy_keeper_setup {
     char user[64];
     char smime_ca[512];                                  /* as the configuration has it */
     char authserv_id[CRYPTO_AUTHSERV_ID_SIZE];           /* "": Authentication-Results is not written */
+    char pkcs11_module[512];                             /* "": the account has no token */
+    char pkcs11_dir[512];                                /* where that module keeps files; "": nowhere */
     char certificates[512];                              /* the folder of keyring/certificates.h */
     char addresses[PROXY_ADDRESSES_MAX][MIME_ADDR_SIZE]; /* the account's own, normal form */
     uint32_t addresses_len;

@@ -6,6 +6,7 @@
 #include "store/view_internal.h"
 
 #include "base/log.h"
+#include "store/private_key.h"
 
 #include <string.h>
 
@@ -176,6 +177,60 @@ static enum err rekey_numbered(struct rekey *rekey, const struct numbered *numbe
     return err == ERR_NOT_FOUND ? ERR_OK : err;
 }
 
+#define PRIVATE_NEXT                                                                                                   \
+    "SELECT fingerprint, sealed FROM private_key WHERE account = ?1 AND fingerprint > ?2 ORDER BY fingerprint LIMIT 1"
+#define PRIVATE_SET "UPDATE private_key SET sealed = ?3 WHERE account = ?1 AND fingerprint = ?2"
+
+/* ERR_NOT_FOUND: there is none after `fingerprint`, which moves on. */
+static enum err next_private_key(struct rekey *rekey, struct buf *fingerprint, struct buf *out)
+{
+    struct store_database *database = &rekey->store->durable;
+    sqlite3_stmt *statement;
+    struct store_row row;
+    enum err err = store_prepare(database, PRIVATE_NEXT, &statement);
+    if (err)
+        return err;
+    bind_id(statement, rekey->account);
+    store_bind_bytes(statement, 2, buf_span(fingerprint));
+    const int result = sqlite3_step(statement);
+    err = store_err(database, result, "read a private key");
+    if (!err && result != SQLITE_ROW)
+        err = ERR_NOT_FOUND;
+    buf_clear(fingerprint);
+    if (!err)
+        err = buf_add_span(fingerprint, store_column(statement, 0));
+    if (!err)
+        err = store_private_key_row(rekey->account, buf_span(fingerprint), &row);
+    if (!err)
+        err = reseal(rekey, true, &row, store_column(statement, 1), out);
+    store_release(statement);
+    return err;
+}
+
+static enum err rekey_private_keys(struct rekey *rekey)
+{
+    struct buf fingerprint, sealed;
+    enum err err = ERR_OK;
+    buf_init(&fingerprint, STORE_FINGERPRINT_SIZE);
+    buf_init(&sealed, PLAIN_MAX + SEALED_MORE);
+    while (!err) {
+        sqlite3_stmt *statement;
+        buf_clear(&sealed);
+        err = next_private_key(rekey, &fingerprint, &sealed);
+        if (!err)
+            err = store_prepare(&rekey->store->durable, PRIVATE_SET, &statement);
+        if (err)
+            break;
+        bind_id(statement, rekey->account);
+        store_bind_bytes(statement, 2, buf_span(&fingerprint));
+        store_bind_bytes(statement, 3, buf_span(&sealed));
+        err = store_finish(&rekey->store->durable, statement, "seal a private key anew");
+    }
+    buf_fini(&fingerprint);
+    buf_fini(&sealed);
+    return err == ERR_NOT_FOUND ? ERR_OK : err;
+}
+
 static enum err clear_views(struct store *store, const struct store_account *account)
 {
     enum err err = store_views_clear(store, account);
@@ -193,6 +248,8 @@ enum err store_account_rekey(struct store *store, struct store_account *account,
     if (!err)
         err = rekey_numbered(&rekey, &PAGES);
     if (!err)
+        err = rekey_private_keys(&rekey);
+    if (!err)
         log_info("store: the records of %s are sealed under keys of its own now", account->name);
     if (!err && rekey.left)
         log_warning("store: %zu of them do not open", rekey.left);
@@ -207,6 +264,7 @@ static enum err delete_rows(struct store *store, const struct store_account *acc
         "DELETE FROM reopen WHERE account = ?",
         "DELETE FROM view WHERE account = ?",
         "DELETE FROM encrypted WHERE account = ?",
+        "DELETE FROM private_key WHERE account = ?",
         "DELETE FROM account WHERE id = ?"};
     enum err err = ERR_OK;
     for (size_t i = 0; !err && i < sizeof deletions / sizeof *deletions; i++) {
@@ -220,10 +278,15 @@ static enum err delete_rows(struct store *store, const struct store_account *acc
     return err;
 }
 
-enum err store_account_forget(struct store *store, const char *name)
+enum err store_account_forget(struct store *store, const char *name, bool with_private_keys)
 {
     struct store_account *account;
+    int64_t private_keys = 0;
     enum err err = store_account_named(store, name, &account);
+    if (!err && !with_private_keys)
+        err = store_private_key_count(store, account, &private_keys);
+    if (!err && private_keys > 0)
+        err = ERR_EXISTS;
     if (!err)
         err = clear_views(store, account);
     if (!err)

@@ -17,7 +17,7 @@
 #define SEALED_MORE 64
 #define CREDENTIAL_INFO SPAN_LIT("privyseal/store/credential")
 
-enum { TAG_PROOF = 'a', ROW_FILE = 'f', ROW_CREDENTIAL = 'c' };
+enum { TAG_PROOF = 'a', ROW_FILE = 'f', ROW_CREDENTIAL = 'c', ROW_PASSPHRASE = 'p' };
 
 static struct span bytes_of(const uint8_t *bytes, size_t len)
 {
@@ -89,7 +89,10 @@ enum err store_account_write(struct store *store, struct store_account *account,
 
 static struct store_row sealed_row(const struct store_account *account, enum store_wrap wrap)
 {
-    return store_row(wrap == STORE_WRAP_CREDENTIAL ? ROW_CREDENTIAL : ROW_FILE, account->id, 0);
+    const char kind = wrap == STORE_WRAP_PASSPHRASE   ? ROW_PASSPHRASE
+                      : wrap == STORE_WRAP_CREDENTIAL ? ROW_CREDENTIAL
+                                                      : ROW_FILE;
+    return store_row(kind, account->id, 0);
 }
 
 static const uint8_t *sealing_key(const struct store *store, enum store_wrap wrap)
@@ -97,19 +100,25 @@ static const uint8_t *sealing_key(const struct store *store, enum store_wrap wra
     return wrap == STORE_WRAP_CREDENTIAL ? store->credential_key : store->seal_key;
 }
 
+static enum err write_sealed_with(struct store *store, struct store_account *account, enum store_wrap wrap,
+                                  struct span holder, const uint8_t key[STORE_KEY_SIZE])
+{
+    const struct store_row context = sealed_row(account, wrap);
+    struct buf sealed;
+    buf_init(&sealed, sizeof account->keys + SEALED_MORE);
+    enum err err = store_seal_with(store, key, store_row_span(&context),
+                                   bytes_of((const uint8_t *)&account->keys, sizeof account->keys), &sealed);
+    if (!err)
+        err = store_account_write(store, account, wrap, holder, buf_span(&sealed));
+    buf_fini(&sealed);
+    return err;
+}
+
 /* With the best key that is here. */
 static enum err write_sealed(struct store *store, struct store_account *account)
 {
     const enum store_wrap wrap = store->has_credential ? STORE_WRAP_CREDENTIAL : STORE_WRAP_FILE;
-    const struct store_row context = sealed_row(account, wrap);
-    struct buf sealed;
-    buf_init(&sealed, sizeof account->keys + SEALED_MORE);
-    enum err err = store_seal_with(store, sealing_key(store, wrap), store_row_span(&context),
-                                   bytes_of((const uint8_t *)&account->keys, sizeof account->keys), &sealed);
-    if (!err)
-        err = store_account_write(store, account, wrap, SPAN_NONE, buf_span(&sealed));
-    buf_fini(&sealed);
-    return err;
+    return write_sealed_with(store, account, wrap, SPAN_NONE, sealing_key(store, wrap));
 }
 
 /* ---- reading ---- */
@@ -141,14 +150,15 @@ static enum err look_up(struct store *store, const struct store_account *account
     return wrap >= 0 && wrap < STORE_WRAP_COUNT ? ERR_OK : log_failure(ERR_STORE, "keys wrapped in a way not known");
 }
 
-static enum err unseal(struct store *store, struct store_account *account, const struct row *row)
+/* ERR_STORE: this key did not seal it. */
+static enum err unseal_with(struct store *store, struct store_account *account, const struct row *row,
+                            const uint8_t key[STORE_KEY_SIZE])
 {
     const struct store_row context = sealed_row(account, row->wrap);
     struct store_keys keys;
     struct buf plain;
     buf_init_secret(&plain, sizeof keys + 1);
-    enum err err =
-        store_unseal_with(store, sealing_key(store, row->wrap), store_row_span(&context), row->wrapped, &plain);
+    enum err err = store_unseal_with(store, key, store_row_span(&context), row->wrapped, &plain);
     if (!err && plain.len != sizeof keys)
         err = ERR_STORE;
     if (!err) {
@@ -157,6 +167,12 @@ static enum err unseal(struct store *store, struct store_account *account, const
         secret_wipe(&keys, sizeof keys);
     }
     buf_fini(&plain);
+    return err;
+}
+
+static enum err unseal(struct store *store, struct store_account *account, const struct row *row)
+{
+    enum err err = unseal_with(store, account, row, sealing_key(store, row->wrap));
     return err == ERR_STORE ? log_failure(err, "the keys of %s do not open", account->name) : err;
 }
 
@@ -334,17 +350,88 @@ enum err store_account_open(struct store *store, const char *name, struct span t
     return err;
 }
 
+/* ERR_NOT_FOUND: there is no row yet. */
+static enum err look_how(struct store *store, const struct store_account *account, enum store_wrap *wrap_out)
+{
+    sqlite3_stmt *statement = NULL;
+    struct row row = {.wrap = STORE_WRAP_FILE};
+    enum err err = look_up(store, account, &statement, &row);
+    *wrap_out = row.wrap;
+    if (statement)
+        store_release(statement);
+    return err;
+}
+
 enum err store_account_wrap(struct store *store, const char *name, const char *holder, struct span wrapped)
 {
     struct store_account *account;
+    enum store_wrap wrap = STORE_WRAP_FILE;
     if (strlen(holder) >= STORE_HOLDER_SIZE || wrapped.len == 0 || wrapped.len > STORE_WRAPPED_MAX)
+        return ERR_LIMIT;
+    enum err err = store_account(store, name, &account);
+    if (!err)
+        err = look_how(store, account, &wrap);
+    if (!err && wrap == STORE_WRAP_PASSPHRASE)
+        err = ERR_EXISTS;
+    if (!err)
+        err = store_account_begin(store);
+    if (err)
+        return err;
+    err = store_account_end(store, store_account_write(store, account, STORE_WRAP_OPENPGP, span_of(holder), wrapped));
+    store_checkpoint(store);
+    return err;
+}
+
+enum err store_account_seal(struct store *store, const char *name, const char *recipe,
+                            const uint8_t key[STORE_SEAL_SIZE])
+{
+    struct store_account *account;
+    if (strlen(recipe) >= STORE_HOLDER_SIZE)
         return ERR_LIMIT;
     enum err err = store_account(store, name, &account);
     if (!err)
         err = store_account_begin(store);
     if (err)
         return err;
-    err = store_account_end(store, store_account_write(store, account, STORE_WRAP_OPENPGP, span_of(holder), wrapped));
+    err = store_account_end(store, write_sealed_with(store, account, STORE_WRAP_PASSPHRASE, span_of(recipe), key));
+    store_checkpoint(store);
+    return err;
+}
+_Static_assert(STORE_SEAL_SIZE == STORE_KEY_SIZE, "a key made of a passphrase seals");
+
+enum err store_account_unseal(struct store *store, const char *name, const uint8_t key[STORE_SEAL_SIZE])
+{
+    struct store_account *account;
+    sqlite3_stmt *statement = NULL;
+    struct row row = {.wrap = STORE_WRAP_FILE};
+    enum err err = store_account_named(store, name, &account);
+    if (err || account->is_open)
+        return err;
+    err = look_up(store, account, &statement, &row);
+    if (!err)
+        err = row.wrap == STORE_WRAP_PASSPHRASE ? unseal_with(store, account, &row, key) : ERR_NOT_FOUND;
+    if (statement)
+        store_release(statement);
+    account->is_read = !err;
+    return err == ERR_STORE ? ERR_DECRYPT : err;
+}
+
+enum err store_account_drop_seal(struct store *store, const char *name)
+{
+    struct store_account *account;
+    enum store_wrap wrap = STORE_WRAP_FILE;
+    enum err err = store_account_named(store, name, &account);
+    if (!err)
+        err = look_how(store, account, &wrap);
+    if (!err && wrap != STORE_WRAP_PASSPHRASE)
+        err = ERR_NOT_FOUND;
+    if (!err)
+        err = store_account(store, name, &account);
+    if (!err)
+        err = store_account_begin(store);
+    if (err)
+        return err;
+    err = store_account_end(store, write_sealed(store, account));
     store_checkpoint(store);
     return err;
 }

@@ -13,7 +13,7 @@
 #define STORE_KEY_SIZE 32
 #define STORE_TAG_SIZE 32
 #define STORE_PATH_SIZE 600
-#define STORE_STATEMENTS_MAX 48
+#define STORE_STATEMENTS_MAX 64
 #define STORE_ACCOUNTS_MAX 4096 /* in one life of the process */
 #define STORE_ACCOUNT_MAX 1024  /* bytes of an account's name */
 
@@ -147,6 +147,13 @@ struct store_row {
 };
 struct store_row store_row(char kind, const uint8_t tag[STORE_TAG_SIZE], uint64_t number);
 struct span store_row_span(const struct store_row *row);
+
+/* ---- private_key.c ---- */
+/* What the private key of an account that is open is bound to. */
+ERR_RETURN enum err store_private_key_row(struct store_account *account, struct span fingerprint,
+                                          struct store_row *row_out);
+ERR_RETURN enum err store_private_key_count(struct store *store, const struct store_account *account,
+                                            int64_t *count_out);
 
 /* ---- tables.c ---- */
 /* ERR_STORE if durable.sqlite is not of this program, or of a version that we do not know. */

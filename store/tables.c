@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 #define APPLICATION 0x50727653 /* "PrvS", in the database's header */
-#define VERSION 4
+#define VERSION 5
 
 /* From version i to i + 1. A view's session keys are apart from its decision, since they are sealed with another key.
    Accounts of version 3 have keys that come of the store's own (STORE_WRAP_DERIVED). */
@@ -27,7 +27,9 @@ static const char *const steps[VERSION] = {
     "CREATE TABLE account (id BLOB PRIMARY KEY, wrap INTEGER NOT NULL, holder BLOB NOT NULL, wrapped BLOB NOT NULL,"
     " proof BLOB NOT NULL) WITHOUT ROWID;"
     "INSERT INTO account SELECT DISTINCT account, 0, x'', x'', x'' FROM"
-    " (SELECT account FROM view UNION SELECT account FROM reopen UNION SELECT account FROM mailbox);"};
+    " (SELECT account FROM view UNION SELECT account FROM reopen UNION SELECT account FROM mailbox);",
+    "CREATE TABLE private_key (account BLOB NOT NULL, fingerprint BLOB NOT NULL, sealed BLOB NOT NULL,"
+    " PRIMARY KEY (account, fingerprint)) WITHOUT ROWID;"};
 
 enum err store_check_version(struct store *store, const char *path)
 {

@@ -19,6 +19,7 @@ enum {
     STORE_TAG_MESSAGE = 'm',
     STORE_TAG_MAILBOX = 'b',
     STORE_TAG_ALIAS = 'a',
+    STORE_TAG_PRIVATE_KEY = 'x',
     STORE_ROW_DECISION = 'd',
     STORE_ROW_KEYS = 'k',
     STORE_ROW_RECORD = 'r',
@@ -27,7 +28,8 @@ enum {
     STORE_ROW_MAILBOX_LATER = 'N', /* in durable.sqlite */
     STORE_ROW_PLACES = 'p',
     STORE_ROW_PLACES_LATER = 'P',
-    STORE_ROW_ALIAS = 'e'
+    STORE_ROW_ALIAS = 'e',
+    STORE_ROW_PRIVATE_KEY = 'X'
 };
 
 ERR_RETURN enum err store_view_row(struct store *store, const struct store_view_key *key,

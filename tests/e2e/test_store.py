@@ -71,7 +71,7 @@ class Store(Case):
                 self.proxy.stop()
                 self.check_totals(2, 2, 3)
             table = self.run_command("store", "show").splitlines()
-            self.assertEqual(table[1].split(), [ALICE, "2", "0", "2", "3", "1"])
+            self.assertEqual(table[1].split(), [ALICE, "2", "0", "2", "3", "1", "openpgp"])
             self.run_command("store", "clear", *([ALICE] if is_running else []))
             self.check_totals(2, 0, 0)
             if not is_running:

@@ -22,7 +22,7 @@ struct keeper {
 
 static int index_fd;
 
-static struct keeper start(void)
+static struct keeper start_with(const char *smime_ca)
 {
     struct proxy_keeper_setup setup = {
         .authserv_id = AUTHSERV_ID, .log_level = 1, .is_own_home = 1, .output_max = SIZE_MOST, .vault = -1};
@@ -32,6 +32,7 @@ static struct keeper start(void)
 
     assert_int_equal(ipc_pair(false, ends), ERR_OK);
     snprintf(setup.home, sizeof(setup.home), "%s", home.path);
+    snprintf(setup.smime_ca, sizeof(setup.smime_ca), "%s", smime_ca);
     snprintf(setup.key_cache, sizeof(setup.key_cache), "%s", home.cache);
     snprintf(setup.certificates, sizeof(setup.certificates), "%s/certificates", home.path);
     assert_true(mkdir(setup.certificates, 0700) == 0 || errno == EEXIST);
@@ -49,6 +50,11 @@ static struct keeper start(void)
     proxy_put_setup(&out, &setup);
     assert_int_equal(ipc_send(keeper.socket, &out), ERR_OK);
     return keeper;
+}
+
+static struct keeper start(void)
+{
+    return start_with("");
 }
 
 /* Ends a keeper in its orderly way, or sees that it has ended by itself. */
@@ -191,6 +197,33 @@ static void test_opens_and_opens_again(void **state)
     opened_fini(&first);
     buf_fini(&sealed);
     stop(&keeper, 0);
+}
+
+/* Trust anchors that are not there, hold nothing or cannot be parsed: OpenPGP goes on, and S/MIME is still looked at.
+ */
+static void test_anchors_that_cannot_be_read(void **state)
+{
+    static const char *const anchors[] = {"/nonexistent/anchors", "/dev/null", "/proc/self/stat"};
+    static const char opaque[] = FROM "MIME-Version: 1.0\r\n"
+                                      "Content-Type: application/pkcs7-mime; smime-type=signed-data\r\n\r\njunk\r\n";
+    struct opened opened;
+    struct buf sealed;
+
+    (void)state;
+    seal(CRYPTO_SEAL_SIGN_ENCRYPT, alice, MESSAGE, &sealed);
+    for (size_t i = 0; i < sizeof(anchors) / sizeof(*anchors); i++) {
+        struct keeper keeper = start_with(anchors[i]);
+        open_first(&keeper, buf_span(&sealed), &opened);
+        assert_int_equal(opened.err, ERR_OK);
+        assert_non_null(strstr(opened.view.data, "Privyseal-Verdict: signature=good;"));
+        opened_fini(&opened);
+        open_first(&keeper, span_of(opaque), &opened);
+        assert_int_equal(opened.err, ERR_OK);
+        assert_null(strstr(opened.view.data, "signature=good"));
+        opened_fini(&opened);
+        stop(&keeper, 0);
+    }
+    buf_fini(&sealed);
 }
 
 /* What a message of its own is known by: that of the view, under protection too, and only if it was encrypted. */
@@ -550,15 +583,11 @@ static int end_all(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_opens_and_opens_again),
-        cmocka_unit_test(test_ids_of_what_came_encrypted),
-        cmocka_unit_test(test_plain_needs_no_view),
-        cmocka_unit_test(test_searchable_text_is_that_of_the_view),
-        cmocka_unit_test(test_own_copy_comes_back),
-        cmocka_unit_test(test_what_cannot_be_followed_fails_alone),
-        cmocka_unit_test(test_malformed_request_ends_it),
-        cmocka_unit_test(test_index_is_kept_by_its_number),
-        cmocka_unit_test(test_unlocking),
+        cmocka_unit_test(test_opens_and_opens_again),       cmocka_unit_test(test_ids_of_what_came_encrypted),
+        cmocka_unit_test(test_plain_needs_no_view),         cmocka_unit_test(test_searchable_text_is_that_of_the_view),
+        cmocka_unit_test(test_own_copy_comes_back),         cmocka_unit_test(test_what_cannot_be_followed_fails_alone),
+        cmocka_unit_test(test_malformed_request_ends_it),   cmocka_unit_test(test_index_is_kept_by_its_number),
+        cmocka_unit_test(test_anchors_that_cannot_be_read), cmocka_unit_test(test_unlocking),
     };
 
     return cmocka_run_group_tests(tests, begin_all, end_all);

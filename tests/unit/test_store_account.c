@@ -332,7 +332,7 @@ static void make_version_2(struct buf *decision_out)
     assert_int_equal(buf_add_span(decision_out, store_column(statement, 0)), ERR_OK);
     store_release(statement);
     store_close(&store);
-    run_sql("DROP TABLE encrypted; DROP TABLE account; PRAGMA user_version = 2");
+    run_sql("DROP TABLE encrypted; DROP TABLE account; DROP TABLE private_key; PRAGMA user_version = 2");
 }
 
 static void expect_version_2(struct store *store)
@@ -526,7 +526,7 @@ static void test_forgotten(void **state)
     store_close(&store);
     store = open_store();
     assert_int_equal(get(store, ALICE, 1), ERR_KEY_LOCKED);
-    assert_int_equal(store_account_forget(store, ALICE), ERR_OK);
+    assert_int_equal(store_account_forget(store, ALICE, false), ERR_OK);
     assert_int_equal(store_account_kept(store, ALICE, &kept), ERR_NOT_FOUND);
     assert_int_equal(get(store, ALICE, 1), ERR_NOT_FOUND);
     assert_int_equal(store_view_totals(store, ALICE, &totals), ERR_OK);

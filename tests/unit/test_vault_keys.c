@@ -3,11 +3,15 @@
 
 static int keeper_line(const char *account)
 {
+    return vault_line(PROXY_VAULT_KEEPER, account);
+}
+
+static int command_line(void)
+{
     int ends[2];
     struct ipc_out out;
     assert_int_equal(ipc_pair(false, ends), ERR_OK);
-    ipc_out_begin(&out, PROXY_VAULT_KEEPER);
-    ipc_put_string(&out, account);
+    ipc_out_begin(&out, PROXY_VAULT_CLIENT);
     ipc_put_file(&out, ends[1]);
     assert_int_equal(ipc_send(control, &out), ERR_OK);
     close(ends[1]);
@@ -172,15 +176,9 @@ static void test_keeper_has_its_own_account_only(void **state)
         close(line);
     }
     for (int type = PROXY_KEYS_GET; type <= PROXY_KEYS_WRAP; type++) {
-        int ends[2];
-        struct ipc_out out;
-        assert_int_equal(ipc_pair(false, ends), ERR_OK);
-        ipc_out_begin(&out, PROXY_VAULT_CLIENT);
-        ipc_put_file(&out, ends[1]);
-        assert_int_equal(ipc_send(control, &out), ERR_OK);
-        close(ends[1]);
-        assert_int_equal(ask_as(ends[0], (uint16_t)type, ALICE, NULL, 0, NULL), ERR_END);
-        close(ends[0]);
+        int line = vault_line(PROXY_VAULT_CLIENT, NULL);
+        assert_int_equal(ask_as(line, (uint16_t)type, ALICE, NULL, 0, NULL), ERR_END);
+        close(line);
     }
     /* All others are served as before. */
     assert_int_equal(proxy_vault_view_generation(link_, ALICE, key_of(1).digest, on_generation, &got, NULL), ERR_OK);
@@ -190,6 +188,69 @@ static void test_keeper_has_its_own_account_only(void **state)
 }
 
 /* Many keepers come and go, and leave nothing behind. */
+/* The key that was made of a passphrase comes from a keeper, or from the command line to change it; of no other length,
+   and a keeper changes nothing. */
+static void test_passphrase(void **state)
+{
+    (void)state;
+    static const char right[STORE_SEAL_SIZE] = "right", wrong[STORE_SEAL_SIZE] = "wrong";
+    const struct span key = {right, sizeof right}, other = {wrong, sizeof wrong}, half = {right, 16};
+    const struct span sealing[] = {SPAN_NONE, SPAN_LIT("recipe"), key}, removing[] = {SPAN_NONE, SPAN_NONE, SPAN_NONE};
+    const struct span changing[] = {other, SPAN_LIT("more"), other}, changing_well[] = {key, SPAN_LIT("more"), other};
+    const struct span malformed[][3] = {{half, SPAN_LIT("recipe"), key},
+                                        {SPAN_NONE, SPAN_LIT("recipe"), half},
+                                        {SPAN_NONE, SPAN_NONE, key},
+                                        {SPAN_NONE, SPAN_LIT("recipe"), SPAN_NONE}};
+    struct buf wrapped;
+    buf_init(&wrapped, 1000);
+    int line = command_line();
+    assert_int_equal(ask_as(line, PROXY_STORE_PASSPHRASE, ALICE, removing, 3, NULL), ERR_NOT_FOUND);
+    assert_int_equal(ask_as(line, PROXY_STORE_PASSPHRASE, ALICE, sealing, 3, NULL), ERR_OK);
+    for (size_t i = 0; i < sizeof malformed / sizeof *malformed; i++) {
+        int another = command_line();
+        assert_int_equal(ask_as(another, PROXY_STORE_PASSPHRASE, ALICE, malformed[i], 3, NULL), ERR_END);
+        close(another);
+    }
+    close(line);
+    end_vault(SIGKILL);
+    start_vault();
+    line = command_line();
+    assert_int_equal(ask_as(line, PROXY_STORE_PASSPHRASE, ALICE, removing, 3, NULL), ERR_KEY_LOCKED);
+    assert_int_equal(ask_as(line, PROXY_STORE_PASSPHRASE, ALICE, sealing, 3, NULL), ERR_KEY_LOCKED);
+    assert_int_equal(ask_as(line, PROXY_STORE_PASSPHRASE, ALICE, changing, 3, NULL), ERR_DECRYPT);
+    assert_int_equal(ask_as(line, PROXY_KEYS_UNSEAL, ALICE, &key, 1, NULL), ERR_END);
+    close(line);
+    int keeper = keeper_line(ALICE), stranger = keeper_line("bob@example.org");
+    struct store_kept kept = kept_as(keeper, ALICE, &wrapped);
+    assert_int_equal(kept.wrap, STORE_WRAP_PASSPHRASE);
+    assert_string_equal(kept.holder, "recipe");
+    assert_false(kept.is_open);
+    assert_int_equal(wrapped.len, 0);
+    assert_int_equal(ask_as(stranger, PROXY_KEYS_UNSEAL, ALICE, &key, 1, NULL), ERR_END);
+    assert_int_equal(ask_as(keeper, PROXY_KEYS_UNSEAL, ALICE, &other, 1, NULL), ERR_DECRYPT);
+    assert_false(kept_as(keeper, ALICE, &wrapped).is_open);
+    assert_int_equal(ask_as(keeper, PROXY_KEYS_UNSEAL, ALICE, &key, 1, NULL), ERR_OK);
+    assert_true(kept_as(keeper, ALICE, &wrapped).is_open);
+    assert_int_equal(ask_as(keeper, PROXY_STORE_PASSPHRASE, ALICE, sealing, 3, NULL), ERR_END);
+    close(keeper);
+    for (size_t i = 0; i < 2; i++) {
+        keeper = keeper_line(ALICE);
+        assert_int_equal(ask_as(keeper, PROXY_KEYS_UNSEAL, ALICE, i == 0 ? &half : removing, 1, NULL), ERR_END);
+        close(keeper);
+    }
+    close(stranger);
+    end_vault(SIGKILL);
+    start_vault();
+    line = command_line();
+    assert_int_equal(ask_as(line, PROXY_STORE_PASSPHRASE, ALICE, changing_well, 3, NULL), ERR_OK);
+    assert_int_equal(ask_as(line, PROXY_STORE_PASSPHRASE, ALICE, removing, 3, NULL), ERR_OK);
+    close(line);
+    keeper = keeper_line(ALICE);
+    assert_int_equal(kept_as(keeper, ALICE, &wrapped).wrap, STORE_WRAP_FILE);
+    close(keeper);
+    buf_fini(&wrapped);
+}
+
 static void test_many_keepers(void **state)
 {
     (void)state;
@@ -210,6 +271,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_keeper_wraps_and_opens, setup, teardown),
         cmocka_unit_test_setup_teardown(test_keeper_has_its_own_account_only, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_passphrase, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_keepers, setup, teardown),
     };
     return cmocka_run_group_tests(tests, make_state, remove_directory);

@@ -24,6 +24,21 @@ static pid_t vault = -1;
 static int control = -1;
 static unsigned lost;
 
+/* A line that the vault is told to be of this type: a keeper's (of an account), a command's, or net's. */
+__attribute__((unused)) static int vault_line(uint16_t type, const char *account)
+{
+    int ends[2];
+    struct ipc_out out;
+    assert_int_equal(ipc_pair(false, ends), ERR_OK);
+    ipc_out_begin(&out, type);
+    if (account)
+        ipc_put_string(&out, account);
+    ipc_put_file(&out, ends[1]);
+    assert_int_equal(ipc_send(control, &out), ERR_OK);
+    close(ends[1]);
+    return ends[0];
+}
+
 __attribute__((unused)) static void start_vault(void)
 {
     int ends[2], client[2];

@@ -1,0 +1,60 @@
+/*
+ * A passphrase of a file, from wherever a person can give it; never from the command line, which others can read.
+ */
+#include "cli/key_own.h"
+
+#include "keyring/ask.h"
+
+#include <fcntl.h>
+#include <termios.h>
+#include <unistd.h>
+
+static enum err read_line(int terminal, struct secret *passphrase)
+{
+    struct buf text;
+    char byte = '\0';
+    ssize_t count = 0;
+    enum err err = ERR_OK;
+    buf_init_secret(&text, KEYRING_KEY_PASSPHRASE_MAX);
+    while (!err && (count = read(terminal, &byte, 1)) == 1 && byte != '\n')
+        err = buf_add_byte(&text, byte);
+    secret_wipe(&byte, sizeof byte);
+    if (!err)
+        err = count < 0 || text.len == 0 ? ERR_KEY_LOCKED
+                                         : secret_set(passphrase, buf_span(&text), KEYRING_KEY_PASSPHRASE_MAX);
+    buf_fini(&text);
+    return err;
+}
+
+/* Without showing it. */
+static enum err ask_terminal(int terminal, const char *what, const char *error, struct secret *passphrase)
+{
+    struct termios shown, hidden;
+    if (tcgetattr(terminal, &shown) != 0)
+        return ERR_KEY_LOCKED;
+    hidden = shown;
+    hidden.c_lflag &= ~(tcflag_t)ECHO;
+    dprintf(terminal, "%s%s%s: ", error ? error : "", error ? "\n" : "", what);
+    if (tcsetattr(terminal, TCSAFLUSH, &hidden) != 0)
+        return ERR_KEY_LOCKED;
+    enum err err = read_line(terminal, passphrase);
+    (void)tcsetattr(terminal, TCSAFLUSH, &shown);
+    dprintf(terminal, "\n");
+    return err;
+}
+
+enum err key_ask_passphrase(struct cli *cli, const char *passphrase_fd, const char *what, const char *error,
+                            struct secret *passphrase)
+{
+    if (passphrase_fd)
+        return cli_read_passphrase(cli, "passphrase-fd", passphrase_fd, KEYRING_KEY_PASSPHRASE_MAX, passphrase);
+    const int terminal = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+    if (terminal >= 0) {
+        enum err err = ask_terminal(terminal, what, error, passphrase);
+        close(terminal);
+        return err;
+    }
+    const struct keyring_question question = {.description = what, .prompt = "Passphrase", .error = error};
+    enum err err = keyring_ask(cli->gpg, &question, passphrase);
+    return !err && passphrase->len == 0 ? ERR_KEY_LOCKED : err;
+}
