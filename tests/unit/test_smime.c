@@ -134,6 +134,62 @@ static void weak_hash_is_never_good(void **state)
     }
 }
 
+/* The same with `count` digest algorithms in front, all of them the first one. */
+static void repeat_digest(struct span der, size_t count, struct buf *out)
+{
+    const unsigned char *at = (const unsigned char *)der.ptr, *end = at + der.len, *algorithm;
+    long len;
+    int tag, class;
+    buf_init(out, 65536);
+    assert_int_equal(ASN1_get_object(&at, &len, &tag, &class, end - at), V_ASN1_CONSTRUCTED); /* ContentInfo */
+    const unsigned char *type = at;
+    (void)ASN1_get_object(&at, &len, &tag, &class, end - at);
+    at += len;
+    assert_int_equal(buf_add(out, "\x30\x80", 2), ERR_OK);
+    assert_int_equal(buf_add(out, type, (size_t)(at - type)), ERR_OK);
+    (void)ASN1_get_object(&at, &len, &tag, &class, end - at); /* [0] */
+    (void)ASN1_get_object(&at, &len, &tag, &class, end - at); /* SignedData */
+    const unsigned char *version = at;
+    (void)ASN1_get_object(&at, &len, &tag, &class, end - at);
+    at += len;
+    assert_int_equal(buf_add(out, "\xa0\x80\x30\x80", 4), ERR_OK);
+    assert_int_equal(buf_add(out, version, (size_t)(at - version)), ERR_OK);
+    (void)ASN1_get_object(&at, &len, &tag, &class, end - at);
+    assert_int_equal(tag, V_ASN1_SET);
+    algorithm = at;
+    (void)ASN1_get_object(&at, &len, &tag, &class, end - at);
+    at += len;
+    const size_t size = (size_t)(at - algorithm), all = size * count;
+    const unsigned char head[] = {0x31, 0x82, (unsigned char)(all >> 8), (unsigned char)all};
+    assert_int_equal(buf_add(out, head, sizeof head), ERR_OK);
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(buf_add(out, algorithm, size), ERR_OK);
+    assert_int_equal(buf_add(out, at, (size_t)(end - at)), ERR_OK);
+    assert_int_equal(buf_add(out, "\0\0\0\0\0", 6), ERR_OK);
+}
+
+/* OpenSSL digests all of the content once for each. */
+static void digests_without_end_are_not_made(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t count;
+        enum crypto_signature_state state;
+    } rows[] = {{1, CRYPTO_SIG_GOOD},
+                {CRYPTO_SMIME_SIGNERS_MAX, CRYPTO_SIG_GOOD},
+                {CRYPTO_SMIME_SIGNERS_MAX + 1, CRYPTO_SIG_BAD},
+                {2000, CRYPTO_SIG_BAD}};
+    struct span der = sign(&(struct signing){.signers = {&alice}});
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct buf many;
+        repeat_digest(der, rows[i].count, &many);
+        assert_one(anchors, buf_span(&many), TEXT, rows[i].state, ALICE,
+                   rows[i].state == CRYPTO_SIG_GOOD ? KEYRING_FULL : KEYRING_NEVER);
+        buf_fini(&many);
+    }
+    OPENSSL_free((void *)(uintptr_t)der.ptr);
+}
+
 static void every_signer_is_judged(void **state)
 {
     (void)state;
@@ -259,6 +315,7 @@ int main(void)
         cmocka_unit_test(signed_text_verifies),
         cmocka_unit_test(signature_without_attributes_is_bad),
         cmocka_unit_test(weak_hash_is_never_good),
+        cmocka_unit_test(digests_without_end_are_not_made),
         cmocka_unit_test(every_signer_is_judged),
         cmocka_unit_test(signer_without_certificate_is_unknown),
         cmocka_unit_test(text_inside_is_bad),
