@@ -366,18 +366,22 @@ static enum imap_fate on_head(struct imap_work *work, const struct imap_head *he
     return fetch->stage == FETCH_PASS ? pass_head(fetch, head) : IMAP_FATE_FILTER;
 }
 
-/* True if this answers ask_server; a UID alone is as good, since nobody says it unasked. */
+/* True if this answers ask_server. A UID alone is as good, since nobody says it unasked; and the client hears the
+   MODSEQ of a message that it gets an answer for. */
 static bool take_resolved(struct fetch_work *fetch, const struct imap_unit *unit)
 {
     struct imap_answer answers[IMAP_ANSWERS_MAX];
     uint32_t number;
     uint64_t uid;
     size_t len;
-    if (imap_fetch_response(unit, &number, answers, &len) != ERR_OK ||
-        !span_to_u64(imap_answer_find(answers, len, "UID"), UINT32_MAX, &uid))
+    if (imap_fetch_response(unit, &number, answers, &len) != ERR_OK)
         return false;
-    if (!fetch_is_uid_alone(answers, len) &&
-        (!fetch->adds_modseq || len != 2 || !imap_answer_find(answers, len, "MODSEQ").ptr))
+    bool has_modseq = fetch->adds_modseq && imap_answer_find(answers, len, "MODSEQ").ptr;
+    if (has_modseq && len == 1)
+        return imap_set_has(&fetch->left, imap_map_uid(fetch_map(fetch), number));
+    if (!span_to_u64(imap_answer_find(answers, len, "UID"), UINT32_MAX, &uid))
+        return false;
+    if (!fetch_is_uid_alone(answers, len) && (!has_modseq || len != 2))
         return false;
     enum err err = imap_set_add(&fetch->left, (uint32_t)uid);
     if (err != ERR_OK)
