@@ -211,8 +211,8 @@ class Pieces(Odd):
                                          for number in (b"1 ", b"3 ", b"6 "))))
         return result, [raw.ok("SEARCH " + key) for key in self.searches]
 
-    def check(self, capabilities=None):
-        self.begin(capabilities=capabilities)
+    def check(self, **options):
+        self.begin(**options)
         self.alice().take(harness.keys().export(BOB))
         answers, messages = [], self.messages()
         for number, fault in enumerate((None, "split", "weave")):
@@ -230,6 +230,9 @@ class Pieces(Odd):
 
     def test_together_they_are_one(self):
         self.check()
+
+    def test_names_for_the_content(self):
+        self.check(capabilities="LITERAL+ ENABLE UIDPLUS MOVE IDLE CONDSTORE OBJECTID")
 
 
 class Order(Odd):
