@@ -18,6 +18,7 @@
 #define VIEW_LARGE ((uint64_t)2 << 20)      /* is the last of its chunk: written when nothing else is on its way */
 #define ITEMS_MAX ((size_t)2 << 20)
 #define SERVER_MAX ((size_t)1 << 20)
+#define PARTS_MAX ((size_t)64 << 10)
 #define RETRIES_MAX 3
 
 static void on_prepared(enum err err, struct imap_target *targets, size_t len, void *context);
@@ -218,7 +219,7 @@ static enum err take_view(struct fetch_work *fetch, const struct imap_target *ta
     view->uid = target->uid;
     view->id = target->id;
     buf_init(&view->server, SERVER_MAX);
-    buf_init(&view->parts, SERVER_MAX);
+    buf_init(&view->parts, PARTS_MAX);
     fetch->views_len++;
     fetch->retries = 0;
     return ERR_OK;
@@ -579,7 +580,7 @@ bool fetch_chunk_response(struct fetch_work *fetch, const struct imap_head *head
     for (size_t i = 0; i < len; i++)
         if (imap_answer_is_content(&answers[i]))
             return false;
-    if (fetch_is_uid_alone(answers, len))
+    if (fetch_is_uid_alone(answers, len) && class_of(fetch, imap_map_uid(fetch_map(fetch), number)) != IMAP_CLASS_PLAIN)
         return false;
     return !imap_unit_is_whole(unit) || !fetch_keep_news(fetch, number, buf_span(&unit->text));
 }
