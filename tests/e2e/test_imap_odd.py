@@ -109,7 +109,7 @@ class LeftOut(Odd):
         self.check_all_there(raw)
 
     def test_nothing_is_guessed_of_nil(self):
-        """What says nothing of a message is no reason to pass it on as it came: neither header fields nor first part."""
+        """What says nothing of a message is no reason to pass it on as it came."""
         raw = self.begin_with(from_bob("one"), sealed_inline("two"), from_bob("three"))
         raw.ok("FETCH 1:3 (UID)")
         self.server.faults("fetch:1=nil 2")
