@@ -44,6 +44,51 @@ struct span imap_answer_find(const struct imap_answer *answers, size_t len, cons
     return SPAN_NONE;
 }
 
+static enum err add_answer(struct buf *list, const struct imap_answer *answer)
+{
+    enum err err = buf_add_byte(list, list->len == 0 ? '(' : ' ');
+    if (err == ERR_OK)
+        err = buf_add_span(list, answer->label);
+    if (err == ERR_OK)
+        err = buf_add_byte(list, ' ');
+    return err == ERR_OK ? buf_add_span(list, answer->value) : err;
+}
+
+static bool has_label(const struct imap_answer *answers, size_t len, struct span label)
+{
+    for (size_t i = 0; i < len; i++)
+        if (span_is_case_equal(answers[i].label, label))
+            return true;
+    return false;
+}
+
+enum err imap_answers_gather(struct buf *list, const struct imap_answer *answers, size_t len)
+{
+    struct imap_answer old[IMAP_ANSWERS_MAX];
+    struct imap_cursor cursor;
+    struct buf text;
+    size_t old_len = 0;
+    if (len == 0)
+        return ERR_OK;
+    imap_cursor_init_text(&cursor, buf_span(list));
+    enum err err = list->len > 0 ? imap_fetch_answers(&cursor, old, &old_len) : ERR_OK;
+    buf_init(&text, list->len_max);
+    for (size_t i = 0; i < old_len && err == ERR_OK; i++)
+        if (!has_label(answers, len, old[i].label))
+            err = add_answer(&text, &old[i]);
+    for (size_t i = 0; i < len && err == ERR_OK; i++)
+        err = add_answer(&text, &answers[i]);
+    if (err == ERR_OK)
+        err = buf_add_byte(&text, ')');
+    if (err == ERR_OK) {
+        buf_fini(list);
+        *list = text;
+    } else {
+        buf_fini(&text);
+    }
+    return err;
+}
+
 bool imap_answer_is_content(const struct imap_answer *answer)
 {
     static const struct span prefixes[] = {SPAN_LIT("BODY"),   SPAN_LIT("RFC822"),  SPAN_LIT("ENVELOPE"),

@@ -87,6 +87,10 @@ ERR_RETURN enum err imap_fetch_response(const struct imap_unit *unit, uint32_t *
                                         struct imap_answer *answers_out, size_t *len_out);
 /* "* n FETCH (...)" of a server: the cursor stands after "FETCH ". Splits the list. ERR_MALFORMED, ERR_LIMIT. */
 ERR_RETURN enum err imap_fetch_answers(struct imap_cursor *cursor, struct imap_answer *answers_out, size_t *len_out);
+/* Puts the answers of one more response to those of `list` ("(UID 4 FLAGS ())", or empty), of which those with the same
+   labels give way; literals must be wholly there. On failure (ERR_LIMIT beyond the buffer's maximum, ERR_MALFORMED,
+   ERR_MEMORY) the list is as it was. */
+ERR_RETURN enum err imap_answers_gather(struct buf *list, const struct imap_answer *answers, size_t len);
 /* The value of the answer with this label (ASCII case ignored), or SPAN_NONE. */
 struct span imap_answer_find(const struct imap_answer *answers, size_t len, const char *label);
 /* True for labels that speak of the message's content: BODY..., RFC822..., ENVELOPE, BINARY..., PREVIEW, SNIPPET. */

@@ -52,17 +52,17 @@ static bool has_protected_type(struct span structure)
     return false;
 }
 
-/* Literals elsewhere are larger than what was asked for should be: no text, but a reason to look. */
+/* Literals elsewhere are larger than what was asked for should be, and NIL says nothing: no text, but a reason to look.
+ */
 static bool take_text(struct span value, struct span *text_out)
 {
     struct imap_cursor cursor;
     struct imap_string string;
     imap_cursor_init_text(&cursor, value);
     *text_out = SPAN_NONE;
-    if (!imap_take_nstring(&cursor, &string))
+    if (!imap_take_nstring(&cursor, &string) || string.kind == IMAP_NIL)
         return false;
-    if (string.kind != IMAP_NIL)
-        *text_out = string.raw;
+    *text_out = string.raw;
     return true;
 }
 
@@ -100,8 +100,8 @@ enum err imap_classify(const struct imap_answer *answers, size_t len, bool *is_c
     *size_out = 0;
     if (!structure.ptr || !fields.ptr || !start.ptr || !span_to_u64(size, INT64_MAX, size_out))
         return ERR_NOT_FOUND;
-    if (has_protected_type(structure) || !take_text(fields, &fields) || !take_text(start, &start) ||
-        has_verdict(fields) || has_armour(start))
+    if (span_is_case_equal(structure, SPAN_LIT("NIL")) || has_protected_type(structure) ||
+        !take_text(fields, &fields) || !take_text(start, &start) || has_verdict(fields) || has_armour(start))
         return ERR_OK;
     err = has_encoded_armour(start, MIME_QUOTED_PRINTABLE, is_candidate_out);
     if (err == ERR_OK && !*is_candidate_out)

@@ -14,8 +14,8 @@
 const char *imap_classify_items(uint32_t features);
 
 /* Reads the answer to imap_classify_items. Candidates are messages with an encrypted or signed part anywhere, with
-   fields that look like privyseal's own verdict, or whose first part begins with OpenPGP armour, encoded or not.
-   ERR_NOT_FOUND: it is no such answer. */
+   fields that look like privyseal's own verdict, or whose first part begins with OpenPGP armour, encoded or not; and
+   those of which the server says NIL. ERR_NOT_FOUND: it is no such answer, or not all of it. */
 ERR_RETURN enum err imap_classify(const struct imap_answer *answers, size_t len, bool *is_candidate_out,
                                   uint64_t *size_out);
 

@@ -138,7 +138,13 @@ void fetch_keep_reply(struct fetch_work *fetch, const struct imap_reply *reply)
         buf_clear(&fetch->reply);
 }
 
-static bool is_content(const struct imap_unit *unit)
+bool fetch_is_uid_alone(const struct imap_answer *answers, size_t len)
+{
+    return len == 1 && span_is_case_equal(answers[0].label, SPAN_LIT("UID"));
+}
+
+/* True unless it says nothing of a message's content; while we ask for what the client does not, UIDs are ours, too. */
+static bool is_withheld(const struct imap_unit *unit, bool is_preparing)
 {
     struct imap_answer answers[IMAP_ANSWERS_MAX];
     uint32_t number;
@@ -148,17 +154,42 @@ static bool is_content(const struct imap_unit *unit)
     for (size_t i = 0; i < len; i++)
         if (imap_answer_is_content(&answers[i]))
             return true;
-    return false;
+    return is_preparing && fetch_is_uid_alone(answers, len);
 }
 
 /* ---- the end ---- */
 
+static void end_well(struct fetch_work *fetch)
+{
+    struct imap_session *session = fetch_session(fetch);
+    if (fetch->reply_weight == 0 && fetch->has_gone)
+        imap_server_done(session->server, fetch->work.command->tag, IMAP_OK, "EXPUNGEISSUED",
+                         "Some messages were already expunged.");
+    else if (fetch->reply.len > 0)
+        imap_server_done_line(session->server, fetch->work.command->tag, buf_span(&fetch->reply));
+    else
+        imap_server_done(session->server, fetch->work.command->tag, IMAP_OK, NULL, "Fetch completed.");
+    imap_work_done(&fetch->work);
+}
+
+/* Of messages that have gone meanwhile nothing is missing. */
+static void fail_or_end(struct fetch_work *fetch)
+{
+    struct imap_set numbers;
+    imap_set_init(&numbers);
+    enum err err = imap_map_numbers(fetch_map(fetch), &fetch->locked, &numbers);
+    if (err == ERR_OK && imap_set_is_empty(&numbers))
+        end_well(fetch);
+    else
+        imap_work_fail(&fetch->work, fetch->locked_err);
+    imap_set_fini(&numbers);
+}
+
 static void on_locked_reply(struct imap_client *client, const struct imap_reply *reply, void *context)
 {
-    struct fetch_work *fetch = context;
     (void)client;
     (void)reply;
-    imap_work_fail(&fetch->work, fetch->locked_err);
+    fail_or_end(context);
 }
 
 /* Of messages that cannot be shown now the server's items are given, and \Seen is not set (design 1.2.6). */
@@ -171,26 +202,19 @@ static void end_locked(struct fetch_work *fetch)
     if (err == ERR_OK)
         err = items.len > 2 ? fetch_send(fetch, &fetch->locked, buf_span(&items), on_locked_reply) : ERR_NOT_FOUND;
     buf_fini(&items);
-    if (err != ERR_OK)
-        imap_work_fail(&fetch->work, err == ERR_NOT_FOUND ? fetch->locked_err : err);
+    if (err == ERR_NOT_FOUND)
+        fail_or_end(fetch);
+    else if (err != ERR_OK)
+        imap_work_fail(&fetch->work, err);
 }
 
 void fetch_end(struct fetch_work *fetch)
 {
-    struct imap_session *session = fetch_session(fetch);
     fetch_tell_news(fetch);
-    if (!imap_set_is_empty(&fetch->locked)) {
-        end_locked(fetch);
-        return;
-    }
-    if (fetch->reply_weight == 0 && fetch->has_gone)
-        imap_server_done(session->server, fetch->work.command->tag, IMAP_OK, "EXPUNGEISSUED",
-                         "Some messages were already expunged.");
-    else if (fetch->reply.len > 0)
-        imap_server_done_line(session->server, fetch->work.command->tag, buf_span(&fetch->reply));
+    if (imap_set_is_empty(&fetch->locked))
+        end_well(fetch);
     else
-        imap_server_done(session->server, fetch->work.command->tag, IMAP_OK, NULL, "Fetch completed.");
-    imap_work_done(&fetch->work);
+        end_locked(fetch);
 }
 
 /* ---- the beginning ---- */
@@ -342,16 +366,22 @@ static enum imap_fate on_head(struct imap_work *work, const struct imap_head *he
     return fetch->stage == FETCH_PASS ? pass_head(fetch, head) : IMAP_FATE_FILTER;
 }
 
-/* True if this answers ask_server. */
+/* True if this answers ask_server. A UID alone is as good, since nobody says it unasked; and the client hears the
+   MODSEQ of a message that it gets an answer for. */
 static bool take_resolved(struct fetch_work *fetch, const struct imap_unit *unit)
 {
     struct imap_answer answers[IMAP_ANSWERS_MAX];
     uint32_t number;
     uint64_t uid;
     size_t len;
-    if (imap_fetch_response(unit, &number, answers, &len) != ERR_OK || len != (fetch->adds_modseq ? 2 : 1) ||
-        !span_to_u64(imap_answer_find(answers, len, "UID"), UINT32_MAX, &uid) ||
-        (fetch->adds_modseq && !imap_answer_find(answers, len, "MODSEQ").ptr))
+    if (imap_fetch_response(unit, &number, answers, &len) != ERR_OK)
+        return false;
+    bool has_modseq = fetch->adds_modseq && imap_answer_find(answers, len, "MODSEQ").ptr;
+    if (has_modseq && len == 1)
+        return imap_set_has(&fetch->left, imap_map_uid(fetch_map(fetch), number));
+    if (!span_to_u64(imap_answer_find(answers, len, "UID"), UINT32_MAX, &uid))
+        return false;
+    if (!fetch_is_uid_alone(answers, len) && (!has_modseq || len != 2))
         return false;
     enum err err = imap_set_add(&fetch->left, (uint32_t)uid);
     if (err != ERR_OK)
@@ -381,7 +411,7 @@ static bool on_response(struct imap_work *work, const struct imap_head *head, st
         return false;
     if (fetch->stage == FETCH_RESOLVE && take_resolved(fetch, unit))
         return false;
-    bool passes = !is_content(unit);
+    bool passes = !is_withheld(unit, fetch->stage == FETCH_PREPARE || fetch->stage == FETCH_LOOK);
     if (!passes && fetch->stage == FETCH_PASS)
         withhold(fetch_session(fetch));
     return passes;

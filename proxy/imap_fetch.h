@@ -35,6 +35,7 @@ struct fetch_view {
     char *kept;                 /* owned: what the spans of `record` point to */
     struct proxy_record record; /* of which only what the items need is kept */
     struct buf server;          /* the list of the server's answer: "(UID 4 FLAGS ())"; empty: it has not come */
+    struct buf parts;           /* what else it said, which may be that answer in several responses */
     bool is_written;
 };
 
@@ -108,6 +109,8 @@ ERR_RETURN enum err fetch_send(struct fetch_work *fetch, const struct imap_set *
                                imap_reply_fn fn);
 /* Keeps the answer of a command if it is worse than what is kept, or the latest good one. */
 void fetch_keep_reply(struct fetch_work *fetch, const struct imap_reply *reply);
+/* True for a response that is an answer to a question of ours, and no news. */
+bool fetch_is_uid_alone(const struct imap_answer *answers, size_t len);
 /* All messages are done with: the locked ones, then the tagged answer. */
 void fetch_end(struct fetch_work *fetch);
 
@@ -128,6 +131,8 @@ void fetch_drop_views(struct fetch_work *fetch);
 bool fetch_is_news(struct span text);
 /* Keeps a response for later; false if there is no room. */
 bool fetch_keep_news(struct fetch_work *fetch, uint32_t number, struct span text);
+/* Forgets what is kept of a message. */
+void fetch_drop_news(struct fetch_work *fetch, uint32_t number);
 /* Lets the client hear it, in ascending order as servers say it; before numbers change, and at the end. */
 void fetch_tell_news(struct fetch_work *fetch);
 
@@ -140,6 +145,11 @@ ERR_RETURN enum err fetch_keep_record(struct fetch_view *view, const struct imap
 ERR_RETURN enum err fetch_server_items(const struct fetch_work *fetch, bool is_locked, struct buf *out);
 /* True if this is the server's answer to fetch_server_items, and not something that it says of itself. */
 bool fetch_is_answer(const struct fetch_work *fetch, const struct imap_answer *answers, size_t len);
+/* True if it need not answer: it is asked for nothing that is not known. */
+bool fetch_needs_no_answer(const struct fetch_work *fetch);
+/* Takes the parts of an answer that came in several responses, if they are all there; what was kept of them as news of
+   the message is among them. */
+bool fetch_join_parts(struct fetch_work *fetch, struct fetch_view *view, uint32_t number);
 /* Puts "* number FETCH (...)" into fetch->out, in the order in which Dovecot answers. */
 ERR_RETURN enum err fetch_compose_view(struct fetch_work *fetch, const struct fetch_view *view, uint32_t number);
 

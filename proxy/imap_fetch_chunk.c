@@ -18,6 +18,7 @@
 #define VIEW_LARGE ((uint64_t)2 << 20)      /* is the last of its chunk: written when nothing else is on its way */
 #define ITEMS_MAX ((size_t)2 << 20)
 #define SERVER_MAX ((size_t)1 << 20)
+#define PARTS_MAX ((size_t)64 << 10)
 #define RETRIES_MAX 3
 
 static void on_prepared(enum err err, struct imap_target *targets, size_t len, void *context);
@@ -30,6 +31,7 @@ void fetch_drop_views(struct fetch_work *fetch)
         if (view->body)
             proxy_views_release(views, &view->body);
         buf_fini(&view->server);
+        buf_fini(&view->parts);
         free(view->kept);
     }
     free(fetch->views);
@@ -217,6 +219,7 @@ static enum err take_view(struct fetch_work *fetch, const struct imap_target *ta
     view->uid = target->uid;
     view->id = target->id;
     buf_init(&view->server, SERVER_MAX);
+    buf_init(&view->parts, PARTS_MAX);
     fetch->views_len++;
     fetch->retries = 0;
     return ERR_OK;
@@ -227,10 +230,15 @@ static bool is_large(const struct fetch_work *fetch, const struct fetch_view *vi
     return fetch->fetch.needs_body && view->record.size > VIEW_LARGE;
 }
 
-/* What the server leaves out of our FETCH, with a reason or without, it would leave out of the client's. */
-static bool is_missing(enum err err)
+/* What others have expunged is left out, and the client is told that much, as servers do it (RFC 5530 EXPUNGEISSUED);
+   what the server leaves out for no such reason must not be missing in silence. */
+static enum err leave_out(struct fetch_work *fetch, uint32_t uid, enum err err)
 {
-    return err == ERR_NOT_FOUND || err == ERR_UPSTREAM_PROTOCOL;
+    if (err != ERR_NOT_FOUND)
+        return leave_for_end(fetch, uid, err);
+    if (imap_map_number(fetch_map(fetch), uid) > 0)
+        fetch->has_gone = true;
+    return ERR_OK;
 }
 
 static enum err take_views(struct fetch_work *fetch, const struct imap_target *targets, size_t len)
@@ -241,11 +249,9 @@ static enum err take_views(struct fetch_work *fetch, const struct imap_target *t
         return ERR_MEMORY;
     for (size_t i = 0; i < len; i++) {
         enum err err = ERR_OK;
-        if (targets[i].err == ERR_NOT_FOUND && imap_map_number(fetch_map(fetch), targets[i].uid) > 0)
-            fetch->has_gone = true;
-        if (targets[i].err != ERR_OK && !is_missing(targets[i].err))
-            err = leave_for_end(fetch, targets[i].uid, targets[i].err);
-        else if (targets[i].err == ERR_OK && targets[i].class == IMAP_CLASS_VIEW)
+        if (targets[i].err != ERR_OK)
+            err = leave_out(fetch, targets[i].uid, targets[i].err);
+        else if (targets[i].class == IMAP_CLASS_VIEW)
             err = take_view(fetch, &targets[i], &size);
         if (err == ERR_AGAIN) {
             fetch->chunk_end = targets[i].uid - 1;
@@ -296,8 +302,7 @@ static enum err take_bodies(struct fetch_work *fetch, struct imap_target *target
         if (view->body)
             continue;
         view->is_written = true;
-        if (!is_missing(targets[i].err))
-            err = leave_for_end(fetch, view->uid, targets[i].err == ERR_OK ? ERR_INTERNAL : targets[i].err);
+        err = leave_out(fetch, view->uid, targets[i].err == ERR_OK ? ERR_INTERNAL : targets[i].err);
     }
     return err;
 }
@@ -350,15 +355,6 @@ static void on_prepared(enum err err, struct imap_target *targets, size_t len, v
 
 /* ---- answering ---- */
 
-/* The server said nothing of this one, and was asked for nothing: what is known will do. */
-static bool needs_no_answer(const struct fetch_work *fetch)
-{
-    for (size_t i = 0; i < fetch->fetch.len; i++)
-        if (fetch->fetch.items[i].kind != IMAP_ITEM_UID && fetch->fetch.items[i].kind < IMAP_ITEM_SIZE)
-            return false;
-    return !fetch->fetch.sets_seen && !fetch->adds_modseq;
-}
-
 /* Composes the next view whose turn has come: one below `uid`, or at the end of a chunk (`is_end`) any. False: there is
    none. */
 static bool compose_next(struct fetch_work *fetch, uint32_t uid, bool is_end)
@@ -368,7 +364,7 @@ static bool compose_next(struct fetch_work *fetch, uint32_t uid, bool is_end)
         uint32_t number = imap_map_number(fetch_map(fetch), view->uid);
         if (!is_end && (view->uid > uid || (view->server.len == 0 && !view->is_written && number > 0)))
             return false;
-        if (view->is_written || number == 0 || (view->server.len == 0 && !needs_no_answer(fetch)))
+        if (view->is_written || number == 0 || (view->server.len == 0 && !fetch_needs_no_answer(fetch)))
             continue;
         view->is_written = true;
         enum err err = fetch_compose_view(fetch, view, number);
@@ -435,6 +431,34 @@ static void on_reply(struct imap_client *client, const struct imap_reply *reply,
         fetch_write_rest(fetch);
 }
 
+/* Views of which the server has not said what it was asked. */
+static enum err judge_unanswered(struct fetch_work *fetch, const struct imap_reply *reply)
+{
+    bool are_gone = span_is_case_equal(reply->code, SPAN_LIT("EXPUNGEISSUED"));
+    enum err err = ERR_OK;
+    for (size_t i = 0; i < fetch->views_len && err == ERR_OK; i++) {
+        struct fetch_view *view = &fetch->views[i];
+        uint32_t number = imap_map_number(fetch_map(fetch), view->uid);
+        if (view->is_written || view->server.len > 0 || number == 0 || fetch_join_parts(fetch, view, number) ||
+            fetch_needs_no_answer(fetch))
+            continue;
+        view->is_written = true;
+        if (are_gone || reply->status == IMAP_OK)
+            err = leave_out(fetch, view->uid, are_gone ? ERR_NOT_FOUND : ERR_UPSTREAM_PROTOCOL);
+    }
+    return err;
+}
+
+static void on_views_reply(struct imap_client *client, const struct imap_reply *reply, void *context)
+{
+    struct fetch_work *fetch = context;
+    enum err err = judge_unanswered(fetch, reply);
+    if (err != ERR_OK)
+        imap_session_end(fetch_session(fetch), err);
+    else
+        on_reply(client, reply, fetch);
+}
+
 /* UIDs of the chunk's messages that pass through. */
 static enum err plain_uids(const struct fetch_work *fetch, struct imap_set *uids)
 {
@@ -476,9 +500,9 @@ static enum err plain_items(const struct fetch_work *fetch, struct buf *out)
 }
 
 /* A set of which nothing is left needs no command. */
-static enum err ask(struct fetch_work *fetch, const struct imap_set *uids, const struct buf *items)
+static enum err ask(struct fetch_work *fetch, const struct imap_set *uids, const struct buf *items, imap_reply_fn fn)
 {
-    enum err err = imap_set_is_empty(uids) ? ERR_NOT_FOUND : fetch_send(fetch, uids, buf_span(items), on_reply);
+    enum err err = imap_set_is_empty(uids) ? ERR_NOT_FOUND : fetch_send(fetch, uids, buf_span(items), fn);
     if (err == ERR_OK)
         fetch->open++;
     return err == ERR_NOT_FOUND ? ERR_OK : err;
@@ -500,12 +524,12 @@ static void answer(struct fetch_work *fetch)
     if (err == ERR_OK)
         err = fetch_server_items(fetch, false, &items);
     if (err == ERR_OK)
-        err = ask(fetch, &views, &items);
+        err = ask(fetch, &views, &items, on_views_reply);
     buf_clear(&items);
     if (err == ERR_OK)
         err = plain_items(fetch, &items);
     if (err == ERR_OK)
-        err = ask(fetch, &plain, &items);
+        err = ask(fetch, &plain, &items, on_reply);
     if (err == ERR_OK)
         err = look_ahead(fetch);
     imap_set_fini(&views);
@@ -549,8 +573,14 @@ bool fetch_chunk_response(struct fetch_work *fetch, const struct imap_head *head
             buf_clear(&view->server);
         return false;
     }
+    /* If no whole answer comes, this may have been a part of it; what cannot be kept is missing in the end. */
+    if (view && view->server.len == 0 && !view->is_written && imap_unit_is_whole(unit) &&
+        imap_answers_gather(&view->parts, answers, len) != ERR_OK)
+        buf_clear(&view->parts);
     for (size_t i = 0; i < len; i++)
         if (imap_answer_is_content(&answers[i]))
             return false;
+    if (fetch_is_uid_alone(answers, len) && class_of(fetch, imap_map_uid(fetch_map(fetch), number)) != IMAP_CLASS_PLAIN)
+        return false;
     return !imap_unit_is_whole(unit) || !fetch_keep_news(fetch, number, buf_span(&unit->text));
 }

@@ -39,6 +39,13 @@ bool fetch_keep_news(struct fetch_work *fetch, uint32_t number, struct span text
     return true;
 }
 
+void fetch_drop_news(struct fetch_work *fetch, uint32_t number)
+{
+    for (size_t i = 0; i < fetch->news_len; i++)
+        if (fetch->news_items[i].number == number)
+            fetch->news_items[i].len = 0;
+}
+
 static int compare(const void *a, const void *b)
 {
     const struct fetch_news *x = a, *y = b;
@@ -54,7 +61,8 @@ void fetch_tell_news(struct fetch_work *fetch)
         qsort(fetch->news_items, fetch->news_len, sizeof *fetch->news_items, compare);
     for (size_t i = 0; i < fetch->news_len; i++) {
         struct fetch_news *item = &fetch->news_items[i];
-        imap_server_write(server, span_slice(buf_span(&fetch->news), item->at, item->at + item->len));
+        if (item->len > 0)
+            imap_server_write(server, span_slice(buf_span(&fetch->news), item->at, item->at + item->len));
     }
     fetch->news_len = 0;
     buf_clear(&fetch->news);

@@ -111,6 +111,27 @@ bool fetch_is_answer(const struct fetch_work *fetch, const struct imap_answer *a
     return has_all && (has_items || len == 1);
 }
 
+bool fetch_needs_no_answer(const struct fetch_work *fetch)
+{
+    for (size_t i = 0; i < fetch->fetch.len; i++)
+        if (fetch->fetch.items[i].kind != IMAP_ITEM_UID && fetch->fetch.items[i].kind < IMAP_ITEM_SIZE)
+            return false;
+    return !fetch->fetch.sets_seen && !fetch->adds_modseq;
+}
+
+bool fetch_join_parts(struct fetch_work *fetch, struct fetch_view *view, uint32_t number)
+{
+    struct imap_answer answers[IMAP_ANSWERS_MAX];
+    struct imap_cursor cursor;
+    size_t len;
+    imap_cursor_init_text(&cursor, buf_span(&view->parts));
+    if (view->parts.len == 0 || imap_fetch_answers(&cursor, answers, &len) != ERR_OK ||
+        !fetch_is_answer(fetch, answers, len) || buf_add_span(&view->server, buf_span(&view->parts)) != ERR_OK)
+        return false;
+    fetch_drop_news(fetch, number);
+    return true;
+}
+
 /* ---- writing ---- */
 
 struct writer {

@@ -40,6 +40,7 @@ struct imap_mailbox {
     bool has_places; /* the vault was asked */
     bool wants_uids; /* by whoever waits */
     bool is_asking;  /* our question for UIDs is open */
+    uint32_t asked;  /* the last number that it is about */
     struct proxy_vault_request *request;
     imap_mailbox_fn fn; /* who waits for imap_mailbox_load */
     void *context;
@@ -324,6 +325,21 @@ static void finish(struct imap_mailbox *mailbox, enum err err)
         fn(err, mailbox->context);
 }
 
+/* What has come meanwhile may stay unknown; any other message of which the server does not say the UID cannot be
+   answered for, and must not be missing in silence. */
+static enum err judge_uids(struct imap_mailbox *mailbox, const struct imap_reply *reply)
+{
+    struct imap_set unknown;
+    if (reply->status != IMAP_OK)
+        return ERR_UPSTREAM_REJECTED;
+    imap_set_init(&unknown);
+    enum err err = imap_map_unknown(mailbox->map, &unknown);
+    if (err == ERR_OK && !imap_set_is_empty(&unknown) && unknown.ranges[0].first <= mailbox->asked)
+        err = ERR_UPSTREAM_PROTOCOL;
+    imap_set_fini(&unknown);
+    return err;
+}
+
 static void on_uids(struct imap_client *client, const struct imap_reply *reply, void *context)
 {
     struct imap_session *session = context;
@@ -331,9 +347,10 @@ static void on_uids(struct imap_client *client, const struct imap_reply *reply, 
     /* The mailbox may have been left meanwhile: then nobody waits. */
     if (session->mailbox == NULL || !session->mailbox->is_asking)
         return;
-    if (reply->status != IMAP_OK)
+    enum err err = judge_uids(session->mailbox, reply);
+    if (err != ERR_OK)
         log_warning("%s: the server does not tell its UIDs", session->peer);
-    finish(session->mailbox, reply->status == IMAP_OK ? ERR_OK : ERR_UPSTREAM_REJECTED);
+    finish(session->mailbox, err);
 }
 
 /* By number, never by UID: so no EXPUNGE can come in between (design 1.2.9). */
@@ -352,6 +369,7 @@ static void ask_uids(struct imap_mailbox *mailbox)
             imap_out_init(&out);
             imap_out_text(&out, buf_span(&text));
             mailbox->is_asking = true;
+            mailbox->asked = unknown.ranges[unknown.len - 1].last;
             imap_session_send(mailbox->session, &out, NULL, on_uids, mailbox->session);
         }
     }

@@ -3,16 +3,11 @@
  */
 #include "proxy/imap_prepare.h"
 
-#include "proxy/imap_classify.h"
 #include "proxy/vault_views.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* A server answers for this many before it is asked for more: the client may want to hear of progress, or leave. */
-#define CLASSIFY_MAX 4096
-/* Commands stay short where what is asked of lies scattered. */
-#define RANGES_MAX 256
 #define RECORDS_MAX 256
 #define COMMAND_MAX 65536
 
@@ -50,7 +45,7 @@ static struct imap_pending first_pending(const struct imap_prepare *prepare, con
     if (target->class == IMAP_CLASS_UNKNOWN)
         pending.state = PENDING_CLASS;
     if (!wants_class && imap_mailbox_candidate(mailbox, target->uid, &candidate))
-        pending = (struct imap_pending){PENDING_RAW, candidate.size};
+        pending = (struct imap_pending){.state = PENDING_RAW, .size = candidate.size};
     if (target->class == IMAP_CLASS_VIEW && !wants_class && prepare->needs != 0)
         pending.state = (prepare->needs & IMAP_PREPARE_TEXT) != 0 ? PENDING_RAW : PENDING_RECORD;
     return pending;
@@ -96,6 +91,7 @@ static bool find_target(const struct imap_prepare *prepare, uint32_t uid, size_t
 
 void imap_prepare_settle(struct imap_prepare *prepare, size_t index, enum err err)
 {
+    imap_class_drop(prepare, index);
     prepare->pending[index].state = PENDING_NONE;
     prepare->targets[index].err = err;
     /* To know what a message is does not answer for it yet. */
@@ -165,68 +161,6 @@ void imap_prepare_answered(struct imap_prepare *prepare, enum imap_pending_state
         imap_prepare_settle(prepare, i, is_gone ? ERR_NOT_FOUND : left_out);
     }
     imap_prepare_step(prepare);
-}
-
-/* ---- classes ---- */
-
-static void on_classified(struct imap_client *client, const struct imap_reply *reply, void *context)
-{
-    (void)client;
-    imap_prepare_answered(context, PENDING_ASKED, reply);
-}
-
-static enum err classify(struct imap_prepare *prepare)
-{
-    struct imap_client *upstream = imap_prepare_session(prepare)->upstream;
-    uint32_t features = upstream ? imap_client_capabilities(upstream)->features : 0;
-    size_t asked = 0, ranges = 0;
-    uint32_t before = 0;
-    for (; prepare->next < prepare->len && asked < CLASSIFY_MAX; prepare->next++) {
-        struct imap_pending *pending = &prepare->pending[prepare->next];
-        uint32_t number = prepare->targets[prepare->next].number;
-        if (pending->state != PENDING_CLASS)
-            continue;
-        ranges += before + 1 != number;
-        if (ranges > RANGES_MAX)
-            break;
-        before = number;
-        pending->state = PENDING_ASKED;
-        asked++;
-    }
-    return asked > 0 ? imap_prepare_ask(prepare, PENDING_ASKED, imap_classify_items(features), on_classified) : ERR_OK;
-}
-
-static bool hear_class(struct imap_prepare *prepare, size_t index, const struct imap_answer *answers, size_t len)
-{
-    struct imap_session *session = imap_prepare_session(prepare);
-    struct imap_target *target = &prepare->targets[index];
-    struct imap_pending *pending = &prepare->pending[index];
-    bool is_candidate;
-    enum err err = imap_classify(answers, len, &is_candidate, &pending->size);
-    if (err == ERR_NOT_FOUND)
-        return false;
-    if (err != ERR_OK) {
-        imap_prepare_settle(prepare, index, err);
-        return true;
-    }
-    if (is_candidate && pending->size > session->net->config->message_max) {
-        log_info("%s: message with UID %u is too large to be opened: shown as it came", session->peer, target->uid);
-        is_candidate = false;
-    }
-    if (is_candidate) {
-        target->class = IMAP_CLASS_CANDIDATE;
-        struct imap_candidate candidate = {.size = pending->size};
-        candidate.has_alias = imap_classify_alias(answers, len, candidate.alias);
-        imap_mailbox_set_candidate(session->mailbox, target->uid, &candidate);
-        pending->state = PENDING_RAW;
-        if ((prepare->needs & IMAP_PREPARE_CLASS) != 0)
-            imap_prepare_settle(prepare, index, ERR_OK);
-        return true;
-    }
-    target->class = IMAP_CLASS_PLAIN;
-    imap_mailbox_set_plain(session->mailbox, target->uid);
-    imap_prepare_settle(prepare, index, ERR_OK);
-    return true;
 }
 
 /* ---- other names ---- */
@@ -390,7 +324,7 @@ static enum err run_stage(struct imap_prepare *prepare)
         next_stage(prepare);
         break;
     case PREPARE_CLASSIFY:
-        err = classify(prepare);
+        err = imap_class_step(prepare);
         if (prepare->next < prepare->len || prepare->is_asking)
             break;
         if ((prepare->needs & IMAP_PREPARE_CLASS) != 0)
@@ -448,8 +382,10 @@ bool imap_prepare_hear(struct imap_prepare *prepare, const struct imap_head *hea
     if (!find_target(prepare, (uint32_t)uid, &index))
         return false;
     if (prepare->pending[index].state == PENDING_ASKED)
-        return hear_class(prepare, index, answers, len);
-    return prepare->pending[index].state == PENDING_FETCHING && imap_raw_hear(prepare, index, answers, len, unit);
+        return imap_class_hear(prepare, index, answers, len, unit);
+    /* A UID alone is a part of the answer, too. */
+    return prepare->pending[index].state == PENDING_FETCHING &&
+           (imap_raw_hear(prepare, index, answers, len, unit) || imap_class_is_ours(answers, len));
 }
 
 /* ---- life ---- */
@@ -498,9 +434,11 @@ void imap_prepare_free(struct imap_prepare **prepare_pointer)
     proxy_views_cancel(&prepare->load);
     proxy_vault_cancel(&prepare->request);
     imap_raw_free(prepare);
-    for (size_t i = 0; i < prepare->len; i++)
+    for (size_t i = 0; i < prepare->len; i++) {
+        imap_class_drop(prepare, i);
         if (prepare->targets[i].body)
             proxy_views_release(session->net->views, &prepare->targets[i].body);
+    }
     if (prepare->finish)
         event_free(prepare->finish);
     imap_set_fini(&prepare->numbers);

@@ -1,7 +1,7 @@
 /*
- * The preparing of messages (imap_internal.h says what for), in two files: imap_prepare.c, which messages have views
- * and which records are at hand, and imap_raw.c, the raw messages that are fetched and opened. Nobody else includes
- * this.
+ * The preparing of messages (imap_internal.h says what for), in three files: imap_prepare.c, its stages, and which
+ * records are at hand; imap_class.c, which messages may have views; and imap_raw.c, the raw messages that are fetched
+ * and opened. Nobody else includes this.
  */
 #ifndef PROXY_IMAP_PREPARE_H
 #define PROXY_IMAP_PREPARE_H
@@ -24,7 +24,8 @@ enum imap_pending_state {
 
 struct imap_pending {
     enum imap_pending_state state;
-    uint64_t size; /* of the raw message, as far as it is known */
+    uint64_t size;        /* of the raw message, as far as it is known */
+    struct buf *gathered; /* PENDING_ASKED: what has come of an answer in several responses; or NULL */
 };
 
 /* A raw message on its way to being a view. */
@@ -58,6 +59,7 @@ struct imap_prepare {
     TAILQ_HEAD(, imap_opening) openings;
     size_t openings_len;
     uint64_t openings_size;
+    size_t gathered_size;
     size_t done, before, total; /* for INPROGRESS */
     enum err err;
     struct event *finish; /* fn fires from the loop */
@@ -80,11 +82,24 @@ ERR_RETURN enum err imap_prepare_ask(struct imap_prepare *prepare, enum imap_pen
 /* An own command has been answered: what stands in the state `asked` has got no answer. */
 void imap_prepare_answered(struct imap_prepare *prepare, enum imap_pending_state asked, const struct imap_reply *reply);
 
+/* ---- imap_class.c ---- */
+
+/* Asks about the next targets of which nothing is known. */
+ERR_RETURN enum err imap_class_step(struct imap_prepare *prepare);
+/* What the server says of target `index`, which it was asked about. */
+bool imap_class_hear(struct imap_prepare *prepare, size_t index, const struct imap_answer *answers, size_t len,
+                     const struct imap_unit *unit);
+/* True for what we ask for and no server says unasked. */
+bool imap_class_is_ours(const struct imap_answer *answers, size_t len);
+/* Forgets what has been gathered of a target. */
+void imap_class_drop(struct imap_prepare *prepare, size_t index);
+
 /* ---- imap_raw.c ---- */
 
 /* Asks for the next raw messages if there is room for them. */
 void imap_raw_step(struct imap_prepare *prepare);
-/* The raw message of target `index` has come. */
+/* The raw message of target `index` has come, or NIL in its place: that one stays as it is until the tagged reply,
+   which may say why. */
 bool imap_raw_hear(struct imap_prepare *prepare, size_t index, const struct imap_answer *answers, size_t len,
                    struct imap_unit *unit);
 void imap_raw_free(struct imap_prepare *prepare);

@@ -216,8 +216,8 @@ static void begin(struct imap_opening *opening)
 
 /* ---- what the server says ---- */
 
-/* The content of the string at the front of `value`, as a sealed file. ERR_TOO_BIG: it was not kept;
-   ERR_UPSTREAM_PROTOCOL: there is none, as Dovecot says of what others have expunged. */
+/* The content of the string at the front of `value`, as a sealed file. ERR_TOO_BIG: it was not kept; ERR_NOT_FOUND:
+   there is none, as Dovecot says of what others have expunged. */
 static enum err file_of(struct imap_unit *unit, struct span value, int *fd_out, uint64_t *size_out)
 {
     struct imap_cursor cursor;
@@ -227,7 +227,7 @@ static enum err file_of(struct imap_unit *unit, struct span value, int *fd_out, 
     imap_cursor_init(&cursor, unit);
     cursor.at = (size_t)(value.ptr - cursor.text.ptr);
     if (!imap_take_nstring(&cursor, &string) || string.kind == IMAP_NIL)
-        return ERR_UPSTREAM_PROTOCOL;
+        return ERR_NOT_FOUND;
     *size_out = string.len;
     if (string.kind == IMAP_LITERAL && !string.raw.ptr) {
         *fd_out = imap_unit_take_file(unit, string.literal);
@@ -265,6 +265,8 @@ bool imap_raw_hear(struct imap_prepare *prepare, size_t index, const struct imap
     if (!value.ptr)
         return false;
     enum err err = file_of(unit, value, &fd, &size);
+    if (err == ERR_NOT_FOUND)
+        return true;
     if (err == ERR_OK && size > imap_prepare_session(prepare)->net->config->message_max)
         err = ERR_TOO_BIG;
     struct imap_opening *opening = err == ERR_OK ? calloc(1, sizeof *opening) : NULL;

@@ -345,7 +345,7 @@ static void on_prepared(enum err err, struct imap_target *targets, size_t len, v
     imap_prepare_free(&search->prepare);
     if (err != ERR_OK)
         search_fail(search, err);
-    else if (search->views_len == 0)
+    else if (imap_set_count(&search->plain) == search->count)
         pass(search);
     else
         search_ask(search, &search->plain, search->search->keys, true, on_plain);

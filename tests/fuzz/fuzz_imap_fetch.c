@@ -32,6 +32,25 @@ static void parse_again(const struct imap_fetch *fetch, size_t size)
     free(again);
 }
 
+/* What is put together one by one is all there, each thing once, with the value that came last. */
+static void gather_again(const struct imap_answer *answers, size_t len, size_t size)
+{
+    static struct imap_answer again[IMAP_ANSWERS_MAX];
+    struct imap_cursor cursor;
+    struct buf list;
+    size_t again_len = 0;
+    buf_init(&list, size + 10);
+    for (size_t i = 0; i < len; i++)
+        check(imap_answers_gather(&list, &answers[i], 1) == ERR_OK);
+    imap_cursor_init_text(&cursor, buf_span(&list));
+    check(len == 0 || imap_fetch_answers(&cursor, again, &again_len) == ERR_OK);
+    check(again_len <= len && (len == 0) == (again_len == 0));
+    for (size_t i = 0; i < again_len; i++)
+        check(!span_is_case_equal(again[i].label, answers[len - 1].label) ||
+              span_is_equal(again[i].value, answers[len - 1].value));
+    buf_fini(&list);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct imap_fetch fetch;
@@ -48,8 +67,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         return 0;
     }
-    if (imap_fetch_answers(&cursor, answers, &len) == ERR_OK)
+    if (imap_fetch_answers(&cursor, answers, &len) == ERR_OK) {
         for (size_t i = 0; i < len; i++)
             check(answers[i].label.len > 0 && answers[i].value.len > 0);
+        gather_again(answers, len, size);
+    }
     return 0;
 }

@@ -21,8 +21,10 @@
  * bye (BYE, then close), "NO text" and "BAD text" (instead of carrying out), "* text" (says so first), "raw bytes"
  * (with \r \n \0 \xHH; says so first), "only bytes" (the same, instead of carrying out), "expunge N", "arrive",
  * "flag N word" (does this to the selected mailbox, as another client would); at fetch: "omit N" (answers for all but
- * that message, and says OK); at a command without literals: "behind" (carries out the next one first); at a
- * literal: cut and stall (in mid of it), "lie TEXT" (announces {TEXT} in place of its true size).
+ * that message, and says OK), "nil N" (no content of that message: NIL), "gone N" (the same, and OK [EXPUNGEISSUED], as
+ * Dovecot), "split" (each item of an answer in a response of its own), "weave" (the same, the first items of all
+ * messages, then the second ones, and so on); at a command without literals: "behind" (carries out the next one first);
+ * at a literal: cut and stall (in mid of it), "lie TEXT" (announces {TEXT} in place of its true size).
  */
 #ifndef TESTS_SERVERS_IMAPD_H
 #define TESTS_SERVERS_IMAPD_H
@@ -178,6 +180,8 @@ struct session {
     char ordered[512]; /* the fault at the last point, "" if none */
     bool is_late;      /* closes instead of answering */
     size_t omitted;    /* the message that FETCH says nothing of; 0: none */
+    size_t emptied;    /* the message of which FETCH gives no content; 0: none */
+    bool is_split, is_woven;
     bool has_condstore, has_utf8;
     bool is_read_only;
     struct mailbox *mailbox; /* NULL: none selected */

@@ -116,6 +116,15 @@ bool imapd_fault(struct session *session, const char *point)
         return true;
     } else if (strncmp(action, "omit ", 5) == 0)
         session->omitted = strtoul(action + 5, NULL, 10);
+    else if (strncmp(action, "nil ", 4) == 0)
+        session->emptied = strtoul(action + 4, NULL, 10);
+    else if (strncmp(action, "gone ", 5) == 0) {
+        session->emptied = strtoul(action + 5, NULL, 10);
+        text_puts(&session->code, "EXPUNGEISSUED");
+    } else if (strcmp(action, "split") == 0)
+        session->is_split = true;
+    else if (strcmp(action, "weave") == 0)
+        session->is_woven = true;
     else if (strcmp(action, "slow") == 0)
         session->io->is_slow = true;
     else if (strcmp(action, "garbage") == 0)

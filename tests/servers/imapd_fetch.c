@@ -289,11 +289,11 @@ static bool section(const struct part *root, const struct item *item, struct tex
     return true;
 }
 
-static void put_section(struct session *session, const struct part *root, const struct item *item)
+static void put_section(struct session *session, const struct part *root, const struct item *item, bool is_empty)
 {
     struct text content = {0};
     text_addf(&session->out, "%s ", item->label);
-    if (!section(root, item, &content))
+    if (is_empty || !section(root, item, &content))
         text_puts(&session->out, "NIL");
     else if (!item->has_partial)
         imapd_put_literal(session, content.bytes, content.len);
@@ -365,7 +365,7 @@ static void put_item(struct session *session, const struct item *item, const str
         structure_add(out, copy->part, item->kind == ITEM_BODYSTRUCTURE);
         break;
     case ITEM_SECTION:
-        put_section(session, copy->part, item);
+        put_section(session, copy->part, item, index + 1 == session->emptied);
         break;
     }
 }
@@ -404,15 +404,17 @@ static bool take_copy(struct session *session, const struct fetch *fetch, size_t
 static void put_message(struct session *session, const struct fetch *fetch, size_t index, const struct copy *copy)
 {
     const struct item uid = {.kind = ITEM_UID}, flags = {.kind = ITEM_FLAGS}, modseq = {.kind = ITEM_MODSEQ};
-    bool has_news = copy->message.modseq > session->seen[index].modseq;
-    const char *blank = "";
+    bool has_news = copy->message.modseq > session->seen[index].modseq, is_first = true;
     text_addf(&session->out, "* %zu FETCH (", index + 1);
     if (session->is_uid && !has_item(fetch, ITEM_UID)) {
         put_item(session, &uid, copy, index);
-        blank = " ";
+        is_first = false;
     }
-    for (size_t i = 0; i < fetch->items_len && !session->io->is_over; i++, blank = " ") {
-        text_puts(&session->out, blank);
+    for (size_t i = 0; i < fetch->items_len && !session->io->is_over; i++, is_first = false) {
+        if (!is_first && session->is_split)
+            text_addf(&session->out, ")\r\n* %zu FETCH (", index + 1);
+        else if (!is_first)
+            text_puts(&session->out, " ");
         put_item(session, &fetch->items[i], copy, index);
     }
     if (has_news && !has_item(fetch, ITEM_FLAGS)) {
@@ -446,6 +448,28 @@ static void fetch_one(struct session *session, const struct fetch *fetch, size_t
         imapd_flush(session);
 }
 
+static void fetch_all(struct session *session, const struct fetch *fetch, bool *lost)
+{
+    for (size_t i = 0; i < session->seen_len && !session->io->is_over; i++)
+        if (i + 1 != session->omitted && sync_is_in(session, fetch->set, i))
+            fetch_one(session, fetch, i, lost);
+}
+
+/* One item of all messages, then the next: as if each had been asked for alone. */
+static void weave(struct session *session, const struct fetch *fetch, bool *lost)
+{
+    struct fetch *one = malloc(sizeof(*one));
+    if (one == NULL)
+        abort();
+    *one = *fetch;
+    one->items_len = 1;
+    for (size_t i = 0; i < fetch->items_len; i++) {
+        one->items[0] = fetch->items[i];
+        fetch_all(session, one, lost);
+    }
+    free(one);
+}
+
 const char *do_fetch(struct session *session, struct cursor *arguments)
 {
     struct fetch *fetch = calloc(1, sizeof(*fetch));
@@ -457,9 +481,10 @@ const char *do_fetch(struct session *session, struct cursor *arguments)
         result = "BAD FETCH set (items)";
     else {
         session->has_condstore = session->has_condstore || fetch->has_changed_since || has_item(fetch, ITEM_MODSEQ);
-        for (size_t i = 0; i < session->seen_len && !session->io->is_over; i++)
-            if (i + 1 != session->omitted && sync_is_in(session, fetch->set, i))
-                fetch_one(session, fetch, i, &is_lost);
+        if (session->is_woven)
+            weave(session, fetch, &is_lost);
+        else
+            fetch_all(session, fetch, &is_lost);
     }
     free(fetch);
     return is_lost ? "NO [EXPUNGEISSUED] Some are gone" : result;

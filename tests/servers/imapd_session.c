@@ -390,7 +390,8 @@ static void carry_out(struct session *session)
 {
     struct cursor cursor = {session->command.bytes, session->command.bytes + session->command.len};
     session->code.len = 0;
-    session->omitted = 0;
+    session->omitted = session->emptied = 0;
+    session->is_split = session->is_woven = false;
     if (!take_verb(session, &cursor)) {
         text_puts(&session->out, "* BAD What?\r\n");
         return;

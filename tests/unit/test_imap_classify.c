@@ -22,8 +22,10 @@ struct row {
 static const struct row rows[] = {
     {PLAIN, NO_FIELDS, "\"hello\"", false},
     {PLAIN, "\"\"", "\"\"", false},
-    {PLAIN, NO_FIELDS, "NIL", false},
-    {"NIL", "NIL", "NIL", false},
+    {PLAIN, NO_FIELDS, "NIL", true},
+    {PLAIN, "NIL", "\"hello\"", true},
+    {"NIL", NO_FIELDS, "\"hello\"", true},
+    {"NIL", "NIL", "NIL", true},
     /* types */
     {"((\"application\" \"pgp-encrypted\" NIL NIL NIL \"7bit\" 11)(\"application\" \"octet-stream\" NIL NIL NIL "
      "\"7bit\" "

@@ -317,6 +317,51 @@ static void test_wrong_answers(void **state)
     buf_fini(&text);
 }
 
+static enum err gather(struct buf *list, const char *text)
+{
+    struct imap_answer answers[IMAP_ANSWERS_MAX];
+    size_t len;
+    assert_int_equal(answers_of(text, answers, &len), ERR_OK);
+    return imap_answers_gather(list, answers, len);
+}
+
+/* What came last stands, in whatever case it is named; what fails leaves all as it was. */
+static void test_gathered(void **state)
+{
+    (void)state;
+    struct buf list;
+    buf_init(&list, 80);
+    assert_int_equal(gather(&list, "()"), ERR_OK);
+    assert_int_equal(list.len, 0);
+    assert_int_equal(gather(&list, "(UID 3)"), ERR_OK);
+    assert_string_equal(list.data, "(UID 3)");
+    assert_int_equal(gather(&list, "()"), ERR_OK);
+    assert_string_equal(list.data, "(UID 3)");
+    assert_int_equal(gather(&list, "(BODY[1]<0> {5}\r\n)(\"\r\n FLAGS ())"), ERR_OK);
+    assert_int_equal(gather(&list, "(flags (\\Seen))"), ERR_OK);
+    assert_string_equal(list.data, "(UID 3 BODY[1]<0> {5}\r\n)(\"\r\n flags (\\Seen))");
+    assert_int_equal(gather(&list, "(X 1234567890123456789012345678901234567890)"), ERR_LIMIT);
+    assert_string_equal(list.data, "(UID 3 BODY[1]<0> {5}\r\n)(\"\r\n flags (\\Seen))");
+    buf_clear(&list);
+    assert_int_equal(buf_add_string(&list, "(UID"), ERR_OK);
+    assert_int_equal(gather(&list, "(UID 4)"), ERR_MALFORMED);
+    assert_string_equal(list.data, "(UID");
+    buf_fini(&list);
+}
+
+static bool gather_short_of_memory(void *context)
+{
+    struct imap_answer answers[IMAP_ANSWERS_MAX];
+    struct buf list;
+    size_t len;
+    buf_init(&list, 80);
+    assert_int_equal(answers_of(context, answers, &len), ERR_OK);
+    enum err err = imap_answers_gather(&list, answers, len);
+    assert_true(err == ERR_OK || (err == ERR_MEMORY && list.len == 0));
+    buf_fini(&list);
+    return err == ERR_OK;
+}
+
 static void test_content(void **state)
 {
     (void)state;
@@ -348,15 +393,17 @@ static void test_short_of_memory(void **state)
     (void)state;
     static char text[] = "(BODY[HEADER.FIELDS (a \"b\" c d e)] BODY.PEEK[1.HEADER.FIELDS ({1+}\r\na)]<0.1> UID)\r\n";
     failing_malloc_run(parse_short_of_memory, text);
+    static char answers[] = "(UID 3 FLAGS (a))";
+    failing_malloc_run(gather_short_of_memory, answers);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_labels),          cmocka_unit_test(test_needs),         cmocka_unit_test(test_sections),
-        cmocka_unit_test(test_wrong),           cmocka_unit_test(test_modifiers),     cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_answers),         cmocka_unit_test(test_wrong_answers), cmocka_unit_test(test_content),
-        cmocka_unit_test(test_short_of_memory),
+        cmocka_unit_test(test_labels),   cmocka_unit_test(test_needs),           cmocka_unit_test(test_sections),
+        cmocka_unit_test(test_wrong),    cmocka_unit_test(test_modifiers),       cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_answers),  cmocka_unit_test(test_wrong_answers),   cmocka_unit_test(test_content),
+        cmocka_unit_test(test_gathered), cmocka_unit_test(test_short_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

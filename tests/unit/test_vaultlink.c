@@ -1,3 +1,4 @@
+#include "proxy/vault_views.h"
 #include "proxy/vaultlink.h"
 #include "proxy/wire.h"
 
@@ -222,6 +223,56 @@ static void test_what_nobody_asked_ends_the_line(void **state)
     assert_int_equal(world->lost, 1);
 }
 
+static void on_locked(const char *account, void *context)
+{
+    unsigned *times = context;
+    assert_string_equal(account, "alice@example.org");
+    (*times)++;
+}
+
+static void put_place(struct world *world, uint32_t uid)
+{
+    const struct store_mailbox mailbox = {.account = "alice@example.org", .name = SPAN_LIT("INBOX"), .uid_validity = 1};
+    const struct store_place place = {.uid = uid};
+    assert_int_equal(proxy_vault_places_put(world->link, &mailbox, &place, 1, NULL, NULL, NULL), ERR_OK);
+}
+
+/* What nobody awaits is held until the keys are open, up to a bound; more of it is forgotten, once and for all. */
+static void test_held_requests_are_bounded(void **state)
+{
+    enum { HELD = 1000, MORE = 10 };
+    struct world *world = *state;
+    unsigned locked = 0, taken = 0;
+    proxy_vaultlink_on_locked(world->link, on_locked, &locked);
+    for (uint32_t uid = 1; uid <= HELD + MORE; uid++) {
+        put_place(world, uid);
+        assert_int_equal(take_request(world), PROXY_PLACES_PUT);
+        give_answer(world, ERR_KEY_LOCKED, NULL);
+        turn(world);
+    }
+    assert_int_equal(locked, HELD);
+    proxy_vaultlink_unlocked(world->link, "bob@example.net", ERR_OK);
+    assert_int_equal(take_request(world), 0);
+    proxy_vaultlink_unlocked(world->link, "alice@example.org", ERR_OK);
+    for (unsigned turns = 0; turns < 10 * HELD && taken < HELD; turns++) {
+        while (take_request(world) != 0) {
+            taken++;
+            give_answer(world, ERR_OK, NULL);
+            turn(world);
+        }
+        turn(world);
+    }
+    assert_int_equal(taken, HELD);
+    turn(world);
+    assert_int_equal(take_request(world), 0);
+    /* There is room again. */
+    put_place(world, 1);
+    assert_int_equal(take_request(world), PROXY_PLACES_PUT);
+    give_answer(world, ERR_KEY_LOCKED, NULL);
+    turn(world);
+    assert_int_equal(locked, HELD + 1);
+}
+
 static void test_too_long_is_an_error_at_once(void **state)
 {
     enum { ADDRESSES = 1000 };
@@ -246,6 +297,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_full_socket_loses_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_malformed_answer_ends_the_line, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_nobody_asked_ends_the_line, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_held_requests_are_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_too_long_is_an_error_at_once, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -91,6 +91,10 @@ static void test_holder_names_the_state_of_the_key(void **state)
     assert_memory_equal(first, bob, strlen(bob));
     assert_int_equal(crypto_wrap_holder(home.gpg, home.cache, bob, bob, second), ERR_OK);
     assert_string_equal(first, second);
+    /* Who signs is a part of it. */
+    assert_int_equal(crypto_wrap_holder(home.gpg, home.cache, bob, alice, second), ERR_OK);
+    assert_memory_equal(second, bob, strlen(bob));
+    assert_string_not_equal(first, second);
     (void)snprintf(command, sizeof command, "--quick-add-key %s cv25519 encr 0", bob);
     assert_int_equal(gpg_home_shell(&home, command), ERR_OK);
     assert_int_equal(crypto_wrap_holder(home.gpg, home.cache, bob, bob, second), ERR_OK);
