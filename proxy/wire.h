@@ -82,24 +82,21 @@ enum proxy_message {
     PROXY_KEYS_TAKE, /* account; answered with the keys, and what tells them from others */
     PROXY_KEYS_WRAP, /* account, name of the key to which they are wrapped, what holds them, what tells them from others
                       */
-    /* net to finder, and back; answers come in any order */
-    PROXY_FIND, /* number u32, address */
-    /* keeper to finder, about its own account's anchors, and back */
-    PROXY_REVOCATION,  /* number u32; file of the path's certificates, DER, leaf first */
-    PROXY_FINDER_DONE, /* number u32, err u32; if that is 0, by request: (find) seconds u32 for which the answer counts,
-                          pieces u32, and if there are any, file of them (keyring/found.h) | (revocation) answers u32,
-                          each: index of its certificate u32, kind u32, size u32; if there are any, file of them */
-    PROXY_VAULT_DONE   /* err u32; if that is 0, by request: recipients u32, each (deliveries) | what stands
-                          above */
-        PROXY_KEYS_UNSEAL, /* account, key that was made of the passphrase; ERR_DECRYPT: that is the wrong one */
+    PROXY_KEYS_UNSEAL, /* account, key that was made of the passphrase; ERR_DECRYPT: that is the wrong one */
     /* keeper, about its own account, and command to vault; never net */
     PROXY_PRIVATE_GET, /* account, fingerprint; answered with the private key */
     /* command to vault; it may also get and open the keys of any account, as a keeper does */
     PROXY_PRIVATE_PUT,    /* account, fingerprint, private key */
     PROXY_PRIVATE_REMOVE, /* account, fingerprint */
     PROXY_PRIVATE_LIST,   /* account; answered with their number u32, the fingerprint of each */
-    PROXY_VAULT_DONE      /* err u32; if that is 0, by request: recipients u32, each (deliveries) | what stands
-                             above */
+    PROXY_VAULT_DONE,     /* err u32; if that is 0, by request: recipients u32, each (deliveries) | what stands above */
+    /* net to finder, and back; answers come in any order */
+    PROXY_FIND, /* number u32, address */
+    /* keeper to finder, about its own account's anchors, and back */
+    PROXY_REVOCATION, /* number u32; file of the path's certificates, DER, leaf first */
+    PROXY_FINDER_DONE /* number u32, err u32; if that is 0, by request: (find) seconds u32 for which the answer counts,
+                          pieces u32, and if there are any, file of them (keyring/found.h) | (revocation) answers u32,
+                          each: index of its certificate u32, kind u32, size u32; if there are any, file of them */
 };
 
 #define PROXY_DIRS_MAX 28
