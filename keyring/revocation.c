@@ -13,7 +13,7 @@
 /* ---- where to ask ---- */
 
 struct questions {
-    struct keyring_question *items;
+    struct keyring_revocation_question *items;
     size_t len;
 };
 
@@ -35,7 +35,7 @@ static void add_question(struct questions *questions, enum keyring_answer_kind k
     if (type != GEN_URI || questions->len == KEYRING_QUESTIONS_MAX)
         return;
     struct span url = {(const char *)ASN1_STRING_get0_data(value), (size_t)ASN1_STRING_length(value)};
-    struct keyring_question *question = &questions->items[questions->len];
+    struct keyring_revocation_question *question = &questions->items[questions->len];
     if (!is_url(url) || !span_copy(url, question->url, sizeof question->url))
         return;
     for (size_t i = 0; i < questions->len; i++)
@@ -72,7 +72,7 @@ static void add_responders(struct questions *questions, const X509 *certificate)
 }
 
 size_t keyring_revocation_questions(const X509 *certificate,
-                                    struct keyring_question questions_out[KEYRING_QUESTIONS_MAX])
+                                    struct keyring_revocation_question questions_out[KEYRING_QUESTIONS_MAX])
 {
     /* One place is left for a responder. */
     struct questions questions = {questions_out, 0};

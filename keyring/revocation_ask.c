@@ -44,7 +44,7 @@ struct keyring_ask {
     struct keyring_asked asked[KEYRING_CHAIN_MAX];
     struct answer *by[KEYRING_CHAIN_MAX];
     size_t len, index; /* certificates; the one that is being asked about */
-    struct keyring_question questions[KEYRING_QUESTIONS_MAX];
+    struct keyring_revocation_question questions[KEYRING_QUESTIONS_MAX];
     size_t questions_len, question;
     struct answer *waits_for;
     TAILQ_ENTRY(keyring_ask) link, waiting;
@@ -200,7 +200,7 @@ static bool fetch_answer(struct keyring_ask *ask, struct answer *answer, bool is
 /* Asks the next place. True if its answer must be waited for. */
 static bool ask_next(struct keyring_ask *ask)
 {
-    const struct keyring_question *question = &ask->questions[ask->question];
+    const struct keyring_revocation_question *question = &ask->questions[ask->question];
     struct buf request;
     bool waits = false;
     enum err err = ERR_OK;

@@ -25,7 +25,7 @@ static X509 *make(X509 *issuer, EVP_PKEY *issuer_key, EVP_PKEY *key, const char 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static X509 *issuer, *leaf;
-    struct keyring_question questions[KEYRING_QUESTIONS_MAX];
+    struct keyring_revocation_question questions[KEYRING_QUESTIONS_MAX];
     struct keyring_revocation revocation;
     const unsigned char *at = data;
     if (issuer == NULL) {

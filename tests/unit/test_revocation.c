@@ -230,7 +230,7 @@ static void damage_is_no_good_news(void **state)
 static void assert_questions(const struct made_wish *wish, const char *expected)
 {
     struct made asked = made_certificate(wish, &made[ISSUER]);
-    struct keyring_question questions[KEYRING_QUESTIONS_MAX];
+    struct keyring_revocation_question questions[KEYRING_QUESTIONS_MAX];
     size_t len = keyring_revocation_questions(asked.certificate, questions);
     char found[2048] = "";
     for (size_t i = 0; i < len; i++) {
