@@ -483,6 +483,25 @@ static void revoked_is_listed_as_such(void **state)
     keyring_certificates_close(&certificates);
 }
 
+/* Where no chain tells. */
+static void weak_ones_without_a_chain_are_of_no_use(void **state)
+{
+    static const struct made_wish wishes[] = {{NAMED, .hash = "SHA1"}, {NAMED, .rsa_bits = 1024}};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct made weak = made_certificate(&wishes[i], &middle);
+        struct keyring_certificates *certificates = open_folder();
+        put(certificates, weak.certificate, (struct keyring_certificate){.seen = 1});
+        struct keyring *keyring = list(certificates, i == 0 ? anchors : NULL, MADE_NOW);
+        assert_int_equal(keyring_at(keyring, 0)->encrypt_until, -1);
+        assert_int_equal(keyring_at(keyring, 0)->sign_until, -1);
+        keyring_free(&keyring);
+        assert_int_equal(keyring_certificates_remove(certificates, fingerprint_of(&weak)), ERR_OK);
+        keyring_certificates_close(&certificates);
+        made_free(&weak);
+    }
+}
+
 /* Many issuers in the folder: the right one is still found. */
 static void many_issuers_do_not_hide_one(void **state)
 {
@@ -518,6 +537,7 @@ int main(void)
         WITH(certificates_are_listed),
         WITH(chains_follow_changes),
         WITH(revoked_is_listed_as_such),
+        WITH(weak_ones_without_a_chain_are_of_no_use),
         WITH(many_issuers_do_not_hide_one),
     };
     return cmocka_run_group_tests(tests, make_all, free_all);
