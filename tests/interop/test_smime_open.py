@@ -180,13 +180,14 @@ class Open(unittest.TestCase):
         with open(os.path.join(home, "gpg-agent.conf"), "w", encoding="ascii") as file:
             file.write("allow-loopback-pinentry\n")
         try:
-            for name in ("root", "middle", *KEYS):
+            for name in ("root", "middle", "rsa2048", "rsa3072", "rsa4096"):
                 run("gpgsm", "--batch", "--import", a.path(name + ".pem"), env=env)
             listed = run("gpgsm", "--batch", "--with-colons", "--list-keys", "Test root", env=env).decode()
             root = re.search(r"^fpr:+([0-9A-F]{40}):", listed, re.M).group(1)
             with open(os.path.join(home, "trustlist.txt"), "w", encoding="ascii") as file:
                 file.write(root + " S relax\n")
-            for name in ("rsa2048", "rsa3072", "rsa4096", "p256", "p384"):
+            # That of Debian 12 cannot encrypt to curves.
+            for name in ("rsa2048", "rsa3072", "rsa4096"):
                 for cipher in ("AES128", "AES256", "3DES"):
                     with self.subTest(key=name, cipher=cipher):
                         der = run("gpgsm", "--batch", "--disable-crl-checks", "--encrypt", "--cipher-algo", cipher,
