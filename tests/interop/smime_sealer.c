@@ -84,7 +84,6 @@ static enum err seal(const struct crypto_seal_request *request, bool is_own)
 {
     struct crypto_seal_result result;
     struct stat status;
-    struct span message = SPAN_NONE;
     int fd;
     enum err err = memfd_new("sealed", &fd);
     if (err != ERR_OK || fstat(STDIN_FILENO, &status) != 0 || status.st_size <= 0)
@@ -92,7 +91,7 @@ static enum err seal(const struct crypto_seal_request *request, bool is_own)
     void *bytes = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, STDIN_FILENO, 0);
     if (bytes == MAP_FAILED)
         return ERR_IO;
-    message = (struct span){bytes, (size_t)status.st_size};
+    const struct span message = {bytes, (size_t)status.st_size};
     err = is_own ? crypto_seal_own(NULL, request, message, fd, &result)
                  : crypto_seal(NULL, request, message, fd, &result);
     if (err == ERR_OK)

@@ -114,7 +114,7 @@ static void verify(CMS_ContentInfo *cms, const struct span *content, enum smime_
 }
 
 /* Splits multipart/signed; the signature is the caller's. */
-static CMS_ContentInfo *take_parts(struct span entity, struct span *content_out)
+static CMS_ContentInfo *take_parts(struct span entity, struct span *content_out, struct span *signature_out)
 {
     size_t at = span_find(entity, 0, SPAN_LIT("boundary=\"")) + 10;
     struct span boundary = span_slice(entity, at, span_find_byte(entity, at, '"'));
@@ -128,7 +128,8 @@ static CMS_ContentInfo *take_parts(struct span entity, struct span *content_out)
     struct span part = span_skip(entity, second + line.len);
     assert_true(has(part, "Content-Type: application/pkcs7-signature; name=\"smime.p7s\"\r\n"));
     struct span body = body_of(part);
-    CMS_ContentInfo *cms = cms_of(span_slice(body, 0, span_find(body, 0, SPAN_LIT("\r\n--"))));
+    *signature_out = span_slice(body, 0, span_find(body, 0, SPAN_LIT("\r\n--")));
+    CMS_ContentInfo *cms = cms_of(*signature_out);
     buf_fini(&line);
     return cms;
 }
@@ -163,6 +164,31 @@ static void assert_algorithm(CMS_ContentInfo *cms, int hash, int signature)
     assert_non_null(time);
     assert_int_equal(ASN1_TIME_cmp_time_t(time, MADE_NOW), 0);
     assert_int_equal(CMS_unsigned_get_attr_count(signer), -1);
+}
+
+/* What privyseal itself says of the signature in base64. */
+static void assert_good(struct span base64, struct span content, bool is_inside)
+{
+    struct crypto_signature signatures[CRYPTO_SMIME_SIGNERS_MAX];
+    struct keyring *certificates;
+    struct buf der, text;
+    size_t len;
+    buf_init(&der, base64.len);
+    buf_init(&text, 1 << 20);
+    assert_int_equal(mime_decode(MIME_BASE64, base64, &der), ERR_OK);
+    assert_int_equal(keyring_new(&certificates), ERR_OK);
+    if (is_inside)
+        assert_int_equal(crypto_smime_signed_text(buf_span(&der), &text), ERR_OK);
+    assert_true(!is_inside || span_is_equal(buf_span(&text), content));
+    assert_int_equal(crypto_smime_verify(world.anchors, buf_span(&der), content, is_inside, MADE_NOW, certificates,
+                                         signatures, &len),
+                     ERR_OK);
+    assert_int_equal(len, 1);
+    assert_int_equal(signatures[0].state, CRYPTO_SIG_GOOD);
+    assert_int_equal(signatures[0].made, MADE_NOW);
+    keyring_free(&certificates);
+    buf_fini(&der);
+    buf_fini(&text);
 }
 
 static void seal(const struct smime_wish *wish, struct buf *out)
@@ -206,18 +232,19 @@ static void signed_beside_the_text(void **state)
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         const struct smime_wish wish = {.action = CRYPTO_SEAL_SIGN, .signer = kinds[i].who};
         struct buf sealed, text;
-        struct span content;
+        struct span content, signature;
         world.smime.is_pss = kinds[i].is_pss;
         seal(&wish, &sealed);
         assert_true(has(buf_span(&sealed), kinds[i].micalg));
         assert_true(has(buf_span(&sealed), "protocol=\"application/pkcs7-signature\""));
         assert_true(has(buf_span(&sealed), "Subject: " CANARY "\r\n"));
         assert_false(has(buf_span(&sealed), "zoe@"));
-        CMS_ContentInfo *cms = take_parts(buf_span(&sealed), &content);
+        CMS_ContentInfo *cms = take_parts(buf_span(&sealed), &content, &signature);
         assert_int_equal(CMS_is_detached(cms), 1);
         buf_init(&text, 1 << 20);
         verify(cms, &content, kinds[i].who, &text);
         assert_payload(content, "hp=\"clear\"");
+        assert_good(signature, content, false);
         assert_algorithm(cms, kinds[i].hash, kinds[i].signature);
         CMS_ContentInfo_free(cms);
         buf_fini(&text);
@@ -242,6 +269,7 @@ static void signed_with_the_text_inside(void **state)
         verify(cms, NULL, kinds[i].who, &text);
         assert_payload(buf_span(&text), "hp=\"clear\"");
         assert_algorithm(cms, kinds[i].hash, kinds[i].signature);
+        assert_good(body_of(buf_span(&sealed)), buf_span(&text), true);
         CMS_ContentInfo_free(cms);
         buf_fini(&text);
         buf_fini(&sealed);
@@ -275,13 +303,13 @@ static void signed_and_encrypted(void **state)
         assert_outside(buf_span(&sealed));
         assert_true(has(buf_span(&sealed), is_gcm ? "smime-type=authEnveloped-data" : "smime-type=enveloped-data"));
         for (size_t j = 0; j < wish.to_len; j++) {
-            struct span content;
+            struct span content, signature;
             buf_init(&inner, 1 << 20);
             buf_init(&text, 1 << 20);
             decrypt(buf_span(&sealed), wish.to[j], is_gcm ? NID_id_smime_ct_authEnvelopedData : NID_pkcs7_enveloped,
                     &inner);
-            CMS_ContentInfo *cms =
-                world.smime.is_opaque ? cms_of(body_of(buf_span(&inner))) : take_parts(buf_span(&inner), &content);
+            CMS_ContentInfo *cms = world.smime.is_opaque ? cms_of(body_of(buf_span(&inner)))
+                                                         : take_parts(buf_span(&inner), &content, &signature);
             verify(cms, world.smime.is_opaque ? NULL : &content, SMIME_RSA, &text);
             if (world.smime.is_compressed) {
                 struct buf packed, whole;
