@@ -1,6 +1,6 @@
 /*
- * The keeper's jobs: keeper.c runs the loop, keeper_seal.c, keeper_open.c, keeper_keys.c and keeper_learn.c do the work.
- * Nobody else includes this.
+ * The keeper's jobs: keeper.c runs the loop, keeper_seal.c, keeper_open.c, keeper_keys.c and keeper_learn.c do the
+ * work. Nobody else includes this.
  */
 #ifndef PROXY_KEEPER_INTERNAL_H
 #define PROXY_KEEPER_INTERNAL_H
