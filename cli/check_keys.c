@@ -20,12 +20,18 @@ static void check_expiry(struct check *check, const struct keyring_entry *key)
     if (key->encrypt_until > 0 && (!end || key->encrypt_until < end))
         end = key->encrypt_until;
     cli_date(end, date);
-    if (end && end <= clock_now() + SOON_S)
+    if (key->format == KEYRING_SMIME && end <= clock_now() + SOON_S)
+        check_note(check, CHECK_WARNING, key->address, "the own certificate %s expires %s; have another one issued",
+                   key->fingerprint, date);
+    else if (key->format == KEYRING_SMIME)
+        check_note(check, CHECK_OK, key->address, "own certificate %s, %s, expires %s", key->fingerprint,
+                   key->algorithm, date);
+    else if (end && end <= clock_now() + SOON_S)
         check_note(check, CHECK_WARNING, key->address,
                    "the own key %s expires %s; extend it with gpg --quick-set-expire", key->fingerprint, date);
     else
         check_note(check, CHECK_OK, key->address, "own key %s, %s, expires %s", key->fingerprint, key->algorithm, date);
-    if (key->encrypt_until < 0)
+    if (key->format == KEYRING_OPENPGP && key->encrypt_until < 0)
         check_note(check, CHECK_WARNING, key->address,
                    "the own key cannot encrypt, so you will not be able to read your own sealed mail; make a key with "
                    "`privyseal key make --another`");
@@ -41,10 +47,16 @@ static void check_addresses(struct check *check, const struct config_account *ac
 {
     for (size_t i = 0; i < account->addresses_len; i++) {
         const char *address = account->addresses[i];
-        const struct keyring_entry *key = cli_own_key(check->cli, address);
+        const struct keyring_entry *key = cli_own_key(check->cli, KEYRING_OPENPGP, address);
+        const struct keyring_entry *certificate = cli_own_key(check->cli, KEYRING_SMIME, address);
         if (key)
             check_expiry(check, key);
-        else
+        if (certificate)
+            check_expiry(check, certificate);
+        if (certificate && !account->smime_ca[0])
+            check_note(check, CHECK_WARNING, address,
+                       "has a certificate, but no trust anchors: nobody's certificate is trusted; set `smime_ca`");
+        if (!key && !certificate)
             check_note(check, i == 0 ? CHECK_BAD : CHECK_WARNING, address,
                        "has no own key that can sign; do `privyseal key make --address %s`, or import yours with "
                        "`privyseal key import --own`",

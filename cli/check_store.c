@@ -17,7 +17,7 @@ static bool has_holder(const struct keyring *keyring, const char *holder)
 
 static void check_file(struct check *check, const struct config_account *account)
 {
-    if (cli_own_key(check->cli, account->address))
+    if (cli_own_key(check->cli, KEYRING_OPENPGP, account->address))
         check_note(
             check, CHECK_WARNING, account->address,
             "the store's keys lie in a file beside what they seal; log in to IMAP once, and they are wrapped to the "

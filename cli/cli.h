@@ -8,6 +8,7 @@
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
 
+#include "crypto/smime_account.h"
 #include "keyring/gpg.h"
 #include "proxy/config.h"
 
@@ -47,7 +48,7 @@ struct cli_command {
 
 extern const struct cli_command cli_serve, cli_check, cli_why, cli_seal, cli_open, cli_certificate;
 extern const struct cli_command cli_key_make, cli_key_import, cli_key_list, cli_key_show, cli_key_export,
-    cli_key_delete;
+    cli_key_delete, cli_key_find;
 extern const struct cli_command cli_store_show, cli_store_clear, cli_store_reopen;
 
 /* What a command has opened; closed by main. */
@@ -60,6 +61,8 @@ struct cli {
     const struct config_account *account; /* borrowed from config */
     struct keyring_gpg *gpg;
     struct keyring *keyring;
+    struct keyring_certificates *certificates; /* of the account, and its trust anchors: see cli_open_smime */
+    struct keyring_anchors *anchors;
     pid_t agent;                 /* 0 unless we started one */
     char copy[CONFIG_PATH_SIZE]; /* throw-away home to be removed; "" if there is none */
 };
@@ -80,17 +83,23 @@ int cli_usage(const struct cli *cli, const char *format, ...) __attribute__((for
 ERR_RETURN enum err cli_open_config(struct cli *cli);
 /* The account of --account, else the one that owns `address` (may be NULL), else the only one. */
 ERR_RETURN enum err cli_open_account(struct cli *cli, const char *address);
-/* The account's key ring: agent, gpg and the index. With `is_as_of`, gpg itself judges by the time of --at, on a
-   throw-away copy of the home. */
+/* The account's key ring: agent, gpg, certificates and the index. With `is_as_of`, gpg itself judges by the time of
+   --at, on a throw-away copy of the home. */
 ERR_RETURN enum err cli_open_ring(struct cli *cli, bool is_as_of);
 /* Lists the ring anew, after it was changed. */
 ERR_RETURN enum err cli_list_ring(struct cli *cli);
 /* Closes what cli_open_ring opened, so that another account's can be opened. */
 void cli_close_ring(struct cli *cli);
 void cli_close(struct cli *cli);
+/* What there is of S/MIME for the open account, as sealing and opening want it: current, borrowed until cli_close_ring.
+ */
+ERR_RETURN enum err cli_open_smime(struct cli *cli, struct crypto_smime *smime_out);
 
-/* The own key that signs for the account, or NULL. */
-const struct keyring_entry *cli_own_key(const struct cli *cli, const char *address);
+/* Adds the account's certificates to the index, and the issuers among them without an address. */
+ERR_RETURN enum err cli_list_certificates(struct cli *cli);
+
+/* The own key of this format that signs for the address, or NULL. */
+const struct keyring_entry *cli_own_key(const struct cli *cli, enum keyring_format format, const char *address);
 
 /* Makes a throw-away home beside `home` in which gpg believes it is `now`; `wrapper_out` starts that gpg. */
 ERR_RETURN enum err cli_copy_home(const char *home, const char *wrapper, int64_t now, char copy_out[CONFIG_PATH_SIZE],

@@ -87,6 +87,11 @@ void key_group(const char *fingerprint, char grouped_out[KEY_GROUPED_SIZE])
     grouped_out[len] = '\0';
 }
 
+bool key_is_issuer(const struct keyring_entry *entry)
+{
+    return entry->format == KEYRING_SMIME && !entry->address[0] && entry->encrypt_until < 0 && entry->sign_until < 0;
+}
+
 const char *key_state(const struct keyring_entry *entry)
 {
     if (entry->is_revoked)
@@ -95,6 +100,8 @@ const char *key_state(const struct keyring_entry *entry)
         return "expired";
     if (entry->is_disabled)
         return "disabled";
+    if (key_is_issuer(entry))
+        return "issuer";
     if (entry->encrypt_until < 0)
         return "cannot encrypt";
     return entry->has_secret ? "own" : "";

@@ -6,6 +6,7 @@
 
 #include "cli/cli.h"
 
+#define KEY_TEXT_SIZE 1200  /* the sentences about a certificate */
 #define KEY_GROUPED_SIZE 96 /* a fingerprint in groups of four */
 
 /* Opens account and ring, then finds the one key that `name` means: a fingerprint, its last 16 or more digits, or an
@@ -19,5 +20,24 @@ void key_group(const char *fingerprint, char grouped_out[KEY_GROUPED_SIZE]);
 const char *key_state(const struct keyring_entry *entry);
 /* All that the index knows of one entry; NULL when memory is short. */
 json_t *key_json(const struct keyring_entry *entry);
+/* A certificate that issues others: it has no address, and no use for mail. */
+bool key_is_issuer(const struct keyring_entry *entry);
+
+/* ---- key_certificate.c ---- */
+/* The certificate of an entry; NULL: it is no certificate. Borrowed until the ring is listed again. */
+const struct keyring_certificate *key_certificate(const struct cli *cli, const struct keyring_entry *entry);
+/* As RFC 4514 writes it. */
+void key_name(const X509_NAME *name, char *out, size_t size);
+void key_certificate_source(const struct keyring_certificate *certificate, char out[KEY_TEXT_SIZE]);
+/* Where its chain leads, or why not, as of now. */
+ERR_RETURN enum err key_certificate_chain(const struct cli *cli, const struct keyring_certificate *certificate,
+                                          enum keyring_purpose purpose, enum keyring_chain *chain_out,
+                                          char out[KEY_TEXT_SIZE]);
+/* Issuer, serial number, source and chain; NULL: it is no certificate. */
+json_t *key_certificate_json(const struct cli *cli, const struct keyring_entry *entry);
+#define KEY_SERIAL_SIZE 64
+void key_serial(const X509 *certificate, char out[KEY_SERIAL_SIZE]);
+/* "good", "untrusted", ... */
+const char *key_chain_name(enum keyring_chain chain);
 
 #endif

@@ -29,7 +29,8 @@ static int run(struct cli *cli, int argc, char **argv)
         fprintf(stderr, "privyseal key delete: nothing was deleted; expected \"yes\", or --yes\n");
         return CLI_REFUSED;
     }
-    err = keyring_gpg_delete(cli->gpg, key->fingerprint, with_secret);
+    err = key->format == KEYRING_SMIME ? keyring_certificates_remove(cli->certificates, key->fingerprint)
+                                       : keyring_gpg_delete(cli->gpg, key->fingerprint, with_secret);
     if (err)
         return cli_fail(cli, err, "deleting %s", key->fingerprint);
     if (cli->is_json)

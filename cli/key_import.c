@@ -1,3 +1,4 @@
+#include "cli/key_import.h"
 #include "cli/key.h"
 #include "cli/vault.h"
 
@@ -88,7 +89,7 @@ static enum err re_issue(struct cli *cli, const char *fingerprint, bool *is_refu
 
 static enum err certify(struct cli *cli, const struct keyring_entry *key, bool *is_refused)
 {
-    const struct keyring_entry *signer = cli_own_key(cli, cli->account->address);
+    const struct keyring_entry *signer = cli_own_key(cli, KEYRING_OPENPGP, cli->account->address);
     if (!signer) {
         (void)cli_fail(cli, ERR_NO_SIGNING_KEY, "%s has no own key to certify with; see `privyseal key make`",
                        cli->account->address);
@@ -138,17 +139,11 @@ static void advise(const struct cli *cli, const char *fingerprint)
         fprintf(words, "%s: cannot encrypt, so nothing can be sealed to it\n", fingerprint);
 }
 
-static enum err import_file(struct cli *cli, const char *path, struct keyring_import *result)
+static enum err import_keys(struct cli *cli, const char *name, struct span bytes, struct keyring_import *result)
 {
-    struct buf data;
-    buf_init_secret(&data, KEY_FILE_MAX);
-    enum err err = cli_read_file(path, &data);
-    if (!err)
-        err = keyring_gpg_import(cli->gpg, buf_span(&data), !is_own && !is_keeping, result);
-    buf_fini(&data);
-    const char *name = path && strcmp(path, "-") != 0 ? path : "standard input";
+    enum err err = keyring_gpg_import(cli->gpg, bytes, !is_own && !is_keeping, result);
     if (err == ERR_MALFORMED)
-        fprintf(stderr, "privyseal key import: %s holds no OpenPGP key that can be read%s\n", name,
+        fprintf(stderr, "privyseal key import: %s holds no key that can be read%s\n", name,
                 is_own ? "" : ", or a secret key, which is taken only with --own");
     else if (err)
         (void)cli_fail(cli, err, "importing %s", name);
@@ -169,14 +164,13 @@ static int report_json(const struct cli *cli, const struct keyring_import *resul
                                     (int)result->rejected, "keys", list));
 }
 
-static int import_one(struct cli *cli, const char *path)
+static int import_openpgp(struct cli *cli, const char *name, struct span bytes)
 {
     struct keyring_import result = {0};
-    enum err err = import_file(cli, path, &result);
+    enum err err = import_keys(cli, name, bytes, &result);
     if (!err)
         err = cli_list_ring(cli);
     bool is_refused = false;
-    words = cli->is_json ? stderr : stdout;
     for (size_t i = 0; !err && i < result.fingerprints_len; i++) {
         const struct keyring_entry *key = key_of_fingerprint(cli->keyring, result.fingerprints[i]);
         fprintf(words, "%s: %s\n", result.fingerprints[i], key ? key->user_id : "no usable user ID");
@@ -195,6 +189,32 @@ static int import_one(struct cli *cli, const char *path)
         printf("%u read: %u new, %u changed, %u unchanged, %u rejected\n", result.considered, result.imported,
                result.changed, result.unchanged, result.rejected);
     return status ? status : is_refused || result.rejected ? CLI_REFUSED : CLI_DONE;
+}
+
+static bool is_anything(struct span bytes)
+{
+    (void)bytes;
+    return true;
+}
+
+/* The first that knows the file takes it. */
+static const struct key_import_kind kinds[] = {{key_import_is_certificates, key_import_certificates},
+                                               {is_anything, import_openpgp}};
+
+static int import_one(struct cli *cli, const char *path)
+{
+    const char *name = path && strcmp(path, "-") != 0 ? path : "standard input";
+    struct buf bytes;
+    buf_init_secret(&bytes, KEY_FILE_MAX);
+    enum err err = cli_read_file(path, &bytes);
+    int status = err ? cli_fail(cli, err, "importing %s", name) : CLI_DONE;
+    for (size_t i = 0; !err && i < sizeof kinds / sizeof *kinds; i++)
+        if (kinds[i].is_it(buf_span(&bytes))) {
+            status = kinds[i].import_all(cli, name, buf_span(&bytes));
+            break;
+        }
+    buf_fini(&bytes);
+    return status;
 }
 
 /* A key that is new may open what could not be opened before. What cannot be asked is not worth an error here. */
@@ -217,6 +237,7 @@ static int run(struct cli *cli, int argc, char **argv)
         err = cli_open_ring(cli, false);
     if (err)
         return cli_exit_of(err);
+    words = cli->is_json ? stderr : stdout;
     int status = argc == 0 ? import_one(cli, NULL) : CLI_DONE;
     for (int i = 0; i < argc; i++) {
         const int one = import_one(cli, argv[i]);
@@ -231,9 +252,12 @@ const struct cli_command cli_key_import = {
     .name = "key import",
     .operands = "[FILE...]",
     .summary = "takes keys into the key ring; --certify confirms whose they are",
-    .text = "Imports keys (binary or ASCII armour) from files or standard input. A key of somebody else is unverified\n"
-            "until you have compared its fingerprint with its owner and say so with --certify: then it is signed with\n"
-            "your own key, for this machine alone. A secret key that you bring along is taken only with --own.",
+    .text =
+        "Imports OpenPGP keys (binary or ASCII armour) and certificates (PEM, DER or PKCS#7, several in a file) from\n"
+        "files or standard input. An OpenPGP key of somebody else is unverified until you have compared its\n"
+        "fingerprint with its owner and say so with --certify: then it is signed with your own key, for this machine\n"
+        "alone. A certificate is trusted by its chain to one of the account's trust anchors. A secret key that you\n"
+        "bring along is taken only with --own.",
     .example = "privyseal key import --certify bob.asc",
     .options = options,
     .run = run};

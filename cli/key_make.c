@@ -116,7 +116,7 @@ static int run(struct cli *cli, int argc, char **argv)
     if (!err)
         err = cli_open_ring(cli, false);
     int status = cli_exit_of(err);
-    const struct keyring_entry *own = err ? NULL : cli_own_key(cli, address);
+    const struct keyring_entry *own = err ? NULL : cli_own_key(cli, KEYRING_OPENPGP, address);
     if (own && !is_another) {
         fprintf(stderr, "privyseal key make: %s has the own key %s already; expected --another to make one more\n",
                 address, own->fingerprint);

@@ -39,12 +39,39 @@ static enum err add_user_ids(const struct cli *cli, struct table *table, const c
         const struct keyring_entry *entry = keyring_at(cli->keyring, i);
         if (strcmp(entry->fingerprint, fingerprint) != 0)
             continue;
-        char line[400];
-        snprintf(line, sizeof line, "%s (trust %s%s)", entry->user_id, keyring_trust_name(entry->trust),
-                 entry->is_primary_uid ? ", primary" : "");
-        err = add_line(table, "user ID", line);
+        char line[KEY_TEXT_SIZE];
+        const bool is_certificate = entry->format == KEYRING_SMIME;
+        snprintf(line, sizeof line, "%s (trust %s%s)",
+                 is_certificate && entry->address[0] ? entry->address : entry->user_id,
+                 keyring_trust_name(entry->trust), entry->is_primary_uid && !is_certificate ? ", primary" : "");
+        err = add_line(table, is_certificate && entry->address[0] ? "address" : "user ID", line);
     }
     return err;
+}
+
+/* What a certificate says beside that, and where it leads. */
+static enum err add_certificate(const struct cli *cli, struct table *table, const struct keyring_entry *entry)
+{
+    const struct keyring_certificate *certificate = key_certificate(cli, entry);
+    const enum keyring_purpose purpose = entry->encrypt_until < 0 ? KEYRING_SIGN : KEYRING_ENCRYPT;
+    char text[KEY_TEXT_SIZE], serial[KEY_SERIAL_SIZE];
+    enum keyring_chain chain;
+    if (!certificate)
+        return ERR_OK;
+    key_name(X509_get_issuer_name(certificate->certificate), text, sizeof text);
+    enum err err = add_line(table, "issuer", text);
+    key_serial(certificate->certificate, serial);
+    if (!err)
+        err = add_line(table, "serial", serial);
+    key_certificate_source(certificate, text);
+    if (!err)
+        err = add_line(table, "source", text);
+    if (!err && certificate->key_place[0])
+        err = add_line(table, "private key",
+                       strcmp(certificate->key_place, "store") == 0 ? "in the store" : certificate->key_place);
+    if (!err)
+        err = key_certificate_chain(cli, certificate, purpose, &chain, text);
+    return err ? err : add_line(table, "chain", text);
 }
 
 static int print_table(const struct cli *cli, const struct keyring_entry *entry)
@@ -57,10 +84,14 @@ static int print_table(const struct cli *cli, const struct keyring_entry *entry)
         err = add_line(table, "fingerprint", grouped);
     if (!err)
         err = add_line(table, "algorithm", entry->algorithm);
+    if (!err && entry->format == KEYRING_SMIME)
+        err = add_line(table, "subject", entry->user_id);
     if (!err && *key_state(entry))
         err = add_line(table, "state", key_state(entry));
     if (!err)
         err = add_dates(table, entry);
+    if (!err)
+        err = add_certificate(cli, table, entry);
     if (!err && entry->has_aead)
         err = add_line(table, "asks for", "AEAD, which cannot be checked yet; see `privyseal check`");
     if (!err)
@@ -69,6 +100,16 @@ static int print_table(const struct cli *cli, const struct keyring_entry *entry)
         table_print(table);
     table_free(&table);
     return err ? cli_fail(cli, err, "showing the key") : CLI_DONE;
+}
+
+static json_t *entry_json(const struct cli *cli, const struct keyring_entry *entry)
+{
+    json_t *json = key_json(entry);
+    json_t *more = key_certificate_json(cli, entry);
+    if (json && more)
+        (void)json_object_update(json, more);
+    json_decref(more);
+    return json;
 }
 
 static int run(struct cli *cli, int argc, char **argv)
@@ -84,7 +125,7 @@ static int run(struct cli *cli, int argc, char **argv)
     json_t *list = json_array();
     for (size_t i = 0; i < keyring_len(cli->keyring); i++)
         if (strcmp(keyring_at(cli->keyring, i)->fingerprint, key->fingerprint) == 0 &&
-            json_array_append_new(list, key_json(keyring_at(cli->keyring, i)))) {
+            json_array_append_new(list, entry_json(cli, keyring_at(cli->keyring, i)))) {
             json_decref(list);
             return cli_fail(cli, ERR_MEMORY, "showing the key");
         }
@@ -94,8 +135,8 @@ static int run(struct cli *cli, int argc, char **argv)
 const struct cli_command cli_key_show = {
     .name = "key show",
     .operands = "KEY",
-    .summary = "shows one key: fingerprint, dates, user IDs and their trust",
-    .text =
-        "Shows one key. KEY is a fingerprint, its last 16 or more digits, or an address that one key alone carries.",
+    .summary = "shows one key or certificate: fingerprint, dates, names and their trust",
+    .text = "Shows one key, or certificate with its chain to a trust anchor. KEY is a fingerprint, its last 16 or more "
+            "digits, or an address that one key alone carries.",
     .example = "privyseal key show bob@example.org",
     .run = run};

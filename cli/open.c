@@ -54,10 +54,10 @@ static int open_message(struct cli *cli, struct span message)
 {
     char authserv_id[CONFIG_AUTHSERV_ID_SIZE];
     config_authserv_id(cli->config, authserv_id);
-    struct keyring_anchors *anchors = NULL;
-    if (keyring_anchors_open(cli->account->smime_ca, &anchors))
-        return cli_fail(cli, ERR_CONFIG, "reading the trust anchors in %s", cli->account->smime_ca);
-    const struct crypto_smime smime = {.anchors = anchors};
+    struct crypto_smime smime;
+    enum err err = cli_open_smime(cli, &smime);
+    if (err)
+        return cli_exit_of(err);
     const struct crypto_open_options how = {.keyring = cli->keyring,
                                             .smime = &smime,
                                             .least = KEYRING_FOUND,
@@ -68,12 +68,11 @@ static int open_message(struct cli *cli, struct span message)
     struct crypto_opened opened = {.is_changed = false};
     struct buf view;
     buf_init_secret(&view, cli->config->message_max * 2 + 65536);
-    enum err err = crypto_open(cli->gpg, &how, message, &view, &opened);
+    err = crypto_open(cli->gpg, &how, message, &view, &opened);
     int status = err ? cli_fail(cli, err, "opening the message") : CLI_DONE;
     if (!err && !is_report && (err = cli_write(STDOUT_FILENO, buf_span(&view))))
         status = cli_fail(cli, err, "writing the message");
     buf_fini(&view);
-    keyring_anchors_close(&anchors);
     crypto_session_keys_fini(&opened.session_keys);
     if (status == CLI_DONE)
         status = print_verdict(cli, &opened);

@@ -176,10 +176,15 @@ static enum err seal_group(struct seal *seal, const struct policy_group *group, 
     if (!config_key_cache(seal->cli->config, seal->cli->account, cache))
         return ERR_CONFIG;
     struct crypto_seal_request request;
+    struct crypto_smime smime;
+    enum err err = cli_open_smime(seal->cli, &smime);
+    if (err)
+        return err;
     proxy_copy_request(group, seal->cli->config, &request);
+    request.smime = &smime;
     request.key_cache_dir = cache;
     struct crypto_seal_result result;
-    enum err err = memfd_new("sealed", fd_out);
+    err = memfd_new("sealed", fd_out);
     if (!err)
         err = crypto_seal(seal->cli->gpg, &request, buf_span(&seal->message), *fd_out, &result);
     return err;

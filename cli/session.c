@@ -67,9 +67,11 @@ enum err cli_list_ring(struct cli *cli)
         err = keyring_new(&cli->keyring);
     if (!err)
         err = keyring_gpg_list(cli->gpg, cli->keyring);
-    if (err)
+    if (err) {
         (void)cli_fail(cli, err, "listing the keys in %s", cli->account->gnupghome);
-    return err;
+        return err;
+    }
+    return cli_list_certificates(cli);
 }
 
 enum err cli_open_ring(struct cli *cli, bool is_as_of)
@@ -103,6 +105,8 @@ enum err cli_open_ring(struct cli *cli, bool is_as_of)
 void cli_close_ring(struct cli *cli)
 {
     keyring_free(&cli->keyring);
+    keyring_certificates_close(&cli->certificates);
+    keyring_anchors_close(&cli->anchors);
     keyring_gpg_close(&cli->gpg);
     if (cli->agent > 0) {
         kill(cli->agent, SIGTERM);
@@ -120,10 +124,10 @@ void cli_close(struct cli *cli)
     config_free(&cli->config);
 }
 
-const struct keyring_entry *cli_own_key(const struct cli *cli, const char *address)
+const struct keyring_entry *cli_own_key(const struct cli *cli, enum keyring_format format, const char *address)
 {
     const struct keyring_want want = {
-        .purpose = KEYRING_SIGN, .formats = KEYRING_OPENPGP, .least = KEYRING_OWN, .now = clock_now()};
+        .purpose = KEYRING_SIGN, .formats = (unsigned)format, .least = KEYRING_OWN, .now = clock_now()};
     enum keyring_reason reason;
     return keyring_choose(cli->keyring, address, &want, &reason);
 }

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "policy/plan.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const char *from;
@@ -66,22 +67,44 @@ static const char *missing_key(const struct answer *answer)
 {
     if (!answer->choice.has_candidate)
         return "none; import one with `privyseal key import`";
+    if (answer->choice.reason == KEYRING_TOO_LITTLE_TRUST && answer->choice.tried == KEYRING_SMIME)
+        return "there is a certificate, not trusted enough; see `privyseal key show`, and `smime_ca`";
     if (answer->choice.reason == KEYRING_TOO_LITTLE_TRUST)
         return "there is one, not trusted enough; compare its fingerprint and do `privyseal key import --certify`";
     return keyring_reason_text(answer->choice.reason);
 }
 
-static int print_json(const struct answer *answer)
+/* Those that would be asked before the recipient is answered; why asks nobody. */
+static bool is_asked(const struct config_directory *directory, const struct answer *answer)
+{
+    return !answer->choice.key && answer->choice.rule->encrypt != POLICY_ENCRYPT_NEVER &&
+           config_directory_serves(directory, answer->address);
+}
+
+static json_t *directories_json(const struct config *config, const struct answer *answer)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < config->directories_len; i++)
+        if (is_asked(&config->directories[i], answer))
+            (void)json_array_append_new(list, json_string(config->directories[i].ldap.name));
+    return list;
+}
+
+static int print_json(const struct cli *cli, const struct answer *answer)
 {
     const struct policy_choice *choice = &answer->choice;
     json_t *key = choice->key ? key_json(choice->key) : json_null();
+    json_t *more = choice->key ? key_certificate_json(cli, choice->key) : NULL;
+    if (key && more)
+        (void)json_object_update(key, more);
+    json_decref(more);
     return cli_print_json(json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s*, s:s*, s:s}", "address", answer->address, "rule",
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s*, s:s*, s:s, s:o}", "address", answer->address, "rule",
         choice->rule->name ? choice->rule->name : "", "encrypt", policy_encrypt_name(choice->rule->encrypt), "sign",
         policy_sign_name(choice->rule->sign), "trust", keyring_trust_name(policy_least_trust(choice->rule)), "action",
         plan_action_name(answer->action), "result", answer->err ? err_name(answer->err) : "ok", "key", key, "reason",
         choice->key ? NULL : missing_key(answer), "detail", answer->detail[0] ? answer->detail : NULL, "signer",
-        answer->signer));
+        answer->signer, "directories", directories_json(cli->config, answer)));
 }
 
 static enum err add_line(struct table *table, const char *name, const char *value)
@@ -90,19 +113,75 @@ static enum err add_line(struct table *table, const char *name, const char *valu
     return table_add(table, cells);
 }
 
-static enum err add_key(struct table *table, const struct answer *answer)
+static enum err add_chain(const struct cli *cli, struct table *table, const struct keyring_certificate *certificate)
+{
+    char text[KEY_TEXT_SIZE];
+    enum keyring_chain chain;
+    enum err err = key_certificate_chain(cli, certificate, KEYRING_ENCRYPT, &chain, text);
+    return err ? err : add_line(table, "chain", text);
+}
+
+/* Certificates for the address that are not taken: where each came from, and why its chain does not lead on. */
+static enum err add_others(const struct cli *cli, struct table *table, const char *address)
+{
+    size_t first;
+    const size_t len = keyring_find(cli->keyring, address, &first);
+    enum err err = ERR_OK;
+    for (size_t i = 0; !err && i < len; i++) {
+        const struct keyring_entry *entry = keyring_at(cli->keyring, first + i);
+        const struct keyring_certificate *certificate = key_certificate(cli, entry);
+        if (!certificate)
+            continue;
+        char source[KEY_TEXT_SIZE], grouped[KEY_GROUPED_SIZE];
+        key_group(entry->fingerprint, grouped);
+        key_certificate_source(certificate, source);
+        err = add_line(table, "certificate", grouped);
+        if (!err)
+            err = add_line(table, "source", source);
+        if (!err)
+            err = add_chain(cli, table, certificate);
+    }
+    return err;
+}
+
+static enum err add_key(const struct cli *cli, struct table *table, const struct answer *answer)
 {
     const struct keyring_entry *key = answer->choice.key;
-    if (!key)
-        return add_line(table, "key", missing_key(answer));
+    if (!key) {
+        enum err err = add_line(table, "key", missing_key(answer));
+        return err ? err : add_others(cli, table, answer->address);
+    }
     char grouped[KEY_GROUPED_SIZE];
     key_group(key->fingerprint, grouped);
     enum err err = add_line(table, "key", grouped);
     if (!err)
         err = add_line(table, "user ID", key->user_id);
+    const struct keyring_certificate *certificate = key_certificate(cli, key);
+    char text[KEY_TEXT_SIZE] = "the account's GnuPG key ring";
+    if (certificate)
+        key_certificate_source(certificate, text);
     if (!err)
-        err = add_line(table, "source", "the account's GnuPG key ring");
+        err = add_line(table, "source", text);
+    if (!err && certificate)
+        err = add_chain(cli, table, certificate);
     return err ? err : add_line(table, "trust", keyring_trust_name(key->trust));
+}
+
+static enum err add_directories(struct table *table, const struct config *config, const struct answer *answer)
+{
+    enum err err = ERR_OK;
+    for (size_t i = 0; !err && i < config->directories_len; i++) {
+        const struct config_directory *directory = &config->directories[i];
+        char text[160];
+        const char *state = is_asked(directory, answer) ? "is asked for a key"
+                            : !config_directory_serves(directory, answer->address)
+                                ? "is never asked: its domains are others"
+                            : answer->choice.key ? "is not asked: there is a key"
+                                                 : "is not asked: nothing is encrypted";
+        snprintf(text, sizeof text, "%s %s", directory->ldap.name, state);
+        err = add_line(table, "directory", text);
+    }
+    return err;
 }
 
 static int print_table(const struct cli *cli, const struct answer *answer)
@@ -121,7 +200,9 @@ static int print_table(const struct cli *cli, const struct answer *answer)
     if (!err)
         err = add_line(table, "least trust", keyring_trust_name(policy_least_trust(rule)));
     if (!err)
-        err = add_key(table, answer);
+        err = add_key(cli, table, answer);
+    if (!err)
+        err = add_directories(table, cli->config, answer);
     if (!err && answer->signer[0])
         err = add_line(table, "signed by", answer->signer);
     if (!err)
@@ -150,7 +231,7 @@ static int run(struct cli *cli, int argc, char **argv)
         return cli_exit_of(err);
     struct answer answer = {.address = address};
     find_answer(cli, from ? sender : cli->account->address, &answer);
-    const int status = cli->is_json ? print_json(&answer) : print_table(cli, &answer);
+    const int status = cli->is_json ? print_json(cli, &answer) : print_table(cli, &answer);
     return status ? status : answer.err ? CLI_REFUSED : CLI_DONE;
 }
 

@@ -69,5 +69,9 @@ ERR_RETURN enum err keyring_certificates_remove(struct keyring_certificates *cer
 ERR_RETURN enum err keyring_certificates_list(struct keyring_certificates *certificates,
                                               const struct keyring_anchors *anchors, const char *const *own,
                                               size_t own_len, int64_t at, struct keyring *keyring);
+/* Adds an index entry for each CA, without an address and of no use, so that people see it. */
+ERR_RETURN enum err keyring_certificates_list_issuers(struct keyring_certificates *certificates,
+                                                      const struct keyring_anchors *anchors, int64_t at,
+                                                      struct keyring *keyring);
 
 #endif

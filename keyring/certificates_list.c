@@ -89,10 +89,12 @@ static enum err add(struct listing *listing, struct certificates_item *item, str
 {
     const struct keyring_certificate *certificate = &item->entry;
     struct keyring_entry entry = {.trust = KEYRING_UNVERIFIED};
-    struct x509_addresses addresses;
+    struct x509_addresses addresses = {.len = 0};
+    bool is_issuer = certificates_is_issuer(certificate->certificate);
     (void)span_copy(span_of(certificate->fingerprint), entry.fingerprint, sizeof entry.fingerprint);
     x509_describe(certificate->certificate, &entry);
-    x509_find_addresses(certificate->certificate, &addresses);
+    if (!is_issuer)
+        x509_find_addresses(certificate->certificate, &addresses);
     entry.has_secret = certificate->key_place[0] != '\0';
     entry.is_revoked = certificate->revoked != 0;
     enum keyring_chain chain = KEYRING_CHAIN_UNTRUSTED;
@@ -111,7 +113,11 @@ static enum err add(struct listing *listing, struct certificates_item *item, str
     /* The index is looked at later than it is made: such trust ends with the first certificate of the chain. */
     if (entry.trust == KEYRING_FULL && item->judged.until < entry.expires)
         entry.encrypt_until = entry.sign_until = item->judged.until;
-    bool is_useless = chain == KEYRING_CHAIN_WEAK || (chain != KEYRING_CHAIN_GOOD && is_weak(certificate->certificate));
+    /* And a directory's word when it must be asked again. */
+    if (entry.trust == KEYRING_FOUND && certificate->until != 0 && certificate->until < entry.expires)
+        entry.encrypt_until = entry.sign_until = certificate->until;
+    bool is_useless =
+        is_issuer || chain == KEYRING_CHAIN_WEAK || (chain != KEYRING_CHAIN_GOOD && is_weak(certificate->certificate));
     if (is_useless || !x509_is_fit(certificate->certificate, KEYRING_ENCRYPT, true))
         entry.encrypt_until = -1;
     if (is_useless || !x509_is_fit(certificate->certificate, KEYRING_SIGN, true))
@@ -119,14 +125,27 @@ static enum err add(struct listing *listing, struct certificates_item *item, str
     return x509_add_each(&entry, &addresses, keyring);
 }
 
+static enum err list(struct listing *listing, bool is_of_issuers, struct keyring *keyring)
+{
+    struct keyring_certificates *certificates = listing->certificates;
+    enum err err = ERR_OK;
+    for (size_t i = 0; err == ERR_OK && i < certificates->len; i++)
+        if (certificates_is_issuer(certificates->items[i]->entry.certificate) == is_of_issuers)
+            err = add(listing, certificates->items[i], keyring);
+    ERR_clear_error();
+    return err;
+}
+
 enum err keyring_certificates_list(struct keyring_certificates *certificates, const struct keyring_anchors *anchors,
                                    const char *const *own, size_t own_len, int64_t at, struct keyring *keyring)
 {
     struct listing listing = {certificates, anchors, own, own_len, at};
-    enum err err = ERR_OK;
-    for (size_t i = 0; err == ERR_OK && i < certificates->len; i++)
-        if (!certificates_is_issuer(certificates->items[i]->entry.certificate))
-            err = add(&listing, certificates->items[i], keyring);
-    ERR_clear_error();
-    return err;
+    return list(&listing, false, keyring);
+}
+
+enum err keyring_certificates_list_issuers(struct keyring_certificates *certificates,
+                                           const struct keyring_anchors *anchors, int64_t at, struct keyring *keyring)
+{
+    struct listing listing = {certificates, anchors, NULL, 0, at};
+    return list(&listing, true, keyring);
 }

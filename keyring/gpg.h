@@ -54,6 +54,10 @@ struct keyring_import {
    ERR_MALFORMED if the data holds no key. */
 ERR_RETURN enum err keyring_gpg_import(struct keyring_gpg *gpg, struct span data, bool is_from_stranger,
                                        struct keyring_import *result_out);
+/* Whether these bytes (binary or armoured) are public keys each of which has a user ID with `address` (normal form);
+   none is imported. ERR_MALFORMED: they hold no key. */
+ERR_RETURN enum err keyring_gpg_carries(struct keyring_gpg *gpg, struct span bytes, const char *address,
+                                        bool *is_theirs_out);
 /* Adds the public key (or, if `is_secret`, the secret key as gpg-agent allows it) in armour. */
 ERR_RETURN enum err keyring_gpg_export(struct keyring_gpg *gpg, const char *fingerprint, bool is_secret,
                                        struct buf *out);

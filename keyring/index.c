@@ -182,7 +182,8 @@ const struct keyring_entry *keyring_choose(const struct keyring *keyring, const 
             *reason_out = KEYRING_TAKEN;
             return entry;
         }
-        if (i == 0)
+        /* One of another format is refused only if there is no other. */
+        if (i == 0 || *reason_out == KEYRING_WRONG_FORMAT)
             *reason_out = reason;
     }
     return NULL;

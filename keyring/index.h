@@ -75,8 +75,8 @@ struct keyring_want {
 /* What `want` says of one entry by itself (never KEYRING_WEAKER). */
 enum keyring_reason keyring_judge(const struct keyring_entry *entry, const struct keyring_want *want);
 /* The best entry for `address`, or NULL. Order: higher trust, then the later `created`, then the smaller fingerprint.
-   The reason that concerns the best of those refused goes to `*reason_out` (KEYRING_NEVER found: KEYRING_TAKEN with
-   NULL). */
+   The reason that concerns the best of those refused (of a wanted format if there is one) goes to `*reason_out`
+   (KEYRING_NEVER found: KEYRING_TAKEN with NULL). */
 const struct keyring_entry *keyring_choose(const struct keyring *keyring, const char *address,
                                            const struct keyring_want *want, enum keyring_reason *reason_out);
 

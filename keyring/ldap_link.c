@@ -65,7 +65,7 @@ static void say_failure(struct keyring_ldap *ldap, const char *doing, int code, 
 static void log_in(struct keyring_ldap *ldap)
 {
     const struct keyring_ldap_options *options = ldap->options;
-    struct berval password = {0, NULL};
+    struct berval password = {0, NULL}, empty = {0, (char[]){""}};
     int code;
     if (!options->is_external && options->bind_dn[0] == '\0') {
         ldap->state = LDAP_OPEN;
@@ -74,7 +74,8 @@ static void log_in(struct keyring_ldap *ldap)
     }
     ldap->state = LDAP_BINDING;
     if (options->is_external) {
-        code = ldap_sasl_bind(ldap->handle, NULL, "EXTERNAL", NULL, NULL, NULL, &ldap->message);
+        /* Empty, not none: the name is what the channel shows (RFC 4422, appendix A). */
+        code = ldap_sasl_bind(ldap->handle, NULL, "EXTERNAL", &empty, NULL, NULL, &ldap->message);
     } else {
         /* An empty password would be no login at all (RFC 4513 §5.1.2). */
         if (ldap->password == NULL || ldap->password->len == 0) {

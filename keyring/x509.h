@@ -48,6 +48,11 @@ ERR_RETURN enum err keyring_x509_chain(const struct keyring_anchors *anchors, X5
                                        enum keyring_chain *chain_out, const char **reason_out,
                                        STACK_OF(X509) * *path_out);
 
+/* All certificates of a file: PEM, several one after the other, or DER; also bundles in PKCS#7 (RFC 2315, RFC 5652).
+   `*wrong_out`: how many more could not be read. The caller frees them (sk_X509_pop_free, X509_free). ERR_MALFORMED:
+   there are none. */
+ERR_RETURN enum err keyring_x509_read(struct span bytes, STACK_OF(X509) * *certificates_out, size_t *wrong_out);
+
 /* SHA-256 over the certificate, upper-case hexadecimal. */
 ERR_RETURN enum err keyring_x509_fingerprint(const X509 *certificate, char fingerprint_out[KEYRING_FPR_SIZE]);
 

@@ -9,8 +9,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <openssl/err.h>
-#include <openssl/pem.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -18,40 +16,28 @@
 #define FILE_MAX (16u << 20)
 #define SYSTEM "system"
 
-static enum err add(struct keyring_anchors *anchors, X509 *certificate, size_t *count)
+static enum err add_all(struct keyring_anchors *anchors, struct span bytes)
 {
-    bool is_added = X509_add_cert(anchors->certificates, certificate, X509_ADD_FLAG_UP_REF | X509_ADD_FLAG_NO_DUP) == 1;
-    X509_free(certificate);
-    *count += is_added;
-    return is_added ? ERR_OK : ERR_MEMORY;
-}
-
-/* PEM, one after the other; else one in DER. */
-static enum err add_all(struct keyring_anchors *anchors, struct span bytes, size_t *count)
-{
-    X509 *certificate;
-    enum err err = ERR_OK;
-    const unsigned char *at = (const unsigned char *)bytes.ptr;
-    BIO *source = bytes.len == 0 ? NULL : BIO_new_mem_buf(bytes.ptr, (int)bytes.len);
-    while (err == ERR_OK && source != NULL && (certificate = PEM_read_bio_X509(source, NULL, NULL, NULL)) != NULL)
-        err = add(anchors, certificate, count);
-    BIO_free(source);
-    if (err == ERR_OK && *count == 0 && bytes.len > 0 && (certificate = d2i_X509(NULL, &at, (long)bytes.len)) != NULL)
-        err = add(anchors, certificate, count);
-    ERR_clear_error();
+    STACK_OF(X509) * certificates;
+    size_t wrong;
+    enum err err = keyring_x509_read(bytes, &certificates, &wrong);
+    for (int i = 0; err == ERR_OK && i < sk_X509_num(certificates); i++)
+        if (X509_add_cert(anchors->certificates, sk_X509_value(certificates, i),
+                          X509_ADD_FLAG_UP_REF | X509_ADD_FLAG_NO_DUP) != 1)
+            err = ERR_MEMORY;
+    sk_X509_pop_free(certificates, X509_free);
     return err;
 }
 
 static enum err add_file(struct keyring_anchors *anchors, const char *path)
 {
     struct buf bytes;
-    size_t count = 0;
     buf_init(&bytes, FILE_MAX);
     enum err err = keyring_file_read(path, &bytes);
     if (err == ERR_OK)
-        err = add_all(anchors, buf_span(&bytes), &count);
+        err = add_all(anchors, buf_span(&bytes));
     buf_fini(&bytes);
-    return err == ERR_OK && count == 0 ? ERR_MALFORMED : err;
+    return err;
 }
 
 static enum err add_folder(struct keyring_anchors *anchors, const char *path)

@@ -25,21 +25,30 @@ static void explain(char detail[POLICY_DETAIL_SIZE], const char *format, ...)
     va_end(arguments);
 }
 
+/* The key of this format that the rule takes. */
+static const struct keyring_entry *find_key(const struct policy_rule *rule, const struct keyring *keyring,
+                                            const char *address, enum keyring_format format, int64_t now,
+                                            enum keyring_reason *reason_out)
+{
+    const struct keyring_want want = {
+        .purpose = KEYRING_ENCRYPT, .formats = (unsigned)format, .least = policy_least_trust(rule), .now = now};
+    return keyring_choose(keyring, address, &want, reason_out);
+}
+
 void policy_choose(const struct policy *policy, const struct keyring *keyring, const char *address, int64_t now,
                    struct policy_choice *choice_out)
 {
     *choice_out = (struct policy_choice){.rule = policy_match(policy, address)};
     const struct policy_rule *rule = choice_out->rule;
     for (size_t i = 0; i < rule->formats_len && !choice_out->key; i++) {
-        const struct keyring_want want = {.purpose = KEYRING_ENCRYPT,
-                                          .formats = (unsigned)rule->formats[i],
-                                          .least = policy_least_trust(rule),
-                                          .now = now};
         enum keyring_reason reason = KEYRING_TAKEN;
-        choice_out->key = keyring_choose(keyring, address, &want, &reason);
-        if (!choice_out->key && reason != KEYRING_TAKEN && !choice_out->has_candidate) {
+        choice_out->key = find_key(rule, keyring, address, rule->formats[i], now, &reason);
+        if (choice_out->key || reason == KEYRING_TAKEN)
+            continue;
+        if (!choice_out->has_candidate || choice_out->reason == KEYRING_WRONG_FORMAT) {
             choice_out->has_candidate = true;
             choice_out->reason = reason;
+            choice_out->tried = rule->formats[i];
         }
     }
     if (choice_out->key) {
@@ -59,6 +68,11 @@ static void explain_no_key(const struct policy_choice *choice, const char *addre
                 "%s: %s (rule \"%s\"), and the key ring has no key for this address; import one with "
                 "`privyseal key import`",
                 address, why, rule);
+    else if (choice->reason == KEYRING_TOO_LITTLE_TRUST && choice->tried == KEYRING_SMIME)
+        explain(detail,
+                "%s: %s (rule \"%s\"), and its certificate is trusted less than \"%s\"; add the certificate of who "
+                "issued it to `smime_ca`, if that is to be trusted",
+                address, why, rule, trust);
     else if (choice->reason == KEYRING_TOO_LITTLE_TRUST)
         explain(detail,
                 "%s: %s (rule \"%s\"), and its key is trusted less than \"%s\"; compare the fingerprint and "
@@ -196,6 +210,41 @@ static const struct keyring_entry *find_signer(const struct plan_sender *sender,
     return signer;
 }
 
+/* Where an encrypted copy could not be signed, but one in another format of the rule could: that one. */
+static void prefer_signed(const struct plan_sender *sender, struct plan_recipient *recipient)
+{
+    const struct policy_rule *rule = recipient->choice.rule;
+    enum keyring_reason reason;
+    if (!recipient->is_sealing || plan_sender_key(sender, KEYRING_SIGN, recipient->choice.key->format))
+        return;
+    for (size_t i = 0; i < rule->formats_len; i++) {
+        const struct keyring_entry *key =
+            find_key(rule, sender->keyring, recipient->address, rule->formats[i], sender->message->now, &reason);
+        if (key && plan_sender_key(sender, KEYRING_SIGN, rule->formats[i])) {
+            recipient->choice.key = key;
+            return;
+        }
+    }
+}
+
+static void explain_no_signer(const struct plan_recipient *recipient, const char *from, char detail[POLICY_DETAIL_SIZE])
+{
+    const struct policy_rule *rule = recipient->choice.rule;
+    const char *name = rule->name ? rule->name : "";
+    const bool is_smime = recipient->is_sealing ? recipient->choice.key->format == KEYRING_SMIME
+                                                : rule->formats_len == 1 && rule->formats[0] == KEYRING_SMIME;
+    if (is_smime)
+        explain(detail,
+                "the rule \"%s\" signs mail to %s, and there is no own certificate for %s; import it and its private "
+                "key with `privyseal key import`",
+                name, recipient->address, from);
+    else
+        explain(detail,
+                "the rule \"%s\" signs mail to %s, and there is no own key for %s; make one with "
+                "`privyseal key make`",
+                name, recipient->address, from);
+}
+
 static enum err decide_signing(const struct plan_sender *sender, struct plan_recipient *all, size_t len,
                                char detail[POLICY_DETAIL_SIZE])
 {
@@ -203,6 +252,7 @@ static enum err decide_signing(const struct plan_sender *sender, struct plan_rec
         const struct policy_rule *rule = all[i].choice.rule;
         if (rule->sign == POLICY_SIGN_NEVER)
             continue;
+        prefer_signed(sender, &all[i]);
         all[i].signer = find_signer(sender, &all[i]);
         if (all[i].signer || rule->sign == POLICY_SIGN_WHEN_POSSIBLE)
             continue;
@@ -214,10 +264,7 @@ static enum err decide_signing(const struct plan_sender *sender, struct plan_rec
                     rule->name ? rule->name : "", all[i].address, from[0] ? from : "none, or several");
             return ERR_NOT_OWN_FROM;
         }
-        explain(detail,
-                "the rule \"%s\" signs mail to %s, and there is no own key for %s; make one with "
-                "`privyseal key make`",
-                rule->name ? rule->name : "", all[i].address, from);
+        explain_no_signer(&all[i], from, detail);
         return ERR_NO_SIGNING_KEY;
     }
     return ERR_OK;
@@ -300,6 +347,18 @@ void policy_plan_fini(struct policy_plan *plan)
     *plan = (struct policy_plan){0};
 }
 
+/* Who signs may decide for another format than the first, see prefer_signed. */
+static bool has_other_format(const struct policy_choice *choice, const struct keyring *keyring, const char *address,
+                             int64_t now)
+{
+    enum keyring_reason reason;
+    bool has_other = false;
+    for (size_t i = 0; choice->rule->sign != POLICY_SIGN_NEVER && i < choice->rule->formats_len; i++)
+        if (choice->rule->formats[i] != choice->key->format)
+            has_other = has_other || find_key(choice->rule, keyring, address, choice->rule->formats[i], now, &reason);
+    return has_other;
+}
+
 size_t policy_groups_least(const struct policy *policy, const struct keyring *keyring, const char *const *addresses,
                            size_t addresses_len, int64_t now)
 {
@@ -307,13 +366,17 @@ size_t policy_groups_least(const struct policy *policy, const struct keyring *ke
        "When possible" joins whichever is there. */
     enum { SIGNED = 1, UNSIGNED = 2, EITHER = 4 };
     unsigned seen[KEYRING_SMIME + 1] = {0};
-    bool has_required = false;
+    bool has_required = false, has_either_format = false;
     for (size_t i = 0; i < addresses_len; i++) {
         struct policy_choice choice;
         policy_choose(policy, keyring, addresses[i], now, &choice);
         const struct policy_rule *rule = choice.rule;
         const bool is_sealing = choice.key && rule->encrypt != POLICY_ENCRYPT_NEVER;
         has_required = has_required || (rule->encrypt == POLICY_ENCRYPT_REQUIRED && !rule->may_ask_less);
+        if (is_sealing && has_other_format(&choice, keyring, addresses[i], now)) {
+            has_either_format = true;
+            continue;
+        }
         seen[is_sealing ? choice.key->format : 0] |= rule->sign == POLICY_SIGN_ALWAYS  ? SIGNED
                                                      : rule->sign == POLICY_SIGN_NEVER ? UNSIGNED
                                                                                        : EITHER;
@@ -321,5 +384,7 @@ size_t policy_groups_least(const struct policy *policy, const struct keyring *ke
     size_t least = 0;
     for (size_t format = has_required ? 1 : 0; format <= KEYRING_SMIME; format++)
         least += (seen[format] & SIGNED && seen[format] & UNSIGNED) ? 2 : seen[format] != 0;
+    if (has_either_format && !seen[KEYRING_OPENPGP] && !seen[KEYRING_SMIME])
+        least++;
     return least ? least : addresses_len > 0;
 }

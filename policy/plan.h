@@ -25,6 +25,7 @@ struct policy_choice {
     const struct policy_rule *rule;  /* borrowed */
     const struct keyring_entry *key; /* borrowed; NULL: none that the rule takes */
     enum keyring_reason reason;      /* without a key: what was wrong with the best candidate */
+    enum keyring_format tried;       /* the format of that candidate */
     bool has_candidate;              /* there is a key for the address, but not a usable one */
 };
 void policy_choose(const struct policy *policy, const struct keyring *keyring, const char *address, int64_t now,
@@ -82,6 +83,9 @@ struct policy_plan {
  * Recipients with the same action, format and signer whose copies are encrypted share one copy, encrypted to all their
  * keys and to the sender's; each Bcc recipient of an encrypted copy is a group alone (one even if named twice); plain
  * and signed copies share a group whether Bcc or not. A sealed message (PLAN_PASS) is one group, never signed again.
+ *
+ * An encrypted copy goes in the first format of its rule in which the recipient has a key; but if the rule signs and
+ * the account cannot in that format, in the first in which both is possible.
  *
  * If one recipient is required, nothing goes plain: a recipient without a usable key makes the plan fail with
  * ERR_MIXED, and one with a rule `never` who has a key is sealed to.

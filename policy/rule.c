@@ -31,8 +31,8 @@ const struct policy_rule *policy_match(const struct policy *policy, const char *
     static const struct policy_rule last = {.name = name,
                                             .encrypt = POLICY_ENCRYPT_WHEN_POSSIBLE,
                                             .sign = POLICY_SIGN_ALWAYS,
-                                            .formats = {KEYRING_OPENPGP},
-                                            .formats_len = 1};
+                                            .formats = {KEYRING_OPENPGP, KEYRING_SMIME},
+                                            .formats_len = POLICY_FORMATS_MAX};
     for (size_t i = 0; i < policy->rules_len; i++)
         if (is_for(&policy->rules[i], address))
             return &policy->rules[i];

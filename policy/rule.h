@@ -9,6 +9,8 @@
 enum policy_encrypt { POLICY_ENCRYPT_REQUIRED = 0, POLICY_ENCRYPT_WHEN_POSSIBLE, POLICY_ENCRYPT_NEVER };
 enum policy_sign { POLICY_SIGN_ALWAYS = 0, POLICY_SIGN_WHEN_POSSIBLE, POLICY_SIGN_NEVER };
 
+#define POLICY_FORMATS_MAX 2
+
 struct policy_rule {
     char *name;
     char **to; /* patterns of mime_addr_matches; none: every recipient */
@@ -17,7 +19,7 @@ struct policy_rule {
     enum policy_sign sign;
     enum keyring_trust
         trust; /* least trust; KEYRING_NEVER: the default of `encrypt` (required: found, when-possible: seen) */
-    enum keyring_format formats[2]; /* in order of preference */
+    enum keyring_format formats[POLICY_FORMATS_MAX]; /* in order of preference */
     size_t formats_len;
     bool is_mixed_refused;    /* mixed = refuse: under when-possible, all copies sealed or none at all */
     bool may_ask_less;        /* `Privyseal: encrypt=never` is heeded */

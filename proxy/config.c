@@ -371,10 +371,22 @@ bool config_state_path(const struct config *config, const char *name, char path_
     return is_fit;
 }
 
+static bool account_path(const struct config *config, const struct config_account *account, const char *name,
+                         char path_out[CONFIG_PATH_SIZE])
+{
+    char folder[CONFIG_PATH_SIZE], path[CONFIG_PATH_SIZE];
+    return join(folder, "keys/", account->address) && config_state_path(config, folder, path) &&
+           join(path_out, path, name);
+}
+
 bool config_key_cache(const struct config *config, const struct config_account *account,
                       char path_out[CONFIG_PATH_SIZE])
 {
-    char name[CONFIG_PATH_SIZE], path[CONFIG_PATH_SIZE];
-    return join(name, "keys/", account->address) && config_state_path(config, name, path) &&
-           join(path_out, path, "/cache");
+    return account_path(config, account, "/cache", path_out);
+}
+
+bool config_certificates(const struct config *config, const struct config_account *account,
+                         char path_out[CONFIG_PATH_SIZE])
+{
+    return account_path(config, account, "/certificates", path_out);
 }

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/sasl.h"
+#include "crypto/smime_account.h"
 #include "keyring/ldap.h"
 #include "keyring/revocation.h"
 #include "policy/rule.h"
@@ -39,6 +40,7 @@ struct config_account {
     bool is_own_home;                /* privyseal's own, under the state directory */
     char smime_ca[CONFIG_PATH_SIZE]; /* trust anchors for S/MIME: a file, a folder, "system"; "": none */
     enum keyring_revocation_mode revocation;
+    struct crypto_smime smime; /* how it seals; the rest is for whoever seals to fill in */
 };
 
 enum config_tls { CONFIG_TLS_STARTTLS, CONFIG_TLS_IMPLICIT, CONFIG_TLS_NONE };
@@ -133,5 +135,8 @@ bool config_state_path(const struct config *config, const char *name, char path_
 /* Where the account's exported recipient keys are kept (keyring_gpg_key_file). */
 bool config_key_cache(const struct config *config, const struct config_account *account,
                       char path_out[CONFIG_PATH_SIZE]);
+/* Where its certificates are (keyring/certificates.h). */
+bool config_certificates(const struct config *config, const struct config_account *account,
+                         char path_out[CONFIG_PATH_SIZE]);
 
 #endif

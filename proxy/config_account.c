@@ -1,5 +1,5 @@
 /*
- * account "address" { also login smtp imap append ca_file smime_ca revocation gnupghome }
+ * account "address" { also login smtp imap append ca_file smime_* revocation gnupghome }
  */
 #include "proxy/config_reader.h"
 
@@ -130,6 +130,30 @@ static enum err read_smime_ca(struct config_reader *reader, cfg_t *section, stru
     return err;
 }
 
+/* How what goes out by S/MIME is made. */
+static enum err read_smime(struct config_reader *reader, cfg_t *section, struct crypto_smime *smime)
+{
+    static const struct config_word signs[] = {{"detached", 0}, {"opaque", 1}, {NULL, 0}};
+    static const struct config_word paddings[] = {{"pkcs1", 0}, {"modern", 1}, {NULL, 0}};
+    static const struct config_word ciphers[] = {
+        {"auto", CRYPTO_SMIME_AUTO}, {"gcm", CRYPTO_SMIME_GCM}, {"cbc", CRYPTO_SMIME_CBC}, {NULL, 0}};
+    static const struct config_word answers[] = {{"no", 0}, {"yes", 1}, {NULL, 0}};
+    int is_opaque = 0, is_modern = 0, cipher = CRYPTO_SMIME_AUTO, is_compressed = 0;
+    enum err err = config_word(reader, section, "smime_sign", signs, &is_opaque);
+    if (!err)
+        err = config_word(reader, section, "smime_rsa", paddings, &is_modern);
+    if (!err)
+        err = config_word(reader, section, "smime_cipher", ciphers, &cipher);
+    if (!err)
+        err = config_word(reader, section, "smime_compress", answers, &is_compressed);
+    *smime = (struct crypto_smime){.is_opaque = is_opaque,
+                                   .is_pss = is_modern,
+                                   .is_oaep = is_modern,
+                                   .is_compressed = is_compressed,
+                                   .content = (enum crypto_smime_content)cipher};
+    return err;
+}
+
 static enum err read_append(struct config_reader *reader, cfg_t *section, struct config_account *account)
 {
     static const struct config_word words[] = {{"seal", 0}, {"plain", 1}, {NULL, 0}};
@@ -202,6 +226,8 @@ static enum err read_account(struct config_reader *reader, cfg_t *section)
         err = read_smime_ca(reader, section, account);
     if (!err)
         err = read_revocation(reader, section, account);
+    if (!err)
+        err = read_smime(reader, section, &account->smime);
     if (!err)
         err = read_home(reader, section, account);
     return err;

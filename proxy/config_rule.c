@@ -60,14 +60,28 @@ static enum err read_trust(struct config_reader *reader, cfg_t *section, struct 
 
 static enum err read_formats(struct config_reader *reader, cfg_t *section, struct policy_rule *rule)
 {
-    rule->formats[0] = KEYRING_OPENPGP;
-    rule->formats_len = 1;
+    static const struct {
+        const char *name;
+        enum keyring_format format;
+    } known[] = {{"openpgp", KEYRING_OPENPGP}, {"smime", KEYRING_SMIME}};
+    const int line = config_reader_line(reader, section, "format");
+    const char *text = "";
+    rule->formats_len = 0;
     for (unsigned i = 0; i < cfg_size(section, "format"); i++) {
-        const char *text = cfg_getnstr(section, "format", i);
-        if (strcmp(text, "openpgp") != 0)
-            return config_fail(reader, config_reader_line(reader, section, "format"),
-                               "format = \"%s\"; expected openpgp", text);
+        enum keyring_format format = 0;
+        text = cfg_getnstr(section, "format", i);
+        for (size_t j = 0; j < sizeof known / sizeof *known; j++)
+            if (strcmp(text, known[j].name) == 0)
+                format = known[j].format;
+        if (format == 0 || rule->formats_len == POLICY_FORMATS_MAX ||
+            (rule->formats_len == 1 && rule->formats[0] == format))
+            return config_fail(reader, line, "format = \"%s\"; expected openpgp and smime, each once at most", text);
+        rule->formats[rule->formats_len++] = format;
     }
+    for (size_t j = 0; rule->formats_len == 0 && j < sizeof known / sizeof *known; j++)
+        rule->formats[j] = known[j].format;
+    if (rule->formats_len == 0)
+        rule->formats_len = POLICY_FORMATS_MAX;
     return ERR_OK;
 }
 

@@ -155,25 +155,36 @@ static enum err seal_one(struct appended *message, const struct crypto_seal_requ
     return proxy_pool_submit(session->net->pool, session->account, &out, on_sealed, message, &message->job);
 }
 
+/* Whichever format the account has keys of, OpenPGP first. */
+static enum err choose_own(const struct config_account *account, const struct keyring *keyring,
+                           struct crypto_seal_request *request, char recipient_out[KEYRING_FPR_SIZE])
+{
+    static const enum keyring_format formats[] = {KEYRING_OPENPGP, KEYRING_SMIME};
+    for (size_t i = 0; i < sizeof(formats) / sizeof(*formats); i++) {
+        const struct keyring_entry *signer = proxy_own_key(account, keyring, formats[i], KEYRING_SIGN);
+        const struct keyring_entry *reader = proxy_own_key(account, keyring, formats[i], KEYRING_ENCRYPT);
+        if (signer == NULL || reader == NULL)
+            continue;
+        request->format = formats[i];
+        memcpy(request->signer, signer->fingerprint, sizeof(request->signer));
+        memcpy(recipient_out, reader->fingerprint, KEYRING_FPR_SIZE);
+        return ERR_OK;
+    }
+    log_warning("%s has no own key to save messages with: nothing was saved", account->address);
+    return ERR_NO_SIGNING_KEY;
+}
+
 static void on_keyring(enum err err, const struct keyring *keyring, void *context)
 {
     struct append_work *append = context;
     const struct config_account *account = imap_session_account(append->work.session);
-    struct crypto_seal_request request = {.action = CRYPTO_SEAL_SIGN_ENCRYPT, .format = KEYRING_OPENPGP};
     char recipient[1][KEYRING_FPR_SIZE];
+    struct crypto_seal_request request = {.action = CRYPTO_SEAL_SIGN_ENCRYPT,
+                                          .recipients = (const char(*)[KEYRING_FPR_SIZE])recipient,
+                                          .recipients_len = 1};
     append->ring_wait = NULL;
-    const struct keyring_entry *signer = err == ERR_OK ? proxy_own_key(account, keyring, KEYRING_SIGN) : NULL;
-    const struct keyring_entry *reader = err == ERR_OK ? proxy_own_key(account, keyring, KEYRING_ENCRYPT) : NULL;
-    if (err == ERR_OK && (signer == NULL || reader == NULL)) {
-        log_warning("%s has no own key to save messages with: nothing was saved", account->address);
-        err = ERR_NO_SIGNING_KEY;
-    }
-    if (err == ERR_OK) {
-        memcpy(request.signer, signer->fingerprint, sizeof(request.signer));
-        memcpy(recipient[0], reader->fingerprint, sizeof(recipient[0]));
-        request.recipients = (const char(*)[KEYRING_FPR_SIZE])recipient;
-        request.recipients_len = 1;
-    }
+    if (err == ERR_OK)
+        err = choose_own(account, keyring, &request, recipient[0]);
     append->unsealed = append->len;
     for (size_t i = 0; err == ERR_OK && i < append->len; i++)
         err = seal_one(&append->messages[i], &request);

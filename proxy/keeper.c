@@ -26,6 +26,21 @@ enum err keeper_answer(enum err result)
     return ipc_send(KEEPER_SOCKET, &out);
 }
 
+enum err keeper_smime(struct keeper *keeper, const struct crypto_smime **smime_out)
+{
+    enum err err = keeper->certificates == NULL
+                       ? keyring_certificates_open(keeper->setup.certificates, &keeper->certificates)
+                       : keyring_certificates_refresh(keeper->certificates);
+    keeper->smime = keeper->setup.smime;
+    keeper->smime.anchors = keeper->anchors;
+    keeper->smime.certificates = keeper->certificates;
+    keeper->smime.context = keeper;
+    if (keeper->setup.revocation != KEYRING_REVOCATION_OFF)
+        keeper->smime.revocation = keeper_revocation;
+    *smime_out = &keeper->smime;
+    return err;
+}
+
 /* One job. An error here is the peer's or the socket's, and ends the keeper; a job's own failure has been answered. */
 static enum err serve_one(struct keeper *keeper)
 {
@@ -53,6 +68,9 @@ static enum err serve_one(struct keeper *keeper)
     case PROXY_JOB_KEYS:
         err = keeper_keys(keeper, &in);
         break;
+    case PROXY_JOB_LEARN:
+        err = keeper_learn(keeper, &in);
+        break;
     default:
         err = ERR_PEER_PROTOCOL;
     }
@@ -69,7 +87,7 @@ static enum err enter_sandbox(const struct proxy_keeper_setup *setup)
         return ERR_INTERNAL;
     *slash = '\0';
     struct sandbox_options options = {.role = SANDBOX_KEEPER,
-                                      .writable_dirs = {setup->home, setup->key_cache},
+                                      .writable_dirs = {setup->home, setup->key_cache, setup->certificates},
                                       .readable_dirs = {wrapper_dir},
                                       .user = setup->user,
                                       .memory_max = setup->memory_max,
@@ -135,6 +153,7 @@ int proxy_keeper_main(void)
     while (err == ERR_OK)
         err = serve_one(&keeper);
     keyring_free(&keeper.keyring);
+    keyring_certificates_close(&keeper.certificates);
     keyring_anchors_close(&keeper.anchors);
     free(keeper.known);
     keyring_gpg_close(&keeper.gpg);

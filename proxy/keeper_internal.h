@@ -1,11 +1,11 @@
 /*
- * The keeper's jobs: keeper.c runs the loop, keeper_seal.c, keeper_open.c and keeper_keys.c do the work,
- * keeper_revocation.c asks the finder. Nobody else
- * includes this.
+ * The keeper's jobs: keeper.c runs the loop, keeper_seal.c, keeper_open.c, keeper_keys.c and keeper_learn.c do the
+ * work; keeper_revocation.c asks the finder. Nobody else includes this.
  */
 #ifndef PROXY_KEEPER_INTERNAL_H
 #define PROXY_KEEPER_INTERNAL_H
 
+#include "crypto/smime_account.h"
 #include "keyring/revocation.h"
 #include "proxy/wire.h"
 
@@ -16,14 +16,19 @@ struct keeper {
     struct proxy_keeper_setup setup;
     struct keyring_gpg *gpg;
     struct keyring_anchors *anchors;
-    struct keyring *keyring;    /* as it came with an earlier job; NULL: none did */
-    uint64_t index_number;      /* of `keyring` */
-    uint32_t asked;             /* of the finder, so far */
-    struct keeper_known *known; /* what issuers have said (keeper_revocation.c) */
+    struct keyring_certificates *certificates; /* NULL: not needed so far */
+    struct crypto_smime smime;                 /* see keeper_smime */
+    struct keyring *keyring;                   /* as it came with an earlier job; NULL: none did */
+    uint64_t index_number;                     /* of `keyring` */
+    uint32_t asked;                            /* of the finder, so far */
+    struct keeper_known *known;                /* what issuers have said (keeper_revocation.c) */
 };
 
 /* Answers a job that has nothing but its error to tell. */
 ERR_RETURN enum err keeper_answer(enum err result);
+
+/* What there is of S/MIME, brought up to date; borrowed until the next call. */
+ERR_RETURN enum err keeper_smime(struct keeper *keeper, const struct crypto_smime **smime_out);
 
 /* Each reads its job to the end and answers it. An error is the peer's or the socket's, and ends the keeper; a job's
    own failure has been answered. */
@@ -34,6 +39,7 @@ ERR_RETURN enum err keeper_seal(struct keeper *keeper, struct ipc_in *in);
 ERR_RETURN enum err keeper_open(struct keeper *keeper, struct ipc_in *in);
 ERR_RETURN enum err keeper_unlock(struct keeper *keeper, struct ipc_in *in);
 ERR_RETURN enum err keeper_keys(struct keeper *keeper, struct ipc_in *in);
+ERR_RETURN enum err keeper_learn(struct keeper *keeper, struct ipc_in *in);
 
 /* Opens the account's keys in the store, asking nobody, and wraps them to the key `reader`, signed with `signer`, if
    they are not (either may be "": then they stay as they are). A failure to wrap is logged: they stay as they were.

@@ -211,11 +211,14 @@ static enum err open_message(struct keeper *keeper, bool wants_record, const str
                              struct span message)
 {
     const struct proxy_keeper_setup *setup = &keeper->setup;
-    const struct crypto_smime smime = {.anchors = keeper->anchors, .revocation = keeper_revocation, .context = keeper};
+    const struct crypto_smime *smime;
+    enum err err = keeper_smime(keeper, &smime);
+    if (err != ERR_OK)
+        return keeper_answer(err);
     struct opening_job job = {
         .keeper = keeper, .wants_record = wants_record, .message = message, .results = {-1, -1, -1}};
     job.options = (struct crypto_open_options){.keyring = keeper->keyring,
-                                               .smime = &smime,
+                                               .smime = smime,
                                                .least = KEYRING_FOUND,
                                                .output_max = setup->output_max,
                                                .layers_max = LAYERS_MAX,
@@ -224,7 +227,7 @@ static enum err open_message(struct keeper *keeper, bool wants_record, const str
                                                .session_keys = &decided->keys};
     struct crypto_message_ids encrypted_ids;
     buf_init_secret(&job.view, setup->output_max);
-    enum err err = open_once(&job);
+    err = open_once(&job);
     if (err == ERR_LIMIT)
         err = open_too_large(&job);
     if (err == ERR_OK)

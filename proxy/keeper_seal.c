@@ -1,5 +1,6 @@
 #include "proxy/keeper_internal.h"
 
+#include "base/clock.h"
 #include "base/memfd.h"
 #include "crypto/own.h"
 
@@ -24,8 +25,12 @@ static enum err answer_with_file(struct ipc_out *out, int fd)
 static enum err list_ring(struct keeper *keeper, int *fd_out)
 {
     struct keyring *keyring = NULL;
+    const char *own[PROXY_ADDRESSES_MAX];
+    const struct crypto_smime *smime;
     struct buf saved;
     *fd_out = -1;
+    for (uint32_t i = 0; i < keeper->setup.addresses_len; i++)
+        own[i] = keeper->setup.addresses[i];
     buf_init(&saved, KEEPER_INDEX_MAX);
     /* A person's own home is brought up to date by the person's own gpg. */
     enum err err = keeper->setup.is_own_home ? keyring_gpg_check_trust(keeper->gpg) : ERR_OK;
@@ -33,6 +38,11 @@ static enum err list_ring(struct keeper *keeper, int *fd_out)
         err = keyring_new(&keyring);
     if (err == ERR_OK)
         err = keyring_gpg_list(keeper->gpg, keyring);
+    if (err == ERR_OK)
+        err = keeper_smime(keeper, &smime);
+    if (err == ERR_OK)
+        err = keyring_certificates_list(smime->certificates, smime->anchors, own, keeper->setup.addresses_len,
+                                        clock_now(), keyring);
     if (err == ERR_OK)
         err = keyring_save(keyring, &saved);
     if (err == ERR_OK)
@@ -110,7 +120,9 @@ static enum err seal(struct keeper *keeper, bool is_own, struct crypto_seal_requ
 {
     struct crypto_seal_result result;
     int fd;
-    enum err err = memfd_new("sealed", &fd);
+    enum err err = keeper_smime(keeper, &request->smime);
+    if (err == ERR_OK)
+        err = memfd_new("sealed", &fd);
     if (err != ERR_OK)
         return keeper_answer(err);
     request->output_max = keeper->setup.output_max;

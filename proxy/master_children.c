@@ -213,6 +213,15 @@ static enum err fill_hidden(const struct config *config, const struct config_acc
     return ERR_OK;
 }
 
+static void fill_addresses(const struct config_account *account, struct proxy_keeper_setup *setup)
+{
+    if (account->addresses_len > PROXY_ADDRESSES_MAX)
+        log_warning("%s has more than %d addresses: certificates count as its own by the first of them only",
+                    account->address, PROXY_ADDRESSES_MAX);
+    for (size_t i = 0; i < account->addresses_len && i < PROXY_ADDRESSES_MAX; i++)
+        snprintf(setup->addresses[setup->addresses_len++], sizeof(setup->addresses[0]), "%s", account->addresses[i]);
+}
+
 static enum err fill_setup(const struct master *master, const struct config_account *account,
                            struct proxy_keeper_setup *setup)
 {
@@ -225,9 +234,13 @@ static enum err fill_setup(const struct master *master, const struct config_acco
     snprintf(setup->wrapper, sizeof(setup->wrapper), "%s", master->wrapper);
     snprintf(setup->user, sizeof(setup->user), "%s", config->user);
     snprintf(setup->smime_ca, sizeof(setup->smime_ca), "%s", account->smime_ca);
+    setup->smime = account->smime;
     config_authserv_id(config, setup->authserv_id);
     if (!config_key_cache(config, account, setup->key_cache))
         setup->key_cache[0] = '\0';
+    if (!config_certificates(config, account, setup->certificates))
+        return ERR_CONFIG;
+    fill_addresses(account, setup);
     setup->log_level = (uint32_t)config->log_level;
     setup->is_own_home = account->is_own_home;
     setup->output_max = config->message_max * 2;

@@ -161,7 +161,8 @@ static enum err take_message(struct net_process *process, struct ipc_in *in)
     uint16_t type = ipc_type(in);
     uint32_t account = type == PROXY_NET_KEEPER || type == PROXY_NET_NO_KEEPER ? ipc_get_u32(in) : 0;
     uint32_t pid = type == PROXY_NET_KEEPER ? ipc_get_u32(in) : 0;
-    int fd = type == PROXY_NET_KEEPER || type == PROXY_NET_VAULT ? ipc_get_file(in) : -1;
+    bool has_file = type == PROXY_NET_KEEPER || type == PROXY_NET_VAULT || type == PROXY_NET_FINDER;
+    int fd = has_file ? ipc_get_file(in) : -1;
     enum err err = ipc_in_end(in);
     if (err != ERR_OK) {
         if (fd >= 0)
@@ -178,6 +179,10 @@ static enum err take_message(struct net_process *process, struct ipc_in *in)
     case PROXY_NET_VAULT:
         proxy_pool_renew(net->pool);
         proxy_vaultlink_connect(net->vault, fd);
+        return ERR_OK;
+    case PROXY_NET_FINDER:
+        proxy_pool_renew(net->pool);
+        proxy_finderlink_connect(net->finder, fd);
         return ERR_OK;
     case PROXY_NET_DRAIN:
         drain(process);
@@ -213,6 +218,16 @@ static void on_vault_lost(void *context)
     enum err err = ipc_send(net->master, &out);
     if (err != ERR_OK)
         log_failure(err, "asking for a line to the vault");
+}
+
+static void on_finder_lost(void *context)
+{
+    struct proxy_net *net = context;
+    struct ipc_out out;
+    ipc_out_begin(&out, PROXY_MASTER_NEED_FINDER);
+    enum err err = ipc_send(net->master, &out);
+    if (err != ERR_OK)
+        log_failure(err, "asking for a line to the finder");
 }
 
 /* Everything that reads files or asks the system for more than memory: before the sandbox closes. */
@@ -268,6 +283,10 @@ static enum err start(struct net_process *process, const struct proxy_sockets *s
     if (err == ERR_OK)
         err = proxy_vaultlink_new(net->base, on_vault_lost, net, &net->vault);
     if (err == ERR_OK)
+        err = proxy_finderlink_new(net->base, on_finder_lost, net, &net->finder);
+    if (err == ERR_OK)
+        err = proxy_lookups_new(net->config, net->pool, net->finder, &net->lookups);
+    if (err == ERR_OK)
         err = proxy_probe_new(net, &net->probe);
     if (err == ERR_OK)
         err = proxy_views_new(net, &net->views);
@@ -320,6 +339,8 @@ static void close_all(struct net_process *process)
         (void)event_base_loop(net->base, EVLOOP_NONBLOCK);
     /* Those above may have asked something of those below, and give it up. */
     proxy_views_free(&net->views);
+    proxy_lookups_free(&net->lookups);
+    proxy_finderlink_free(&net->finder);
     proxy_vaultlink_free(&net->vault);
     proxy_probe_free(&net->probe);
     proxy_ring_free(&net->ring);

@@ -6,6 +6,7 @@
 
 #include "imap/client.h"
 #include "proxy/client.h"
+#include "proxy/lookup.h"
 #include "proxy/net.h"
 #include "proxy/pool.h"
 #include "proxy/probe.h"
@@ -22,6 +23,8 @@ struct proxy_net {
     struct proxy_pool *pool;
     struct proxy_ring *ring;
     struct proxy_vaultlink *vault;
+    struct proxy_finderlink *finder;
+    struct proxy_lookups *lookups;
     struct proxy_probe *probe;
     SSL_CTX *server_tls;
     SSL_CTX **client_tls; /* for each account, the trust of its servers; NULL where all are clear */

@@ -29,7 +29,7 @@ struct account {
     struct keyring *keyring; /* NULL: never listed */
     int file;                /* what `keyring` was read from; -1 with NULL */
     uint64_t number;         /* of `keyring` */
-    int home_watch, secret_watch;
+    int home_watch, secret_watch, certificates_watch;
     uint64_t listed_ms;        /* when `keyring` came */
     bool is_stale;             /* the ring has changed since the listing that `keyring` came from was asked for */
     struct proxy_job *listing; /* under way */
@@ -52,12 +52,20 @@ static bool is_ring_file(const char *name)
     return strcmp(name, "pubring.kbx") == 0 || strcmp(name, "pubring.gpg") == 0 || strcmp(name, "trustdb.gpg") == 0;
 }
 
+/* Files of the certificates' folder come and go whole; what begins with a dot is on its way there. */
+static bool is_certificate_file(const char *name)
+{
+    return name[0] != '.';
+}
+
 static void take_event(struct proxy_ring *ring, const struct inotify_event *event)
 {
     for (size_t i = 0; i < ring->config->accounts_len; i++) {
         struct account *account = &ring->accounts[i];
         bool is_home = event->wd == account->home_watch && event->len > 0 && is_ring_file(event->name);
-        if (is_home || event->wd == account->secret_watch || (event->mask & IN_Q_OVERFLOW) != 0)
+        bool is_certificate =
+            event->wd == account->certificates_watch && event->len > 0 && is_certificate_file(event->name);
+        if (is_home || is_certificate || event->wd == account->secret_watch || (event->mask & IN_Q_OVERFLOW) != 0)
             account->is_stale = true;
     }
 }
@@ -206,7 +214,7 @@ static void do_without(struct proxy_ring *ring)
     ring->inotify = -1;
 }
 
-static enum err watch(struct proxy_ring *ring, struct account *account, const char *home)
+static enum err watch(struct proxy_ring *ring, struct account *account, const char *home, const char *certificates)
 {
     char secrets[CONFIG_PATH_SIZE + 32];
     snprintf(secrets, sizeof(secrets), "%s/private-keys-v1.d", home);
@@ -219,6 +227,13 @@ static enum err watch(struct proxy_ring *ring, struct account *account, const ch
     }
     if (account->home_watch < 0) {
         log_error("cannot watch %s: %s", home, strerror(errno));
+        return ERR_IO;
+    }
+    account->certificates_watch = inotify_add_watch(ring->inotify, certificates, WATCHED);
+    if (account->certificates_watch < 0 && errno == ENOSPC) {
+        do_without(ring);
+    } else if (account->certificates_watch < 0) {
+        log_error("cannot watch %s: %s", certificates, strerror(errno));
         return ERR_IO;
     }
     return ERR_OK;
@@ -240,8 +255,11 @@ enum err proxy_ring_new(const struct config *config, struct proxy_ring **ring_ou
         ring->accounts[i].ring = ring;
         ring->accounts[i].is_stale = true;
         ring->accounts[i].file = -1;
+        char certificates[CONFIG_PATH_SIZE];
+        if (err == ERR_OK && !config_certificates(config, &config->accounts[i], certificates))
+            err = ERR_CONFIG;
         if (err == ERR_OK && ring->inotify >= 0)
-            err = watch(ring, &ring->accounts[i], config->accounts[i].gnupghome);
+            err = watch(ring, &ring->accounts[i], config->accounts[i].gnupghome, certificates);
     }
     if (err != ERR_OK)
         proxy_ring_free(&ring);
@@ -278,10 +296,9 @@ void proxy_ring_free(struct proxy_ring **ring_pointer)
 }
 
 const struct keyring_entry *proxy_own_key(const struct config_account *account, const struct keyring *keyring,
-                                          enum keyring_purpose purpose)
+                                          enum keyring_format format, enum keyring_purpose purpose)
 {
-    const struct keyring_want want = {
-        .purpose = purpose, .formats = KEYRING_OPENPGP, .least = KEYRING_OWN, .now = clock_now()};
+    const struct keyring_want want = {.purpose = purpose, .formats = format, .least = KEYRING_OWN, .now = clock_now()};
     const struct keyring_entry *entry = NULL;
     enum keyring_reason reason;
     for (size_t i = 0; entry == NULL && i < account->addresses_len; i++)

@@ -17,7 +17,8 @@ struct proxy_ring_wait;
 /* Fires once: with ERR_OK and the current index (valid until control returns to the loop), or with what went wrong. */
 typedef void (*proxy_ring_fn)(enum err err, const struct keyring *keyring, void *context);
 
-/* Watches the homes of all accounts. Before the sandbox; the pool comes later (proxy_ring_set_pool). */
+/* Watches the homes and certificates of all accounts. Before the sandbox; the pool comes later (proxy_ring_set_pool).
+ */
 ERR_RETURN enum err proxy_ring_new(const struct config *config, struct proxy_ring **ring_out);
 void proxy_ring_free(struct proxy_ring **ring);
 void proxy_ring_set_pool(struct proxy_ring *ring, struct proxy_pool *pool);
@@ -33,8 +34,8 @@ ERR_RETURN enum err proxy_ring_ask(struct proxy_ring *ring, size_t account, prox
                                    struct proxy_ring_wait **wait_out);
 void proxy_ring_cancel(struct proxy_ring_wait **wait);
 
-/* The account's own OpenPGP key, for its first address that has one that can be used now; NULL. */
+/* The account's own key of this format, for its first address that has one that can be used now; NULL. */
 const struct keyring_entry *proxy_own_key(const struct config_account *account, const struct keyring *keyring,
-                                          enum keyring_purpose purpose);
+                                          enum keyring_format format, enum keyring_purpose purpose);
 
 #endif

@@ -21,6 +21,7 @@ static void session_destroy(struct proxy_session *session)
 {
     proxy_probe_cancel(&session->probe_wait);
     proxy_ring_cancel(&session->ring_wait);
+    proxy_lookup_cancel(&session->lookup);
     smtp_server_free(&session->server);
     smtp_client_free(&session->upstream);
     secret_fini(&session->response);
@@ -74,6 +75,7 @@ void session_lose_upstream(struct proxy_session *session, enum err why)
         return;
     }
     proxy_ring_cancel(&session->ring_wait);
+    proxy_lookup_cancel(&session->lookup);
     if (session->server == NULL)
         session_end(session);
     else if (session->auth != SESSION_AUTH_NONE) {

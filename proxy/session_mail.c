@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -26,6 +27,7 @@ void session_clear_envelope(struct proxy_session *session)
     session->addresses_size = 0;
     session->is_envelope_spoilt = false;
     proxy_ring_cancel(&session->ring_wait);
+    proxy_lookup_cancel(&session->lookup);
 }
 
 static void on_reset_reply(struct smtp_client *client, const struct smtp_reply *reply, void *context)
@@ -146,12 +148,67 @@ static enum err check_groups(const struct proxy_session *session, const struct k
     return least > config->groups_max ? ERR_TOO_MANY_GROUPS : ERR_OK;
 }
 
+/* The rule would encrypt, nothing that it takes is in the ring, and a directory may know more. */
+static bool wants_lookup(const struct proxy_session *session, const struct keyring *keyring, int64_t now)
+{
+    struct policy_choice choice;
+    const char *address = session->pending.to.address;
+    if (session->is_looked_up || !proxy_lookup_is_due(session->net->lookups, session->account, address))
+        return false;
+    policy_choose(&session->net->config->policy, keyring, address, now, &choice);
+    return choice.key == NULL && choice.rule->encrypt != POLICY_ENCRYPT_NEVER;
+}
+
+static void look_at_ring(struct proxy_session *session);
+
+/* A directory that could not be asked may have known a key: where one is required, that is for later. */
+static void on_looked_up(enum err err, void *context)
+{
+    struct proxy_session *session = context;
+    const char *address = session->pending.to.address;
+    session->lookup = NULL;
+    session->is_looked_up = true;
+    if (session->server == NULL || session->upstream == NULL)
+        return;
+    const struct policy_rule *rule = policy_match(&session->net->config->policy, address);
+    if (err == ERR_OK) {
+        look_at_ring(session);
+    } else if (rule->encrypt == POLICY_ENCRYPT_REQUIRED) {
+        log_info("%s: %s: recipient %s refused: %s", session->peer, session_account(session)->address, address,
+                 err_name(err));
+        smtp_server_fail(session->server, err, NULL);
+    } else {
+        log_warning("%s: no directory could be asked for %s, which needs no encryption: it goes on without",
+                    session->peer, address);
+        look_at_ring(session);
+    }
+}
+
+/* What was tried. */
+static void say_directories(char detail[POLICY_DETAIL_SIZE])
+{
+    const size_t len = strlen(detail);
+    (void)snprintf(detail + len, POLICY_DETAIL_SIZE - len, "%sno directory has one that can be used",
+                   len == 0 ? "" : "; ");
+}
+
 static void judge_recipient(struct proxy_session *session, const struct keyring *keyring)
 {
     char detail[POLICY_DETAIL_SIZE] = "";
     int64_t now = clock_now();
     const struct policy *policy = &session->net->config->policy;
-    enum err err = policy_at_rcpt(policy, keyring, session->pending.to.address, now, detail);
+    enum err err;
+    if (wants_lookup(session, keyring, now)) {
+        err = proxy_lookup_begin(session->net->lookups, session->account, session->pending.to.address, on_looked_up,
+                                 session, &session->lookup);
+        if (err == ERR_OK)
+            return;
+        smtp_server_fail(session->server, err, NULL);
+        return;
+    }
+    err = policy_at_rcpt(policy, keyring, session->pending.to.address, now, detail);
+    if (err == ERR_NO_KEY && config_directories_timeout_ms(session->net->config, session->pending.to.address) > 0)
+        say_directories(detail);
     if (err == ERR_OK)
         err = check_groups(session, keyring, now);
     if (err == ERR_OK)
@@ -175,6 +232,18 @@ static void on_ring(enum err err, const struct keyring *keyring, void *context)
         smtp_server_fail(session->server, err, NULL);
 }
 
+static void look_at_ring(struct proxy_session *session)
+{
+    const struct keyring *keyring = proxy_ring_current(session->net->ring, session->account);
+    if (keyring != NULL) {
+        judge_recipient(session, keyring);
+        return;
+    }
+    enum err err = proxy_ring_ask(session->net->ring, session->account, on_ring, session, &session->ring_wait);
+    if (err != ERR_OK)
+        smtp_server_fail(session->server, err, NULL);
+}
+
 void session_on_rcpt(struct smtp_server *server, const struct smtp_rcpt *rcpt, void *owner)
 {
     struct proxy_session *session = owner;
@@ -187,14 +256,8 @@ void session_on_rcpt(struct smtp_server *server, const struct smtp_rcpt *rcpt, v
         smtp_server_fail(server, ERR_UPSTREAM_LOST, NULL);
         return;
     }
-    const struct keyring *keyring = proxy_ring_current(session->net->ring, session->account);
-    if (keyring != NULL) {
-        judge_recipient(session, keyring);
-        return;
-    }
-    enum err err = proxy_ring_ask(session->net->ring, session->account, on_ring, session, &session->ring_wait);
-    if (err != ERR_OK)
-        smtp_server_fail(server, err, NULL);
+    session->is_looked_up = false;
+    look_at_ring(session);
 }
 
 void session_on_message(struct smtp_server *server, int fd, size_t size, void *owner)

@@ -62,6 +62,8 @@ enum err proxy_state_prepare_account(const struct config *config, const struct c
     if (!config_key_cache(config, account, path))
         return ERR_CONFIG;
     enum err err = make_given(path, config->user);
+    if (err == ERR_OK)
+        err = config_certificates(config, account, path) ? make_given(path, config->user) : ERR_CONFIG;
     if (err != ERR_OK || !account->is_own_home)
         return err;
     err = make_given(account->gnupghome, config->user);

@@ -27,7 +27,8 @@ struct keys {
 
 static void add_key(struct keys *keys, const struct keyring_entry *entry)
 {
-    if (!entry->has_secret || entry->is_revoked || entry->trust != KEYRING_OWN || keys->len == KEYS_MAX)
+    if (entry->format != KEYRING_OPENPGP || !entry->has_secret || entry->is_revoked || entry->trust != KEYRING_OWN ||
+        keys->len == KEYS_MAX)
         return;
     for (size_t i = 0; i < keys->len; i++)
         if (strcmp(keys->items[i], entry->fingerprint) == 0)
@@ -35,7 +36,8 @@ static void add_key(struct keys *keys, const struct keyring_entry *entry)
     keys->items[keys->len++] = entry->fingerprint;
 }
 
-/* The keys that carry one of the account's addresses: a person's home may hold others, which are no business of it. */
+/* The OpenPGP keys that carry one of the account's addresses: a person's home may hold others, which are no business of
+ * it. */
 static void find_keys(const struct config_account *account, const struct keyring *keyring, struct keys *keys)
 {
     for (size_t i = 0; i < account->addresses_len; i++) {
@@ -82,8 +84,8 @@ static enum err submit(struct view_unlock *unlock, const struct keyring *keyring
     find_keys(account, keyring, &keys);
     if (keys.len == 0 && !unlock->is_store_locked)
         return ERR_OK;
-    const struct keyring_entry *reader = proxy_own_key(account, keyring, KEYRING_ENCRYPT);
-    const struct keyring_entry *signer = proxy_own_key(account, keyring, KEYRING_SIGN);
+    const struct keyring_entry *reader = proxy_own_key(account, keyring, KEYRING_OPENPGP, KEYRING_ENCRYPT);
+    const struct keyring_entry *signer = proxy_own_key(account, keyring, KEYRING_OPENPGP, KEYRING_SIGN);
     ipc_out_begin(&out, PROXY_JOB_UNLOCK);
     ipc_put_u32(&out, (uint32_t)keys.len);
     for (size_t i = 0; i < keys.len; i++)

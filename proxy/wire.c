@@ -4,6 +4,28 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { SMIME_OPAQUE = 1, SMIME_PSS = 2, SMIME_OAEP = 4, SMIME_COMPRESSED = 8, SMIME_ALL = 15 };
+
+static void put_smime(struct ipc_out *out, const struct crypto_smime *smime)
+{
+    ipc_put_u32(out, (smime->is_opaque ? SMIME_OPAQUE : 0u) | (smime->is_pss ? SMIME_PSS : 0u) |
+                         (smime->is_oaep ? SMIME_OAEP : 0u) | (smime->is_compressed ? SMIME_COMPRESSED : 0u));
+    ipc_put_u32(out, smime->content);
+}
+
+static bool get_smime(struct ipc_in *in, struct crypto_smime *smime)
+{
+    uint32_t flags = ipc_get_u32(in), content = ipc_get_u32(in);
+    if (flags > SMIME_ALL || content > CRYPTO_SMIME_CBC)
+        return false;
+    smime->is_opaque = (flags & SMIME_OPAQUE) != 0;
+    smime->is_pss = (flags & SMIME_PSS) != 0;
+    smime->is_oaep = (flags & SMIME_OAEP) != 0;
+    smime->is_compressed = (flags & SMIME_COMPRESSED) != 0;
+    smime->content = (enum crypto_smime_content)content;
+    return true;
+}
+
 void proxy_put_setup(struct ipc_out *out, const struct proxy_keeper_setup *setup)
 {
     ipc_out_begin(out, PROXY_KEEPER_SETUP);
@@ -14,6 +36,11 @@ void proxy_put_setup(struct ipc_out *out, const struct proxy_keeper_setup *setup
     ipc_put_string(out, setup->user);
     ipc_put_string(out, setup->smime_ca);
     ipc_put_string(out, setup->authserv_id);
+    ipc_put_string(out, setup->certificates);
+    ipc_put_u32(out, setup->addresses_len);
+    for (uint32_t i = 0; i < setup->addresses_len; i++)
+        ipc_put_string(out, setup->addresses[i]);
+    put_smime(out, &setup->smime);
     ipc_put_u32(out, setup->log_level);
     ipc_put_u32(out, setup->is_own_home);
     ipc_put_u64(out, setup->output_max);
@@ -43,6 +70,14 @@ enum err proxy_get_setup(struct ipc_in *in, struct proxy_keeper_setup *setup)
     ipc_get_string(in, setup->user, sizeof(setup->user));
     ipc_get_string(in, setup->smime_ca, sizeof(setup->smime_ca));
     ipc_get_string(in, setup->authserv_id, sizeof(setup->authserv_id));
+    ipc_get_string(in, setup->certificates, sizeof(setup->certificates));
+    setup->addresses_len = ipc_get_u32(in);
+    if (setup->addresses_len > PROXY_ADDRESSES_MAX)
+        return ERR_PEER_PROTOCOL;
+    for (uint32_t i = 0; i < setup->addresses_len; i++)
+        ipc_get_string(in, setup->addresses[i], sizeof(setup->addresses[i]));
+    if (!get_smime(in, &setup->smime))
+        return ERR_PEER_PROTOCOL;
     setup->log_level = ipc_get_u32(in);
     setup->is_own_home = ipc_get_u32(in);
     setup->output_max = ipc_get_u64(in);

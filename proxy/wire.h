@@ -11,6 +11,7 @@
 #include "crypto/decision.h"
 #include "crypto/inspect.h"
 #include "crypto/seal.h"
+#include "crypto/smime_account.h"
 #include "keyring/revocation.h"
 #include "store/account.h"
 #include "store/delivery.h"
@@ -47,9 +48,9 @@ enum proxy_message {
                           then, and wrapped to the account's own key if they are not */
     PROXY_JOB_KEYS,    /* -: opens the account's keys in the store, if that asks nobody */
     PROXY_JOB_LEARN,   /* address; file of what was found for it (keyring/found.h) */
-    PROXY_JOB_DONE,    /* err u32, then by job: index file | facts | size u64, is_8bit u32, file | (open) see
-                          proxy_put_opened; view file, and if asked for record file, searchable text file, unless it is
-                          plain */
+    PROXY_JOB_DONE,    /* err u32, then by job: index file | facts | size u64, is_8bit u32, file | (learn) kept u32 |
+                          (open) see    proxy_put_opened; view file, and if asked for record file, searchable text file,
+                          unless it is    plain */
     /* net to vault, and back */
     PROXY_DELIVERY_GET,    /* key */
     PROXY_DELIVERY_ADD,    /* key, now u64, recipients u32, each */
@@ -89,6 +90,7 @@ enum proxy_message {
 };
 
 #define PROXY_DIRS_MAX 28
+#define PROXY_ADDRESSES_MAX 64 /* of an account, in a set-up */
 
 struct proxy_keeper_setup {
     char account[MIME_ADDR_SIZE];
@@ -96,8 +98,12 @@ struct proxy_keeper_setup {
     char wrapper[512];
     char key_cache[512];
     char user[64];
-    char smime_ca[512];                        /* as the configuration has it */
-    char authserv_id[CRYPTO_AUTHSERV_ID_SIZE]; /* "": Authentication-Results is not written */
+    char smime_ca[512];                                  /* as the configuration has it */
+    char authserv_id[CRYPTO_AUTHSERV_ID_SIZE];           /* "": Authentication-Results is not written */
+    char certificates[512];                              /* the folder of keyring/certificates.h */
+    char addresses[PROXY_ADDRESSES_MAX][MIME_ADDR_SIZE]; /* the account's own, normal form */
+    uint32_t addresses_len;
+    struct crypto_smime smime; /* how it seals; nothing else is in it */
     uint32_t log_level;
     uint32_t is_own_home;
     uint64_t output_max;

@@ -13,6 +13,7 @@
 
 #define ACCOUNT "account \"alice@example.org\" { smtp = \"smtps://smtp.example.org\" }\n"
 #define STATE "state = /tmp/s\n"
+#define DIRECTORY "directory d { url = \"ldaps://x\" base = \"dc=x\"\n"
 
 static char directory[64], path[128], errors[160], said[2048];
 
@@ -58,7 +59,8 @@ static void test_all_of_it(void **state)
         "listen smtp { at = { \"127.0.0.1:1025\", \"[::1]:0\" } }\n"
         "listen \"smtp:gate\" { at = \"0.0.0.0:465\" tls = implicit accounts = \"b.ob@Example.org\" }\n"
         "account \"alice@EXAMPLE.org\" { also = \"a@example.org\" login = alice\n smtp = \"smtp://[::1]:2525\"\n"
-        "  gnupghome = \"keys\" ca_file = \"/etc/ca.pem\" }\n"
+        "  gnupghome = \"keys\" ca_file = \"/etc/ca.pem\"\n"
+        "  smime_sign = opaque smime_rsa = modern smime_cipher = gcm smime_compress = yes }\n"
         "listen imap { at = \"127.0.0.1:1143\" }\n"
         "account \"bob@example.org\" { imap = \"imap://imap.example\" append = plain also = { \"b.ob@example.org\" } "
         "smtp = \"smtp+clear://localhost\" }\n"
@@ -102,6 +104,10 @@ static void test_all_of_it(void **state)
     assert_int_equal(alice->upstreams[CONFIG_SMTP].port, 2525);
     assert_int_equal(alice->upstreams[CONFIG_SMTP].security, CONFIG_TLS_BY_COMMAND);
     assert_string_equal(alice->upstreams[CONFIG_SMTP].ca_file, "/etc/ca.pem");
+    assert_true(alice->smime.is_opaque && alice->smime.is_pss && alice->smime.is_oaep && alice->smime.is_compressed);
+    assert_int_equal(alice->smime.content, CRYPTO_SMIME_GCM);
+    assert_false(bob->smime.is_opaque || bob->smime.is_pss || bob->smime.is_oaep || bob->smime.is_compressed);
+    assert_int_equal(bob->smime.content, CRYPTO_SMIME_AUTO);
     assert_false(alice->is_own_home);
     assert_memory_equal(alice->gnupghome, directory, strlen(directory));
     assert_string_equal(alice->gnupghome + strlen(directory), "/keys");
@@ -122,6 +128,7 @@ static void test_all_of_it(void **state)
     assert_int_equal(rule->sign, POLICY_SIGN_WHEN_POSSIBLE);
     assert_int_equal(rule->trust, KEYRING_FULL);
     assert_true(rule->is_mixed_refused && rule->may_ask_less);
+    assert_int_equal(rule->formats_len, 1);
     assert_int_equal(rule->formats[0], KEYRING_OPENPGP);
     config_free(&config);
     assert_null(config);
@@ -136,6 +143,51 @@ static void test_replies(void **state)
     const bool expected[] = {false, true, true, false, false};
     for (size_t i = 0; i < 5; i++)
         assert_int_equal(config->policy.rules[i].are_replies_as_rule, expected[i]);
+    config_free(&config);
+}
+
+static void test_directories(void **state)
+{
+    (void)state;
+    struct config *config = expect_good(
+        STATE ACCOUNT
+        "directory corp { url = \"ldap://[::1]:3389/\" base = \"dc=x\" scope = one bind_dn = \"cn=r\"\n"
+        " password_command = \"cat x\" filter = \"(uid=%l)\" attributes = pgpKey timeout = 3 size_limit = 7\n"
+        " domains = { \"Example.ORG\", \"*.example.com\" } keep_found = 60 keep_missing = 0 }\n"
+        "directory open { url = \"ldapi://%2Frun%2fx\" base = \"\" sasl = external }\n"
+        "directory near { url = \"ldap+clear://localhost\" base = \"\" domains = \"example.org\" }\n");
+    const struct config_directory *corp = &config->directories[0], *open = &config->directories[1],
+                                  *near = &config->directories[2];
+    assert_int_equal(config->directories_len, 3);
+    assert_string_equal(corp->ldap.host, "::1");
+    assert_int_equal(corp->ldap.port, 3389);
+    assert_int_equal(corp->ldap.security, KEYRING_LDAP_STARTTLS);
+    assert_int_equal(corp->ldap.scope, KEYRING_LDAP_ONE);
+    assert_int_equal(corp->ldap.attributes_len, 1);
+    assert_int_equal(corp->ldap.timeout_ms, 3000);
+    assert_int_equal(corp->ldap.time_limit_s, 3);
+    assert_int_equal(corp->ldap.size_limit, 7);
+    assert_int_equal(corp->found_s, 60);
+    assert_int_equal(corp->missing_s, 0);
+    assert_string_equal(open->ldap.path, "/run/x");
+    assert_true(open->ldap.is_external);
+    assert_string_equal(open->ldap.filter, "(mail=%a)");
+    assert_int_equal(open->ldap.attributes_len, 3);
+    assert_int_equal(near->ldap.port, 389);
+    static const char *const addresses[] = {"a@example.org", "a@x.example.com", "a@example.com", "a@x.example.org"};
+    static const bool serves[] = {true, true, false, false};
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(config_directory_serves(corp, addresses[i]), serves[i]);
+        assert_int_equal(config_directory_is_believed(corp, addresses[i]), serves[i]);
+        /* Without domains anything may be asked and nothing is believed; nor is anything that came in clear. */
+        assert_true(config_directory_serves(open, addresses[i]));
+        assert_false(config_directory_is_believed(open, addresses[i]));
+        assert_false(config_directory_is_believed(near, addresses[i]));
+    }
+    assert_int_equal(config_directories_timeout_ms(config, "a@example.com"), 10000);
+    config_free(&config);
+    config = expect_good(STATE ACCOUNT DIRECTORY " domains = \"example.org\" }\n");
+    assert_int_equal(config_directories_timeout_ms(config, "a@example.com"), 0);
     config_free(&config);
 }
 
@@ -159,7 +211,7 @@ static void test_defaults(void **state)
     assert_int_equal(rule->sign, POLICY_SIGN_ALWAYS);
     assert_int_equal(rule->trust, KEYRING_NEVER);
     assert_int_equal(rule->to_len, 0);
-    assert_int_equal(rule->formats_len, 1);
+    assert_int_equal(rule->formats_len, POLICY_FORMATS_MAX);
     config_free(&config);
 }
 
@@ -219,7 +271,13 @@ static const struct {
     {STATE ACCOUNT "rule r {\n encrypt = sometimes }\n", 4, "sometimes", "when-possible"},
     {STATE ACCOUNT "rule r {\n sign = sometimes }\n", 4, "sometimes", "always"},
     {STATE ACCOUNT "rule r {\n trust = never }\n", 4, "never", "found"},
-    {STATE ACCOUNT "rule r {\n format = { openpgp, smime } }\n", 4, "smime", "expected openpgp"},
+    {STATE "account \"a@b.example\" {\n smime_sign = clear }\n", 3, "clear", "detached"},
+    {STATE "account \"a@b.example\" {\n smime_rsa = pss }\n", 3, "pss", "modern"},
+    {STATE "account \"a@b.example\" {\n smime_cipher = ecb }\n", 3, "ecb", "gcm"},
+    {STATE "account \"a@b.example\" {\n smime_compress = maybe }\n", 3, "maybe", "yes"},
+    {STATE ACCOUNT "rule r {\n format = { openpgp, pgp } }\n", 4, "\"pgp\"", "smime"},
+    {STATE ACCOUNT "rule r {\n format = { smime, smime } }\n", 4, "smime", "once"},
+    {STATE ACCOUNT "rule r {\n format = { openpgp, smime, openpgp } }\n", 4, "openpgp", "once"},
     {STATE ACCOUNT "rule r {\n mixed = maybe }\n", 4, "maybe", "refuse"},
     {STATE ACCOUNT "rule r {\n may_ask_less = maybe }\n", 4, "maybe", "yes"},
     {STATE ACCOUNT "rule r {\n replies = maybe }\n", 4, "maybe", "as-rule"},
@@ -228,6 +286,33 @@ static const struct {
     {STATE ACCOUNT "rule r {\n to = {} }\n", 4, "empty", "to"},
     {STATE ACCOUNT "listen smtp { at = \"127.0.0.1:1\" accounts = {} }\n", 3, "empty", "accounts"},
     {STATE ACCOUNT "rule r { format = {} }\n", 3, "empty", "format"},
+    {STATE ACCOUNT "directory d {\n base = \"dc=x\" }\n", 4, "no url", "ldaps://"},
+    {STATE ACCOUNT "directory d {\n url = \"ldaps://x\" }\n", 4, "no base", "dc="},
+    {STATE ACCOUNT "directory \"\" { }\n", 3, "\"\"", "name"},
+    {STATE ACCOUNT "directory d { url = \"ldaps://x\" base = x }\n directory d { }\n", 4, "directory \"d\"", "once"},
+    {STATE ACCOUNT "directory d {\n url = \"http://x\" }\n", 4, "http", "ldaps://"},
+    {STATE ACCOUNT "directory d {\n url = \"ldaps://x/dc=org\" }\n", 4, "dc=org", ":PORT"},
+    {STATE ACCOUNT "directory d {\n url = \"ldap+clear://ldap.example\" }\n", 4, "in clear", "ldaps://"},
+    {STATE ACCOUNT "directory d {\n url = \"ldapi://%2\" }\n", 4, "ldapi", "socket"},
+    {STATE ACCOUNT "directory d {\n url = \"ldapi://run\" }\n", 4, "ldapi", "socket"},
+    {STATE ACCOUNT DIRECTORY " scope = all }\n", 4, "all", "sub"},
+    {STATE ACCOUNT DIRECTORY " referrals = yes }\n", 4, "yes", "no"},
+    {STATE ACCOUNT DIRECTORY " filter = \"mail=%a\" }\n", 4, "mail=", "(mail=%a)"},
+    {STATE ACCOUNT DIRECTORY " filter = \"(mail=x)\" }\n", 4, "mail=x", "(mail=%a)"},
+    {STATE ACCOUNT DIRECTORY " attributes = { \"a b\" } }\n", 4, "a b", "attribute"},
+    {STATE ACCOUNT DIRECTORY " attributes = {} }\n", 4, "empty", "attributes"},
+    {STATE ACCOUNT DIRECTORY " domains = {} }\n", 4, "empty", "domains"},
+    {STATE ACCOUNT DIRECTORY " domains = \"a@b.example\" }\n", 4, "a@b.example", "example.org"},
+    {STATE ACCOUNT DIRECTORY " domains = \"*\" }\n", 4, "\"*\"", "example.org"},
+    {STATE ACCOUNT DIRECTORY " bind_dn = \"cn=x\" }\n", 4, "bind_dn", "both"},
+    {STATE ACCOUNT DIRECTORY " password_command = \"cat x\" }\n", 4, "bind_dn", "both"},
+    {STATE ACCOUNT DIRECTORY " sasl = external }\n", 4, "nothing to show", "ldapi://"},
+    {STATE ACCOUNT DIRECTORY " sasl = gssapi }\n", 4, "gssapi", "external"},
+    {STATE ACCOUNT DIRECTORY " key_file = \"/etc/passwd\" }\n", 4, "belong together", "both"},
+    {STATE ACCOUNT DIRECTORY " ca_file = \"/nowhere/ca\" }\n", 4, "/nowhere/ca", "PEM"},
+    {STATE ACCOUNT DIRECTORY " timeout = 0 }\n", 4, "\"0\"", "from 1"},
+    {STATE ACCOUNT DIRECTORY " size_limit = 1001 }\n", 4, "1001", "1000"},
+    {STATE ACCOUNT DIRECTORY " keep_found = never }\n", 4, "never", "number"},
     {STATE ACCOUNT "rule r {\n encrypt = required\n", 5, "not closed", "'}'"},
     {STATE ACCOUNT "host_name = \"open\n", 0, "", "expected"},
     {STATE ACCOUNT "rule r {\n to = { \"*\"\n", 0, "", "expected"},
@@ -326,6 +411,8 @@ static void test_look_ups(void **state)
     assert_string_equal(where, "/tmp/s/tls/key.pem");
     assert_true(config_key_cache(config, c, where));
     assert_string_equal(where, "/tmp/s/keys/c%2Fd@x.example/cache");
+    assert_true(config_certificates(config, c, where));
+    assert_string_equal(where, "/tmp/s/keys/c%2Fd@x.example/certificates");
     char name[CONFIG_PATH_SIZE];
     memset(name, 'a', sizeof name - 1);
     name[sizeof name - 1] = '\0';
@@ -378,6 +465,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_of_it),
         cmocka_unit_test(test_replies),
+        cmocka_unit_test(test_directories),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_every_error_names_file_line_and_expectation),
         cmocka_unit_test(test_long_state_leaves_no_room_for_sockets),

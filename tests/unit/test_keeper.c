@@ -8,7 +8,9 @@
 #include "proxy/wire.h"
 #include "tests/unit/open_mail.h"
 
+#include <errno.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #define AUTHSERV_ID "privyseal.test"
 #define SIZE_MOST ((size_t)4 << 20)
@@ -31,6 +33,8 @@ static struct keeper start(void)
     assert_int_equal(ipc_pair(false, ends), ERR_OK);
     snprintf(setup.home, sizeof(setup.home), "%s", home.path);
     snprintf(setup.key_cache, sizeof(setup.key_cache), "%s", home.cache);
+    snprintf(setup.certificates, sizeof(setup.certificates), "%s/certificates", home.path);
+    assert_true(mkdir(setup.certificates, 0700) == 0 || errno == EEXIST);
     assert_true(span_copy(span_of(home.wrapper), setup.wrapper, sizeof(setup.wrapper)));
     keeper.pid = fork();
     assert_true(keeper.pid >= 0);

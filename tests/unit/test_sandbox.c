@@ -228,7 +228,7 @@ static struct sandbox_options options_of(enum sandbox_role role)
 {
     struct sandbox_options options = limits;
     options.role = role;
-    if (role != SANDBOX_NET)
+    if (role == SANDBOX_VAULT || role == SANDBOX_KEEPER)
         options.writable_dirs[0] = places.own;
     return options;
 }
@@ -283,16 +283,20 @@ static void check_event_loop(void)
     event_base_free(base);
 }
 
-static void net_body(void)
+/* The finder has what net has. */
+static void check_net(enum sandbox_role role)
 {
-    struct sandbox_options options = options_of(SANDBOX_NET);
+    struct sandbox_options options = options_of(role);
     const int listener = listen_tcp();
     CHECK(sandbox_enter(&options) == ERR_OK);
     check_common_denials();
     check_no_exec();
     FAILS(open_file("/etc/passwd", O_RDONLY));
     FAILS(open_file("/dev/null", O_RDONLY));
-    FAILS(socket(AF_UNIX, SOCK_STREAM, 0));
+    if (role == SANDBOX_FINDER_LOCAL)
+        CHECK(close(socket(AF_UNIX, SOCK_STREAM, 0)) == 0);
+    else
+        FAILS(socket(AF_UNIX, SOCK_STREAM, 0));
     FAILS(socketpair(AF_UNIX, SOCK_DGRAM, 0, (int[2]){0, 0}));
     FAILS(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0));
     FAILS(setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0}));
@@ -304,10 +308,27 @@ static void net_body(void)
     check_event_loop();
 }
 
+static void net_body(void)
+{
+    check_net(SANDBOX_NET);
+}
+
+static void finder_body(void)
+{
+    check_net(SANDBOX_FINDER);
+}
+
+static void local_finder_body(void)
+{
+    check_net(SANDBOX_FINDER_LOCAL);
+}
+
 static void test_net(void **state)
 {
     (void)state;
     assert_child(net_body);
+    assert_child(finder_body);
+    assert_child(local_finder_body);
 }
 
 static void check_database(void)

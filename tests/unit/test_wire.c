@@ -35,6 +35,10 @@ static struct proxy_keeper_setup some_setup(void)
                                        .memory_max = 7,
                                        .hidden = {"/h/b", "/h/c"},
                                        .hidden_len = 2,
+                                       .certificates = "/c",
+                                       .addresses = {"alice@example.org", "a@example.org"},
+                                       .addresses_len = 2,
+                                       .smime = {.is_opaque = true, .is_oaep = true, .content = CRYPTO_SMIME_CBC},
                                        .vault = -1};
     return setup;
 }
@@ -63,6 +67,11 @@ static void test_full_setup_fits(void **state)
         memset(setup.hidden[i], 'x', sizeof(setup.hidden[i]) - 1);
         setup.hidden[i][sizeof(setup.hidden[i]) - 1] = '\0';
     }
+    setup.addresses_len = PROXY_ADDRESSES_MAX;
+    for (uint32_t i = 0; i < PROXY_ADDRESSES_MAX; i++) {
+        memset(setup.addresses[i], 'x', sizeof(setup.addresses[i]) - 1);
+        setup.addresses[i][sizeof(setup.addresses[i]) - 1] = '\0';
+    }
     proxy_put_setup(&out, &setup);
     carry(&out, &in);
     assert_int_equal(proxy_get_setup(&in, &got), ERR_OK);
@@ -81,18 +90,24 @@ static void test_setup_malformed(void **state)
     assert_int_equal(proxy_get_setup(&in, &got), ERR_PEER_PROTOCOL);
     ipc_in_fini(&in);
 
-    /* More directories than there is room for. */
-    ipc_out_begin(&out, PROXY_KEEPER_SETUP);
-    for (int i = 0; i < 6; i++)
-        ipc_put_string(&out, "x");
-    ipc_put_u32(&out, 0);
-    ipc_put_u32(&out, 0);
-    ipc_put_u64(&out, 0);
-    ipc_put_u64(&out, 0);
-    ipc_put_u32(&out, PROXY_DIRS_MAX + 1);
-    carry(&out, &in);
-    assert_int_equal(proxy_get_setup(&in, &got), ERR_PEER_PROTOCOL);
-    ipc_in_fini(&in);
+    /* More than there is room for of addresses and of directories, and options that there are not. */
+    const uint32_t wrong[][4] = {
+        {PROXY_ADDRESSES_MAX + 1, 0, 0, 0}, {0, 16, 0, 0}, {0, 0, 3, 0}, {0, 0, 0, PROXY_DIRS_MAX + 1}};
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
+        ipc_out_begin(&out, PROXY_KEEPER_SETUP);
+        for (int j = 0; j < 8; j++)
+            ipc_put_string(&out, "x");
+        for (int j = 0; j < 3; j++)
+            ipc_put_u32(&out, wrong[i][j]);
+        ipc_put_u32(&out, 0);
+        ipc_put_u32(&out, 0);
+        ipc_put_u64(&out, 0);
+        ipc_put_u64(&out, 0);
+        ipc_put_u32(&out, wrong[i][3]);
+        carry(&out, &in);
+        assert_int_equal(proxy_get_setup(&in, &got), ERR_PEER_PROTOCOL);
+        ipc_in_fini(&in);
+    }
 }
 
 static struct crypto_facts some_facts(void)

@@ -7,6 +7,7 @@
 
 #include "base/memfd.h"
 #include "imap/content.h"
+#include "proxy/state.h"
 #include "proxy/views.h"
 #include "proxy/wire.h"
 #include "proxy/wire_view.h"
@@ -405,6 +406,8 @@ static inline int world_open(void **state)
                                     .job_timeout_ms = 60000,
                                     .message_max = SIZE_MOST / 2,
                                     .view_cache_max = (uint64_t)1 << 20};
+    snprintf(world->config.state_dir, sizeof(world->config.state_dir), "%s", world->home);
+    assert_int_equal(proxy_state_prepare_account(&world->config, &world->account), ERR_OK);
     world->net.config = &world->config;
     world->net.base = event_base_new();
     assert_int_equal(keyring_new(&world->keyring), ERR_OK);

@@ -1,0 +1,198 @@
+#include "cli/directory.h"
+#include "cli/key.h"
+#include "cli/table.h"
+
+#include "base/clock.h"
+#include "keyring/learn.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static bool is_importing;
+
+static const struct cli_option options[] = {
+    {"import", NULL, "keep what is good of it, as the proxy would", &is_importing, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL, NULL}};
+
+struct finding {
+    struct cli *cli;
+    struct keyring_learner learner;
+    struct table *table;
+    json_t *list;
+    size_t good;     /* pieces that could be kept, or are here already */
+    size_t failures; /* directories that could not be asked */
+};
+
+struct line {
+    const char *directory, *state, *what, *trust;
+    char name[300], until[CLI_DATE_SIZE];
+    const char *reason;
+};
+
+static enum err add_line(struct finding *finding, const struct line *line)
+{
+    const char *const cells[] = {line->directory, line->state, line->what,  line->trust,
+                                 line->until,     line->name,  line->reason};
+    json_t *json =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "directory", line->directory, "state", line->state, "kind",
+                  line->what, "trust", line->trust, "until", line->until, "name", line->name, "reason", line->reason);
+    if (json_array_append_new(finding->list, json))
+        return ERR_MEMORY;
+    return table_add(finding->table, cells);
+}
+
+/* The trust that it would have, were it kept. */
+static enum err describe(const struct finding *finding, const struct keyring_found *found, X509 *certificate,
+                         struct line *line)
+{
+    const struct keyring_learner *learner = &finding->learner;
+    struct keyring *entries;
+    enum keyring_chain chain;
+    enum err err = keyring_new(&entries);
+    if (!err)
+        err = keyring_x509_add(certificate, KEYRING_UNVERIFIED, entries);
+    if (!err && keyring_len(entries) > 0) {
+        const struct keyring_entry *entry = keyring_at(entries, 0);
+        snprintf(line->name, sizeof line->name, "%s", entry->user_id);
+        cli_date(entry->expires, line->until);
+    }
+    keyring_free(&entries);
+    line->trust = keyring_trust_name(found->is_found ? KEYRING_FOUND : KEYRING_UNVERIFIED);
+    if (err || !learner->anchors)
+        return err;
+    const char *reason = "";
+    err = keyring_x509_judge(learner->anchors, certificate, NULL, KEYRING_ENCRYPT, learner->now, &chain, &reason);
+    if (!err && chain == KEYRING_CHAIN_GOOD)
+        line->trust = keyring_trust_name(KEYRING_FULL);
+    else if (!err && !found->is_found)
+        line->reason = reason;
+    return err;
+}
+
+static enum err show(struct finding *finding, const struct keyring_found *found)
+{
+    enum keyring_learnt learnt;
+    X509 *certificate;
+    enum err err = keyring_learn_judge(&finding->learner, found, &learnt, &certificate);
+    const bool is_good = learnt >= KEYRING_LEARNT_KNOWN;
+    struct line line = {.directory = found->directory,
+                        .state = is_good ? "found" : "ignored",
+                        .what = certificate                            ? "S/MIME"
+                                : found->kind == KEYRING_FOUND_OPENPGP ? "OpenPGP"
+                                                                       : "",
+                        .trust = is_good ? keyring_trust_name(KEYRING_UNVERIFIED) : "",
+                        .reason = keyring_learnt_text(learnt)};
+    if (!err && certificate && is_good)
+        err = describe(finding, found, certificate, &line);
+    X509_free(certificate);
+    finding->good += is_good;
+    return err ? err : add_line(finding, &line);
+}
+
+static enum err show_directory(struct finding *finding, const struct cli_directory *directory)
+{
+    struct line line = {.directory = directory->config->ldap.name, .what = "", .trust = ""};
+    struct span rest = buf_span(&directory->found);
+    struct keyring_found found;
+    enum err err;
+    if (!directory->is_asked) {
+        line.state = "not asked";
+        line.reason = "its domains are others";
+        return add_line(finding, &line);
+    }
+    if (directory->err) {
+        finding->failures++;
+        line.state = "failed";
+        line.reason = directory->problem;
+        return add_line(finding, &line);
+    }
+    if (rest.len == 0) {
+        line.state = "nothing";
+        line.reason = "it knows no key for the address";
+        return add_line(finding, &line);
+    }
+    while ((err = keyring_found_take(&rest, &found)) == ERR_OK)
+        if ((err = show(finding, &found)) != ERR_OK)
+            return err;
+    return err == ERR_END ? ERR_OK : err;
+}
+
+static enum err import(struct finding *finding, const struct cli_directory *directories)
+{
+    enum err err = ERR_OK;
+    for (size_t i = 0; !err && i < finding->cli->config->directories_len; i++) {
+        size_t kept;
+        err = keyring_learn(&finding->learner, buf_span(&directories[i].found), &kept);
+        if (!err && kept > 0)
+            fprintf(finding->cli->is_json ? stderr : stdout, "%s: %zu kept\n", directories[i].config->ldap.name, kept);
+    }
+    return err;
+}
+
+static enum err find_all(struct finding *finding)
+{
+    static const char *const heads[] = {"DIRECTORY", "STATE", "KIND", "TRUST", "UNTIL", "NAME", "REASON"};
+    const struct config *config = finding->cli->config;
+    struct cli_directory *directories;
+    enum err err = table_new(heads, 7, &finding->table);
+    if (err)
+        return err;
+    err = cli_ask_directories(config, finding->learner.address, &directories);
+    for (size_t i = 0; !err && i < config->directories_len; i++)
+        err = show_directory(finding, &directories[i]);
+    if (!err && !finding->cli->is_json)
+        table_print(finding->table);
+    if (!err && is_importing)
+        err = import(finding, directories);
+    cli_directories_free(config, &directories);
+    return err;
+}
+
+static int run(struct cli *cli, int argc, char **argv)
+{
+    char address[MIME_ADDR_SIZE], path[CONFIG_PATH_SIZE];
+    struct keyring_certificates *certificates = NULL;
+    struct keyring_anchors *anchors = NULL;
+    if (argc != 1)
+        return cli_usage(cli, "expected one address");
+    if (mime_addr_normalise(span_of(argv[0]), address))
+        return cli_usage(cli, "\"%s\" is no address; expected one like bob@example.org", argv[0]);
+    enum err err = cli_open_account(cli, NULL);
+    if (!err)
+        err = cli_open_ring(cli, false);
+    if (err)
+        return cli_exit_of(err);
+    if (cli->config->directories_len == 0)
+        return cli_usage(cli, "there is nobody to ask; expected directory \"NAME\" { url = ... } in the configuration");
+    if (keyring_anchors_open(cli->account->smime_ca, &anchors))
+        return cli_fail(cli, ERR_CONFIG, "reading the trust anchors in %s", cli->account->smime_ca);
+    err = config_certificates(cli->config, cli->account, path) ? keyring_certificates_open(path, &certificates)
+                                                               : ERR_CONFIG;
+    struct finding finding = {.cli = cli, .list = json_array()};
+    finding.learner = (struct keyring_learner){
+        .address = address, .certificates = certificates, .anchors = anchors, .gpg = cli->gpg, .now = clock_now()};
+    if (!err)
+        err = find_all(&finding);
+    int status = err            ? cli_fail(cli, err, "looking for %s", address)
+                 : cli->is_json ? cli_print_json(json_incref(finding.list))
+                                : CLI_DONE;
+    table_free(&finding.table);
+    json_decref(finding.list);
+    keyring_certificates_close(&certificates);
+    keyring_anchors_close(&anchors);
+    if (status)
+        return status;
+    return finding.good > 0 ? CLI_DONE : finding.failures > 0 ? CLI_FAILED : CLI_REFUSED;
+}
+
+const struct cli_command cli_key_find = {
+    .name = "key find",
+    .operands = "ADDRESS",
+    .summary = "asks the directories for an address, and shows what each of them has",
+    .text =
+        "Asks every directory whose `domains` let it be asked for ADDRESS, and shows what each of them has, what it\n"
+        "would be trusted for, or why it would be ignored. Nothing is kept unless --import says so. Exits 1 if there\n"
+        "is no key that could be kept, 3 if that is because a directory could not be asked.",
+    .example = "privyseal key find bob@example.org",
+    .options = options,
+    .run = run};

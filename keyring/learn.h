@@ -1,0 +1,41 @@
+/*
+ * What directories said, looked at and kept: certificates in the account's folder, OpenPGP keys in its ring.
+ *
+ * Whatever is kept carries the address that was asked for, is valid now, and is never put in the place of something
+ * that a person or verified mail put there. How far it is trusted is for the folder's listing and for gpg to say: a
+ * certificate by its chain or by the directory's word, while that counts; an OpenPGP key stays unverified until
+ * somebody vouches for it. In keepers and on the command line; synchronous.
+ */
+#ifndef KEYRING_LEARN_H
+#define KEYRING_LEARN_H
+
+#include "keyring/certificates.h"
+#include "keyring/found.h"
+#include "keyring/gpg.h"
+
+struct keyring_learner {
+    const char *address; /* normal form */
+    struct keyring_certificates *certificates;
+    const struct keyring_anchors *anchors; /* NULL: no chain leads anywhere */
+    struct keyring_gpg *gpg;               /* NULL: OpenPGP keys are left out */
+    int64_t now;
+};
+
+enum keyring_learnt {
+    KEYRING_LEARNT_GARBAGE,  /* neither certificate nor key, or one that nothing can be encrypted to */
+    KEYRING_LEARNT_STRANGER, /* it does not carry the address */
+    KEYRING_LEARNT_EXPIRED,  /* or not valid yet */
+    KEYRING_LEARNT_KNOWN,    /* it is here already, by a word that is as good */
+    KEYRING_LEARNT_NEW,      /* to be kept: new, or anew */
+};
+const char *keyring_learnt_text(enum keyring_learnt learnt);
+
+/* What would be made of one, without keeping it. `certificate_out` (may be NULL) gets the certificate if it is one, and
+   belongs to the caller. */
+ERR_RETURN enum err keyring_learn_judge(const struct keyring_learner *learner, const struct keyring_found *found,
+                                        enum keyring_learnt *learnt_out, X509 **certificate_out);
+/* Judges all pieces of a saved form (keyring/found.h), keeps those that are to be kept, and logs the others.
+   `*kept_out`: how many. ERR_PEER_PROTOCOL: it is no saved form. */
+ERR_RETURN enum err keyring_learn(const struct keyring_learner *learner, struct span saved, size_t *kept_out);
+
+#endif

@@ -1,0 +1,51 @@
+/*
+ * What the finder found: looked at here, where it can do no harm, and kept if it is good.
+ */
+#include "proxy/keeper_internal.h"
+
+#include "base/clock.h"
+#include "base/memfd.h"
+#include "keyring/learn.h"
+
+#include <unistd.h>
+
+static enum err learn(struct keeper *keeper, const char *address, int fd, size_t *kept)
+{
+    const struct crypto_smime *smime;
+    struct span found = SPAN_NONE;
+    enum err err = keeper_smime(keeper, &smime);
+    if (err == ERR_OK)
+        err = memfd_map(fd, KEYRING_FOUND_SIZE_MAX, &found);
+    if (err == ERR_OK) {
+        const struct keyring_learner learner = {.address = address,
+                                                .certificates = smime->certificates,
+                                                .anchors = smime->anchors,
+                                                .gpg = keeper->gpg,
+                                                .now = clock_now()};
+        err = keyring_learn(&learner, found, kept);
+    }
+    memfd_unmap(&found);
+    return err;
+}
+
+enum err keeper_learn(struct keeper *keeper, struct ipc_in *in)
+{
+    char address[MIME_ADDR_SIZE];
+    size_t kept = 0;
+    struct ipc_out out;
+    ipc_get_string(in, address, sizeof(address));
+    int fd = ipc_get_file(in);
+    enum err err = ipc_in_end(in);
+    if (err == ERR_OK)
+        err = learn(keeper, address, fd, &kept);
+    if (fd >= 0)
+        close(fd);
+    if (err == ERR_PEER_PROTOCOL)
+        return err;
+    if (err != ERR_OK)
+        return keeper_answer(err);
+    ipc_out_begin(&out, PROXY_JOB_DONE);
+    ipc_put_u32(&out, ERR_OK);
+    ipc_put_u32(&out, (uint32_t)kept);
+    return ipc_send(KEEPER_SOCKET, &out);
+}

@@ -1,0 +1,198 @@
+#include "proxy/lookup.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "proxy/wire.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#define BUCKETS 1024u
+#define KNOWN_MAX 20000u
+/* The finder keeps the directories' own deadlines; this is for one that does not. */
+#define SLACK_MS 1000u
+
+/* An answer that counts. */
+struct known {
+    LIST_ENTRY(known) same; /* of its bucket */
+    TAILQ_ENTRY(known) age;
+    size_t account;
+    char address[MIME_ADDR_SIZE];
+    uint64_t until_ms;
+};
+
+struct proxy_lookup {
+    LIST_ENTRY(proxy_lookup) link;
+    struct proxy_lookups *lookups;
+    size_t account;
+    char address[MIME_ADDR_SIZE];
+    uint32_t seconds; /* how long the answer counts */
+    struct proxy_finder_request *request;
+    struct proxy_job *job;
+    proxy_lookup_fn fn;
+    void *context;
+};
+
+struct proxy_lookups {
+    const struct config *config;
+    struct proxy_pool *pool;
+    struct proxy_finderlink *finder;
+    LIST_HEAD(, known) buckets[BUCKETS];
+    TAILQ_HEAD(, known) ages;
+    size_t known_len;
+    LIST_HEAD(, proxy_lookup) open;
+};
+
+static unsigned bucket_of(const char *address)
+{
+    unsigned hash = 2166136261u;
+    for (; *address != '\0'; address++)
+        hash = (hash ^ (unsigned char)*address) * 16777619u;
+    return hash % BUCKETS;
+}
+
+static void forget(struct proxy_lookups *lookups, struct known *known)
+{
+    LIST_REMOVE(known, same);
+    TAILQ_REMOVE(&lookups->ages, known, age);
+    lookups->known_len--;
+    free(known);
+}
+
+/* Without memory for it the finder is asked again, which remembers too. */
+static void remember(const struct proxy_lookup *lookup)
+{
+    struct proxy_lookups *lookups = lookup->lookups;
+    if (lookup->seconds == 0)
+        return;
+    if (lookups->known_len >= KNOWN_MAX)
+        forget(lookups, TAILQ_FIRST(&lookups->ages));
+    struct known *known = calloc(1, sizeof(*known));
+    if (known == NULL)
+        return;
+    known->account = lookup->account;
+    memcpy(known->address, lookup->address, sizeof(known->address));
+    known->until_ms = clock_monotonic_ms() + (uint64_t)lookup->seconds * 1000;
+    LIST_INSERT_HEAD(&lookups->buckets[bucket_of(known->address)], known, same);
+    TAILQ_INSERT_TAIL(&lookups->ages, known, age);
+    lookups->known_len++;
+}
+
+bool proxy_lookup_is_due(struct proxy_lookups *lookups, size_t account, const char *address)
+{
+    struct known *known, *next;
+    const uint64_t now = clock_monotonic_ms();
+    if (config_directories_timeout_ms(lookups->config, address) == 0)
+        return false;
+    for (known = LIST_FIRST(&lookups->buckets[bucket_of(address)]); known != NULL; known = next) {
+        next = LIST_NEXT(known, same);
+        if (known->until_ms <= now)
+            forget(lookups, known);
+        else if (known->account == account && strcmp(known->address, address) == 0)
+            return false;
+    }
+    return true;
+}
+
+static void lookup_free(struct proxy_lookup *lookup)
+{
+    proxy_finder_cancel(&lookup->request);
+    proxy_pool_cancel(&lookup->job);
+    LIST_REMOVE(lookup, link);
+    free(lookup);
+}
+
+static void finish(struct proxy_lookup *lookup, enum err err)
+{
+    proxy_lookup_fn fn = lookup->fn;
+    void *context = lookup->context;
+    if (err == ERR_OK)
+        remember(lookup);
+    lookup_free(lookup);
+    fn(err, context);
+}
+
+static void on_learnt(enum err err, struct ipc_in *answer, void *context)
+{
+    struct proxy_lookup *lookup = context;
+    lookup->job = NULL;
+    const uint32_t kept = err == ERR_OK ? ipc_get_u32(answer) : 0;
+    if (err == ERR_OK)
+        err = ipc_in_end(answer);
+    if (err == ERR_OK)
+        log_info("%u keys of %s kept", (unsigned)kept, lookup->address);
+    else
+        log_failure(err, "keeping what was found for %s", lookup->address);
+    finish(lookup, err == ERR_OK ? ERR_OK : ERR_LOOKUP);
+}
+
+static void on_found(enum err err, const struct proxy_finder_answer *answer, void *context)
+{
+    struct proxy_lookup *lookup = context;
+    struct ipc_out out;
+    lookup->request = NULL;
+    if (err == ERR_OK)
+        lookup->seconds = answer->seconds;
+    if (err == ERR_OK && answer->pieces_len > 0) {
+        ipc_out_begin(&out, PROXY_JOB_LEARN);
+        ipc_put_string(&out, lookup->address);
+        ipc_put_file(&out, answer->file);
+        err = proxy_pool_submit(lookup->lookups->pool, lookup->account, &out, on_learnt, lookup, &lookup->job);
+        if (err == ERR_OK)
+            return;
+    }
+    finish(lookup, err == ERR_OK ? ERR_OK : ERR_LOOKUP);
+}
+
+enum err proxy_lookup_begin(struct proxy_lookups *lookups, size_t account, const char *address, proxy_lookup_fn fn,
+                            void *context, struct proxy_lookup **lookup_out)
+{
+    struct proxy_lookup *lookup = calloc(1, sizeof(*lookup));
+    if (lookup == NULL)
+        return ERR_MEMORY;
+    *lookup = (struct proxy_lookup){.lookups = lookups, .account = account, .fn = fn, .context = context};
+    (void)span_copy(span_of(address), lookup->address, sizeof(lookup->address));
+    LIST_INSERT_HEAD(&lookups->open, lookup, link);
+    enum err err = proxy_finder_find(lookups->finder, lookup->address,
+                                     config_directories_timeout_ms(lookups->config, lookup->address) + SLACK_MS,
+                                     on_found, lookup, &lookup->request);
+    if (err != ERR_OK) {
+        lookup_free(lookup);
+        return err;
+    }
+    *lookup_out = lookup;
+    return ERR_OK;
+}
+
+void proxy_lookup_cancel(struct proxy_lookup **lookup)
+{
+    if (*lookup != NULL)
+        lookup_free(*lookup);
+    *lookup = NULL;
+}
+
+enum err proxy_lookups_new(const struct config *config, struct proxy_pool *pool, struct proxy_finderlink *finder,
+                           struct proxy_lookups **lookups_out)
+{
+    struct proxy_lookups *lookups = calloc(1, sizeof(*lookups));
+    if (lookups == NULL)
+        return ERR_MEMORY;
+    *lookups = (struct proxy_lookups){.config = config, .pool = pool, .finder = finder};
+    TAILQ_INIT(&lookups->ages);
+    *lookups_out = lookups;
+    return ERR_OK;
+}
+
+void proxy_lookups_free(struct proxy_lookups **lookups_pointer)
+{
+    struct proxy_lookups *lookups = *lookups_pointer;
+    *lookups_pointer = NULL;
+    if (lookups == NULL)
+        return;
+    while (!LIST_EMPTY(&lookups->open))
+        lookup_free(LIST_FIRST(&lookups->open));
+    while (!TAILQ_EMPTY(&lookups->ages))
+        forget(lookups, TAILQ_FIRST(&lookups->ages));
+    free(lookups);
+}

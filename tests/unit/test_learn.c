@@ -1,0 +1,191 @@
+/* What directories said: its saved form, and what is kept of it. */
+#include "base/log.h"
+#include "keyring/learn.h"
+#include "tests/unit/x509_made.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+
+#define ERIN "erin@example.net"
+#define UNTIL (MADE_NOW + 1000)
+
+static char folder[64];
+static struct keyring_certificates *certificates;
+
+static int begin(void **state)
+{
+    (void)state;
+    log_init("test", LOG_LEVEL_ERROR);
+    (void)snprintf(folder, sizeof folder, "/tmp/privyseal-learn-XXXXXX");
+    return mkdtemp(folder) == NULL || keyring_certificates_open(folder, &certificates) != ERR_OK ? -1 : 0;
+}
+
+static int end(void **state)
+{
+    const struct dirent *entry;
+    (void)state;
+    keyring_certificates_close(&certificates);
+    DIR *dir = opendir(folder);
+    while (dir != NULL && (entry = readdir(dir)) != NULL)
+        if (entry->d_name[0] != '.')
+            (void)unlinkat(dirfd(dir), entry->d_name, 0);
+    (void)closedir(dir);
+    return rmdir(folder);
+}
+
+static void save(struct buf *saved, const struct made *made, bool is_found)
+{
+    unsigned char *der = NULL;
+    const int len = i2d_X509(made->certificate, &der);
+    const struct keyring_found found = {.kind = KEYRING_FOUND_CERTIFICATE,
+                                        .is_found = is_found,
+                                        .until = UNTIL,
+                                        .directory = "corp",
+                                        .bytes = {(char *)der, (size_t)len}};
+    assert_int_equal(keyring_found_add(saved, &found), ERR_OK);
+    OPENSSL_free(der);
+}
+
+/* How many of what `made` is are kept, and how it then stands in the folder (NULL: not at all). */
+static const struct keyring_certificate *learn(const struct made *made, bool is_found, size_t expected)
+{
+    const struct keyring_learner learner = {.address = ERIN, .certificates = certificates, .now = MADE_NOW};
+    char fingerprint[KEYRING_FPR_SIZE];
+    struct buf saved;
+    size_t kept;
+    buf_init(&saved, KEYRING_FOUND_SIZE_MAX);
+    save(&saved, made, is_found);
+    assert_int_equal(keyring_learn(&learner, buf_span(&saved), &kept), ERR_OK);
+    assert_int_equal(kept, expected);
+    buf_fini(&saved);
+    assert_int_equal(keyring_x509_fingerprint(made->certificate, fingerprint), ERR_OK);
+    return keyring_certificates_find(certificates, fingerprint);
+}
+
+static enum keyring_trust trust_at(int64_t at, int64_t now)
+{
+    struct keyring *keyring;
+    enum keyring_reason reason;
+    enum keyring_trust trust = KEYRING_NEVER;
+    const struct keyring_want want = {
+        .purpose = KEYRING_ENCRYPT, .formats = KEYRING_SMIME, .least = KEYRING_UNVERIFIED, .now = now};
+    assert_int_equal(keyring_new(&keyring), ERR_OK);
+    assert_int_equal(keyring_certificates_list(certificates, NULL, NULL, 0, at, keyring), ERR_OK);
+    const struct keyring_entry *entry = keyring_choose(keyring, ERIN, &want, &reason);
+    if (entry != NULL)
+        trust = entry->trust;
+    keyring_free(&keyring);
+    return trust;
+}
+
+static void test_kept(void **state)
+{
+    (void)state;
+    struct made erin = made_certificate(&(struct made_wish){.name = "Erin", .san = "email:" ERIN}, NULL);
+    const struct keyring_certificate *kept = learn(&erin, true, 1);
+    assert_non_null(kept);
+    assert_int_equal(kept->source, KEYRING_SOURCE_DIRECTORY);
+    assert_string_equal(kept->directory, "corp");
+    assert_true(kept->is_found);
+    assert_int_equal(kept->until, UNTIL);
+    /* The directory's word counts until then: also in an index that was made before, nothing is encrypted by it after.
+     */
+    assert_int_equal(trust_at(MADE_NOW, MADE_NOW), KEYRING_FOUND);
+    assert_int_equal(trust_at(MADE_NOW, UNTIL), KEYRING_NEVER);
+    assert_int_equal(trust_at(UNTIL, UNTIL), KEYRING_UNVERIFIED);
+    /* A word that counts less does not replace it while it counts. */
+    kept = learn(&erin, false, 0);
+    assert_true(kept->is_found);
+    made_free(&erin);
+}
+
+static void test_not_believed(void **state)
+{
+    (void)state;
+    struct made erin = made_certificate(&(struct made_wish){.name = "Erin", .san = "email:" ERIN}, NULL);
+    assert_false(learn(&erin, false, 1)->is_found);
+    assert_int_equal(trust_at(MADE_NOW, MADE_NOW), KEYRING_UNVERIFIED);
+    assert_true(learn(&erin, true, 1)->is_found);
+    made_free(&erin);
+}
+
+static void test_not_kept(void **state)
+{
+    static const struct made_wish wishes[] = {
+        {.name = "another's", .san = "email:frank@example.net"},
+        {.name = "nobody's"},
+        {.name = "expired", .san = "email:" ERIN, .from_s = -20 * MADE_DAY, .till_s = -10},
+        {.name = "not yet", .san = "email:" ERIN, .from_s = 10, .till_s = 20 * MADE_DAY},
+        {.name = "for servers", .san = "email:" ERIN, .extended = "serverAuth"},
+        {.name = "signs alone", .san = "email:" ERIN, .usage = "critical,digitalSignature", .rsa_bits = 2048},
+        {.name = "an authority", .san = "email:" ERIN, .basic = "critical,CA:TRUE"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof wishes / sizeof *wishes; i++) {
+        struct made made = made_certificate(&wishes[i], NULL);
+        if (learn(&made, true, 0) != NULL)
+            fail_msg("%s is kept", wishes[i].name);
+        made_free(&made);
+    }
+    assert_int_equal(keyring_certificates_len(certificates), 0);
+}
+
+static void test_a_persons_stays(void **state)
+{
+    (void)state;
+    struct made erin = made_certificate(&(struct made_wish){.name = "Erin", .san = "email:" ERIN}, NULL);
+    struct keyring_certificate entry = {
+        .certificate = erin.certificate, .source = KEYRING_SOURCE_IMPORT, .seen = MADE_NOW, .takes_gcm = true};
+    assert_int_equal(keyring_certificates_put(certificates, &entry), ERR_OK);
+    assert_int_equal(learn(&erin, true, 0)->source, KEYRING_SOURCE_IMPORT);
+    /* What mail has shown gives way to a word that counts, and what is known of it stays. */
+    entry.source = KEYRING_SOURCE_MAIL;
+    assert_int_equal(keyring_certificates_put(certificates, &entry), ERR_OK);
+    assert_int_equal(learn(&erin, false, 0)->source, KEYRING_SOURCE_MAIL);
+    const struct keyring_certificate *kept = learn(&erin, true, 1);
+    assert_int_equal(kept->source, KEYRING_SOURCE_DIRECTORY);
+    assert_true(kept->takes_gcm);
+    made_free(&erin);
+}
+
+static void test_saved_form(void **state)
+{
+    (void)state;
+    const struct keyring_found one = {.kind = KEYRING_FOUND_CERTIFICATE,
+                                      .is_found = true,
+                                      .until = 7,
+                                      .directory = "corp",
+                                      .bytes = span_of("der")},
+                               two = {.kind = KEYRING_FOUND_OPENPGP, .directory = "other", .bytes = span_of("key")};
+    struct keyring_found found;
+    struct buf saved;
+    size_t kept;
+    buf_init(&saved, 1000);
+    assert_int_equal(keyring_found_add(&saved, &one), ERR_OK);
+    const size_t first = saved.len;
+    assert_int_equal(keyring_found_add(&saved, &two), ERR_OK);
+    struct span rest = buf_span(&saved);
+    assert_int_equal(keyring_found_take(&rest, &found), ERR_OK);
+    assert_true(found.is_found && found.until == 7 && span_is_equal(found.bytes, one.bytes));
+    assert_string_equal(found.directory, "corp");
+    assert_int_equal(keyring_found_take(&rest, &found), ERR_OK);
+    assert_int_equal(found.kind, KEYRING_FOUND_OPENPGP);
+    assert_int_equal(keyring_found_take(&rest, &found), ERR_END);
+    const struct keyring_learner learner = {.address = ERIN, .certificates = certificates, .now = MADE_NOW};
+    for (size_t cut = 1; cut < saved.len; cut++)
+        assert_int_equal(keyring_learn(&learner, span_slice(buf_span(&saved), 0, cut), &kept),
+                         cut == first ? ERR_OK : ERR_PEER_PROTOCOL);
+    buf_fini(&saved);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_kept, begin, end),
+        cmocka_unit_test_setup_teardown(test_not_believed, begin, end),
+        cmocka_unit_test_setup_teardown(test_not_kept, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_persons_stays, begin, end),
+        cmocka_unit_test_setup_teardown(test_saved_form, begin, end),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
