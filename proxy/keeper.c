@@ -35,7 +35,8 @@ enum err keeper_smime(struct keeper *keeper, const struct crypto_smime **smime_o
     keeper->smime.anchors = keeper->anchors;
     keeper->smime.certificates = keeper->certificates;
     keeper->smime.private_key = keeper_private_key;
-    keeper->smime.revocation = keeper_revocation;
+    if (keeper->setup.revocation != KEYRING_REVOCATION_OFF)
+        keeper->smime.revocation = keeper_revocation;
     keeper->smime.context = keeper;
     *smime_out = &keeper->smime;
     return err;

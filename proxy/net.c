@@ -181,6 +181,7 @@ static enum err take_message(struct net_process *process, struct ipc_in *in)
         proxy_vaultlink_connect(net->vault, fd);
         return ERR_OK;
     case PROXY_NET_FINDER:
+        proxy_pool_renew(net->pool);
         proxy_finderlink_connect(net->finder, fd);
         return ERR_OK;
     case PROXY_NET_DRAIN:

@@ -36,7 +36,8 @@ void proxy_pool_cancel(struct proxy_job **job);
 /* What the master says. The pool owns `socket` from here on. */
 void proxy_pool_keeper(struct proxy_pool *pool, size_t account, uint32_t pid, int socket);
 void proxy_pool_no_keeper(struct proxy_pool *pool, size_t account);
-/* There is a new vault, to which the keepers that are there have no line: they finish what they do and are let go. */
+/* There is a new vault or a new finder, to which the keepers that are there have no line: they finish what they do and
+   are let go. */
 void proxy_pool_renew(struct proxy_pool *pool);
 
 #endif

@@ -215,7 +215,8 @@ class Revocation(unittest.TestCase):
         self.begin("list")
         self.root.revoke("Middle", "CACompromise")
         self.publish()
-        self.assert_told("revoked", r"(?s)CN=alice.*   not revoked.*CN=Middle\n.*   revoked since \S+: its issuer's key")
+        self.assert_told("revoked",
+                         r"(?s)CN=alice.*   not revoked.*CN=Middle\n.*   revoked since \S+: its issuer's key")
 
     def test_hold(self):
         self.begin("list")

@@ -146,6 +146,22 @@ static void test_replies(void **state)
     config_free(&config);
 }
 
+static void test_revocation(void **state)
+{
+    (void)state;
+    struct config *config =
+        expect_good(STATE ACCOUNT "account \"b@example.org\" { smtp = \"smtps://s.example\" revocation = soft }\n"
+                                  "account \"c@example.org\" { smtp = \"smtps://s.example\" revocation = hard }\n"
+                                  "revocation_hosts = { \"ca.example\", \"[::1]\" }\n");
+    assert_int_equal(config->accounts[0].revocation, KEYRING_REVOCATION_OFF);
+    assert_int_equal(config->accounts[1].revocation, KEYRING_REVOCATION_SOFT);
+    assert_int_equal(config->accounts[2].revocation, KEYRING_REVOCATION_HARD);
+    assert_int_equal(config->revocation_hosts_len, 2);
+    assert_string_equal(config->revocation_hosts[0], "ca.example");
+    assert_string_equal(config->revocation_hosts[1], "::1");
+    config_free(&config);
+}
+
 static void test_directories(void **state)
 {
     (void)state;
@@ -315,6 +331,9 @@ static const struct {
     {STATE ACCOUNT DIRECTORY " keep_found = never }\n", 4, "never", "number"},
     {STATE ACCOUNT "rule r {\n encrypt = required\n", 5, "not closed", "'}'"},
     {STATE ACCOUNT "host_name = \"open\n", 0, "", "expected"},
+    {STATE "revocation_hosts = { \"ca.example\", \"http://ca.example/\" }\n" ACCOUNT, 2, "http://ca", "name"},
+    {STATE ACCOUNT "account \"b@example.org\" {\n smtp = \"smtps://s.example\"\n revocation = maybe\n}\n", 5, "maybe",
+     "hard"},
     {STATE ACCOUNT "rule r {\n to = { \"*\"\n", 0, "", "expected"},
     {STATE ACCOUNT "}\n", 3, "", "expected"},
     {STATE ACCOUNT "rule { }\n", 3, "", "expected"},
@@ -465,6 +484,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_of_it),
         cmocka_unit_test(test_replies),
+        cmocka_unit_test(test_revocation),
         cmocka_unit_test(test_directories),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_every_error_names_file_line_and_expectation),
