@@ -30,21 +30,18 @@ static struct span bytes_of(const struct pem *pem)
     return (struct span){(const char *)pem->bytes, (size_t)pem->len};
 }
 
-/* Each reads one structure in DER, which is to be all of `bytes`; NULL if it is none. */
-#define DER(type, name)                                                                                                \
-    static type *read_##name(struct span bytes)                                                                        \
-    {                                                                                                                  \
-        const unsigned char *at = (const unsigned char *)bytes.ptr;                                                    \
-        type *value = bytes.len == 0 ? NULL : d2i_##type(NULL, &at, (long)bytes.len);                                  \
-        if (value != NULL && at != (const unsigned char *)bytes.ptr + bytes.len) {                                     \
-            type##_free(value);                                                                                        \
-            value = NULL;                                                                                              \
-        }                                                                                                              \
-        ERR_clear_error();                                                                                             \
-        return value;                                                                                                  \
+/* One structure in DER, which is to be all of `bytes`; NULL if it is none. */
+static void *read_item(struct span bytes, const ASN1_ITEM *item)
+{
+    const unsigned char *at = (const unsigned char *)bytes.ptr;
+    ASN1_VALUE *value = bytes.len == 0 ? NULL : ASN1_item_d2i(NULL, &at, (long)bytes.len, item);
+    if (value != NULL && at != (const unsigned char *)bytes.ptr + bytes.len) {
+        ASN1_item_free(value, item);
+        value = NULL;
     }
-DER(X509, certificate)
-DER(X509_SIG, sealed)
+    ERR_clear_error();
+    return value;
+}
 
 static PKCS12 *read_pkcs12(struct span bytes)
 {
@@ -76,9 +73,9 @@ static enum err read_der(struct keyring_key_files *files, struct span bytes, con
     X509 *certificate = NULL;
     X509_SIG *sealed = NULL;
     PKCS12 *file = NULL;
-    if ((certificate = read_certificate(bytes)) != NULL)
+    if ((certificate = read_item(bytes, ASN1_ITEM_rptr(X509))) != NULL)
         err = keyring_key_files_add(files, certificate);
-    else if ((sealed = read_sealed(bytes)) != NULL)
+    else if ((sealed = read_item(bytes, ASN1_ITEM_rptr(X509_SIG))) != NULL)
         err = keyring_key_pkcs8_read(files, sealed, passphrase, work);
     else if ((file = read_pkcs12(bytes)) != NULL)
         err = keyring_key_pkcs12_read(files, file, passphrase, work);

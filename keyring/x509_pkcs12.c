@@ -170,16 +170,17 @@ static enum err check_mac(struct reading *reading, PKCS12 *file)
 }
 
 /* The passphrase is wrong unless something that is encrypted opens with it. */
-static enum err judge_mac(struct reading *reading, const PKCS12 *file)
+static enum err judge_mac(const struct reading *reading, const PKCS12 *file)
 {
     struct keyring_key_files none;
+    struct reading trial = *reading;
     keyring_key_files_init(&none, 0);
-    reading->files = &none;
-    enum err err = read_safes(reading, file);
+    trial.files = &none;
+    enum err err = read_safes(&trial, file);
     keyring_key_files_fini(&none);
     if (err == ERR_LIMIT)
         return err;
-    return reading->opened > 0 || err == ERR_MALFORMED ? ERR_MALFORMED : ERR_AUTH_FAILED;
+    return trial.opened > 0 || err == ERR_MALFORMED ? ERR_MALFORMED : ERR_AUTH_FAILED;
 }
 
 enum err keyring_key_pkcs12_read(struct keyring_key_files *files, PKCS12 *file, const struct secret *passphrase,
@@ -195,12 +196,13 @@ enum err keyring_key_pkcs12_read(struct keyring_key_files *files, PKCS12 *file, 
         reading.passphrase = NULL;
         err = check_mac(&reading, file);
     }
+    const bool is_mac_good = err == ERR_OK && PKCS12_mac_present(file) == 1;
     if (err == ERR_AUTH_FAILED)
         err = judge_mac(&reading, file);
     else if (err == ERR_OK)
         err = read_safes(&reading, file);
     /* The MAC was made with this passphrase: what does not open is damaged. */
-    if (err == ERR_AUTH_FAILED && PKCS12_mac_present(file) == 1 && reading.files == files)
+    if (err == ERR_AUTH_FAILED && is_mac_good)
         err = ERR_MALFORMED;
     ERR_clear_error();
     return err == ERR_AUTH_FAILED && !has_passphrase ? ERR_KEY_LOCKED : err;
