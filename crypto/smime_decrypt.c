@@ -17,22 +17,22 @@
 #define PIECE_MAX ((size_t)1 << 28)
 
 struct cipher {
-    int nid;
     const char *name;
     size_t key_len; /* 0: as long as whoever encrypted wanted */
     size_t iv_len;
+    int nid;
     bool is_authenticated, is_weak;
 };
 
 static const struct cipher ciphers[] = {
-    {NID_aes_128_cbc, "AES-128-CBC", 16, 16, false, false},
-    {NID_aes_192_cbc, "AES-192-CBC", 24, 16, false, false},
-    {NID_aes_256_cbc, "AES-256-CBC", 32, 16, false, false},
-    {NID_des_ede3_cbc, "DES-EDE3-CBC", 24, 8, false, true},
-    {NID_rc2_cbc, "RC2-CBC", 0, 8, false, true},
-    {NID_aes_128_gcm, "AES-128-GCM", 16, 12, true, false},
-    {NID_aes_192_gcm, "AES-192-GCM", 24, 12, true, false},
-    {NID_aes_256_gcm, "AES-256-GCM", 32, 12, true, false},
+    {"AES-128-CBC", 16, 16, NID_aes_128_cbc, false, false},
+    {"AES-192-CBC", 24, 16, NID_aes_192_cbc, false, false},
+    {"AES-256-CBC", 32, 16, NID_aes_256_cbc, false, false},
+    {"DES-EDE3-CBC", 24, 8, NID_des_ede3_cbc, false, true},
+    {"RC2-CBC", 0, 8, NID_rc2_cbc, false, true},
+    {"AES-128-GCM", 16, 12, NID_aes_128_gcm, true, false},
+    {"AES-192-GCM", 24, 12, NID_aes_192_gcm, true, false},
+    {"AES-256-GCM", 32, 12, NID_aes_256_gcm, true, false},
 };
 
 /* What an EnvelopedData or AuthEnvelopedData says; borrows. */
