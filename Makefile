@@ -15,12 +15,11 @@ FUZZ_SECONDS ?= 60
 OUT      := $(BUILD)$(if $(SANITIZE),/sanitize)$(if $(COVERAGE),/coverage)
 
 LAYERS   := base mime store keyring crypto policy smtp imap proxy cli
-LIBRARIES := gpgme libevent libevent_openssl libconfuse sqlite3 openssl zlib libidn2 libseccomp jansson ldap libcurl
+LIBRARIES := gpgme libevent libevent_openssl libconfuse sqlite3 openssl zlib libidn2 libseccomp jansson ldap
 
 # Debian packages: what the program needs, and what its tests need besides.
 BUILD_PACKAGES := libc6-dev linux-libc-dev pkg-config libgpgme-dev libevent-dev libconfuse-dev libsqlite3-dev \
-	libseccomp-dev libjansson-dev libidn2-dev libunistring-dev libssl-dev zlib1g-dev libldap-dev \
-	libcurl4-openssl-dev gnupg gpg gpg-agent
+	libseccomp-dev libjansson-dev libidn2-dev libunistring-dev libssl-dev zlib1g-dev libldap-dev gnupg gpg gpg-agent
 TEST_PACKAGES  := libcmocka-dev libgmime-3.0-dev gpgsm python3 openssl curl swaks libnet-ssleay-perl \
 	libio-socket-ssl-perl postfix procps iproute2 clang clang-tidy clang-format libclang-rt-14-dev llvm-14 cppcheck \
 	mandoc universal-ctags python3-cryptography dovecot-imapd isync neomutt offlineimap3 nginx-light libnginx-mod-mail \
