@@ -68,6 +68,20 @@ static enum err add_block(const char *name, const unsigned char *bytes, long len
     return err == ERR_MALFORMED ? ERR_OK : err;
 }
 
+/* Whether there is another block. One that cannot be read is counted, and what follows it is looked at. */
+static bool read_block(BIO *source, char **name, char **header, unsigned char **data, long *len, size_t *wrong)
+{
+    for (int left = BIO_pending(source); left > 0; left = BIO_pending(source)) {
+        ERR_clear_error();
+        if (PEM_read_bio(source, name, header, data, len) == 1)
+            return true;
+        if (ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE || BIO_pending(source) >= left)
+            return false;
+        ++*wrong;
+    }
+    return false;
+}
+
 static enum err add_pem(struct span bytes, STACK_OF(X509) * certificates, size_t *wrong)
 {
     enum err err = ERR_OK;
@@ -77,7 +91,7 @@ static enum err add_pem(struct span bytes, STACK_OF(X509) * certificates, size_t
     BIO *source = BIO_new_mem_buf(bytes.ptr, (int)bytes.len);
     if (source == NULL)
         return ERR_MEMORY;
-    while (err == ERR_OK && PEM_read_bio(source, &name, &header, &data, &len) == 1) {
+    while (err == ERR_OK && read_block(source, &name, &header, &data, &len, wrong)) {
         err = add_block(name, data, len, certificates, wrong);
         OPENSSL_free(name);
         OPENSSL_free(header);
