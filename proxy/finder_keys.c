@@ -170,13 +170,8 @@ static void settle(struct entry *entry)
 
 static enum err keep(struct entry *entry, const struct config_directory *config, const struct keyring_ldap_value *value)
 {
-    struct keyring_found found = {.kind = value->kind,
-                                  .is_found = config_directory_is_believed(config, entry->address),
-                                  .until = clock_now() + config->found_s,
-                                  .bytes = value->bytes};
-    memcpy(found.directory, config->ldap.name, sizeof(found.directory));
     const size_t before = entry->found.len;
-    enum err err = keyring_found_add(&entry->found, &found);
+    enum err err = proxy_directory_keep(config, entry->address, value, &entry->found);
     entry->keys->bytes += entry->found.len - before;
     entry->found_len += err == ERR_OK;
     return err;
