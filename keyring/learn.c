@@ -117,7 +117,11 @@ static enum err keep(const struct keyring_learner *learner, const struct keyring
     enum keyring_learnt learnt;
     struct keyring_import result;
     X509 *certificate;
-    enum err err = keyring_learn_judge(learner, found, &learnt, &certificate);
+    /* Others put certificates there, too, and their private keys' places. */
+    enum err err = keyring_certificates_refresh(learner->certificates);
+    if (err != ERR_OK)
+        return err;
+    err = keyring_learn_judge(learner, found, &learnt, &certificate);
     if (err == ERR_OK && learnt != KEYRING_LEARNT_NEW)
         log_info("directory %s: what it has for %s is not taken: %s", found->directory, learner->address,
                  keyring_learnt_text(learnt));
