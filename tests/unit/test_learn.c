@@ -174,6 +174,39 @@ static void test_what_came_meanwhile_stays(void **state)
     made_free(&erin);
 }
 
+/* What a directory said once and nobody vouches for goes when more comes; all else stays. */
+static void test_stale_ones_go(void **state)
+{
+    static const struct keyring_certificate others[] = {
+        {.source = KEYRING_SOURCE_DIRECTORY, .directory = "corp", .until = MADE_NOW + 1},
+        {.source = KEYRING_SOURCE_DIRECTORY, .directory = "corp", .until = MADE_NOW - 1, .key_place = "store"},
+        {.source = KEYRING_SOURCE_IMPORT},
+        {.source = KEYRING_SOURCE_MAIL},
+        /* These two go. */
+        {.source = KEYRING_SOURCE_DIRECTORY, .directory = "corp", .until = MADE_NOW - 1},
+        {.source = KEYRING_SOURCE_DIRECTORY, .directory = "corp", .until = MADE_NOW, .is_found = true},
+    };
+    const size_t len = sizeof others / sizeof *others;
+    char fingerprints[sizeof others / sizeof *others][KEYRING_FPR_SIZE];
+    struct made made[sizeof others / sizeof *others],
+        erin = made_certificate(&(struct made_wish){.name = "Erin", .san = "email:" ERIN}, NULL);
+    (void)state;
+    for (size_t i = 0; i < len; i++) {
+        struct keyring_certificate entry = others[i];
+        made[i] = made_certificate(&(struct made_wish){.name = "Frank", .san = "email:frank@example.net"}, NULL);
+        entry.certificate = made[i].certificate;
+        entry.seen = MADE_NOW - MADE_DAY;
+        assert_int_equal(keyring_certificates_put(certificates, &entry), ERR_OK);
+        assert_int_equal(keyring_x509_fingerprint(made[i].certificate, fingerprints[i]), ERR_OK);
+    }
+    assert_non_null(learn(&erin, true, 1));
+    for (size_t i = 0; i < len; i++) {
+        assert_int_equal(keyring_certificates_find(certificates, fingerprints[i]) != NULL, i < len - 2);
+        made_free(&made[i]);
+    }
+    made_free(&erin);
+}
+
 static void test_saved_form(void **state)
 {
     (void)state;
@@ -212,6 +245,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_not_kept, begin, end),
         cmocka_unit_test_setup_teardown(test_a_persons_stays, begin, end),
         cmocka_unit_test_setup_teardown(test_what_came_meanwhile_stays, begin, end),
+        cmocka_unit_test_setup_teardown(test_stale_ones_go, begin, end),
         cmocka_unit_test_setup_teardown(test_saved_form, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
