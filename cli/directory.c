@@ -1,20 +1,8 @@
 #include "cli/directory.h"
 
-#include "base/clock.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static enum err keep(struct cli_directory *directory, const struct keyring_ldap_value *value)
-{
-    struct keyring_found found = {.kind = value->kind,
-                                  .is_found = config_directory_is_believed(directory->config, directory->address),
-                                  .until = clock_now() + directory->config->found_s,
-                                  .bytes = value->bytes};
-    memcpy(found.directory, directory->config->ldap.name, sizeof found.directory);
-    return keyring_found_add(&directory->found, &found);
-}
 
 static void on_answer(enum err err, const struct keyring_ldap_value *values, size_t values_len, const char *problem,
                       void *context)
@@ -22,7 +10,7 @@ static void on_answer(enum err err, const struct keyring_ldap_value *values, siz
     struct cli_directory *directory = context;
     snprintf(directory->problem, sizeof directory->problem, "%s", problem);
     for (size_t i = 0; !err && i < values_len; i++)
-        err = keep(directory, &values[i]);
+        err = proxy_directory_keep(directory->config, directory->address, &values[i], &directory->found);
     directory->err = err;
     if (--*directory->open == 0)
         event_base_loopbreak(directory->base);

@@ -6,8 +6,41 @@
 #include "keyring/ask.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <termios.h>
 #include <unistd.h>
+
+static const int endings[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
+#define ENDINGS_LEN (sizeof endings / sizeof *endings)
+
+/* The last of them that came. */
+static volatile sig_atomic_t ending;
+
+static void on_ending(int number)
+{
+    ending = number;
+}
+
+/* What would end or stop us ends the reading instead, so that the terminal is not left without its echo. */
+static void catch_endings(struct sigaction before[ENDINGS_LEN])
+{
+    struct sigaction action = {.sa_handler = on_ending};
+    sigemptyset(&action.sa_mask);
+    ending = 0;
+    for (size_t i = 0; i < ENDINGS_LEN; i++) {
+        (void)sigaction(endings[i], NULL, &before[i]);
+        if (before[i].sa_handler != SIG_IGN)
+            (void)sigaction(endings[i], &action, NULL);
+    }
+}
+
+static void release_endings(const struct sigaction before[ENDINGS_LEN])
+{
+    for (size_t i = 0; i < ENDINGS_LEN; i++)
+        (void)sigaction(endings[i], &before[i], NULL);
+    if (ending != 0)
+        (void)raise(ending);
+}
 
 static enum err read_line(int terminal, struct secret *passphrase)
 {
@@ -29,17 +62,18 @@ static enum err read_line(int terminal, struct secret *passphrase)
 /* Without showing it. */
 static enum err ask_terminal(int terminal, const char *what, const char *error, struct secret *passphrase)
 {
+    struct sigaction before[ENDINGS_LEN];
     struct termios shown, hidden;
     if (tcgetattr(terminal, &shown) != 0)
         return ERR_KEY_LOCKED;
     hidden = shown;
     hidden.c_lflag &= ~(tcflag_t)ECHO;
     dprintf(terminal, "%s%s%s: ", error ? error : "", error ? "\n" : "", what);
-    if (tcsetattr(terminal, TCSAFLUSH, &hidden) != 0)
-        return ERR_KEY_LOCKED;
-    enum err err = read_line(terminal, passphrase);
+    catch_endings(before);
+    enum err err = tcsetattr(terminal, TCSAFLUSH, &hidden) == 0 ? read_line(terminal, passphrase) : ERR_KEY_LOCKED;
     (void)tcsetattr(terminal, TCSAFLUSH, &shown);
     dprintf(terminal, "\n");
+    release_endings(before);
     return err;
 }
 

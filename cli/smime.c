@@ -5,9 +5,13 @@
 
 #include "base/clock.h"
 #include "cli/vault.h"
+#include "keyring/revocation_ask.h"
 #include "keyring/x509_key.h"
 
 #include <string.h>
+#include <time.h>
+
+#define REVOCATION_MAX_MS 10000
 
 static enum err open_both(struct cli *cli)
 {
@@ -76,6 +80,20 @@ static enum err get_private_key(void *context, const struct keyring_certificate 
     return ERR_KEY_UNUSABLE;
 }
 
+/* The crypto_revocation_fn of a command: there is no finder here, and only chains that verified come. */
+static enum err ask_revocation(void *context, STACK_OF(X509) * path, int64_t at, bool *is_unknown_out)
+{
+    const struct cli *cli = context;
+    const struct config *config = cli->config;
+    struct keyring_revocation revocations[KEYRING_CHAIN_MAX];
+    size_t len = 0;
+    *is_unknown_out = false;
+    /* An answer is of now, whatever time --at has it judged for. */
+    enum err err = keyring_ask_now((const char *const *)config->revocation_hosts, config->revocation_hosts_len, path,
+                                   (int64_t)time(NULL), at, REVOCATION_MAX_MS, revocations, &len);
+    return err ? err : keyring_revocation_sum(revocations, len, cli->account->revocation, is_unknown_out);
+}
+
 enum err cli_open_smime(struct cli *cli, struct crypto_smime *smime_out)
 {
     *smime_out = cli->account->smime;
@@ -83,6 +101,8 @@ enum err cli_open_smime(struct cli *cli, struct crypto_smime *smime_out)
     smime_out->anchors = cli->anchors;
     smime_out->certificates = cli->certificates;
     smime_out->private_key = get_private_key;
+    if (cli->account->revocation != KEYRING_REVOCATION_OFF)
+        smime_out->revocation = ask_revocation;
     smime_out->context = cli;
     return err;
 }

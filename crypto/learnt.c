@@ -69,7 +69,11 @@ static enum err keep(const struct crypto_learnt_item *item, struct keyring_certi
 void crypto_learnt_keep(const struct crypto_learnt *learnt, struct keyring_certificates *certificates, int64_t now)
 {
     for (size_t i = 0; i < learnt->len; i++) {
-        enum err result = keep(&learnt->items[i], certificates, now);
+        /* While the message was opened others may have put something there, and a private key's place. */
+        enum err result = keyring_certificates_refresh(certificates);
+
+        if (result == ERR_OK)
+            result = keep(&learnt->items[i], certificates, now);
 
         if (result != ERR_OK)
             (void)log_failure(result, "keeping a certificate out of signed mail");

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define FORGOTTEN_MAX 256
+
 const char *keyring_learnt_text(enum keyring_learnt learnt)
 {
     static const char *const texts[] = {
@@ -117,7 +119,11 @@ static enum err keep(const struct keyring_learner *learner, const struct keyring
     enum keyring_learnt learnt;
     struct keyring_import result;
     X509 *certificate;
-    enum err err = keyring_learn_judge(learner, found, &learnt, &certificate);
+    /* Others put certificates there, too, and their private keys' places. */
+    enum err err = keyring_certificates_refresh(learner->certificates);
+    if (err != ERR_OK)
+        return err;
+    err = keyring_learn_judge(learner, found, &learnt, &certificate);
     if (err == ERR_OK && learnt != KEYRING_LEARNT_NEW)
         log_info("directory %s: what it has for %s is not taken: %s", found->directory, learner->address,
                  keyring_learnt_text(learnt));
@@ -131,6 +137,34 @@ static enum err keep(const struct keyring_learner *learner, const struct keyring
     }
     X509_free(certificate);
     return err;
+}
+
+/* True for what a directory's word alone had made good for something, once, and no chain, as far as that is known:
+   nothing is judged for this. */
+static bool is_stale(const struct keyring_learner *learner, const struct certificates_item *item)
+{
+    const struct keyring_certificate *known = &item->entry;
+    if (known->source != KEYRING_SOURCE_DIRECTORY || known->key_place[0] != '\0' || known->revoked != 0 ||
+        known->until == 0 || known->until > learner->now)
+        return false;
+    return learner->anchors == NULL ||
+           (item->judged.anchors == learner->anchors->serial && item->judged.chain != KEYRING_CHAIN_GOOD);
+}
+
+/* A directory that has something new for everybody every day must not fill the folder: as many go as may come. */
+static void forget_stale(const struct keyring_learner *learner)
+{
+    struct keyring_certificates *certificates = learner->certificates;
+    size_t forgotten = 0;
+    for (size_t i = keyring_certificates_len(certificates); i-- > 0 && forgotten < FORGOTTEN_MAX;) {
+        char fingerprint[KEYRING_FPR_SIZE];
+        if (!is_stale(learner, certificates->items[i]))
+            continue;
+        memcpy(fingerprint, certificates->items[i]->entry.fingerprint, sizeof(fingerprint));
+        if (keyring_certificates_remove(certificates, fingerprint) != ERR_OK)
+            return;
+        forgotten++;
+    }
 }
 
 enum err keyring_learn(const struct keyring_learner *learner, struct span saved, size_t *kept)
@@ -148,5 +182,7 @@ enum err keyring_learn(const struct keyring_learner *learner, struct span saved,
     }
     if (err != ERR_END)
         return err;
+    if (*kept > 0)
+        forget_stale(learner);
     return *kept > 0 ? ERR_OK : first;
 }

@@ -1,5 +1,6 @@
 #include "proxy/directory.h"
 
+#include "base/clock.h"
 #include "base/memfd.h"
 #include "base/spawn.h"
 #include "base/tls.h"
@@ -11,6 +12,9 @@
 
 #define PASSWORD_MAX 1024
 #define PASSWORD_COMMAND_MS 30000
+/* A directory's word counts for so much longer than its answer is kept: others may have answered later, and a message
+   that is under way still needs its key. */
+#define WORD_LONGER_S 600
 
 /* Reads the file that the command has written, and wipes it. */
 static enum err take_output(int fd, struct secret *password)
@@ -93,6 +97,39 @@ enum err proxy_directory_open(const struct config_directory *config, struct even
     if (err != ERR_OK)
         proxy_directory_close(directory);
     return err;
+}
+
+/* Of all that the certificate names: whoever may speak for one address may not slip another in beside it. */
+static enum err names_only_believed(const struct config_directory *config, struct span bytes, bool *is_so)
+{
+    STACK_OF(X509) *certificates = NULL;
+    struct keyring *keyring = NULL;
+    size_t wrong;
+    enum err err = keyring_x509_read(bytes, &certificates, &wrong);
+    if (err == ERR_OK)
+        err = keyring_new(&keyring);
+    for (int i = 0; err == ERR_OK && i < sk_X509_num(certificates); i++)
+        err = keyring_x509_add(sk_X509_value(certificates, i), KEYRING_UNVERIFIED, keyring);
+    *is_so = err == ERR_OK;
+    for (size_t i = 0; *is_so && i < keyring_len(keyring); i++)
+        *is_so = config_directory_is_believed(config, keyring_at(keyring, i)->address);
+    keyring_free(&keyring);
+    sk_X509_pop_free(certificates, X509_free);
+    return err == ERR_MALFORMED ? ERR_OK : err;
+}
+
+enum err proxy_directory_keep(const struct config_directory *config, const char *address,
+                              const struct keyring_ldap_value *value, struct buf *found_out)
+{
+    struct keyring_found found = {.kind = value->kind,
+                                  .is_found = config_directory_is_believed(config, address),
+                                  .until = clock_now() + config->found_s + WORD_LONGER_S,
+                                  .bytes = value->bytes};
+    enum err err = ERR_OK;
+    memcpy(found.directory, config->ldap.name, sizeof(found.directory));
+    if (found.is_found && found.kind == KEYRING_FOUND_CERTIFICATE)
+        err = names_only_believed(config, value->bytes, &found.is_found);
+    return err == ERR_OK ? keyring_found_add(found_out, &found) : err;
 }
 
 void proxy_directory_close(struct proxy_directory *directory)

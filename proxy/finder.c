@@ -148,19 +148,25 @@ static void on_control(evutil_socket_t fd, short what, void *context)
     end_if_done(finder);
 }
 
-/* A directory on this machine is asked over a local socket; then those of gpg-agents must be out of reach. */
+/* A directory on this machine is asked over a local socket; then those of gpg-agents, and the one at which the vault
+   takes whoever comes for a command, must be out of reach. */
 static enum err enter_sandbox(const struct config *config)
 {
     struct sandbox_options options = {
         .role = SANDBOX_FINDER, .user = config->user, .memory_max = MEMORY_MAX, .files_max = FILES_MAX};
-    const size_t hidden_max = sizeof(options.hidden_dirs) / sizeof(*options.hidden_dirs);
+    const size_t hidden_max = sizeof(options.hidden_dirs) / sizeof(*options.hidden_dirs) - 1;
+    char run[CONFIG_PATH_SIZE];
     for (size_t i = 0; i < config->directories_len; i++)
         if (config->directories[i].ldap.security == KEYRING_LDAP_LOCAL)
             options.role = SANDBOX_FINDER_LOCAL;
     if (options.role == SANDBOX_FINDER_LOCAL && config->accounts_len > hidden_max)
         return log_failure(ERR_LIMIT, "more than %zu accounts, whose agents cannot be hidden", hidden_max);
+    if (!config_state_path(config, "run", run))
+        return ERR_CONFIG;
     for (size_t i = 0; options.role == SANDBOX_FINDER_LOCAL && i < config->accounts_len; i++)
-        options.hidden_dirs[i] = config->accounts[i].gnupghome;
+        options.hidden_dirs[i + 1] = config->accounts[i].gnupghome;
+    if (options.role == SANDBOX_FINDER_LOCAL)
+        options.hidden_dirs[0] = run;
     return sandbox_enter(&options);
 }
 

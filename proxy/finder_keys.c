@@ -31,7 +31,8 @@ struct question {
     const struct config_directory *config;
 };
 
-/* One address: being asked for, or known until `expires_ms`. */
+/* One address: being asked for, or known from `settled` until `expires`: by the clock that certificates go by, which
+   goes on while the machine sleeps. */
 struct entry {
     LIST_ENTRY(entry) same; /* of its bucket */
     TAILQ_ENTRY(entry) age; /* oldest first */
@@ -42,7 +43,7 @@ struct entry {
     bool is_starting; /* not all of them have been asked */
     bool has_failed;  /* one of them could not be asked */
     uint32_t seconds; /* how long the answer counts */
-    uint64_t expires_ms;
+    int64_t settled, expires;
     struct buf found; /* keyring/found.h */
     uint32_t found_len;
     STAILQ_HEAD(, wait) waits;
@@ -93,10 +94,10 @@ static void make_room(struct finder_keys *keys)
 static struct entry *find_entry(struct finder_keys *keys, const char *address)
 {
     struct entry *entry, *next;
-    const uint64_t now = clock_monotonic_ms();
+    const int64_t now = clock_now();
     for (entry = LIST_FIRST(&keys->buckets[bucket_of(address)]); entry != NULL; entry = next) {
         next = LIST_NEXT(entry, same);
-        if (entry->open == 0 && !entry->is_starting && entry->expires_ms <= now)
+        if (entry->open == 0 && !entry->is_starting && (entry->expires <= now || entry->settled > now))
             entry_free(entry);
         else if (strcmp(entry->address, address) == 0)
             return entry;
@@ -137,8 +138,8 @@ static void answer(const struct entry *entry, struct finder_client *client, uint
         err = memfd_of("found", buf_span(&entry->found), KEYRING_FOUND_SIZE_MAX, &fd);
     finder_answer_begin(&out, number, err);
     if (err == ERR_OK) {
-        const uint64_t now = clock_monotonic_ms();
-        ipc_put_u32(&out, entry->expires_ms > now ? (uint32_t)((entry->expires_ms - now) / 1000) : 0);
+        const int64_t now = clock_now();
+        ipc_put_u32(&out, entry->expires > now ? (uint32_t)(entry->expires - now) : 0);
         ipc_put_u32(&out, entry->found_len);
         if (fd >= 0)
             ipc_put_file(&out, fd);
@@ -156,7 +157,8 @@ static void settle(struct entry *entry)
         entry->seconds = PARTLY_S;
     if (entry->seconds == UINT32_MAX)
         entry->seconds = 0;
-    entry->expires_ms = clock_monotonic_ms() + (uint64_t)entry->seconds * 1000;
+    entry->settled = clock_now();
+    entry->expires = entry->settled + entry->seconds;
     while ((wait = STAILQ_FIRST(&entry->waits)) != NULL) {
         STAILQ_REMOVE_HEAD(&entry->waits, link);
         entry->keys->waits_len--;
@@ -170,13 +172,8 @@ static void settle(struct entry *entry)
 
 static enum err keep(struct entry *entry, const struct config_directory *config, const struct keyring_ldap_value *value)
 {
-    struct keyring_found found = {.kind = value->kind,
-                                  .is_found = config_directory_is_believed(config, entry->address),
-                                  .until = clock_now() + config->found_s,
-                                  .bytes = value->bytes};
-    memcpy(found.directory, config->ldap.name, sizeof(found.directory));
     const size_t before = entry->found.len;
-    enum err err = keyring_found_add(&entry->found, &found);
+    enum err err = proxy_directory_keep(config, entry->address, value, &entry->found);
     entry->keys->bytes += entry->found.len - before;
     entry->found_len += err == ERR_OK;
     return err;

@@ -15,6 +15,8 @@
 /* Answers that come in several responses, until all of them are there: of one message, and of all. */
 #define GATHERED_ONE_MAX ((size_t)1 << 20)
 #define GATHERED_MAX ((size_t)16 << 20)
+/* Each is put to all that came before: servers that say what we ask for in more of them mean no good. */
+#define PARTS_MAX 16
 
 void imap_class_drop(struct imap_prepare *prepare, size_t index)
 {
@@ -81,6 +83,8 @@ bool imap_class_is_ours(const struct imap_answer *answers, size_t len)
 static void gather(struct imap_prepare *prepare, size_t index, const struct imap_answer *answers, size_t len)
 {
     struct imap_pending *pending = &prepare->pending[index];
+    if (pending->parts > PARTS_MAX)
+        return;
     if (!pending->gathered) {
         pending->gathered = malloc(sizeof *pending->gathered);
         if (pending->gathered)
@@ -92,7 +96,7 @@ static void gather(struct imap_prepare *prepare, size_t index, const struct imap
         err = imap_answers_gather(pending->gathered, answers, len);
         prepare->gathered_size += pending->gathered->len;
     }
-    if (err == ERR_OK && prepare->gathered_size > GATHERED_MAX)
+    if (err == ERR_OK && (++pending->parts > PARTS_MAX || prepare->gathered_size > GATHERED_MAX))
         err = ERR_LIMIT;
     if (err == ERR_OK)
         return;

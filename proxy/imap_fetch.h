@@ -36,6 +36,7 @@ struct fetch_view {
     struct proxy_record record; /* of which only what the items need is kept */
     struct buf server;          /* the list of the server's answer: "(UID 4 FLAGS ())"; empty: it has not come */
     struct buf parts;           /* what else it said, which may be that answer in several responses */
+    unsigned parts_len;         /* in how many */
     bool is_written;
 };
 

@@ -18,7 +18,8 @@
 #define VIEW_LARGE ((uint64_t)2 << 20)      /* is the last of its chunk: written when nothing else is on its way */
 #define ITEMS_MAX ((size_t)2 << 20)
 #define SERVER_MAX ((size_t)1 << 20)
-#define PARTS_MAX ((size_t)64 << 10)
+#define PARTS_MAX 16 /* and bytes of them: */
+#define PARTS_SIZE_MAX ((size_t)64 << 10)
 #define RETRIES_MAX 3
 
 static void on_prepared(enum err err, struct imap_target *targets, size_t len, void *context);
@@ -219,7 +220,7 @@ static enum err take_view(struct fetch_work *fetch, const struct imap_target *ta
     view->uid = target->uid;
     view->id = target->id;
     buf_init(&view->server, SERVER_MAX);
-    buf_init(&view->parts, PARTS_MAX);
+    buf_init(&view->parts, PARTS_SIZE_MAX);
     fetch->views_len++;
     fetch->retries = 0;
     return ERR_OK;
@@ -575,7 +576,8 @@ bool fetch_chunk_response(struct fetch_work *fetch, const struct imap_head *head
     }
     /* If no whole answer comes, this may have been a part of it; what cannot be kept is missing in the end. */
     if (view && view->server.len == 0 && !view->is_written && imap_unit_is_whole(unit) &&
-        imap_answers_gather(&view->parts, answers, len) != ERR_OK)
+        view->parts_len <= PARTS_MAX &&
+        (++view->parts_len > PARTS_MAX || imap_answers_gather(&view->parts, answers, len) != ERR_OK))
         buf_clear(&view->parts);
     for (size_t i = 0; i < len; i++)
         if (imap_answer_is_content(&answers[i]))

@@ -26,6 +26,7 @@ struct imap_pending {
     enum imap_pending_state state;
     uint64_t size;        /* of the raw message, as far as it is known */
     struct buf *gathered; /* PENDING_ASKED: what has come of an answer in several responses; or NULL */
+    unsigned parts;       /* how many have been gathered */
 };
 
 /* A raw message on its way to being a view. */

@@ -13,13 +13,13 @@
 /* The finder keeps the directories' own deadlines; this is for one that does not. */
 #define SLACK_MS 1000u
 
-/* An answer that counts. */
+/* An answer that counts: by the clock that certificates go by, which goes on while the machine sleeps. */
 struct known {
     LIST_ENTRY(known) same; /* of its bucket */
     TAILQ_ENTRY(known) age;
     size_t account;
     char address[MIME_ADDR_SIZE];
-    uint64_t until_ms;
+    int64_t since, until;
 };
 
 struct proxy_lookup {
@@ -73,7 +73,8 @@ static void remember(const struct proxy_lookup *lookup)
         return;
     known->account = lookup->account;
     memcpy(known->address, lookup->address, sizeof(known->address));
-    known->until_ms = clock_monotonic_ms() + (uint64_t)lookup->seconds * 1000;
+    known->since = clock_now();
+    known->until = known->since + lookup->seconds;
     LIST_INSERT_HEAD(&lookups->buckets[bucket_of(known->address)], known, same);
     TAILQ_INSERT_TAIL(&lookups->ages, known, age);
     lookups->known_len++;
@@ -82,12 +83,12 @@ static void remember(const struct proxy_lookup *lookup)
 bool proxy_lookup_is_due(struct proxy_lookups *lookups, size_t account, const char *address)
 {
     struct known *known, *next;
-    const uint64_t now = clock_monotonic_ms();
+    const int64_t now = clock_now();
     if (config_directories_timeout_ms(lookups->config, address) == 0)
         return false;
     for (known = LIST_FIRST(&lookups->buckets[bucket_of(address)]); known != NULL; known = next) {
         next = LIST_NEXT(known, same);
-        if (known->until_ms <= now)
+        if (known->until <= now || known->since > now)
             forget(lookups, known);
         else if (known->account == account && strcmp(known->address, address) == 0)
             return false;

@@ -193,10 +193,17 @@ static bool note_keeper(struct master *master, pid_t pid, pid_t net)
     return true;
 }
 
-/* Each home of the other accounts once. ERR_LIMIT rather than a keeper that could reach one of them. */
+/* Each home of the other accounts once, and where the vault listens, which takes whoever of our user comes there for a
+   command and gives it the private keys of all. ERR_LIMIT rather than a keeper that could reach one of them. */
 static enum err fill_hidden(const struct config *config, const struct config_account *account,
                             struct proxy_keeper_setup *setup)
 {
+    char run[CONFIG_PATH_SIZE];
+    if (config->accounts_len > 1) {
+        if (!config_state_path(config, "run", run))
+            return ERR_CONFIG;
+        snprintf(setup->hidden[setup->hidden_len++], sizeof(setup->hidden[0]), "%s", run);
+    }
     for (size_t i = 0; i < config->accounts_len; i++) {
         const char *home = config->accounts[i].gnupghome;
         bool is_known = strcmp(home, account->gnupghome) == 0;

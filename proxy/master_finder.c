@@ -38,7 +38,8 @@ enum err master_start_finder(struct master *master)
     if (!master_needs_finder(master))
         return ERR_OK;
     master->finder_started_ms = clock_monotonic_ms();
-    enum err err = master_start_child(master, false, finder_child, &master->finder, &master->finder_socket);
+    /* Nobody waits for a finder that does not read. */
+    enum err err = master_start_child(master, true, finder_child, &master->finder, &master->finder_socket);
     for (size_t i = 0; err == ERR_OK && i < MASTER_NETS_MAX; i++)
         master_give_finder(master, &master->nets[i]);
     return err;

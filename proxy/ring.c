@@ -171,6 +171,12 @@ const struct keyring *proxy_ring_current(struct proxy_ring *ring, size_t number)
     return account->is_stale || account->listing != NULL ? NULL : account->keyring;
 }
 
+void proxy_ring_changed(struct proxy_ring *ring, size_t number)
+{
+    if (ring->inotify < 0)
+        ring->accounts[number].is_stale = true;
+}
+
 int proxy_ring_file(const struct proxy_ring *ring, size_t number, uint64_t *number_out)
 {
     *number_out = ring->accounts[number].number;

@@ -26,6 +26,8 @@ void proxy_ring_set_pool(struct proxy_ring *ring, struct proxy_pool *pool);
 /* The index of `account` if it is current: borrowed, valid until control returns to the loop. NULL: ask with
  * proxy_ring_wait. */
 const struct keyring *proxy_ring_current(struct proxy_ring *ring, size_t account);
+/* What we do ourselves has changed it, so that an index counts no more where nothing else would tell. */
+void proxy_ring_changed(struct proxy_ring *ring, size_t account);
 /* The last index that was listed, current or not, as a sealed memfd (borrowed, as above), and its number, which no
    other index of this process has; -1 if there is none. */
 int proxy_ring_file(const struct proxy_ring *ring, size_t account, uint64_t *number_out);

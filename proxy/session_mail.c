@@ -172,6 +172,7 @@ static void on_looked_up(enum err err, void *context)
         return;
     const struct policy_rule *rule = policy_match(&session->net->config->policy, address);
     if (err == ERR_OK) {
+        proxy_ring_changed(session->net->ring, session->account);
         look_at_ring(session);
     } else if (rule->encrypt == POLICY_ENCRYPT_REQUIRED) {
         log_info("%s: %s: recipient %s refused: %s", session->peer, session_account(session)->address, address,

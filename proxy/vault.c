@@ -73,7 +73,6 @@ static const struct service SERVICES[] = {
     {PROXY_ALIASES_GET, vault_aliases_get},
     {PROXY_ALIAS_PUT, vault_alias_put},
     {PROXY_STORE_TOTALS, vault_store_totals},
-    {PROXY_STORE_CLEAR, vault_store_clear},
     {PROXY_STORE_REOPEN, vault_store_reopen},
     {PROXY_STORE_KEPT, vault_store_kept},
 };
@@ -84,15 +83,12 @@ static const struct service KEEPER_SERVICES[] = {
     {PROXY_KEYS_WRAP, vault_keys_wrap}, {PROXY_KEYS_UNSEAL, vault_keys_unseal}, {PROXY_PRIVATE_GET, vault_private_get},
 };
 
-/* Commands have these beside what net has. */
+/* Commands have these beside what net has. What nothing brings back is forgotten for them alone. */
 static const struct service COMMAND_SERVICES[] = {
-    {PROXY_STORE_PASSPHRASE, vault_store_passphrase},
-    {PROXY_KEYS_UNSEAL, vault_keys_unseal},
-    {PROXY_KEYS_GET, vault_keys_get},
-    {PROXY_KEYS_OPEN, vault_keys_open},
-    {PROXY_PRIVATE_GET, vault_private_get},
-    {PROXY_PRIVATE_PUT, vault_private_put},
-    {PROXY_PRIVATE_REMOVE, vault_private_remove},
+    {PROXY_STORE_CLEAR, vault_store_clear},   {PROXY_STORE_PASSPHRASE, vault_store_passphrase},
+    {PROXY_KEYS_UNSEAL, vault_keys_unseal},   {PROXY_KEYS_GET, vault_keys_get},
+    {PROXY_KEYS_OPEN, vault_keys_open},       {PROXY_PRIVATE_GET, vault_private_get},
+    {PROXY_PRIVATE_PUT, vault_private_put},   {PROXY_PRIVATE_REMOVE, vault_private_remove},
     {PROXY_PRIVATE_LIST, vault_private_list},
 };
 

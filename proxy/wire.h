@@ -99,7 +99,7 @@ enum proxy_message {
                           each: index of its certificate u32, kind u32, size u32; if there are any, file of them */
 };
 
-#define PROXY_DIRS_MAX 28
+#define PROXY_DIRS_MAX 29
 #define PROXY_ADDRESSES_MAX 64 /* of an account, in a set-up */
 
 struct proxy_keeper_setup {
@@ -120,7 +120,7 @@ struct proxy_keeper_setup {
     uint32_t is_own_home;
     uint64_t output_max;
     uint64_t memory_max;
-    char hidden[PROXY_DIRS_MAX][512]; /* homes of other accounts */
+    char hidden[PROXY_DIRS_MAX][512]; /* homes of other accounts, and where the vault listens */
     uint32_t hidden_len;
     uint32_t revocation; /* enum keyring_revocation_mode */
     int vault;           /* a line to the vault; -1: there is none. Who reads a set-up owns it */

@@ -233,6 +233,17 @@ class Pieces(Odd):
     def test_together_they_are_one(self):
         self.check()
 
+    def test_no_end_of_pieces(self):
+        """Putting each to all that came before costs more than sending it: too many are as good as none."""
+        raw = self.begin_with(encrypted(from_bob("one")), encrypted(from_bob("two")))
+        for command in ("FETCH 1:2 (RFC822.SIZE)", "FETCH 1:2 (FLAGS RFC822.SIZE)"):
+            self.server.faults("fetch:*=split", "fetch.each:*=raw " + "* 1 FETCH (UID 1)\\r\\n" * 20)
+            responses, said = raw.command(command)
+            self.assertEqual(said[:2], b"NO", responses)
+            self.assertEqual([row.split()[1] for row in responses if b"RFC822.SIZE" in row], [b"2"])
+            self.server.faults()
+            self.assertEqual(len(raw.ok(command)), 2)
+
     def test_names_for_the_content(self):
         self.searches = ()
         self.check(capabilities="LITERAL+ ENABLE UIDPLUS MOVE IDLE CONDSTORE OBJECTID")

@@ -1,10 +1,13 @@
 """Private keys of S/MIME: imported while serve runs and while it does not, kept sealed, given back, and removed."""
 import glob
 import os
+import pty
 import re
+import signal
 import sqlite3
 import subprocess
 import tempfile
+import termios
 import unittest
 import unittest.mock
 
@@ -178,6 +181,20 @@ class PrivateKeys(Commands):
         self.assertIn("damaged", self.said)
         self.assertEqual(self.certificates(), set())
         self.assertFalse(os.path.exists(os.path.join(self.proxy.state, "store", "durable.sqlite")) and self.rows())
+
+    def test_interrupted_at_the_terminal(self):
+        """The terminal echoes again, whatever ends the question for a passphrase."""
+        self.begin(start=False)
+        path = self.files.pkcs12("alice.p12")
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.execv(harness.PRIVYSEAL, [harness.PRIVYSEAL, "key", "import", "--own", path, "--config",
+                                         self.proxy.config])
+        self.addCleanup(os.close, terminal)
+        wait_for(lambda: not termios.tcgetattr(terminal)[3] & termios.ECHO, "the question")
+        os.write(terminal, b"half of it\x03")
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), -signal.SIGINT)
+        self.assertTrue(termios.tcgetattr(terminal)[3] & termios.ECHO)
 
     def test_clearing_keeps_it(self):
         self.begin(start=False)

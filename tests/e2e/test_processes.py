@@ -52,6 +52,24 @@ class Processes(World):
             self.assertEqual(status_of(pid, "Threads"), "1")
 
     @unittest.skipUnless(os.getuid() == 0, "needs root to look into another process")
+    def test_vault_is_out_of_reach(self):
+        """Where several accounts are, no keeper comes to the socket at which the vault gives commands the private keys
+        of all of them; nor does a finder that may open local sockets."""
+        other = 'account "%s" {\n    login = "bob"\n    smtp = "smtp://127.0.0.1:1"\n}\n' % BOB
+        local = 'directory "here" {\n    url = "ldapi://%2Fnowhere"\n    base = "dc=x"\n}\n'
+        self.begin(options=other + local, listen='listen smtp {\n    at = "127.0.0.1:0"\n    accounts = "%s"\n}'
+                   % ALICE)
+        finder = self.proxy.workers()[1]
+        keepers = self.proxy.keepers()
+        self.assertNotEqual(keepers, [])
+        self.assertTrue(os.path.exists(os.path.join(self.proxy.state, "run", "vault")))
+        for pid in keepers + [finder]:
+            with self.subTest(process=harness.command_of(pid)):
+                with open("/proc/%d/mountinfo" % pid, encoding="utf-8") as file:
+                    hidden = [line.split()[4] for line in file if " tmpfs " in line]
+                self.assertIn(os.path.join(os.path.realpath(self.proxy.state), "run"), hidden)
+
+    @unittest.skipUnless(os.getuid() == 0, "needs root to look into another process")
     def test_descriptors(self):
         """Each has open what it needs and no more: net no file of the state, the vault and keepers no TCP socket."""
         self.begin()

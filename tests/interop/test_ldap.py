@@ -9,6 +9,7 @@ import threading
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "e2e"))
+import corpus  # noqa: E402
 import harness  # noqa: E402
 from harness import DAVE, PRIVYSEAL, Proxy, Raw, RefServer, World, wait_for  # noqa: E402
 from slapd import ADMIN, BASE, PASSWORD, Slapd, free_port, ldif, person  # noqa: E402
@@ -353,6 +354,14 @@ class Rcpt(Case):
         server.stop()
         codes = [code for code, _ in self.rcpt(proxy, ERIN, FRANK)]
         self.assertEqual(codes, [250, 550], proxy.log())
+
+    def test_word_that_is_not_kept(self):
+        """A directory's word outlasts the message that it was asked for, however short it is kept."""
+        server = self.slapd([person("erin", ERIN, userCertificate__binary=self.der(ERIN))])
+        self.authority = Authority(self.folder, "other")
+        proxy = self.serve(section(server.url("ldaps"), ca_file=self.certificate()[0], keep_found="0"))
+        self.assertEqual(self.rcpt(proxy, ERIN)[0][0], 250, proxy.log())
+        proxy.send(corpus.text(), [ERIN])
 
     def test_dead_and_slow(self):
         stall = Stall(self)

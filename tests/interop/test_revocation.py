@@ -3,6 +3,7 @@
 not believed where it should not be."""
 import datetime
 import http.server
+import json
 import os
 import shutil
 import socket
@@ -210,6 +211,37 @@ class Revocation(unittest.TestCase):
         self.middle.revoke("alice")
         self.publish()
         self.assert_told("revoked", r"CN=alice\n.*\n.*\n   revoked since \S+: superseded")
+
+    def opened(self, mode):
+        """What `privyseal open` says of mail that Alice has signed."""
+        config, home = os.path.join(self.folder, "c.conf"), os.path.join(self.folder, "home")
+        os.makedirs(home, 0o700, exist_ok=True)
+        with open(config, "w", encoding="ascii") as file:
+            file.write('state = "%s/state"\nrevocation_hosts = "127.0.0.1"\naccount "bob@example.org" {\n'
+                       '    smtp = "smtp://127.0.0.1:1"\n    gnupghome = "%s"\n    smime_ca = "%s"\n'
+                       '    revocation = %s\n}\n' % (self.folder, home, self.root.certificate, mode))
+        mail = openssl("cms", "-sign", "-signer", self.person, "-inkey", self.person.replace(".crt", ".key"),
+                       "-certfile", self.middle.certificate, "-from", "alice@example.org", "-subject", "x",
+                       data=b"Content-Type: text/plain\r\n\r\nHello\r\n")
+        done = subprocess.run([os.environ["PRIVYSEAL"], "open", "--report", "--json", "--config", config],
+                              input=mail.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"),
+                              capture_output=True, check=False, timeout=120)
+        self.assertTrue(done.stdout, done.stderr)
+        return json.loads(done.stdout)["signature"]
+
+    def test_open(self):
+        """The command judges as the proxy does."""
+        self.begin("list")
+        self.assertEqual([self.opened(mode) for mode in ("off", "soft", "hard")], ["good"] * 3)
+        self.middle.revoke("alice")
+        self.publish()
+        told = [self.opened(mode) for mode in ("off", "soft", "hard")]
+        self.assertEqual(told[0], "good")
+        self.assertNotIn("good", told[1:])
+        self.server.pages.clear()
+        told = [self.opened(mode) for mode in ("off", "soft", "hard")]
+        self.assertEqual(told[:2], ["good", "good"])
+        self.assertNotEqual(told[2], "good")
 
     def test_lists_of_the_intermediate(self):
         self.begin("list")

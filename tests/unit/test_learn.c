@@ -1,5 +1,6 @@
 /* What directories said: its saved form, and what is kept of it. */
 #include "base/log.h"
+#include "crypto/learnt.h"
 #include "keyring/learn.h"
 #include "tests/unit/x509_made.h"
 
@@ -148,6 +149,64 @@ static void test_a_persons_stays(void **state)
     made_free(&erin);
 }
 
+/* What another process has put there meanwhile is seen first: where a private key is must not be forgotten. */
+static void test_what_came_meanwhile_stays(void **state)
+{
+    (void)state;
+    struct made erin = made_certificate(&(struct made_wish){.name = "Erin", .san = "email:" ERIN}, NULL);
+    const struct keyring_certificate entry = {
+        .certificate = erin.certificate, .source = KEYRING_SOURCE_IMPORT, .key_place = "store", .seen = MADE_NOW};
+    struct crypto_learnt learnt = {.items = {{.certificate = erin.certificate, .takes_gcm = true}}, .len = 1};
+    struct keyring_certificates *theirs;
+    assert_int_equal(keyring_certificates_open(folder, &theirs), ERR_OK);
+    assert_int_equal(keyring_certificates_put(theirs, &entry), ERR_OK);
+    assert_string_equal(learn(&erin, true, 0)->key_place, "store");
+    assert_int_equal(keyring_certificates_remove(theirs, keyring_certificates_at(theirs, 0)->fingerprint), ERR_OK);
+    assert_int_equal(keyring_certificates_refresh(certificates), ERR_OK);
+    assert_int_equal(keyring_certificates_len(certificates), 0);
+    assert_int_equal(keyring_certificates_put(theirs, &entry), ERR_OK);
+    crypto_learnt_keep(&learnt, certificates, MADE_NOW);
+    assert_string_equal(keyring_certificates_at(certificates, 0)->key_place, "store");
+    keyring_certificates_close(&theirs);
+    assert_int_equal(keyring_certificates_open(folder, &theirs), ERR_OK);
+    assert_string_equal(keyring_certificates_at(theirs, 0)->key_place, "store");
+    keyring_certificates_close(&theirs);
+    made_free(&erin);
+}
+
+/* What a directory said once and nobody vouches for goes when more comes; all else stays. */
+static void test_stale_ones_go(void **state)
+{
+    static const struct keyring_certificate others[] = {
+        {.source = KEYRING_SOURCE_DIRECTORY, .directory = "corp", .until = MADE_NOW + 1},
+        {.source = KEYRING_SOURCE_DIRECTORY, .directory = "corp", .until = MADE_NOW - 1, .key_place = "store"},
+        {.source = KEYRING_SOURCE_IMPORT},
+        {.source = KEYRING_SOURCE_MAIL},
+        /* These two go. */
+        {.source = KEYRING_SOURCE_DIRECTORY, .directory = "corp", .until = MADE_NOW - 1},
+        {.source = KEYRING_SOURCE_DIRECTORY, .directory = "corp", .until = MADE_NOW, .is_found = true},
+    };
+    const size_t len = sizeof others / sizeof *others;
+    char fingerprints[sizeof others / sizeof *others][KEYRING_FPR_SIZE];
+    struct made made[sizeof others / sizeof *others],
+        erin = made_certificate(&(struct made_wish){.name = "Erin", .san = "email:" ERIN}, NULL);
+    (void)state;
+    for (size_t i = 0; i < len; i++) {
+        struct keyring_certificate entry = others[i];
+        made[i] = made_certificate(&(struct made_wish){.name = "Frank", .san = "email:frank@example.net"}, NULL);
+        entry.certificate = made[i].certificate;
+        entry.seen = MADE_NOW - MADE_DAY;
+        assert_int_equal(keyring_certificates_put(certificates, &entry), ERR_OK);
+        assert_int_equal(keyring_x509_fingerprint(made[i].certificate, fingerprints[i]), ERR_OK);
+    }
+    assert_non_null(learn(&erin, true, 1));
+    for (size_t i = 0; i < len; i++) {
+        assert_int_equal(keyring_certificates_find(certificates, fingerprints[i]) != NULL, i < len - 2);
+        made_free(&made[i]);
+    }
+    made_free(&erin);
+}
+
 static void test_saved_form(void **state)
 {
     (void)state;
@@ -185,6 +244,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_not_believed, begin, end),
         cmocka_unit_test_setup_teardown(test_not_kept, begin, end),
         cmocka_unit_test_setup_teardown(test_a_persons_stays, begin, end),
+        cmocka_unit_test_setup_teardown(test_what_came_meanwhile_stays, begin, end),
+        cmocka_unit_test_setup_teardown(test_stale_ones_go, begin, end),
         cmocka_unit_test_setup_teardown(test_saved_form, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

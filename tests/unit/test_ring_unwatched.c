@@ -99,9 +99,22 @@ static void test_no_watch(void **state)
     check(world);
 }
 
+/* What a look-up has brought counts at once: a recipient is not refused for good by what was listed before it. */
+static void test_known_change(void **state)
+{
+    struct world *world = *state;
+
+    ask(world);
+    assert_non_null(proxy_ring_current(world->net.ring, 0));
+    proxy_ring_changed(world->net.ring, 0);
+    ask(world);
+    assert_non_null(proxy_ring_current(world->net.ring, 0));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {WORLD_CASE(test_no_instance), WORLD_CASE(test_no_watch)};
+    const struct CMUnitTest tests[] = {WORLD_CASE(test_no_instance), WORLD_CASE(test_no_watch),
+                                       WORLD_CASE(test_known_change)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -119,6 +119,32 @@ static void test_who_is_refused(void **state)
     close(command);
 }
 
+static void put_clear(struct ipc_out *out, uint32_t depth)
+{
+    ipc_out_begin(out, PROXY_STORE_CLEAR);
+    ipc_put_string(out, ALICE);
+    ipc_put_u32(out, depth);
+}
+
+/* Whoever has taken net over cannot destroy what nothing brings back. */
+static void test_net_forgets_nothing(void **state)
+{
+    (void)state;
+    int command = vault_line(PROXY_VAULT_COMMAND, NULL);
+    assert_int_equal(ask(command, PROXY_PRIVATE_PUT, ALICE, FINGERPRINT, KEY, NULL), ERR_OK);
+    for (uint32_t depth = 0; depth < 3; depth++) {
+        int net = vault_line(PROXY_VAULT_CLIENT, NULL);
+        struct ipc_out out;
+        struct ipc_in in;
+        put_clear(&out, depth);
+        assert_int_equal(ipc_send(net, &out), ERR_OK);
+        assert_int_equal(ipc_recv(net, &in), ERR_END);
+        close(net);
+    }
+    assert_int_equal(get(command, ALICE), ERR_OK);
+    close(command);
+}
+
 /* Everything is forgotten of the account but not in passing. */
 static void test_forgetting_asks(void **state)
 {
@@ -128,9 +154,7 @@ static void test_forgetting_asks(void **state)
     for (uint32_t depth = 0; depth < 3; depth++) {
         struct ipc_out out;
         struct ipc_in in;
-        ipc_out_begin(&out, PROXY_STORE_CLEAR);
-        ipc_put_string(&out, ALICE);
-        ipc_put_u32(&out, depth);
+        put_clear(&out, depth);
         assert_int_equal(ipc_send(command, &out), ERR_OK);
         assert_int_equal(ipc_recv(command, &in), ERR_OK);
         assert_int_equal(ipc_get_u32(&in), depth == 1 ? ERR_EXISTS : ERR_OK);
@@ -145,6 +169,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_command_and_keeper, setup, teardown),
         cmocka_unit_test_setup_teardown(test_who_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_net_forgets_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_forgetting_asks, setup, teardown),
     };
     return cmocka_run_group_tests(tests, make_state, remove_directory);
