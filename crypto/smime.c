@@ -186,20 +186,21 @@ static enum err judge_certificate(const struct verifying *verifying, CMS_SignerI
     STACK_OF(X509) *path = NULL;
     enum keyring_chain chain = KEYRING_CHAIN_UNTRUSTED;
     enum err err = find_path(verifying, certificate, &chain, &path);
+    bool is_full;
 
     judged->state = state_of(chain);
     if (judged->state == CRYPTO_SIG_GOOD && is_weak)
         judged->state = CRYPTO_SIG_WEAK;
     if (err == ERR_OK && judged->state == CRYPTO_SIG_GOOD && chain == KEYRING_CHAIN_GOOD)
         err = judge_revocation(verifying, path, judged);
-    if (err == ERR_OK && judged->state == CRYPTO_SIG_UNTRUSTED)
-        chain = KEYRING_CHAIN_UNTRUSTED;
-    if (err == ERR_OK && judged->state == CRYPTO_SIG_GOOD && chain == KEYRING_CHAIN_GOOD)
+    /* What is trusted is looked up by certificate, for every layer that it signed: a chain that was not good, whose
+       signatures OpenSSL may not even have looked at, must not vouch for it there. */
+    is_full = err == ERR_OK && judged->state == CRYPTO_SIG_GOOD && chain == KEYRING_CHAIN_GOOD;
+    if (is_full)
         crypto_learnt_add(verifying->learnt, path, signer, judged->made);
     sk_X509_pop_free(path, X509_free);
     if (err == ERR_OK)
-        err = keyring_x509_add(certificate, chain == KEYRING_CHAIN_UNTRUSTED ? KEYRING_UNVERIFIED : KEYRING_FULL,
-                               verifying->certificates);
+        err = keyring_x509_add(certificate, is_full ? KEYRING_FULL : KEYRING_UNVERIFIED, verifying->certificates);
     return err;
 }
 
