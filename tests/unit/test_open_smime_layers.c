@@ -1,6 +1,8 @@
 /* What one layer of signatures says of a certificate, and what that must not do to another layer. */
 #include "tests/unit/smime_mail.h"
 
+#include <openssl/ec.h>
+
 /* Signed twice with the same certificate: outside with its issuer beside it, inside without. */
 static struct buf signed_twice(const struct made *signer)
 {
@@ -66,12 +68,51 @@ static void what_is_revoked_is_never_good(void **state)
     world.smime.revocation = NULL;
 }
 
+/* The same certificate, with the other of the two signatures by ECDSA that verify. */
+static X509 *other_form(X509 *certificate, const struct made *issuer)
+{
+    X509 *other = X509_dup(certificate);
+    const ASN1_BIT_STRING *signature;
+    unsigned char *der = NULL;
+    X509_get0_signature(&signature, NULL, other);
+    const unsigned char *at = ASN1_STRING_get0_data(signature);
+    ECDSA_SIG *pair = d2i_ECDSA_SIG(NULL, &at, ASN1_STRING_length(signature));
+    EC_GROUP *group = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);
+    BIGNUM *r = BN_dup(ECDSA_SIG_get0_r(pair)), *s = BN_new();
+    assert_int_equal(BN_sub(s, EC_GROUP_get0_order(group), ECDSA_SIG_get0_s(pair)), 1);
+    assert_int_equal(ECDSA_SIG_set0(pair, r, s), 1);
+    int len = i2d_ECDSA_SIG(pair, &der);
+    assert_int_equal(ASN1_STRING_set((ASN1_BIT_STRING *)(uintptr_t)signature, der, len), 1);
+    assert_int_equal(X509_verify(other, issuer->key), 1);
+    OPENSSL_free(der);
+    ECDSA_SIG_free(pair);
+    EC_GROUP_free(group);
+    return other;
+}
+
+static void what_is_known_to_be_revoked_stays_so_in_another_form(void **state)
+{
+    (void)state;
+    char fingerprint[KEYRING_FPR_SIZE];
+    struct keyring_certificate entry = {.certificate = bob.certificate, .revoked = MADE_NOW - 1};
+    struct made other = {other_form(bob.certificate, &middle), bob.key};
+    struct mail mail;
+    assert_int_equal(keyring_certificates_put(world.certificates, &entry), ERR_OK);
+    open_part(signed_by(&other, middle.certificate, true, 0, TEXT), &mail);
+    assert_verdict(&mail, "signature=revoked");
+    mail_fini(&mail);
+    assert_int_equal(keyring_x509_fingerprint(bob.certificate, fingerprint), ERR_OK);
+    assert_int_equal(keyring_certificates_remove(world.certificates, fingerprint), ERR_OK);
+    X509_free(other.certificate);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_forged_certificate_is_never_good),
         cmocka_unit_test(what_is_too_old_or_unfit_is_never_good),
         cmocka_unit_test(what_is_revoked_is_never_good),
+        cmocka_unit_test(what_is_known_to_be_revoked_stays_so_in_another_form),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
