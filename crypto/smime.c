@@ -146,7 +146,8 @@ static enum err find_path(const struct verifying *verifying, X509 *certificate, 
     return err;
 }
 
-/* By issuer and number: of one certificate there can be several forms that verify (ECDSA), with as many fingerprints. */
+/* By issuer and number: of one certificate there can be several forms that verify (ECDSA), with as many fingerprints.
+ */
 static bool is_known_revoked(const struct verifying *verifying, const X509 *certificate)
 {
     const struct keyring_certificates *folder = verifying->smime->certificates;
