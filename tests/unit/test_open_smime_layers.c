@@ -106,6 +106,22 @@ static void what_is_known_to_be_revoked_stays_so_in_another_form(void **state)
     X509_free(other.certificate);
 }
 
+/* A reader that takes the last of them shows what stands before the signed part, too. */
+static void with_two_types_it_is_no_layer(void **state)
+{
+    (void)state;
+    struct mail mail;
+    struct buf part = signed_by(&bob, middle.certificate, false, 0, TEXT), both;
+    size_t end = span_find(buf_span(&part), 0, SPAN_LIT("\r\n\r\n")) + 2;
+    buf_init(&both, WORLD_SIZE);
+    assert_int_equal(buf_add(&both, part.data, end), ERR_OK);
+    assert_int_equal(buf_addf(&both, "Content-Type: text/html\r\n%s", part.data + end), ERR_OK);
+    buf_fini(&part);
+    open_part(both, &mail);
+    assert_verdict(&mail, "signature=partial");
+    mail_fini(&mail);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -113,6 +129,7 @@ int main(void)
         cmocka_unit_test(what_is_too_old_or_unfit_is_never_good),
         cmocka_unit_test(what_is_revoked_is_never_good),
         cmocka_unit_test(what_is_known_to_be_revoked_stays_so_in_another_form),
+        cmocka_unit_test(with_two_types_it_is_no_layer),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
