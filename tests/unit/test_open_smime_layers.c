@@ -122,6 +122,33 @@ static void with_two_types_it_is_no_layer(void **state)
     mail_fini(&mail);
 }
 
+/* Another process has imported the private key while a message was opened. */
+static void what_is_learnt_undoes_nothing(void **state)
+{
+    (void)state;
+    char fingerprint[KEYRING_FPR_SIZE];
+    struct keyring_certificate entry = {.certificate = bob.certificate, .takes_gcm = true, .seen = MADE_NOW - 100};
+    struct keyring_certificates *others;
+    struct mail mail;
+    assert_int_equal(keyring_x509_fingerprint(bob.certificate, fingerprint), ERR_OK);
+    assert_int_equal(keyring_certificates_put(world.certificates, &entry), ERR_OK);
+    open_part(signed_by(&bob, middle.certificate, true, 0, TEXT), &mail);
+    assert_int_equal(mail.opened.learnt.len, 2);
+    mail.opened.learnt.items[0].made = MADE_NOW - 50;
+    assert_int_equal(keyring_certificates_open(world.folder, &others), ERR_OK);
+    (void)snprintf(entry.key_place, sizeof entry.key_place, "store");
+    assert_int_equal(keyring_certificates_put(others, &entry), ERR_OK);
+    crypto_learnt_keep(&mail.opened.learnt, world.certificates, MADE_NOW);
+    mail_fini(&mail);
+    assert_int_equal(keyring_certificates_refresh(others), ERR_OK);
+    assert_false(keyring_certificates_find(others, fingerprint)->takes_gcm);
+    assert_string_equal(keyring_certificates_find(others, fingerprint)->key_place, "store");
+    keyring_certificates_close(&others);
+    assert_int_equal(keyring_certificates_remove(world.certificates, fingerprint), ERR_OK);
+    assert_int_equal(keyring_x509_fingerprint(middle.certificate, fingerprint), ERR_OK);
+    assert_int_equal(keyring_certificates_remove(world.certificates, fingerprint), ERR_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -130,6 +157,7 @@ int main(void)
         cmocka_unit_test(what_is_revoked_is_never_good),
         cmocka_unit_test(what_is_known_to_be_revoked_stays_so_in_another_form),
         cmocka_unit_test(with_two_types_it_is_no_layer),
+        cmocka_unit_test(what_is_learnt_undoes_nothing),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
