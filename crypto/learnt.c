@@ -68,6 +68,9 @@ static enum err keep(const struct crypto_learnt_item *item, struct keyring_certi
 
 void crypto_learnt_keep(const struct crypto_learnt *learnt, struct keyring_certificates *certificates, int64_t now)
 {
+    /* Somebody may have imported the key of one in the meantime: what is written must not undo that. */
+    if (learnt->len > 0 && keyring_certificates_refresh(certificates) != ERR_OK)
+        return;
     for (size_t i = 0; i < learnt->len; i++) {
         /* While the message was opened others may have put something there, and a private key's place. */
         enum err result = keyring_certificates_refresh(certificates);

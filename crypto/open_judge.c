@@ -125,11 +125,18 @@ static bool is_own_certificate(const struct crypto_smime *smime, const char *fin
     return found != NULL && found->key_place[0] != '\0' && found->revoked == 0;
 }
 
+/* A certificate ends sooner than the mail that it has sealed is wanted; what its key signed stays one's own. */
+static bool is_made_by_signer(const struct crypto_signature *signature)
+{
+    return signature->state == CRYPTO_SIG_GOOD ||
+           (signature->format == KEYRING_SMIME && signature->state == CRYPTO_SIG_EXPIRED);
+}
+
 static bool is_by_own_key(const struct opening *opening)
 {
     const struct crypto_signature *signature = &opening->signatures[0];
 
-    if (opening->signatures_len != 1 || signature->state != CRYPTO_SIG_GOOD)
+    if (opening->signatures_len != 1 || !is_made_by_signer(signature))
         return false;
     return signature->format == KEYRING_SMIME ? is_own_certificate(opening->options->smime, signature->fingerprint)
                                               : is_own_key(opening->options->keyring, signature->fingerprint);

@@ -198,6 +198,10 @@ enum err crypto_layer_find(const struct mime_part *part, struct span bytes, stru
     *layer_out = (struct crypto_layer){0};
     buf_init(&layer_out->texts[0], 0);
     buf_init(&layer_out->texts[1], 0);
+    /* Of two types each reader takes the one it likes: what this one calls signed another may show as something else.
+     */
+    if (mime_field_count(mime_part_header(part, bytes), "Content-Type") > 1)
+        return ERR_OK;
     result = find_encrypted(part, bytes, layer_out);
     if (result == ERR_OK && layer_out->kind == CRYPTO_LAYER_NONE)
         result = find_signed(part, bytes, layer_out);

@@ -146,12 +146,20 @@ static enum err find_path(const struct verifying *verifying, X509 *certificate, 
     return err;
 }
 
-static bool is_known_revoked(const struct verifying *verifying, const char *fingerprint)
+/* By issuer and number: of one certificate there can be several forms that verify (ECDSA), with as many fingerprints.
+ */
+static bool is_known_revoked(const struct verifying *verifying, const X509 *certificate)
 {
-    struct keyring_certificates *folder = verifying->smime->certificates;
-    const struct keyring_certificate *known = folder == NULL ? NULL : keyring_certificates_find(folder, fingerprint);
+    const struct keyring_certificates *folder = verifying->smime->certificates;
+    size_t len = folder == NULL ? 0 : keyring_certificates_len(folder);
 
-    return known != NULL && known->revoked != 0;
+    for (size_t i = 0; i < len; i++) {
+        const struct keyring_certificate *known = keyring_certificates_at(folder, i);
+
+        if (known->revoked != 0 && X509_issuer_and_serial_cmp(known->certificate, certificate) == 0)
+            return true;
+    }
+    return false;
 }
 
 /* What those who issued the chain say of it since. A failed look-up is not a pass (design 1.1.4). */
@@ -162,9 +170,10 @@ static enum err judge_revocation(const struct verifying *verifying, STACK_OF(X50
     bool is_unknown = false;
     enum err err = ERR_OK;
 
-    if (is_known_revoked(verifying, judged->fingerprint))
-        err = ERR_REVOKED;
-    else if (smime->revocation != NULL)
+    for (int i = 0; err == ERR_OK && i < sk_X509_num(path); i++)
+        if (is_known_revoked(verifying, sk_X509_value(path, i)))
+            err = ERR_REVOKED;
+    if (err == ERR_OK && smime->revocation != NULL)
         err = smime->revocation(smime->context, path, verifying->at, &is_unknown);
     if (err == ERR_MEMORY)
         return err;
@@ -186,20 +195,21 @@ static enum err judge_certificate(const struct verifying *verifying, CMS_SignerI
     STACK_OF(X509) *path = NULL;
     enum keyring_chain chain = KEYRING_CHAIN_UNTRUSTED;
     enum err err = find_path(verifying, certificate, &chain, &path);
+    bool is_full;
 
     judged->state = state_of(chain);
     if (judged->state == CRYPTO_SIG_GOOD && is_weak)
         judged->state = CRYPTO_SIG_WEAK;
     if (err == ERR_OK && judged->state == CRYPTO_SIG_GOOD && chain == KEYRING_CHAIN_GOOD)
         err = judge_revocation(verifying, path, judged);
-    if (err == ERR_OK && judged->state == CRYPTO_SIG_UNTRUSTED)
-        chain = KEYRING_CHAIN_UNTRUSTED;
-    if (err == ERR_OK && judged->state == CRYPTO_SIG_GOOD && chain == KEYRING_CHAIN_GOOD)
+    /* What is trusted is looked up by certificate, for every layer that it signed: a chain that was not good, whose
+       signatures OpenSSL may not even have looked at, must not vouch for it there. */
+    is_full = err == ERR_OK && judged->state == CRYPTO_SIG_GOOD && chain == KEYRING_CHAIN_GOOD;
+    if (is_full)
         crypto_learnt_add(verifying->learnt, path, signer, judged->made);
     sk_X509_pop_free(path, X509_free);
     if (err == ERR_OK)
-        err = keyring_x509_add(certificate, chain == KEYRING_CHAIN_UNTRUSTED ? KEYRING_UNVERIFIED : KEYRING_FULL,
-                               verifying->certificates);
+        err = keyring_x509_add(certificate, is_full ? KEYRING_FULL : KEYRING_UNVERIFIED, verifying->certificates);
     return err;
 }
 

@@ -188,6 +188,7 @@ struct search {
     const struct crypto_smime_how *how;
     const struct keyring_certificate *own[OWN_MAX];
     size_t own_len;
+    bool was_locked[OWN_MAX]; /* in this round; a message may name one key thousands of times */
     bool asks_person, is_locked;
     struct smime_key *key;
 };
@@ -213,11 +214,11 @@ static enum err try_recipient(const struct smime_recipient *recipient, void *con
         EVP_PKEY *own = NULL;
         enum err result;
 
-        if (!smime_recipient_is(recipient, search->own[i]->certificate))
+        if (search->was_locked[i] || !smime_recipient_is(recipient, search->own[i]->certificate))
             continue;
         result = smime->private_key(smime->context, search->own[i], search->asks_person, &own);
         if (result == ERR_KEY_LOCKED)
-            search->is_locked = true;
+            search->is_locked = search->was_locked[i] = true;
         if (result == ERR_KEY_LOCKED || result == ERR_NO_KEY)
             continue;
         if (result != ERR_OK)
@@ -245,6 +246,7 @@ static enum err find_key(const struct crypto_smime_how *how, struct span recipie
         if (i > 0 && !search.is_locked)
             break;
         search.is_locked = false;
+        memset(search.was_locked, 0, sizeof search.was_locked);
         result = smime_each_recipient(recipients, try_recipient, &search, &has_password);
         if (result != ERR_OK)
             return result == ERR_END ? ERR_OK : result;

@@ -5,6 +5,8 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
+#define SERIAL_MAX 64 /* octets, where 20 are allowed (RFC 5280 §4.1.2.2) */
+
 /* The alternatives of RecipientInfo that are tagged. */
 enum { AGREED = 1, KEY_ENCRYPTION_KEY = 2, PASSWORD = 3 };
 
@@ -175,7 +177,10 @@ static bool is_issued_as(const struct smime_recipient *recipient, const X509 *ce
     ASN1_INTEGER *serial;
     bool is_it;
 
-    if (recipient->issuer.len > INT_MAX || recipient->serial.len > INT_MAX)
+    int len = i2d_X509_NAME(X509_get_issuer_name(certificate), NULL);
+
+    /* The same name may be written in other strings, but not at any length: thousands of long ones would take long. */
+    if (len < 0 || recipient->issuer.len > 4 * (size_t)len || recipient->serial.len > SERIAL_MAX)
         return false;
     name = d2i_X509_NAME(NULL, &name_at, (long)recipient->issuer.len);
     serial = d2i_ASN1_INTEGER(NULL, &serial_at, (long)recipient->serial.len);

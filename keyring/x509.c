@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 
+#include <idn2.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
@@ -39,15 +40,41 @@ enum err keyring_x509_fingerprint(const X509 *certificate, char fingerprint_out[
 
 /* ---- the addresses ---- */
 
+static bool is_ascii(struct span text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if ((text.ptr[i] & 0x80) != 0)
+            return false;
+    return true;
+}
+
+/* An address counts only in the form in which OpenSSL has held it against the name constraints of issuers: another one
+   that comes to the same (full-width letters, quotes) would be excluded there and stand here. `may_be_utf8`: of
+   SmtpUTF8Mailbox, whose domain may be in U-labels (RFC 8398 §3). */
+static bool is_written_so(struct span text, const char *address, bool may_be_utf8)
+{
+    size_t before = strlen(address) - strlen(mime_addr_domain(address));
+    char *labels = NULL;
+    bool is_same = span_is_case_equal(text, span_of(address));
+    if (is_same || !may_be_utf8)
+        return is_same && (may_be_utf8 || is_ascii(text));
+    if (!span_is_case_equal(span_slice(text, 0, before), span_slice(span_of(address), 0, before)) ||
+        idn2_to_unicode_8z8z(mime_addr_domain(address), &labels, 0) != IDN2_OK)
+        return false;
+    is_same = span_is_equal(span_skip(text, before), span_of(labels));
+    idn2_free(labels);
+    return is_same;
+}
+
 /* A NUL inside would be a name that others read otherwise. */
-static void add_address(struct x509_addresses *addresses, const ASN1_STRING *string)
+static void add_address(struct x509_addresses *addresses, const ASN1_STRING *string, bool may_be_utf8)
 {
     struct span text = {(const char *)ASN1_STRING_get0_data(string), (size_t)ASN1_STRING_length(string)};
     char *item = addresses->items[addresses->len];
     bool is_known = false;
     addresses->has_any = true;
     if (addresses->len + 1 >= X509_ADDRESSES_MAX || span_find_byte(text, 0, '\0') < text.len ||
-        mime_addr_normalise(text, item) != ERR_OK)
+        mime_addr_normalise(text, item) != ERR_OK || !is_written_so(text, item, may_be_utf8))
         return;
     for (size_t i = 0; i < addresses->len; i++)
         is_known = is_known || span_is_case_equal(span_of(item), span_of(addresses->items[i]));
@@ -59,12 +86,12 @@ static void add_alternative(struct x509_addresses *addresses, const GENERAL_NAME
     int type;
     const void *value = GENERAL_NAME_get0_value(name, &type);
     if (type == GEN_EMAIL)
-        add_address(addresses, value);
+        add_address(addresses, value, false);
     if (type != GEN_OTHERNAME)
         return;
     const OTHERNAME *other = value;
     if (OBJ_obj2nid(other->type_id) == NID_id_on_SmtpUTF8Mailbox && other->value->type == V_ASN1_UTF8STRING)
-        add_address(addresses, other->value->value.utf8string);
+        add_address(addresses, other->value->value.utf8string, true);
 }
 
 void x509_find_addresses(const X509 *certificate, struct x509_addresses *addresses)
@@ -77,7 +104,7 @@ void x509_find_addresses(const X509 *certificate, struct x509_addresses *address
     const X509_NAME *subject = X509_get_subject_name(certificate);
     for (int at = -1;
          !addresses->has_any && (at = X509_NAME_get_index_by_NID(subject, NID_pkcs9_emailAddress, at)) >= 0;) {
-        add_address(addresses, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
+        add_address(addresses, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)), false);
         addresses->has_any = false;
     }
     ERR_clear_error();

@@ -23,13 +23,17 @@ struct world {
     bool is_locked; /* as long as nobody may be asked */
     bool is_empty;  /* no key is there any more */
     unsigned used;  /* how often a private key was given */
+    bool refuses;   /* somebody is asked, and gives no PIN, or a wrong one */
+    unsigned asked; /* how often */
 };
 
 __attribute__((unused)) static enum err world_private_key(void *context, const struct keyring_certificate *certificate,
                                                           bool asks_person, EVP_PKEY **key_out)
 {
     struct world *world = context;
-    if (world->is_locked && !asks_person)
+    if (world->is_locked && asks_person)
+        world->asked++;
+    if (world->is_locked && (!asks_person || world->refuses))
         return ERR_KEY_LOCKED;
     for (size_t i = 0; !world->is_empty && i < world->own_len; i++)
         if (X509_cmp(world->own[i].certificate, certificate->certificate) == 0) {

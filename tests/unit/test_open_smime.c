@@ -303,17 +303,20 @@ static void own_copies_come_back(void **state)
     assert_int_equal(crypto_own_wrap(span_of(saved), &payload, &outer), ERR_OK);
     for (size_t i = 0; i < payload.len; i++)
         assert_int_equal(buf_add_span(&whole, payload.items[i].bytes), ERR_OK);
-    for (int i = 0; i < 6; i++) {
-        const bool is_own = i < 4;
+    for (int i = 0; i < 8; i++) {
+        const bool is_own = i % 4 != 3;
         struct mail mail;
+        /* Also when the certificate has expired since. */
+        clock_fix(MADE_NOW + (i < 4 ? 0 : 400 * MADE_DAY));
         inner = signed_by(is_own ? alice : &bob, middle.certificate, i % 2 == 1, 0, whole.data);
-        open_part(encrypted(i < 2 ? "AES-256-GCM" : "AES-256-CBC", inner.data), &mail);
+        open_part(encrypted(i % 4 < 2 ? "AES-256-GCM" : "AES-256-CBC", inner.data), &mail);
         assert_int_equal(mail.opened.decision.is_own, is_own);
         if (is_own)
             assert_string_equal(mail.view.data, saved);
         mail_fini(&mail);
         buf_fini(&inner);
     }
+    clock_fix(MADE_NOW);
     /* The mark alone, and under a signature that anybody could read: nothing of the kind. */
     struct mail mail;
     open_part(encrypted("AES-256-GCM", whole.data), &mail);

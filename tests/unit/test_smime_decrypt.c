@@ -161,6 +161,24 @@ static void who_else_it_is_for_does_not_matter(void **state)
     buf_fini(&der);
 }
 
+/* Who refuses a PIN, or gives a wrong one, is not asked again because a message names the key again. */
+static void who_refused_is_not_asked_again(void **state)
+{
+    (void)state;
+    const struct crypto_smime_how how = {.smime = &world.smime, .takes_cbc = true, .asks_person = true};
+    struct crypto_smime_opened opened;
+    struct buf der, text;
+    world_seal(&(struct world_seal){.to = {rsa[0], rsa[0], rsa[0], rsa[0]}}, span_of(TEXT), &der);
+    buf_init_secret(&text, WORLD_SIZE);
+    world.is_locked = world.refuses = true;
+    world.asked = 0;
+    assert_int_equal(crypto_smime_decrypt(buf_span(&der), &how, &text, &opened), ERR_KEY_LOCKED);
+    assert_int_equal(world.asked, 1);
+    world.is_locked = world.refuses = false;
+    buf_fini(&text);
+    buf_fini(&der);
+}
+
 static void a_key_that_is_locked(void **state)
 {
     (void)state;
@@ -348,11 +366,17 @@ static void wrong_session_keys(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_cipher_in_every_form), cmocka_unit_test(every_key_in_every_way),
-        cmocka_unit_test(texts_of_any_length),        cmocka_unit_test(who_else_it_is_for_does_not_matter),
-        cmocka_unit_test(a_key_that_is_locked),       cmocka_unit_test(every_changed_octet),
-        cmocka_unit_test(a_short_tag_is_refused),     cmocka_unit_test(other_modes_are_refused),
-        cmocka_unit_test(cbc_only_where_it_may_be),   cmocka_unit_test(passwords_are_seen),
+        cmocka_unit_test(every_cipher_in_every_form),
+        cmocka_unit_test(every_key_in_every_way),
+        cmocka_unit_test(texts_of_any_length),
+        cmocka_unit_test(who_else_it_is_for_does_not_matter),
+        cmocka_unit_test(who_refused_is_not_asked_again),
+        cmocka_unit_test(a_key_that_is_locked),
+        cmocka_unit_test(every_changed_octet),
+        cmocka_unit_test(a_short_tag_is_refused),
+        cmocka_unit_test(other_modes_are_refused),
+        cmocka_unit_test(cbc_only_where_it_may_be),
+        cmocka_unit_test(passwords_are_seen),
         cmocka_unit_test(wrong_session_keys),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
