@@ -185,8 +185,9 @@ static void open_with(const char *script, struct keyring_gpg **gpg_out)
     (void)unlink(path);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
-    assert_true(fprintf(file, "#!/bin/sh\ncase \" $* \" in *' --list-keys '*|*' --list-secret-keys '*) %s;; esac\n"
-                              "exec %s \"$@\"\n",
+    assert_true(fprintf(file,
+                        "#!/bin/sh\ncase \" $* \" in *' --list-keys '*|*' --list-secret-keys '*) %s;; esac\n"
+                        "exec %s \"$@\"\n",
                         script, home.wrapper) > 0);
     assert_int_equal(fclose(file), 0);
     assert_int_equal(chmod(path, 0700), 0);
