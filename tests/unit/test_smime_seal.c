@@ -2,7 +2,6 @@
  */
 #include "tests/unit/smime_world.h"
 
-#include "crypto/learnt.h"
 #include "crypto/smime.h"
 #include "mime/encoding.h"
 
@@ -170,8 +169,9 @@ static void assert_algorithm(CMS_ContentInfo *cms, int hash, int signature)
 /* What privyseal itself says of the signature in base64. */
 static void assert_good(struct span base64, struct span content, bool is_inside)
 {
+    const struct crypto_smime reader = {.anchors = world.anchors};
+    struct crypto_learnt learnt = {0};
     struct crypto_smime_verified verified;
-    struct crypto_learnt learnt = {.len = 0};
     struct keyring *certificates;
     struct buf der, text;
     buf_init(&der, base64.len);
@@ -181,8 +181,8 @@ static void assert_good(struct span base64, struct span content, bool is_inside)
     if (is_inside)
         assert_int_equal(crypto_smime_signed_text(buf_span(&der), &text), ERR_OK);
     assert_true(!is_inside || span_is_equal(buf_span(&text), content));
-    assert_int_equal(crypto_smime_verify(&world.smime, buf_span(&der), content, is_inside, MADE_NOW, certificates,
-                                         &learnt, &verified),
+    assert_int_equal(crypto_smime_verify(&reader, buf_span(&der), content, is_inside, MADE_NOW, certificates, &learnt,
+                                         &verified),
                      ERR_OK);
     assert_int_equal(verified.len, 1);
     assert_int_equal(verified.signatures[0].state, CRYPTO_SIG_GOOD);
