@@ -2,7 +2,7 @@
  * The engines that seal, behind one table: what each adds to a payload that seal.c and own.c have made ready, and how
  * its own work is told from anything else when the result is read again. Who adds an engine adds a row to engine.c.
  *
- * Runs in a keeper and in `privyseal seal`; only crypto/seal*.c, crypto/own.c and the engines include this.
+ * Runs in a keeper and in `privyseal seal`; only crypto/seal*.c, crypto/own.c, the engines and tests include this.
  */
 #ifndef CRYPTO_ENGINE_H
 #define CRYPTO_ENGINE_H

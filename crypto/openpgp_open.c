@@ -155,20 +155,29 @@ static bool is_weak_hash(gpgme_hash_algo_t hash)
     }
 }
 
-/* A look-up that fails is no pass. */
-static bool is_weak_key(struct keyring_gpg *gpg, gpgme_pubkey_algo_t algorithm, const char *fingerprint)
+/* A look-up that fails is neither a pass nor a verdict, which would stand for good: ERR_LOOKUP. The key is here, as the
+   signature has just been verified with it; a listing that broke off looks like one without it. */
+static enum err find_weak_key(struct keyring_gpg *gpg, gpgme_pubkey_algo_t algorithm, const char *fingerprint,
+                              bool *is_weak_out)
 {
     unsigned bits;
+    enum err err;
+    *is_weak_out = true;
     switch (algorithm) {
     case GPGME_PK_ECDSA:
     case GPGME_PK_EDDSA:
-        return false;
+        *is_weak_out = false;
+        return ERR_OK;
     case GPGME_PK_RSA:
     case GPGME_PK_RSA_S:
     case GPGME_PK_DSA:
-        return keyring_gpg_key_bits(gpg, fingerprint, &bits) != ERR_OK || bits < 2048;
+        err = keyring_gpg_key_bits(gpg, fingerprint, &bits);
+        if (err != ERR_OK)
+            return err == ERR_MEMORY ? err : log_failure(ERR_LOOKUP, "how long the key %s is", fingerprint);
+        *is_weak_out = bits < 2048;
+        return ERR_OK;
     default:
-        return true;
+        return ERR_OK;
     }
 }
 
@@ -208,8 +217,8 @@ static const struct valid *find_valid(const struct heard *heard, const char *fin
     return NULL;
 }
 
-static void judge_signature(struct keyring_gpg *gpg, gpgme_signature_t signature, const struct heard *heard,
-                            struct crypto_signature *judged)
+static enum err judge_signature(struct keyring_gpg *gpg, gpgme_signature_t signature, const struct heard *heard,
+                                struct crypto_signature *judged)
 {
     const struct valid *valid = find_valid(heard, signature->fpr);
     *judged = (struct crypto_signature){.state = judge_status(signature), .made = (int64_t)signature->timestamp};
@@ -218,26 +227,32 @@ static void judge_signature(struct keyring_gpg *gpg, gpgme_signature_t signature
     bool is_sound =
         judged->state == CRYPTO_SIG_GOOD || judged->state == CRYPTO_SIG_EXPIRED || judged->state == CRYPTO_SIG_REVOKED;
     if (!is_sound)
-        return;
+        return ERR_OK;
     /* Also expired and revoked ones are said to be so only if they verify. */
     if (valid == NULL || !valid->is_document)
         judged->state = CRYPTO_SIG_BAD;
     else if (judged->state == CRYPTO_SIG_GOOD && judged->made > clock_now() + CLOCK_SKEW_S)
         judged->state = CRYPTO_SIG_EXPIRED;
-    else if (judged->state == CRYPTO_SIG_GOOD &&
-             (is_weak_hash(signature->hash_algo) || is_weak_key(gpg, signature->pubkey_algo, signature->fpr)))
+    if (judged->state != CRYPTO_SIG_GOOD)
+        return ERR_OK;
+    bool is_weak = is_weak_hash(signature->hash_algo);
+    enum err err = is_weak ? ERR_OK : find_weak_key(gpg, signature->pubkey_algo, signature->fpr, &is_weak);
+    if (is_weak)
         judged->state = CRYPTO_SIG_WEAK;
+    return err;
 }
 
-static void judge_all(struct keyring_gpg *gpg, gpgme_ctx_t context, const struct heard *heard,
-                      struct crypto_openpgp_opened *opened)
+static enum err judge_all(struct keyring_gpg *gpg, gpgme_ctx_t context, const struct heard *heard,
+                          struct crypto_openpgp_opened *opened)
 {
     gpgme_verify_result_t result = gpgme_op_verify_result(context);
+    enum err err = ERR_OK;
     if (result == NULL)
-        return;
-    for (gpgme_signature_t signature = result->signatures; signature != NULL && opened->signatures_len < SIGNATURES_MAX;
-         signature = signature->next)
-        judge_signature(gpg, signature, heard, &opened->signatures[opened->signatures_len++]);
+        return ERR_OK;
+    for (gpgme_signature_t signature = result->signatures;
+         err == ERR_OK && signature != NULL && opened->signatures_len < SIGNATURES_MAX; signature = signature->next)
+        err = judge_signature(gpg, signature, heard, &opened->signatures[opened->signatures_len++]);
+    return err;
 }
 
 void crypto_openpgp_opened_fini(struct crypto_openpgp_opened *opened)
@@ -323,7 +338,7 @@ static enum err decrypt(struct keyring_gpg *gpg, gpgme_ctx_t context, struct spa
     if (sink.err != ERR_OK)
         err = sink.err == ERR_MEMORY ? ERR_MEMORY : ERR_DECRYPT;
     if (err == ERR_OK && (how->session_key == NULL || *how->session_key == '\0')) {
-        judge_all(gpg, context, &heard, opened);
+        err = judge_all(gpg, context, &heard, opened);
         keep_session_key(context, opened);
     }
     bool lacks_key = (heard.lacks_key || gpgme_err_code(error) == GPG_ERR_NO_SECKEY) && heard.is_considered;
@@ -362,9 +377,10 @@ enum err crypto_openpgp_decrypt(struct keyring_gpg *gpg, struct span cipher, con
 static enum err judge_verification(gpgme_error_t error, struct keyring_gpg *gpg, gpgme_ctx_t context,
                                    const struct heard *heard, struct crypto_openpgp_opened *opened)
 {
+    enum err err = ERR_OK;
     switch (gpgme_err_code(error)) {
     case GPG_ERR_NO_ERROR:
-        judge_all(gpg, context, heard, opened);
+        err = judge_all(gpg, context, heard, opened);
         break;
     case GPG_ERR_NO_DATA:
     case GPG_ERR_BAD_DATA:
@@ -379,7 +395,7 @@ static enum err judge_verification(gpgme_error_t error, struct keyring_gpg *gpg,
         opened->signatures[0] = (struct crypto_signature){.state = CRYPTO_SIG_BAD};
         opened->signatures_len = 1;
     }
-    return ERR_OK;
+    return err;
 }
 
 static enum err verify(struct keyring_gpg *gpg, gpgme_ctx_t context, struct span signature, struct span content,

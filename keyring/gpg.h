@@ -40,7 +40,8 @@ ERR_RETURN enum err keyring_gpg_key_file(struct keyring_gpg *gpg, const char *ca
 /* The secret key with this fingerprint, cached while the ring's stamp stays. Borrowed. */
 ERR_RETURN enum err keyring_gpg_signer(struct keyring_gpg *gpg, const char *fingerprint, gpgme_key_t *key_out);
 
-/* The length in bits of the key or subkey with this fingerprint, cached while the ring's stamp stays. ERR_NOT_FOUND. */
+/* The length in bits of the key or subkey with this fingerprint, cached while the ring's stamp stays. ERR_NOT_FOUND,
+   also if gpg ended before it had told. */
 ERR_RETURN enum err keyring_gpg_key_bits(struct keyring_gpg *gpg, const char *fingerprint, unsigned *bits_out);
 /* What GPGME's `error` means here; logs it with what was being done. */
 enum err keyring_gpg_error(gpgme_error_t error, const char *action);

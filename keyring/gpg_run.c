@@ -169,9 +169,13 @@ enum err keyring_gpg_key_bits(struct keyring_gpg *gpg, const char *fingerprint, 
     err = gpg_find(gpg, fingerprint, false, &key);
     if (err != ERR_OK)
         return err;
-    size_t slot = gpg->bits_len < GPG_BITS_MAX ? gpg->bits_len++ : gpg->bits_next++ % GPG_BITS_MAX;
-    *bits_out = gpg->bits[slot].bits = bits_of(key, fingerprint);
-    (void)span_copy(span_of(fingerprint), gpg->bits[slot].fingerprint, KEYRING_FPR_SIZE);
+    *bits_out = bits_of(key, fingerprint);
     gpgme_key_unref(key);
+    /* A listing that broke off within the key. */
+    if (*bits_out == 0)
+        return ERR_NOT_FOUND;
+    size_t slot = gpg->bits_len < GPG_BITS_MAX ? gpg->bits_len++ : gpg->bits_next++ % GPG_BITS_MAX;
+    gpg->bits[slot].bits = *bits_out;
+    (void)span_copy(span_of(fingerprint), gpg->bits[slot].fingerprint, KEYRING_FPR_SIZE);
     return ERR_OK;
 }

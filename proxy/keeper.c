@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/sandbox.h"
+#include "crypto/memory.h"
 #include "proxy/keeper_internal.h"
 
 #include <errno.h>
@@ -18,11 +19,16 @@
 /* Also counted: all files of this user that are on their way between processes (unix(7), ETOOMANYREFS). */
 #define KEEPER_FILES_MAX 4096
 
+enum err keeper_outcome(enum err result)
+{
+    return crypto_memory_has_failed() ? ERR_MEMORY : result;
+}
+
 enum err keeper_answer(enum err result)
 {
     struct ipc_out out;
     ipc_out_begin(&out, PROXY_JOB_DONE);
-    ipc_put_u32(&out, (uint32_t)result);
+    ipc_put_u32(&out, (uint32_t)keeper_outcome(result));
     return ipc_send(KEEPER_SOCKET, &out);
 }
 
@@ -76,7 +82,8 @@ static enum err serve_one(struct keeper *keeper)
         err = ERR_PEER_PROTOCOL;
     }
     ipc_in_fini(&in);
-    return err;
+    /* What OpenSSL did not get it would go without in the next job, too. */
+    return err == ERR_OK ? keeper_outcome(err) : err;
 }
 
 static enum err enter_sandbox(const struct proxy_keeper_setup *setup)
@@ -133,6 +140,7 @@ int proxy_keeper_main(void)
 {
     struct keeper keeper = {.setup.vault = -1, .setup.finder = -1};
     log_init("keeper", LOG_LEVEL_INFO);
+    crypto_memory_watch();
     sandbox_no_dumps();
     signal(SIGPIPE, SIG_IGN);
     /* A terminal's interrupt is for the master, which lets jobs end; and the group is what a time-out ends. */

@@ -36,6 +36,10 @@ struct keeper {
     size_t private_keys_len;
 };
 
+/* What has come of a job: ERR_MEMORY, whatever `result` is, if OpenSSL was without memory (crypto/memory.h). Nothing is
+   answered without it. Such a keeper ends after its answer. */
+ERR_RETURN enum err keeper_outcome(enum err result);
+
 /* Answers a job that has nothing but its error to tell. */
 ERR_RETURN enum err keeper_answer(enum err result);
 

@@ -37,7 +37,7 @@ enum err keeper_learn(struct keeper *keeper, struct ipc_in *in)
     int fd = ipc_get_file(in);
     enum err err = ipc_in_end(in);
     if (err == ERR_OK)
-        err = learn(keeper, address, fd, &kept);
+        err = keeper_outcome(learn(keeper, address, fd, &kept));
     if (fd >= 0)
         close(fd);
     if (err == ERR_PEER_PROTOCOL)

@@ -234,6 +234,7 @@ static enum err open_message(struct keeper *keeper, bool wants_record, const str
     if (err == ERR_OK)
         err = find_encrypted_ids(&job.opened.decision, buf_span(&job.view), &encrypted_ids);
     buf_fini(&job.view);
+    err = keeper_outcome(err);
     err = err == ERR_OK ? answer_opened(&job.opened, &encrypted_ids, &job.results) : keeper_answer(err);
     if (err == ERR_OK && smime->certificates != NULL)
         crypto_learnt_keep(&job.opened.learnt, smime->certificates, clock_now());

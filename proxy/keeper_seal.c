@@ -58,9 +58,12 @@ enum err keeper_list(struct keeper *keeper, struct ipc_in *in)
     enum err err = ipc_in_end(in);
     if (err != ERR_OK)
         return err;
-    err = list_ring(keeper, &fd);
-    if (err != ERR_OK)
+    err = keeper_outcome(list_ring(keeper, &fd));
+    if (err != ERR_OK) {
+        if (fd >= 0)
+            close(fd);
         return keeper_answer(err);
+    }
     struct ipc_out out;
     ipc_out_begin(&out, PROXY_JOB_DONE);
     ipc_put_u32(&out, ERR_OK);
@@ -131,6 +134,7 @@ static enum err seal(struct keeper *keeper, bool is_own, struct crypto_seal_requ
     request->is_quiet = is_own;
     err = is_own ? crypto_seal_own(keeper->gpg, request, message, fd, &result)
                  : crypto_seal(keeper->gpg, request, message, fd, &result);
+    err = keeper_outcome(err);
     if (err != ERR_OK) {
         close(fd);
         return keeper_answer(err);

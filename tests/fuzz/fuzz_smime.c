@@ -3,7 +3,9 @@
 #include "crypto/smime.h"
 #include "crypto/smime_decrypt.h"
 
+#include <ftw.h>
 #include <openssl/x509v3.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -57,10 +59,18 @@ static void add_own(struct keyring_certificates *folder, EVP_PKEY *key, long ser
     X509_free(entry.certificate);
 }
 
+static int remove_one(const char *path, const struct stat *status, int type, struct FTW *walk)
+{
+    (void)status;
+    (void)type;
+    (void)walk;
+    return remove(path);
+}
+
 static const struct crypto_smime *account(void)
 {
     static struct crypto_smime smime = {.private_key = private_key};
-    char folder[] = "/tmp/privyseal-fuzz-XXXXXX", command[64];
+    char folder[] = "/tmp/privyseal-fuzz-XXXXXX";
 
     if (smime.certificates != NULL)
         return &smime;
@@ -70,8 +80,7 @@ static const struct crypto_smime *account(void)
         abort();
     add_own(smime.certificates, keys[0], 1);
     add_own(smime.certificates, keys[1], 2);
-    (void)snprintf(command, sizeof(command), "rm -r %s", folder);
-    if (system(command) != 0)
+    if (nftw(folder, remove_one, 4, FTW_DEPTH | FTW_PHYS) != 0)
         abort();
     return &smime;
 }

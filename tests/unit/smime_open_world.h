@@ -67,12 +67,10 @@ __attribute__((unused)) static const struct made *world_own(struct world *world,
 
 __attribute__((unused)) static void world_fini(struct world *world)
 {
-    char command[128];
     keyring_certificates_close(&world->certificates);
     for (size_t i = 0; i < world->own_len; i++)
         made_free(&world->own[i]);
-    (void)snprintf(command, sizeof command, "rm -r %s", world->folder);
-    assert_int_equal(system(command), 0);
+    made_remove_folder(world->folder);
 }
 
 struct world_seal {

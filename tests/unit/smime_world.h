@@ -9,7 +9,6 @@
 #include "base/clock.h"
 #include "crypto/own.h"
 
-#include <dirent.h>
 #include <openssl/cms.h>
 #include <openssl/err.h>
 #include <sys/mman.h>
@@ -128,8 +127,6 @@ __attribute__((unused)) static void smime_world_open(struct smime_world *world)
 
 __attribute__((unused)) static void smime_world_close(struct smime_world *world)
 {
-    char path[512];
-    DIR *dir = opendir(world->dir);
     keyring_certificates_close(&world->smime.certificates);
     keyring_anchors_close(&world->anchors);
     for (size_t i = 0; i < SMIME_WHO_COUNT; i++)
@@ -137,14 +134,7 @@ __attribute__((unused)) static void smime_world_close(struct smime_world *world)
     made_free(&world->middle);
     made_free(&world->root);
     (void)unlink(world->anchor_path);
-    assert_non_null(dir);
-    for (const struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        (void)snprintf(path, sizeof path, "%s/%s", world->dir, entry->d_name);
-        if (entry->d_name[0] != '.')
-            (void)unlink(path);
-    }
-    (void)closedir(dir);
-    (void)rmdir(world->dir);
+    made_remove_folder(world->dir);
 }
 
 #define SMIME_RECIPIENTS 4

@@ -48,6 +48,32 @@ static struct config *expect_good(const char *text)
     return config;
 }
 
+static void assert_accounts(const struct config *config)
+{
+    const struct config_account *alice = &config->accounts[0], *bob = &config->accounts[1];
+    assert_string_equal(alice->address, "alice@example.org");
+    assert_int_equal(alice->addresses_len, 2);
+    assert_string_equal(alice->upstreams[CONFIG_SMTP].host, "::1");
+    assert_int_equal(alice->upstreams[CONFIG_SMTP].port, 2525);
+    assert_int_equal(alice->upstreams[CONFIG_SMTP].security, CONFIG_TLS_BY_COMMAND);
+    assert_string_equal(alice->upstreams[CONFIG_SMTP].ca_file, "/etc/ca.pem");
+    assert_true(alice->smime.is_opaque && alice->smime.is_pss && alice->smime.is_oaep && alice->smime.is_compressed);
+    assert_int_equal(alice->smime.content, CRYPTO_SMIME_GCM);
+    assert_false(bob->smime.is_opaque || bob->smime.is_pss || bob->smime.is_oaep || bob->smime.is_compressed);
+    assert_int_equal(bob->smime.content, CRYPTO_SMIME_AUTO);
+    assert_false(alice->is_own_home);
+    assert_memory_equal(alice->gnupghome, directory, strlen(directory));
+    assert_string_equal(alice->gnupghome + strlen(directory), "/keys");
+    assert_int_equal(bob->upstreams[CONFIG_SMTP].security, CONFIG_CLEAR);
+    assert_int_equal(bob->upstreams[CONFIG_SMTP].port, 25);
+    assert_int_equal(bob->upstreams[CONFIG_IMAP].port, 143);
+    assert_int_equal(bob->upstreams[CONFIG_IMAP].security, CONFIG_TLS_BY_COMMAND);
+    assert_true(bob->append_plain && !alice->append_plain);
+    assert_false(config_has_upstream(alice, CONFIG_IMAP));
+    assert_true(bob->is_own_home);
+    assert_string_equal(bob->gnupghome, "/tmp/s/keys/bob@example.org/gnupg");
+}
+
 static void test_all_of_it(void **state)
 {
     (void)state;
@@ -97,28 +123,7 @@ static void test_all_of_it(void **state)
     assert_false(second->at[0].is_loopback);
     assert_int_equal(second->accounts_len, 1);
     assert_int_equal(second->accounts[0], 1);
-    const struct config_account *alice = &config->accounts[0], *bob = &config->accounts[1];
-    assert_string_equal(alice->address, "alice@example.org");
-    assert_int_equal(alice->addresses_len, 2);
-    assert_string_equal(alice->upstreams[CONFIG_SMTP].host, "::1");
-    assert_int_equal(alice->upstreams[CONFIG_SMTP].port, 2525);
-    assert_int_equal(alice->upstreams[CONFIG_SMTP].security, CONFIG_TLS_BY_COMMAND);
-    assert_string_equal(alice->upstreams[CONFIG_SMTP].ca_file, "/etc/ca.pem");
-    assert_true(alice->smime.is_opaque && alice->smime.is_pss && alice->smime.is_oaep && alice->smime.is_compressed);
-    assert_int_equal(alice->smime.content, CRYPTO_SMIME_GCM);
-    assert_false(bob->smime.is_opaque || bob->smime.is_pss || bob->smime.is_oaep || bob->smime.is_compressed);
-    assert_int_equal(bob->smime.content, CRYPTO_SMIME_AUTO);
-    assert_false(alice->is_own_home);
-    assert_memory_equal(alice->gnupghome, directory, strlen(directory));
-    assert_string_equal(alice->gnupghome + strlen(directory), "/keys");
-    assert_int_equal(bob->upstreams[CONFIG_SMTP].security, CONFIG_CLEAR);
-    assert_int_equal(bob->upstreams[CONFIG_SMTP].port, 25);
-    assert_int_equal(bob->upstreams[CONFIG_IMAP].port, 143);
-    assert_int_equal(bob->upstreams[CONFIG_IMAP].security, CONFIG_TLS_BY_COMMAND);
-    assert_true(bob->append_plain && !alice->append_plain);
-    assert_false(config_has_upstream(alice, CONFIG_IMAP));
-    assert_true(bob->is_own_home);
-    assert_string_equal(bob->gnupghome, "/tmp/s/keys/bob@example.org/gnupg");
+    assert_accounts(config);
     const struct policy_rule *rule = &config->policy.rules[0];
     assert_int_equal(rule->to_len, 4);
     assert_string_equal(rule->to[0], "*@lists.example");

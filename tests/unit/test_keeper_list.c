@@ -2,6 +2,7 @@
 #include "proxy/keeper.h"
 
 #include "base/memfd.h"
+#include "crypto/memory.h"
 #include "proxy/wire.h"
 #include "tests/unit/gpg_home.h"
 #include "tests/unit/x509_made.h"
@@ -19,7 +20,15 @@ struct running {
     pid_t pid;
 };
 
-static void start(struct running *running)
+/* Where more is asked for than there can be, sanitizers end the program unless they are told. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+    return "allocator_may_return_null=1";
+}
+
+/* `lacks_memory`: OpenSSL in the keeper has been without. */
+static void start(struct running *running, bool lacks_memory)
 {
     struct proxy_keeper_setup setup = {.log_level = 1,
                                        .is_own_home = 1,
@@ -45,6 +54,8 @@ static void start(struct running *running)
         close(ends[0]);
         if (ends[1] != 3 && dup2(ends[1], 3) != 3)
             _exit(9);
+        if (lacks_memory && OPENSSL_malloc(SIZE_MAX / 2) != NULL)
+            _exit(8);
         _exit(proxy_keeper_main());
     }
     close(ends[1]);
@@ -53,12 +64,12 @@ static void start(struct running *running)
     assert_int_equal(ipc_send(running->socket, &out), ERR_OK);
 }
 
-static void stop(struct running *running)
+static void stop(struct running *running, int wanted)
 {
     int status;
     close(running->socket);
     assert_int_equal(waitpid(running->pid, &status, 0), running->pid);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == wanted);
     gpg_home_remove(running->home);
 }
 
@@ -90,7 +101,7 @@ static void certificates_are_listed_with_the_ring(void **state)
     struct made made = made_certificate(&(struct made_wish){.name = "Alice", .san = "email:" OTHER}, NULL);
     struct keyring_certificate entry = {.certificate = made.certificate};
     (void)state;
-    start(&running);
+    start(&running, false);
     struct keyring *keyring = list(&running);
     assert_int_equal(keyring_len(keyring), 0);
     keyring_free(&keyring);
@@ -107,12 +118,36 @@ static void certificates_are_listed_with_the_ring(void **state)
         keyring_free(&keyring);
     }
     keyring_certificates_close(&certificates);
-    stop(&running);
+    stop(&running, 0);
     made_free(&made);
+}
+
+/* OpenSSL may say from then on that there is no such cipher: nothing that such a keeper finds counts, and it ends. */
+static void without_memory_it_answers_and_ends(void **state)
+{
+    static const uint16_t jobs[] = {PROXY_JOB_LIST, PROXY_JOB_KEYS};
+    (void)state;
+    for (size_t i = 0; i < sizeof(jobs) / sizeof(*jobs); i++) {
+        struct running running;
+        struct ipc_out out;
+        struct ipc_in in;
+        start(&running, true);
+        ipc_out_begin(&out, jobs[i]);
+        assert_int_equal(ipc_send(running.socket, &out), ERR_OK);
+        assert_int_equal(ipc_recv(running.socket, &in), ERR_OK);
+        assert_int_equal(ipc_type(&in), PROXY_JOB_DONE);
+        assert_int_equal(ipc_get_u32(&in), ERR_MEMORY);
+        assert_int_equal(ipc_in_end(&in), ERR_OK);
+        ipc_in_fini(&in);
+        assert_int_equal(ipc_recv(running.socket, &in), ERR_END);
+        stop(&running, 3);
+    }
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(certificates_are_listed_with_the_ring)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(certificates_are_listed_with_the_ring),
+                                       cmocka_unit_test(without_memory_it_answers_and_ends)};
+    crypto_memory_watch();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,8 @@
 /* Signatures: made as mail wants them, and believed only for what gpg says of them in so many words. */
 #include "tests/unit/openpgp_run.h"
 
+#include <sys/stat.h>
+
 static void signature_verifies_for_its_text_alone(void **state)
 {
     (void)state;
@@ -175,6 +177,57 @@ static void signing_subkey_counts_as_its_primary(void **state)
     buf_fini(&signature);
 }
 
+/* gpg that lists no keys, or not all of one, as when it is killed: `script` stands before it. */
+static void open_with(const char *script, struct keyring_gpg **gpg_out)
+{
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/short-gpg", home.path);
+    (void)unlink(path);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fprintf(file,
+                        "#!/bin/sh\ncase \" $* \" in *' --list-keys '*|*' --list-secret-keys '*) %s;; esac\n"
+                        "exec %s \"$@\"\n",
+                        script, home.wrapper) > 0);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(chmod(path, 0700), 0);
+    assert_int_equal(keyring_gpg_open(home.path, path, gpg_out), ERR_OK);
+}
+
+/* Nothing of what was found would be weak for good: the same signature is good when gpg answers again. */
+static void a_key_that_cannot_be_looked_up_is_no_verdict(void **state)
+{
+    (void)state;
+    static const char *const scripts[] = {"exit 2", "%s \"$@\" | sed -n '/^pub/p;/^uid/p'; exit 2"};
+    char script[4200], arguments[256];
+    struct buf signature, sealed;
+    struct crypto_openpgp_opened opened;
+    const struct crypto_openpgp_how how = {.text_max = 4096};
+    assert_int_equal(gpg_home_shell(&home, "--quick-gen-key 'Late <late@example.org>' rsa2048"), 0);
+    assert_true(gpg_on(span_of(TEXT), "--digest-algo SHA256 --local-user late@example.org -b", &signature));
+    (void)snprintf(arguments, sizeof arguments,
+                   "--digest-algo SHA256 --local-user late@example.org --trust-model always -r %s --sign --encrypt",
+                   alice);
+    assert_true(gpg_on(span_of(TEXT), arguments, &sealed));
+    for (size_t i = 0; i < sizeof scripts / sizeof *scripts; i++) {
+        struct keyring_gpg *gpg;
+        (void)snprintf(script, sizeof script, scripts[i], home.wrapper);
+        open_with(script, &gpg);
+        for (int twice = 0; twice < 2; twice++) {
+            assert_int_equal(crypto_openpgp_verify(gpg, buf_span(&signature), span_of(TEXT), &opened), ERR_LOOKUP);
+            assert_int_equal(crypto_openpgp_decrypt(gpg, buf_span(&sealed), &how, &opened), ERR_LOOKUP);
+            assert_int_equal(opened.text.len, 0);
+        }
+        keyring_gpg_close(&gpg);
+    }
+    assert_int_equal(state_of(buf_span(&signature), TEXT, NULL), CRYPTO_SIG_GOOD);
+    assert_int_equal(crypto_openpgp_decrypt(home.gpg, buf_span(&sealed), &how, &opened), ERR_OK);
+    assert_int_equal(opened.signatures[0].state, CRYPTO_SIG_GOOD);
+    crypto_openpgp_opened_fini(&opened);
+    buf_fini(&signature);
+    buf_fini(&sealed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -186,6 +239,7 @@ int main(void)
         cmocka_unit_test(signature_from_the_future_is_not_good),
         cmocka_unit_test(several_signatures_are_each_judged),
         cmocka_unit_test(signing_subkey_counts_as_its_primary),
+        cmocka_unit_test(a_key_that_cannot_be_looked_up_is_no_verdict),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

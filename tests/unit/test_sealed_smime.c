@@ -1,5 +1,6 @@
 /* Which S/MIME is encrypted as a whole, with no room beside for a text. */
 #include "base/base64.h"
+#include "crypto/engine.h"
 #include "crypto/inspect.h"
 
 #include <setjmp.h>
@@ -212,13 +213,30 @@ static void nested_without_end(void **state)
     assert_int_equal(kind_of_bytes((struct span){bytes, sizeof bytes}, &is_signed), CRYPTO_NOT_SEALED);
 }
 
+/* What the engine says of a message before it leaves (crypto/engine.h). */
+static void the_last_look_sees_what_is_plain(void **state)
+{
+    static const char *const plain[] = {"Content-Type: text/plain\r\n\r\nx\r\n", TYPE "\r\nx\r\n",
+                                        "Content-Type: application/pkcs7-mime; smime-type=signed-data\r\n\r\nx\r\n",
+                                        "Content-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n", "\r\n"};
+    (void)state;
+    for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) {
+        struct mime_tree *tree;
+        struct span message = span_of(plain[i]);
+        assert_int_equal(mime_parse(message, MIME_LIMITS_DEFAULT, &tree), ERR_OK);
+        assert_false(crypto_engine_smime.is_signed(message, tree));
+        assert_false(crypto_engine_smime.is_encrypted(message, tree));
+        mime_tree_free(&tree);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_encrypted),     cmocka_unit_test(what_is_not),
         cmocka_unit_test(room_for_text),         cmocka_unit_test(cut_anywhere),
         cmocka_unit_test(bodies_that_hold_none), cmocka_unit_test(signed_data_is_told_apart),
-        cmocka_unit_test(nested_without_end),
+        cmocka_unit_test(nested_without_end),    cmocka_unit_test(the_last_look_sees_what_is_plain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -245,6 +245,15 @@ static char *find(const struct buf *der, const char *octets, size_t len)
 #define OID_CBC "\x60\x86\x48\x01\x65\x03\x04\x01\x02" /* aes128-CBC */
 #define OID_AUTH "\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x17"
 
+/* Changes a length that is written in two octets. */
+static void grow(char *length, size_t more)
+{
+    const size_t value = ((size_t)(unsigned char)length[0] * 256 + (size_t)(unsigned char)length[1]) + more;
+    assert_true(value <= 0xffff);
+    length[0] = (char)(value >> 8);
+    length[1] = (char)value;
+}
+
 /* A tag of 4 octets can be guessed. */
 static void a_short_tag_is_refused(void **state)
 {
@@ -263,12 +272,8 @@ static void a_short_tag_is_refused(void **state)
         assert_memory_equal(icv, "\x02\x01\x10", 3);
         icv[2] = (char)size;
         char *const lengths[] = {cut.data + 2, find(&cut, OID_AUTH, 11) + 13, find(&cut, OID_AUTH, 11) + 17};
-        for (size_t i = 0; i < 3; i++) {
-            const unsigned value =
-                ((unsigned char)lengths[i][0] << 8 | (unsigned char)lengths[i][1]) - (16u - (unsigned)size);
-            lengths[i][0] = (char)(value >> 8);
-            lengths[i][1] = (char)(value & 0xff);
-        }
+        for (size_t i = 0; i < 3; i++)
+            grow(lengths[i], (size_t)size - 16);
         /* OpenSSL would show it: this is how such a thing is written. */
         const unsigned char *at = (const unsigned char *)cut.data;
         CMS_ContentInfo *cms = d2i_CMS_ContentInfo(NULL, &at, (long)cut.len);
@@ -281,6 +286,105 @@ static void a_short_tag_is_refused(void **state)
         buf_fini(&cut);
     }
     buf_fini(&der);
+}
+
+#define OID_ATTRIBUTE "\x2a\x86\x48\x86\xf7\x0d\x01\x09\x03" /* contentType, for want of a better */
+
+/* One attribute whose value is an OCTET STRING, so long that all are `len` octets. */
+static void make_attributes(size_t len, struct buf *out)
+{
+    const size_t values[] = {len - 4, len - 8 - 11, len - 12 - 11}; /* within SEQUENCE, SET and OCTET STRING */
+    const char *const tags = "\x30\x31\x04";
+    buf_init(out, len);
+    for (size_t i = 0; i < 3; i++) {
+        const char head[] = {tags[i], (char)0x82, (char)(values[i] >> 8), (char)values[i]};
+        assert_int_equal(buf_add(out, head, sizeof head), ERR_OK);
+        if (i == 0)
+            assert_int_equal(buf_add(out, "\x06\x09" OID_ATTRIBUTE, 11), ERR_OK);
+    }
+    while (out->len < len)
+        assert_int_equal(buf_add_byte(out, 'a'), ERR_OK);
+}
+
+/* `tag` of the text under `key` (hexadecimal) and `iv`, with `aad` authenticated. */
+static void make_tag(const char *key, const char *iv, struct span aad, unsigned char tag[16])
+{
+    unsigned char octets[16], out[sizeof TEXT + 16];
+    int len;
+    for (size_t i = 0; i < 16; i++) {
+        unsigned octet;
+        assert_int_equal(sscanf(key + 2 * i, "%2X", &octet), 1);
+        octets[i] = (unsigned char)octet;
+    }
+    EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
+    assert_int_equal(EVP_EncryptInit_ex(context, EVP_aes_128_gcm(), NULL, octets, (const unsigned char *)iv), 1);
+    assert_int_equal(EVP_EncryptUpdate(context, NULL, &len, (const unsigned char *)aad.ptr, (int)aad.len), 1);
+    assert_int_equal(EVP_EncryptUpdate(context, out, &len, (const unsigned char *)TEXT, (int)sizeof TEXT - 1), 1);
+    assert_int_equal(EVP_EncryptFinal_ex(context, out + len, &len), 1);
+    assert_int_equal(EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, 16, tag), 1);
+    EVP_CIPHER_CTX_free(context);
+}
+
+/* What OpenSSL makes has none; others authenticate attributes with the text (RFC 5083 §2.2). */
+static void attributes_are_authenticated(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {40, 127, 128, 255, 256, 5000};
+    struct crypto_smime_opened opened;
+    struct buf der, text;
+    world_seal(&(struct world_seal){.to = {rsa[0]}, .cipher = "AES-128-GCM"}, span_of(TEXT), &der);
+    assert_int_equal(decrypt(buf_span(&der), NULL, &text, &opened), ERR_OK);
+    buf_fini(&text);
+    const char *iv = find(&der, OID_GCM, 9) + 9 + 4;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        struct buf attributes, message;
+        unsigned char tag[16];
+        make_attributes(sizes[i], &attributes);
+        /* The same items under two tags: in the message [1], where DER has its shortest length. */
+        char head[4] = {(char)0xa1};
+        int head_len = 1;
+        if (sizes[i] > 0xff)
+            head[head_len++] = (char)0x82, head[head_len++] = (char)(sizes[i] >> 8);
+        else if (sizes[i] > 0x7f)
+            head[head_len++] = (char)0x81;
+        head[head_len++] = (char)sizes[i];
+        buf_init(&message, der.len + 8 + 2 * sizes[i]);
+        assert_int_equal(buf_add(&message, der.data, der.len - 18), ERR_OK);
+        assert_int_equal(buf_add(&message, head, (size_t)head_len), ERR_OK);
+        assert_int_equal(buf_add_span(&message, buf_span(&attributes)), ERR_OK);
+        assert_int_equal(buf_add(&message, der.data + der.len - 18, 18), ERR_OK);
+        grow(message.data + 2, (size_t)head_len + sizes[i]);
+        grow(find(&message, OID_AUTH, 11) + 13, (size_t)head_len + sizes[i]);
+        grow(find(&message, OID_AUTH, 11) + 17, (size_t)head_len + sizes[i]);
+        /* The tag of the text alone does not do. */
+        assert_nothing(buf_span(&message));
+        head[0] = 0x31;
+        buf_clear(&attributes);
+        struct buf aad;
+        buf_init(&aad, 8 + sizes[i]);
+        assert_int_equal(buf_add(&aad, head, (size_t)head_len), ERR_OK);
+        assert_int_equal(buf_add(&aad, message.data + message.len - 18 - sizes[i], sizes[i]), ERR_OK);
+        make_tag(opened.session_key + strlen("smime:"), iv, buf_span(&aad), tag);
+        memcpy(message.data + message.len - 16, tag, 16);
+        assert_text(buf_span(&message), TEXT, true, false);
+        message.data[message.len - 19] ^= 1; /* the last octet of the attribute */
+        assert_nothing(buf_span(&message));
+        buf_fini(&aad);
+        buf_fini(&attributes);
+        buf_fini(&message);
+    }
+    buf_fini(&der);
+}
+
+static void empty_texts(void **state)
+{
+    (void)state;
+    struct buf der;
+    for (size_t i = 0; i < sizeof ciphers / sizeof *ciphers; i++) {
+        world_seal(&(struct world_seal){.to = {rsa[0]}, .cipher = ciphers[i].name}, SPAN_LIT(""), &der);
+        assert_text(buf_span(&der), "", ciphers[i].is_authenticated, ciphers[i].is_weak);
+        buf_fini(&der);
+    }
 }
 
 /* Of other modes, whoever changes the message can choose what comes out. */
@@ -378,6 +482,8 @@ int main(void)
         cmocka_unit_test(cbc_only_where_it_may_be),
         cmocka_unit_test(passwords_are_seen),
         cmocka_unit_test(wrong_session_keys),
+        cmocka_unit_test(attributes_are_authenticated),
+        cmocka_unit_test(empty_texts),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -1,6 +1,11 @@
-/* Sealing by S/MIME where memory ends, at any point: an error, nothing plain, nothing crashes. */
+/* Sealing and opening by S/MIME where memory ends, at any point: an error, nothing plain, no verdict but the right one,
+   nothing crashes. */
 #include "tests/unit/failing_malloc.h"
 #include "tests/unit/smime_world.h"
+
+#include "crypto/learnt.h"
+#include "crypto/memory.h"
+#include "crypto/open.h"
 
 #include <sys/wait.h>
 
@@ -79,8 +84,63 @@ static void memory_ends(void **state)
     }
 }
 
+/* A view that is not the right one counts only where nobody could have noticed: OpenSSL calls good signatures bad. */
+static enum attempt open_sealed(const struct crypto_open_options *options, struct span sealed, struct span view,
+                                size_t count)
+{
+    int status;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct crypto_opened opened;
+        struct buf out;
+        buf_init_secret(&out, 1 << 20);
+        failing_malloc_left = count;
+        enum err err = crypto_open(NULL, options, sealed, &out, &opened);
+        failing_malloc_left = SIZE_MAX;
+        bool is_right = err == ERR_OK && span_is_equal(buf_span(&out), view);
+        bool is_noticed = (err != ERR_OK && failing_malloc_has_failed) || crypto_memory_has_failed();
+        _exit(!is_right && !is_noticed ? ATTEMPT_BAD : failing_malloc_has_failed ? ATTEMPT_ENDED : ATTEMPT_SEALED);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) ? (enum attempt)WEXITSTATUS(status) : ATTEMPT_BAD;
+}
+
+static void memory_ends_in_opening(void **state)
+{
+    (void)state;
+    struct smime_wish wish = {.action = CRYPTO_SEAL_SIGN_ENCRYPT, .signer = SMIME_P256, .to_len = 1};
+    struct keyring *nobody;
+    assert_int_equal(keyring_new(&nobody), ERR_OK);
+    for (unsigned i = 0; i < 4; i++) {
+        enum attempt attempt = ATTEMPT_ENDED;
+        struct crypto_opened opened;
+        struct buf sealed, view;
+        const struct crypto_open_options options = {
+            .keyring = nobody, .smime = &world.smime, .least = KEYRING_FOUND, .output_max = 1 << 20, .layers_max = 8};
+        world.smime.is_opaque = (i & 1) != 0;
+        world.smime.content = (i & 1) != 0 ? CRYPTO_SMIME_GCM : CRYPTO_SMIME_CBC;
+        wish.to[0] = (i & 2) != 0 ? SMIME_P384 : SMIME_RSA;
+        buf_init(&sealed, 1 << 20);
+        buf_init_secret(&view, 1 << 20);
+        assert_int_equal(smime_world_seal(&world, &wish, SPAN_LIT(MESSAGE), &sealed), ERR_OK);
+        assert_int_equal(crypto_open(NULL, &options, buf_span(&sealed), &view, &opened), ERR_OK);
+        assert_non_null(strstr(view.data, "signature=good"));
+        assert_non_null(strstr(view.data, CANARY));
+        crypto_session_keys_fini(&opened.session_keys);
+        crypto_learnt_fini(&opened.learnt);
+        for (size_t count = 0; attempt == ATTEMPT_ENDED; count = NEXT(count))
+            attempt = open_sealed(&options, buf_span(&sealed), buf_span(&view), count);
+        assert_int_equal(attempt, ATTEMPT_SEALED);
+        buf_fini(&sealed);
+        buf_fini(&view);
+    }
+    keyring_free(&nobody);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(memory_ends)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(memory_ends), cmocka_unit_test(memory_ends_in_opening)};
+    crypto_memory_watch();
     return cmocka_run_group_tests(tests, begin, end);
 }

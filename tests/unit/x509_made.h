@@ -10,6 +10,7 @@
 #include <openssl/rsa.h>
 #include <openssl/x509v3.h>
 
+#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -160,6 +161,18 @@ __attribute__((unused)) static struct made made_with_key(const struct made_wish 
 __attribute__((unused)) static struct made made_certificate(const struct made_wish *wish, const struct made *issuer)
 {
     return made_with_key(wish, issuer, NULL);
+}
+
+/* A folder that holds nothing but files. */
+__attribute__((unused)) static void made_remove_folder(const char *path)
+{
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    for (const struct dirent *entry; (entry = readdir(dir)) != NULL;)
+        if (entry->d_type != DT_DIR)
+            assert_int_equal(unlinkat(dirfd(dir), entry->d_name, 0), 0);
+    assert_int_equal(closedir(dir), 0);
+    assert_int_equal(rmdir(path), 0);
 }
 
 /* A trust anchor in a file of its own, whose path goes to `path_out`. */
