@@ -20,7 +20,8 @@ enum crypto_smime_kind crypto_smime_kind(struct span cms);
 /* Adds the text that signed-data brings with it (RFC 8551 §3.5.2), unverified. ERR_MALFORMED: there is none; ERR_LIMIT.
  */
 ERR_RETURN enum err crypto_smime_signed_text(struct span cms, struct buf *out);
-/* Adds the text out of compressed-data (RFC 3274). ERR_MALFORMED, ERR_LIMIT if it expands beyond what `out` takes. */
+/* Adds the text out of compressed-data (RFC 3274). ERR_MALFORMED, ERR_LIMIT if it expands beyond what `out` takes, or
+   beyond 16 MiB to more than 200 times its size. */
 ERR_RETURN enum err crypto_smime_expand(struct span cms, struct buf *out);
 
 struct crypto_smime_verified {

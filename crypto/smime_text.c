@@ -11,6 +11,9 @@
 #include <openssl/objects.h>
 #include <zlib.h>
 
+#define EXPANSION_FREE ((size_t)16 << 20) /* bytes that any ratio may reach */
+#define EXPANSION_RATIO_MAX 200
+
 enum crypto_smime_kind crypto_smime_kind(struct span cms)
 {
     struct span content;
@@ -73,8 +76,15 @@ enum err crypto_smime_signed_text(struct span cms, struct buf *out)
 }
 
 /* All of `packed` is one zlib stream (RFC 1950), and nothing follows it. */
+/* Texts of some size that are hundreds of times larger than what came are made to be so. */
+static bool is_bomb(size_t packed, size_t expanded)
+{
+    return expanded > EXPANSION_FREE && expanded / EXPANSION_RATIO_MAX > packed;
+}
+
 static enum err inflate_all(struct span packed, struct buf *out)
 {
+    size_t before = out->len;
     z_stream stream = {.next_in = (z_const Bytef *)(uintptr_t)packed.ptr, .avail_in = (uInt)packed.len};
     unsigned char piece[16384];
     enum err result = ERR_OK;
@@ -87,6 +97,8 @@ static enum err inflate_all(struct span packed, struct buf *out)
         stream.avail_out = sizeof(piece);
         state = inflate(&stream, Z_NO_FLUSH);
         result = buf_add(out, (const char *)piece, sizeof(piece) - stream.avail_out);
+        if (result == ERR_OK && is_bomb(packed.len, out->len - before))
+            result = ERR_LIMIT;
     }
     if (result == ERR_OK && (state != Z_STREAM_END || stream.avail_in > 0))
         result = state == Z_MEM_ERROR ? ERR_MEMORY : ERR_MALFORMED;

@@ -1,6 +1,7 @@
 /* Layers of S/MIME that are rare: compressed around a signature, empty, for a password, too large all together. */
 #include "tests/unit/smime_mail.h"
 
+#include "crypto/smime.h"
 #include "crypto/smime_seal.h"
 
 static struct buf compressed(const char *text)
@@ -166,11 +167,43 @@ static void layers_share_their_room(void **state)
         buf_fini(&layers[i]);
 }
 
+static enum err expanded(size_t size, int byte)
+{
+    struct mime_pieces pieces;
+    struct buf out;
+    char *text = malloc(size), *bytes;
+    BIO *der = BIO_new(BIO_s_mem());
+    assert_non_null(text);
+    for (size_t i = 0; i < size; i++)
+        text[i] = (char)(byte >= 0 ? byte : (int)(i * i % 251));
+    mime_pieces_init(&pieces);
+    assert_int_equal(mime_pieces_borrow(&pieces, (struct span){text, size}), ERR_OK);
+    assert_int_equal(crypto_smime_compress(&pieces, der), ERR_OK);
+    const long len = BIO_get_mem_data(der, &bytes);
+    buf_init(&out, size);
+    const enum err err = crypto_smime_expand((struct span){bytes, (size_t)len}, &out);
+    assert_int_equal(out.len, err == ERR_OK ? size : 0);
+    buf_fini(&out);
+    mime_pieces_fini(&pieces);
+    BIO_free(der);
+    free(text);
+    return err;
+}
+
+static void what_expands_too_far_is_not_expanded(void **state)
+{
+    (void)state;
+    assert_int_equal(expanded((size_t)15 << 20, 'a'), ERR_OK);
+    assert_int_equal(expanded((size_t)17 << 20, 'a'), ERR_LIMIT);
+    assert_int_equal(expanded((size_t)17 << 20, -1), ERR_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cbc_around_a_compressed_signature_is_sound),
         cmocka_unit_test(compression_proves_nothing),
+        cmocka_unit_test(what_expands_too_far_is_not_expanded),
         cmocka_unit_test(a_signature_within_anothers_proves_nothing),
         cmocka_unit_test(an_empty_text_is_opened),
         cmocka_unit_test(a_password_is_not_asked_for),
