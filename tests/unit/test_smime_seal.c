@@ -169,10 +169,11 @@ static void assert_algorithm(CMS_ContentInfo *cms, int hash, int signature)
 /* What privyseal itself says of the signature in base64. */
 static void assert_good(struct span base64, struct span content, bool is_inside)
 {
-    struct crypto_signature signatures[CRYPTO_SMIME_SIGNERS_MAX];
+    const struct crypto_smime reader = {.anchors = world.anchors};
+    struct crypto_learnt learnt = {0};
+    struct crypto_smime_verified verified;
     struct keyring *certificates;
     struct buf der, text;
-    size_t len;
     buf_init(&der, base64.len);
     buf_init(&text, 1 << 20);
     assert_int_equal(mime_decode(MIME_BASE64, base64, &der), ERR_OK);
@@ -180,12 +181,13 @@ static void assert_good(struct span base64, struct span content, bool is_inside)
     if (is_inside)
         assert_int_equal(crypto_smime_signed_text(buf_span(&der), &text), ERR_OK);
     assert_true(!is_inside || span_is_equal(buf_span(&text), content));
-    assert_int_equal(crypto_smime_verify(world.anchors, buf_span(&der), content, is_inside, MADE_NOW, certificates,
-                                         signatures, &len),
+    assert_int_equal(crypto_smime_verify(&reader, buf_span(&der), content, is_inside, MADE_NOW, certificates, &learnt,
+                                         &verified),
                      ERR_OK);
-    assert_int_equal(len, 1);
-    assert_int_equal(signatures[0].state, CRYPTO_SIG_GOOD);
-    assert_int_equal(signatures[0].made, MADE_NOW);
+    assert_int_equal(verified.len, 1);
+    assert_int_equal(verified.signatures[0].state, CRYPTO_SIG_GOOD);
+    assert_int_equal(verified.signatures[0].made, MADE_NOW);
+    crypto_learnt_fini(&learnt);
     keyring_free(&certificates);
     buf_fini(&der);
     buf_fini(&text);

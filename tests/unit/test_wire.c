@@ -39,7 +39,9 @@ static struct proxy_keeper_setup some_setup(void)
                                        .addresses = {"alice@example.org", "a@example.org"},
                                        .addresses_len = 2,
                                        .smime = {.is_opaque = true, .is_oaep = true, .content = CRYPTO_SMIME_CBC},
-                                       .vault = -1};
+                                       .revocation = KEYRING_REVOCATION_HARD,
+                                       .vault = -1,
+                                       .finder = -1};
     return setup;
 }
 
