@@ -60,7 +60,8 @@ class People:
         """From Bob to Alice, as openssl does it."""
         signed = self.run("cms", "-sign", "-binary", "-crlfeol", "-signer", self.path("bob.crt"), "-inkey",
                           self.path("bob.key"), "-certfile", self.path("issuer.pem"), data=message)
-        head = "From: Bob <%s>\r\nTo: Alice <%s>\r\nSubject: sealed\r\nMessage-ID: <peak@example.net>\r\n" % (BOB, ALICE)
+        head = "From: Bob <%s>\r\nTo: Alice <%s>\r\nSubject: sealed\r\nMessage-ID: <peak@example.net>\r\n"
+        head %= (BOB, ALICE)
         return head.encode() + self.run("cms", "-encrypt", "-binary", "-crlfeol", "-aes-256-cbc",
                                         self.path("alice.crt"), data=signed)
 
@@ -198,8 +199,9 @@ class SmimeBench:
 
         def directly():
             began = time.monotonic()
-            done = subprocess.run(["ldapsearch", "-x", "-LLL", "-H", "ldap://127.0.0.1:%d" % directory.port, "-b",
-                                   BASE, "-f", names, "(mail=%s)", "userCertificate;binary"], capture_output=True, check=True)
+            done = subprocess.run(["ldapsearch", "-x", "-LLL", "-H", "ldap://127.0.0.1:%d" % directory.port,
+                                   "-b", BASE, "-f", names, "(mail=%s)", "userCertificate;binary"],
+                                  capture_output=True, check=True)
             if done.stdout.count(b"userCertificate;binary:") != len(addresses):
                 raise AssertionError("ldapsearch has not found all")
             return time.monotonic() - began
