@@ -18,7 +18,11 @@ enum err base64_encode(struct span bytes, struct buf *out)
     return ERR_OK;
 }
 
-/* The value of a character of the alphabet, -1 for all others. OpenSSL would skip blanks and stop at a minus sign. */
+/* OpenSSL would skip blanks and stop at a minus sign. */
+static const bool is_in_alphabet[UCHAR_MAX + 1] = {
+    ['A' ... 'Z'] = true, ['a' ... 'z'] = true, ['0' ... '9'] = true, ['+'] = true, ['/'] = true};
+
+/* The value of a character of the alphabet, -1 for all others. */
 static int value_of(char character)
 {
     if (character >= 'A' && character <= 'Z')
@@ -38,10 +42,9 @@ static bool is_canonical(struct span text, size_t *padding_out)
     if (text.len == 0 || text.len % 4 != 0)
         return text.len == 0;
     size_t padding = text.ptr[text.len - 1] != '=' ? 0 : text.ptr[text.len - 2] != '=' ? 1 : 2;
-    for (size_t i = 0; i < text.len - padding; i++) {
-        if (value_of(text.ptr[i]) < 0)
+    for (size_t i = 0; i < text.len - padding; i++)
+        if (!is_in_alphabet[(unsigned char)text.ptr[i]])
             return false;
-    }
     int last = value_of(text.ptr[text.len - padding - 1]);
     *padding_out = padding;
     return padding == 0 || (last & (padding == 1 ? 0x3 : 0xf)) == 0;

@@ -39,13 +39,8 @@ static enum err judge(const struct crypto_smime *smime, const struct keyring_cer
 
     *path_out = NULL;
     if (smime->anchors != NULL)
-        result =
-            keyring_x509_chain(smime->anchors, entry->certificate, keyring_certificates_issuers(smime->certificates),
-                               purpose, at, &chain, &reason, path_out);
-    if (result == ERR_OK && chain != KEYRING_CHAIN_GOOD) {
-        sk_X509_pop_free(*path_out, X509_free);
-        *path_out = NULL;
-    }
+        result = keyring_certificates_judge(smime->certificates, smime->anchors, entry->fingerprint, purpose, at,
+                                            &chain, &reason, path_out);
     *is_fit_out =
         entry->revoked == 0 && (chain == KEYRING_CHAIN_GOOD ||
                                 (chain == KEYRING_CHAIN_UNTRUSTED && is_fit_alone(entry->certificate, purpose, at)));
@@ -66,16 +61,18 @@ enum err crypto_smime_signer_find(const struct crypto_seal_request *request, str
     if (entry == NULL || smime->private_key == NULL)
         return log_failure(ERR_NO_SIGNING_KEY, "signing with %s", request->signer);
     result = judge(smime, entry, KEYRING_SIGN, &is_fit, &path);
-    sk_X509_pop_free(path, X509_free);
     if (result == ERR_OK && !is_fit)
         result = ERR_NO_SIGNING_KEY;
     if (result == ERR_OK)
         result = smime->private_key(smime->context, entry, !request->is_quiet, &key);
-    if (result != ERR_OK)
+    if (result != ERR_OK) {
+        sk_X509_pop_free(path, X509_free);
         return result == ERR_NO_KEY ? ERR_NO_SIGNING_KEY : result;
+    }
     (void)X509_up_ref(entry->certificate);
     *signer_out = (struct crypto_smime_signer){.certificate = entry->certificate,
                                                .key = key,
+                                               .path = path,
                                                .issuers = keyring_certificates_issuers(smime->certificates),
                                                .is_pss = smime->is_pss,
                                                .at = clock_now()};
@@ -85,6 +82,7 @@ enum err crypto_smime_signer_find(const struct crypto_seal_request *request, str
 void crypto_smime_signer_fini(struct crypto_smime_signer *signer)
 {
     X509_free(signer->certificate);
+    sk_X509_pop_free(signer->path, X509_free);
     EVP_PKEY_free(signer->key);
     *signer = (struct crypto_smime_signer){.certificate = NULL};
 }

@@ -88,7 +88,7 @@ static bool add_issuers(CMS_ContentInfo *cms, const struct crypto_smime_signer *
     bool is_added = true;
 
     for (int i = 0; is_added && i < KEYRING_CHAIN_MAX; i++) {
-        at = find_issuer(signer, at);
+        at = signer->path != NULL ? sk_X509_value(signer->path, i + 1) : find_issuer(signer, at);
         if (at == NULL || X509_check_issued(at, at) == X509_V_OK)
             break;
         is_added = CMS_add1_cert(cms, at) == 1;

@@ -16,6 +16,7 @@
 struct crypto_smime_signer {
     X509 *certificate;
     EVP_PKEY *key;
+    STACK_OF(X509) * path;    /* that verified, from the certificate on; NULL: none did, and it is made of `issuers` */
     STACK_OF(X509) * issuers; /* those that may help a reader; NULL: none. Only its own are taken, roots left out. */
     bool is_pss;              /* of an RSA key (RFC 4056), with a salt as long as the hash */
     int64_t at;               /* the signing time, seconds */

@@ -22,6 +22,8 @@
 
 static void free_item(struct certificates_item *item)
 {
+    for (size_t i = 0; i < KEYRING_PURPOSE_COUNT; i++)
+        sk_X509_pop_free(item->judged[i].path, X509_free);
     X509_free(item->entry.certificate);
     free(item);
 }
@@ -49,7 +51,7 @@ static struct certificates_item **find_place(const struct keyring_certificates *
     return bsearch(&key, certificates->items, certificates->sorted, sizeof(struct certificates_item *), compare);
 }
 
-static struct certificates_item *find(const struct keyring_certificates *certificates, const char *fingerprint)
+struct certificates_item *certificates_find(const struct keyring_certificates *certificates, const char *fingerprint)
 {
     struct certificates_item **place = find_place(certificates, fingerprint);
     return place == NULL ? NULL : *place;
@@ -111,7 +113,7 @@ static enum err append(struct keyring_certificates *certificates, struct certifi
 static enum err insert(struct keyring_certificates *certificates, const struct keyring_certificate *entry,
                        const struct certificates_stamp *stamp)
 {
-    struct certificates_item *item = find(certificates, entry->fingerprint);
+    struct certificates_item *item = certificates_find(certificates, entry->fingerprint);
     if (item != NULL) {
         /* The same certificate: what is borrowed, and how it was judged, stays. */
         X509 *same = item->entry.certificate;
@@ -201,7 +203,7 @@ static enum err look_at(struct keyring_certificates *certificates, int dir, cons
         return ERR_OK;
     (void)span_copy((struct span){name, KEYRING_FPR_SIZE - 1}, fingerprint, sizeof fingerprint);
     struct certificates_stamp stamp = stamp_of(&status);
-    struct certificates_item *item = find(certificates, fingerprint);
+    struct certificates_item *item = certificates_find(certificates, fingerprint);
     if (item != NULL && is_same(&item->stamp, &stamp)) {
         item->is_there = true;
         return ERR_OK;
@@ -303,7 +305,7 @@ const struct keyring_certificate *keyring_certificates_at(const struct keyring_c
 const struct keyring_certificate *keyring_certificates_find(const struct keyring_certificates *certificates,
                                                             const char *fingerprint)
 {
-    const struct certificates_item *item = find(certificates, fingerprint);
+    const struct certificates_item *item = certificates_find(certificates, fingerprint);
     return item == NULL ? NULL : &item->entry;
 }
 
@@ -334,7 +336,7 @@ enum err keyring_certificates_put(struct keyring_certificates *certificates, con
         return err;
     }
     if (!name_path(certificates, written.fingerprint, path) ||
-        (find(certificates, written.fingerprint) == NULL && certificates->len >= KEYRING_CERTIFICATES_MAX))
+        (certificates_find(certificates, written.fingerprint) == NULL && certificates->len >= KEYRING_CERTIFICATES_MAX))
         err = ERR_LIMIT;
     if (err == ERR_OK)
         err = keyring_file_write(certificates->dir, path, buf_span(&file), entry->key_place[0] != '\0');
@@ -354,7 +356,7 @@ enum err keyring_certificates_put(struct keyring_certificates *certificates, con
 enum err keyring_certificates_remove(struct keyring_certificates *certificates, const char *fingerprint)
 {
     char path[CERTIFICATES_PATH_SIZE];
-    struct certificates_item *item = find(certificates, fingerprint);
+    struct certificates_item *item = certificates_find(certificates, fingerprint);
     if (item == NULL || !name_path(certificates, fingerprint, path))
         return ERR_NOT_FOUND;
     if (unlink(path) != 0 && errno != ENOENT)

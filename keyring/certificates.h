@@ -55,6 +55,14 @@ const struct keyring_certificate *keyring_certificates_find(const struct keyring
 /* Those that may issue others (basicConstraints CA), as intermediates for keyring_x509_judge. Borrowed, as above. */
 STACK_OF(X509) * keyring_certificates_issuers(struct keyring_certificates *certificates);
 
+/* keyring_x509_chain of one that is in the folder, with the folder's issuers; a good path is judged once, and again
+   when anchors, issuers or the time have left what it stood for. ERR_NOT_FOUND. The caller frees `*path_out`, which is
+   NULL unless the chain is good. */
+ERR_RETURN enum err keyring_certificates_judge(struct keyring_certificates *certificates,
+                                               const struct keyring_anchors *anchors, const char *fingerprint,
+                                               enum keyring_purpose purpose, int64_t at, enum keyring_chain *chain_out,
+                                               const char **reason_out, STACK_OF(X509) * *path_out);
+
 /* Writes the file of `entry` (its certificate is copied, its fingerprint computed), in place of an earlier one. */
 ERR_RETURN enum err keyring_certificates_put(struct keyring_certificates *certificates,
                                              const struct keyring_certificate *entry);

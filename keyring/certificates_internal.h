@@ -23,13 +23,14 @@ struct certificates_judged {
     uint64_t anchors; /* serial of those that judged; 0: not judged */
     uint64_t issuers; /* which state of the folder's */
     enum keyring_chain chain;
-    int64_t from, until; /* when this holds */
+    int64_t from, until;   /* when this holds */
+    STACK_OF(X509) * path; /* of a good one, where somebody wanted it; else NULL */
 };
 
 struct certificates_item {
     struct keyring_certificate entry;
     struct certificates_stamp stamp;
-    struct certificates_judged judged;
+    struct certificates_judged judged[KEYRING_PURPOSE_COUNT];
     bool is_there; /* while the folder is read */
 };
 
@@ -45,6 +46,8 @@ struct keyring_certificates {
 };
 
 bool certificates_is_issuer(const X509 *certificate);
+/* NULL: it is not there. Borrowed, as with keyring_certificates_find. */
+struct certificates_item *certificates_find(const struct keyring_certificates *certificates, const char *fingerprint);
 
 /* The text of a file; `entry_out` owns the certificate. ERR_MALFORMED: it is not what certificates_print writes. */
 ERR_RETURN enum err certificates_parse(struct span file, struct keyring_certificate *entry_out);

@@ -40,33 +40,75 @@ static int64_t time_inside(const struct keyring_entry *entry, int64_t at)
     return at >= entry->expires ? entry->expires - 1 : at;
 }
 
-static enum err judge(struct listing *listing, struct certificates_item *item, int64_t at)
+static bool holds(const struct certificates_judged *judged, const struct keyring_certificates *certificates,
+                  const struct keyring_anchors *anchors, int64_t at)
 {
-    struct certificates_judged *judged = &item->judged;
-    const char *reason;
-    bool is_signer = x509_is_fit(item->entry.certificate, KEYRING_SIGN, true);
+    return judged->anchors == anchors->serial && judged->issuers == certificates->issuers_serial &&
+           judged->from <= at && at < judged->until;
+}
+
+/* `reason_out` is set unless what is known is a good path. */
+static enum err judge(struct keyring_certificates *certificates, const struct keyring_anchors *anchors,
+                      struct certificates_item *item, enum keyring_purpose purpose, int64_t at, bool keeps_path,
+                      const char **reason_out)
+{
+    struct certificates_judged *judged = &item->judged[purpose];
+    STACK_OF(X509) *issuers = keyring_certificates_issuers(certificates);
     STACK_OF(X509) * path;
-    STACK_OF(X509) *issuers = keyring_certificates_issuers(listing->certificates);
-    if (judged->anchors == listing->anchors->serial && judged->issuers == listing->certificates->issuers_serial &&
-        judged->from <= at && at < judged->until)
-        return ERR_OK;
     if (issuers == NULL)
         return ERR_MEMORY;
-    enum err err = keyring_x509_chain(listing->anchors, item->entry.certificate, issuers,
-                                      is_signer ? KEYRING_SIGN : KEYRING_ENCRYPT, at, &judged->chain, &reason, &path);
-    if (err != ERR_OK) {
-        judged->anchors = 0;
+    sk_X509_pop_free(judged->path, X509_free);
+    judged->path = NULL;
+    judged->anchors = 0;
+    enum err err =
+        keyring_x509_chain(anchors, item->entry.certificate, issuers, purpose, at, &judged->chain, reason_out, &path);
+    if (err != ERR_OK)
         return err;
-    }
     x509_validity(path, &judged->from, &judged->until);
-    sk_X509_pop_free(path, X509_free);
     if (judged->chain != KEYRING_CHAIN_GOOD) {
         judged->from = at;
         judged->until = at + BAD_HOLDS_S;
+    } else if (keeps_path) {
+        judged->path = path;
+        path = NULL;
     }
-    judged->anchors = listing->anchors->serial;
-    judged->issuers = listing->certificates->issuers_serial;
+    sk_X509_pop_free(path, X509_free);
+    judged->anchors = anchors->serial;
+    judged->issuers = certificates->issuers_serial;
     return ERR_OK;
+}
+
+enum err keyring_certificates_judge(struct keyring_certificates *certificates, const struct keyring_anchors *anchors,
+                                    const char *fingerprint, enum keyring_purpose purpose, int64_t at,
+                                    enum keyring_chain *chain_out, const char **reason_out, STACK_OF(X509) * *path_out)
+{
+    struct certificates_item *item = certificates_find(certificates, fingerprint);
+    enum err err = item == NULL ? ERR_NOT_FOUND : ERR_OK;
+    *chain_out = KEYRING_CHAIN_UNTRUSTED;
+    *reason_out = "";
+    *path_out = NULL;
+    if (err == ERR_OK &&
+        (item->judged[purpose].path == NULL || !holds(&item->judged[purpose], certificates, anchors, at)))
+        err = judge(certificates, anchors, item, purpose, at, true, reason_out);
+    if (err != ERR_OK)
+        return err;
+    *chain_out = item->judged[purpose].chain;
+    if (item->judged[purpose].path != NULL && (*path_out = X509_chain_up_ref(item->judged[purpose].path)) == NULL)
+        err = ERR_MEMORY;
+    return err;
+}
+
+/* One purpose stands for both: what else each needs is in the certificate itself. */
+static enum err chain_of(const struct listing *listing, struct certificates_item *item, int64_t at,
+                         const struct certificates_judged **judged_out)
+{
+    bool is_signer = x509_is_fit(item->entry.certificate, KEYRING_SIGN, true);
+    enum keyring_purpose purpose = is_signer ? KEYRING_SIGN : KEYRING_ENCRYPT;
+    const char *reason;
+    *judged_out = &item->judged[purpose];
+    return holds(*judged_out, listing->certificates, listing->anchors, at)
+               ? ERR_OK
+               : judge(listing->certificates, listing->anchors, item, purpose, at, false, &reason);
 }
 
 static bool is_own(const struct listing *listing, const struct keyring_certificate *certificate,
@@ -98,11 +140,12 @@ static enum err add(struct listing *listing, struct certificates_item *item, str
     entry.has_secret = certificate->key_place[0] != '\0';
     entry.is_revoked = certificate->revoked != 0;
     enum keyring_chain chain = KEYRING_CHAIN_UNTRUSTED;
+    const struct certificates_judged *judged = NULL;
     if (listing->anchors != NULL) {
-        enum err err = judge(listing, item, time_inside(&entry, listing->at));
+        enum err err = chain_of(listing, item, time_inside(&entry, listing->at), &judged);
         if (err != ERR_OK)
             return err;
-        chain = item->judged.chain;
+        chain = judged->chain;
     }
     if (is_own(listing, certificate, &addresses))
         entry.trust = KEYRING_OWN;
@@ -111,8 +154,8 @@ static enum err add(struct listing *listing, struct certificates_item *item, str
     else if (is_found(certificate, listing->at))
         entry.trust = KEYRING_FOUND;
     /* The index is looked at later than it is made: such trust ends with the first certificate of the chain. */
-    if (entry.trust == KEYRING_FULL && item->judged.until < entry.expires)
-        entry.encrypt_until = entry.sign_until = item->judged.until;
+    if (entry.trust == KEYRING_FULL && judged->until < entry.expires)
+        entry.encrypt_until = entry.sign_until = judged->until;
     /* And a directory's word when it must be asked again. */
     if (entry.trust == KEYRING_FOUND && certificate->until != 0 && certificate->until < entry.expires)
         entry.encrypt_until = entry.sign_until = certificate->until;

@@ -48,7 +48,7 @@ const struct keyring_entry *keyring_at(const struct keyring *keyring, size_t ind
 /* The entries of one address (ASCII case ignored): `*first_out` and how many. */
 size_t keyring_find(const struct keyring *keyring, const char *address, size_t *first_out);
 
-enum keyring_purpose { KEYRING_ENCRYPT, KEYRING_SIGN /* needs the secret key */ };
+enum keyring_purpose { KEYRING_ENCRYPT, KEYRING_SIGN /* needs the secret key */, KEYRING_PURPOSE_COUNT };
 
 /* Why a candidate was not taken. */
 enum keyring_reason {

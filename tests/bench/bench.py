@@ -12,6 +12,7 @@ relay   The same with a rule that neither signs nor encrypts; the peer is the se
 idle    Memory for each of 1,000 idle sessions that have logged in (a session to the server included).
 peak    The most memory while one message of 50 MB is sealed.
 sync, stream, search, busy, mail: of the way in; bench_imap.py says what they measure.
+smime, smime-send, smime-peak, ldap: bench_smime.py says what they measure.
 
 Memory is the sum of two numbers. The first is Pss (what a process has for itself, and its share of what it has in
 common with others) of privyseal, its children and their gpg, without its part for shared memory. The second is Shmem of
@@ -33,11 +34,13 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "e2e"))
 import harness  # noqa: E402
 from bench_imap import ImapBench  # noqa: E402
+from bench_smime import SmimeBench  # noqa: E402
 from harness import ALICE, BOB  # noqa: E402
 
 BUILD = os.environ.get("BUILD", "build")
 MEGABYTE = 1e6
-NAMES = ("seal", "relay", "idle", "peak", "sync", "far", "stream", "search", "busy", "mail")
+NAMES = ("seal", "relay", "idle", "peak", "sync", "far", "stream", "search", "busy", "mail", "smime",
+         "smime-send", "smime-peak", "ldap")
 OPTIONAL = ("many",)  # what takes long: only if asked for by name
 SESSIONS = (1, 2, 4, 8)
 OPTIONS = "sessions_max = 5000\nsessions_per_address = 5000"
@@ -149,7 +152,7 @@ class Memory:
             watcher.join()
 
 
-class Bench(ImapBench, harness.World):
+class Bench(ImapBench, SmimeBench, harness.World):
     def __init__(self, options):
         super().__init__()
         self.options = options
@@ -159,11 +162,17 @@ class Bench(ImapBench, harness.World):
 
     def runTest(self):
         for name in self.options.only or NAMES:
-            getattr(self, "measure_" + name)()
+            getattr(self, "measure_" + name.replace("-", "_"))()
 
     @staticmethod
     def memory_of(proxy):
         return Memory(proxy)
+
+    make_message = staticmethod(make_message)
+
+    @staticmethod
+    def send_once(port, message):
+        output_of(helper("bench_smtp"), "once", port, message, ALICE, BOB)
 
     def note(self, *arguments, **named):
         line = Line(*arguments, **named)
@@ -267,11 +276,11 @@ class Bench(ImapBench, harness.World):
         big = self.file("dice.eml", make_message(size, binary=True))
         size = os.path.getsize(big)
         memory = Memory(proxy)
-        output_of(helper("bench_smtp"), "once", proxy.port, small, ALICE, BOB)
+        self.send_once(proxy.port, small)
         idle = memory.now()
         with memory.peak() as (seen, parts):
             began = time.monotonic()
-            output_of(helper("bench_smtp"), "once", proxy.port, big, ALICE, BOB)
+            self.send_once(proxy.port, big)
             seconds = time.monotonic() - began
         name = "message of %.0f MB" % (size / MEGABYTE)
         self.note("all processes at rest", idle / MEGABYTE, "MB")

@@ -26,6 +26,7 @@ authz-regexp "gidNumber=.*cn=peercred,cn=external,cn=auth" "{admin}"
 database mdb
 maxsize 10485760
 directory {folder}/db
+index mail eq
 suffix "{base}"
 access to dn.base="{base}" by * read
 access to attrs=userPassword by anonymous auth

@@ -472,6 +472,52 @@ static void chains_follow_changes(void **state)
     made_free(&below);
 }
 
+static void assert_chain(struct keyring_certificates *certificates, const struct keyring_anchors *by, int64_t at,
+                         enum keyring_chain wanted)
+{
+    enum keyring_chain chain;
+    const char *reason;
+    STACK_OF(X509) * path;
+    for (int i = 0; i < 2; i++) { /* judged, and remembered */
+        assert_int_equal(keyring_certificates_judge(certificates, by, fingerprint_of(&alice), KEYRING_SIGN, at, &chain,
+                                                    &reason, &path),
+                         ERR_OK);
+        assert_int_equal(chain, wanted);
+        assert_int_equal(sk_X509_num(path), wanted == KEYRING_CHAIN_GOOD ? 3 : -1);
+        sk_X509_pop_free(path, X509_free);
+    }
+}
+
+static void good_path_is_kept_while_it_holds(void **state)
+{
+    static const struct made_wish wish = {.name = "Other", .basic = "critical,CA:TRUE"};
+    struct keyring_certificates *certificates = open_folder();
+    struct made other = made_certificate(&wish, NULL);
+    enum keyring_chain chain;
+    const char *reason;
+    STACK_OF(X509) * path;
+    char path_name[64];
+    (void)state;
+    struct keyring_anchors *others = made_anchors(other.certificate, path_name);
+    assert_int_equal(keyring_certificates_judge(certificates, anchors, fingerprint_of(&alice), KEYRING_SIGN, MADE_NOW,
+                                                &chain, &reason, &path),
+                     ERR_NOT_FOUND);
+    put(certificates, alice.certificate, everything);
+    assert_chain(certificates, anchors, MADE_NOW, KEYRING_CHAIN_UNTRUSTED);
+    put(certificates, middle.certificate, everything);
+    assert_chain(certificates, anchors, MADE_NOW, KEYRING_CHAIN_GOOD);
+    assert_chain(certificates, others, MADE_NOW, KEYRING_CHAIN_UNTRUSTED);
+    assert_chain(certificates, anchors, MADE_NOW, KEYRING_CHAIN_GOOD);
+    assert_chain(certificates, anchors, MADE_NOW + 4000 * MADE_DAY, KEYRING_CHAIN_EXPIRED);
+    assert_chain(certificates, anchors, MADE_NOW, KEYRING_CHAIN_GOOD);
+    assert_int_equal(keyring_certificates_remove(certificates, fingerprint_of(&middle)), ERR_OK);
+    assert_chain(certificates, anchors, MADE_NOW, KEYRING_CHAIN_UNTRUSTED);
+    keyring_anchors_close(&others);
+    keyring_certificates_close(&certificates);
+    (void)unlink(path_name);
+    made_free(&other);
+}
+
 static void revoked_is_listed_as_such(void **state)
 {
     (void)state;
@@ -536,6 +582,7 @@ int main(void)
         WITH(files_that_end_early_are_malformed),
         WITH(certificates_are_listed),
         WITH(chains_follow_changes),
+        WITH(good_path_is_kept_while_it_holds),
         WITH(revoked_is_listed_as_such),
         WITH(weak_ones_without_a_chain_are_of_no_use),
         WITH(many_issuers_do_not_hide_one),
