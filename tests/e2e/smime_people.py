@@ -1,9 +1,12 @@
 """What the tests of mail that leaves by S/MIME share: people with certificates, a proxy that knows them, and openssl,
 which knows nothing of privyseal, to open what arrives."""
-import base64
+import datetime
 import os
 import re
 import subprocess
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 
 import corpus
 import harness
@@ -15,6 +18,11 @@ ERIN, FRANK = "erin@example.net", "frank@example.net"
 CURVE = ("ec", "-pkeyopt", "ec_paramgen_curve:P-256")
 REQUIRED = 'rule "all" { encrypt = required  sign = always  format = { smime } }'
 PASSPHRASE = "correct horse"
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def der_of(content):
@@ -45,6 +53,31 @@ class Person:
 
     def decrypt(self, content):
         return self.authority.run("cms", "-decrypt", "-recip", self.certificate, "-inkey", self.key, data=content)
+
+
+def dated(person, begin, end):
+    """The certificate of a person, issued for another time (days from now)."""
+    old = x509.load_pem_x509_certificate(read(person.certificate))
+    now = datetime.datetime.utcnow()
+    made = x509.CertificateBuilder(old.issuer, old.subject, old.public_key(), old.serial_number,
+                                   now + datetime.timedelta(days=begin), now + datetime.timedelta(days=end))
+    for extension in old.extensions:
+        made = made.add_extension(extension.value, extension.critical)
+    made = made.sign(serialization.load_pem_private_key(read(person.authority.key), None), hashes.SHA256())
+    with open(person.certificate, "wb") as file:
+        file.write(made.public_bytes(serialization.Encoding.PEM))
+
+
+def revocation_list(authority, *revoked):
+    """What `authority` would say of these people."""
+    now, day = datetime.datetime.utcnow(), datetime.timedelta(days=1)
+    issuer = x509.load_pem_x509_certificate(read(authority.certificate))
+    made = x509.CertificateRevocationListBuilder(issuer.subject, now - day, now + day)
+    for person in revoked:
+        made = made.add_revoked_certificate(x509.RevokedCertificateBuilder(
+            int.from_bytes(person.serial, "big"), now - day).build())
+    key = serialization.load_pem_private_key(read(authority.key), None)
+    return made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
 
 class Case(harness.World):
@@ -146,6 +179,3 @@ class Case(harness.World):
         return [(frozenset(re.search(r"<([^>]*)>", word).group(1) for word in envelope["rcpt"]), content)
                 for envelope, content in self.server.mail()[before:]]
 
-
-def base64_lines(der):
-    return re.sub(rb"(.{64})", rb"\1\r\n", base64.b64encode(der)) + b"\r\n"
