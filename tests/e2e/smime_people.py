@@ -146,12 +146,12 @@ class Case(harness.World):
         self.assertEqual(outer["Subject"], "[...]")
         self.assertIn(outer.get_param("smime-type"), ("enveloped-data", "authEnveloped-data"))
         signed = person.decrypt(content)
-        self.assertNotIn(b"Privyseal", signed)
         return outer, signed, corpus.read(self.verified(signed))
 
     def check_sealed(self, message, content, person):
         """`content` is `message`, encrypted to `person`, signed by Alice, with its header protected."""
-        outer, _, inner = self.opened(content, person)
+        outer, signed, inner = self.opened(content, person)
+        self.assertNotIn(b"Privyseal", signed)
         self.assertEqual(inner.get_param("hp"), "cipher")
         hidden = dict(value.split(": ", 1) for value in corpus.unfolded(inner, "HP-Outer"))
         self.assertEqual(hidden["Subject"], "[...]")
