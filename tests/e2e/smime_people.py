@@ -132,7 +132,11 @@ class Case(harness.World):
     def verified(self, entity, signer=None):
         """What a signature by Alice covers, detached or not, as openssl checks it."""
         path = os.path.join(self.folder, "signer")
-        text = self.authority.run("cms", "-verify", "-CAfile", self.authority.certificate, "-signer", path, data=entity)
+        fields, content = entity.split(b"\r\n\r\n", 1)
+        # Which lies inside of what is encrypted, and which openssl takes without the fields before it.
+        is_binary = b"Content-Transfer-Encoding: binary" in fields
+        text = self.authority.run("cms", "-verify", "-CAfile", self.authority.certificate, "-signer", path,
+                                  *(["-binary", "-inform", "DER"] if is_binary else []), data=content if is_binary else entity)
         with open(path, encoding="ascii") as file:
             told = self.authority.run("x509", "-noout", "-fingerprint", "-sha256", data=file.read().encode())
         self.assertIn((signer or self.mine).fingerprint, told.decode().replace(":", ""))

@@ -79,7 +79,7 @@ class Saving(Case):
     def test_every_kind_comes_back(self):
         """The server holds ciphertext, which any program with the key reads as ordinary S/MIME."""
         self.begin(key=("rsa:2048",))
-        messages = corpus.all_messages() + [("draft", corpus.header(
+        messages = [each for each in corpus.all_messages() if each[0] != "big"] + [("draft", corpus.header(
             "draft", extra="Bcc: Carol <carol@example.com>\nX-odd_Name:no blank\nFCC: imap://alice/Sent\n") +
             b"\r\nhi \r\n")]
         with self.imap() as client:
@@ -95,10 +95,9 @@ class Saving(Case):
         for (kind, message), (_, content) in zip(messages, self.imap_server.mail()):
             with self.subTest(kind=kind):
                 self.assertEqual(self.named(content), {ALICE})
-                if kind != "big":
-                    _, _, inner = self.opened(content, self.mine)
-                    corpus.check_same(self, message, inner if inner.get_content_type() != "message/rfc822" or
-                                      kind == "forwarded" else inner.get_payload(0))
+                _, _, inner = self.opened(content, self.mine)
+                corpus.check_same(self, message, inner if inner.get_content_type() != "message/rfc822" else
+                                  inner.get_payload(0))
 
     def named(self, content):
         return {address for address, person in self.people.items() if person.is_named_in(content)}
