@@ -49,9 +49,9 @@ static enum err check_copy(const struct proxy_submit *submit, const struct submi
     return is_sealed ? ERR_OK : ERR_NOT_SEALED;
 }
 
-/* A private key that lies in the store is behind the store's passphrase, or the OpenPGP key that holds the store. Whoever
-   only sends was not asked for that at login: now a person is, once, and the next try finds it open. gpg and a token ask
-   by themselves while they seal. */
+/* A private key that lies in the store is behind the store's passphrase, or the OpenPGP key that holds the store.
+   Whoever only sends was not asked for that at login: now a person is, once, and the next try finds it open. gpg and a
+   token ask by themselves while they seal. */
 static void ask_for_key(struct proxy_session *session, enum keyring_format format)
 {
     if (format == KEYRING_SMIME && session_account(session)->pkcs11_module[0] == '\0')

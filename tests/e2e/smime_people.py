@@ -93,7 +93,8 @@ class Case(harness.World):
             self.people[address] = Person(self.authority, address, **options)
         return self.people[address]
 
-    def begin(self, rules=REQUIRED, account="", others=(BOB, ERIN, FRANK), key=CURVE, start=True, imap=None, **options):
+    def begin(self, rules=REQUIRED, account="", others=(BOB, ERIN, FRANK), key=CURVE, start=True, imap=None,
+              **options):
         self.mine = self.person(ALICE, key=key)
         self.server = harness.RefServer(self, **options.pop("server", {}))
         self.proxy = harness.Proxy(self, self.server, rules=rules, start=False, imap=imap, account=(
@@ -111,7 +112,8 @@ class Case(harness.World):
         os.close(write)
         try:
             done = subprocess.run([harness.PRIVYSEAL, *words, "--config", self.proxy.config], input=data,
-                                  capture_output=True, check=False, timeout=60, start_new_session=True, pass_fds=(read,))
+                                  capture_output=True, check=False, timeout=60, start_new_session=True,
+                                  pass_fds=(read,))
         finally:
             os.close(read)
         self.assertEqual(done.returncode, status, done.stdout + done.stderr)
@@ -136,7 +138,8 @@ class Case(harness.World):
         # Which lies inside of what is encrypted, and which openssl takes without the fields before it.
         is_binary = b"Content-Transfer-Encoding: binary" in fields
         text = self.authority.run("cms", "-verify", "-CAfile", self.authority.certificate, "-signer", path,
-                                  *(["-binary", "-inform", "DER"] if is_binary else []), data=content if is_binary else entity)
+                                  *(["-binary", "-inform", "DER"] if is_binary else []),
+                                  data=content if is_binary else entity)
         with open(path, encoding="ascii") as file:
             told = self.authority.run("x509", "-noout", "-fingerprint", "-sha256", data=file.read().encode())
         self.assertIn((signer or self.mine).fingerprint, told.decode().replace(":", ""))
