@@ -2,6 +2,7 @@
 
 #include "base/memfd.h"
 #include "proxy/copy.h"
+#include "proxy/views.h"
 #include "proxy/wire.h"
 
 #include <stdlib.h>
@@ -48,6 +49,15 @@ static enum err check_copy(const struct proxy_submit *submit, const struct submi
     return is_sealed ? ERR_OK : ERR_NOT_SEALED;
 }
 
+/* A private key that lies in the store is behind the store's passphrase, or the OpenPGP key that holds the store.
+   Whoever only sends was not asked for that at login: now a person is, once, and the next try finds it open. gpg and a
+   token ask by themselves while they seal. */
+static void ask_for_key(struct proxy_session *session, enum keyring_format format)
+{
+    if (format == KEYRING_SMIME && session_account(session)->pkcs11_module[0] == '\0')
+        proxy_views_unlock(session->net->views, session->account);
+}
+
 static void on_sealed(enum err err, struct ipc_in *answer, void *context)
 {
     const struct submit_ready *ready = context;
@@ -66,6 +76,8 @@ static void on_sealed(enum err err, struct ipc_in *answer, void *context)
     }
     if (err == ERR_OK)
         err = submit->session->upstream == NULL ? ERR_UPSTREAM_LOST : check_copy(submit, group);
+    if (err == ERR_KEY_LOCKED)
+        ask_for_key(submit->session, group->planned->format);
     if (err != ERR_OK) {
         submit_fail(submit, err, NULL);
         return;

@@ -403,6 +403,19 @@ class Rcpt(Case):
                                    password_command="printf \\\"%s\\\"" % PASSWORD))
         self.assertEqual(self.rcpt(proxy, ERIN)[0][0], 250, proxy.log())
 
+    def test_sealed(self):
+        """A message to somebody whose certificate came out of a directory is for that certificate."""
+        certificate, key = self.authority.issue(ERIN, "erin")
+        der = self.authority.run("x509", "-in", certificate, "-outform", "DER")
+        server, upstream = self.slapd([person("erin", ERIN, userCertificate__binary=der)]), RefServer(self)
+        proxy = self.proxy(section(server.url("ldaps"), ca_file=self.certificate()[0]), start=True, server=upstream,
+                           rules=RULES)
+        proxy.send("From: <%s>\r\nTo: <%s>\r\nSubject: x\r\n\r\nfor Erin alone\r\n" % (harness.ALICE, ERIN), [ERIN])
+        _, sealed = upstream.mail()[0]
+        self.assertNotIn(b"for Erin alone", upstream.wire())
+        opened = self.authority.run("cms", "-decrypt", "-recip", certificate, "-inkey", key, data=sealed)
+        self.assertIn(b"for Erin alone", opened)
+
 
 if __name__ == "__main__":
     unittest.main()
