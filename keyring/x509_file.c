@@ -68,6 +68,14 @@ static enum err add_block(const char *name, const unsigned char *bytes, long len
     return err == ERR_MALFORMED ? ERR_OK : err;
 }
 
+/* The block that could not be read has been passed over, and others may follow; or there is none any more. */
+static bool is_end(void)
+{
+    const unsigned long error = ERR_peek_last_error();
+    ERR_clear_error();
+    return error == 0 || (ERR_GET_LIB(error) == ERR_LIB_PEM && ERR_GET_REASON(error) == PEM_R_NO_START_LINE);
+}
+
 static enum err add_pem(struct span bytes, STACK_OF(X509) * certificates, size_t *wrong)
 {
     enum err err = ERR_OK;
@@ -77,7 +85,14 @@ static enum err add_pem(struct span bytes, STACK_OF(X509) * certificates, size_t
     BIO *source = BIO_new_mem_buf(bytes.ptr, (int)bytes.len);
     if (source == NULL)
         return ERR_MEMORY;
-    while (err == ERR_OK && PEM_read_bio(source, &name, &header, &data, &len) == 1) {
+    ERR_clear_error();
+    while (err == ERR_OK) {
+        if (PEM_read_bio(source, &name, &header, &data, &len) != 1) {
+            if (is_end())
+                break;
+            ++*wrong;
+            continue;
+        }
         err = add_block(name, data, len, certificates, wrong);
         OPENSSL_free(name);
         OPENSSL_free(header);
