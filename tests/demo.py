@@ -80,9 +80,11 @@ def import_certificates(proxy, authority):
 
 
 def show_both_formats(server, proxy, authority, erin):
-    say("2. Alice writes to Bob, who has an OpenPGP key, and to Erin, who has a certificate: one message, two standards.\n")
+    say("2. Alice writes to Bob, who has an OpenPGP key, and to Erin, who has a certificate: one message, "
+        "two standards.\n")
     count = len(server.mail())
-    proxy.send(letter("Croquet", [BOB, ERIN], "Dear both,\n\nbring your own flamingo.\n\nAlice\n").as_bytes(), [BOB, ERIN])
+    message = letter("Croquet", [BOB, ERIN], "Dear both,\n\nbring your own flamingo.\n\nAlice\n")
+    proxy.send(message.as_bytes(), [BOB, ERIN])
     held = {envelope["rcpt"][0]: message for envelope, message in server.mail()[count:]}
     pgp = next(message for rcpt, message in held.items() if BOB in rcpt)
     smime = next(message for rcpt, message in held.items() if ERIN in rcpt)

@@ -12,8 +12,8 @@ from harness import ALICE, BOB
 from test_private_keys import openssl
 
 SECRET = b"the jabberwock"
-LETTER = (b"From: %s\r\nTo: %s\r\nSubject: a letter\r\nDate: Fri, 20 Nov 2026 12:00:00 +0000\r\nMessage-ID: <1@example.org>"
-          b"\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\n" + SECRET + b"\r\n")
+LETTER = (b"From: %s\r\nTo: %s\r\nSubject: a letter\r\nDate: Fri, 20 Nov 2026 12:00:00 +0000\r\n"
+          b"Message-ID: <1@example.org>\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n\r\n" + SECRET + b"\r\n")
 RULE = 'rule all { encrypt = required  sign = always  format = smime }'
 HTML = b"Content-Type: text/html\r\n\r\n<p>" + SECRET + b"</p>\r\n"
 
@@ -21,13 +21,11 @@ HTML = b"Content-Type: text/html\r\n\r\n<p>" + SECRET + b"</p>\r\n"
 class World(test_private_keys.Commands):
     """Alice and Bob have certificates by one authority."""
 
-    account = ""
-
     def setUp(self):
         super().setUp()
         self.issue("bob", BOB)
-        self.proxy = harness.Proxy(self, harness.RefServer(self), rules=RULE, start=False, account='    smime_ca = "%s"\n%s' % (
-            self.files.path("ca.pem"), self.account))
+        self.proxy = harness.Proxy(self, harness.RefServer(self), rules=RULE, start=False,
+                                   account='    smime_ca = "%s"' % self.files.path("ca.pem"))
 
     def issue(self, name, address, *options):
         """By the authority, or by itself with the `options` for openssl req."""
@@ -152,8 +150,9 @@ class Token(World, test_private_keys.Token):
     def setUp(self):
         test_private_keys.Token.setUp(self)
         self.issue("bob", BOB)
-        text = self.proxy.text.replace("    login =", '    smtp = "smtp+clear://127.0.0.1:9"\n    smime_ca = "%s"\n    login =' %
-                                       self.files.path("ca.pem"), 1).replace(harness.TRUSTING, RULE)
+        text = self.proxy.text.replace(
+            "    login =", '    smtp = "smtp+clear://127.0.0.1:9"\n    smime_ca = "%s"\n    login =' %
+            self.files.path("ca.pem"), 1).replace(harness.TRUSTING, RULE)
         with open(self.proxy.config, "w", encoding="utf-8") as file:
             file.write(text)
 

@@ -27,7 +27,7 @@ rule all { encrypt = %(encrypt)s  sign = always  format = smime  trust = full }
 
 
 class Tools(unittest.TestCase):
-    """One authority; every certificate of it names Alice, who writes to herself and to Bob, with the same kind of key."""
+    """One authority; every certificate of it names Alice, who writes to Bob, who has the same kind of key."""
 
     @classmethod
     def setUpClass(cls):
@@ -90,7 +90,8 @@ class Tools(unittest.TestCase):
         for key, encrypt, options, tools in (
                 ("rsa2048", "never", "", readers), ("rsa3072", "never", "smime_sign = opaque", readers),
                 ("rsa4096", "never", "smime_rsa = modern", readers), ("p256", "never", "", readers),
-                ("p384", "never", "smime_sign = opaque", readers), ("rsa2048", "required", "smime_cipher = cbc", readers),
+                ("p384", "never", "smime_sign = opaque", readers),
+                ("rsa2048", "required", "smime_cipher = cbc", readers),
                 ("rsa3072", "required", "smime_cipher = gcm", openssl),
                 ("rsa4096", "required", "smime_rsa = modern", openssl),
                 ("p256", "required", "smime_cipher = gcm", openssl), ("p384", "required", "", openssl)):
