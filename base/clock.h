@@ -13,6 +13,8 @@
 
 /* Seconds since 1970 UTC: the real time, or what clock_fix was given. */
 int64_t clock_now(void);
+/* The real time, whatever clock_now was given: for how fresh an answer from outside is. */
+int64_t clock_real(void);
 /* Fixes clock_now to `seconds`; for --at and for tests. */
 void clock_fix(int64_t seconds);
 bool clock_is_fixed(void);

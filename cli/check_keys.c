@@ -1,6 +1,7 @@
 #include "cli/check.h"
 
 #include "base/clock.h"
+#include "cli/key.h"
 #include "proxy/state.h"
 
 #include <stdio.h>
@@ -43,6 +44,52 @@ static void check_expiry(struct check *check, const struct keyring_entry *key)
             key->fingerprint);
 }
 
+/* An own certificate for the address, run out; one that is good now stands beside it where there is any. */
+static const struct keyring_entry *find_expired(const struct cli *cli, const char *address)
+{
+    size_t first;
+    const size_t len = keyring_find(cli->keyring, address, &first);
+    for (size_t i = 0; i < len; i++) {
+        const struct keyring_entry *entry = keyring_at(cli->keyring, first + i);
+        if (entry->format == KEYRING_SMIME && entry->trust == KEYRING_OWN && entry->expires <= clock_now())
+            return entry;
+    }
+    return NULL;
+}
+
+static void check_expired(struct check *check, const char *address, bool has_key)
+{
+    const struct keyring_entry *expired = find_expired(check->cli, address);
+    char date[CLI_DATE_SIZE];
+    if (!expired)
+        return;
+    cli_date(expired->expires, date);
+    check_note(check, has_key ? CHECK_WARNING : CHECK_BAD, address,
+               "the own certificate %s has expired on %s, and mail is still read with it, but not signed; have another "
+               "one issued",
+               expired->fingerprint, date);
+}
+
+/* What is there, and can be of no use. */
+static void check_certificates(struct check *check, const struct config_account *account)
+{
+    const struct keyring_certificates *certificates = check->cli->certificates;
+    const size_t len = keyring_certificates_len(certificates);
+    for (size_t i = 0; i < len; i++) {
+        const struct keyring_certificate *entry = keyring_certificates_at(certificates, i);
+        char address[MIME_ADDR_SIZE];
+        bool is_marked;
+        if (entry->key_place[0] && !key_certificate_is_marked(entry->certificate, &is_marked, address) && is_marked)
+            check_note(check, CHECK_BAD, address,
+                       "the own certificate %s is marked as one that issues others (CA:TRUE), so it is not used for "
+                       "mail; have one with CA:FALSE",
+                       entry->fingerprint);
+    }
+    if (len > 0 && !account->smime_ca[0])
+        check_note(check, CHECK_WARNING, account->address,
+                   "has certificates, but no trust anchors: nobody's certificate is trusted; set `smime_ca`");
+}
+
 static void check_addresses(struct check *check, const struct config_account *account)
 {
     for (size_t i = 0; i < account->addresses_len; i++) {
@@ -53,9 +100,8 @@ static void check_addresses(struct check *check, const struct config_account *ac
             check_expiry(check, key);
         if (certificate)
             check_expiry(check, certificate);
-        if (certificate && !account->smime_ca[0])
-            check_note(check, CHECK_WARNING, address,
-                       "has a certificate, but no trust anchors: nobody's certificate is trusted; set `smime_ca`");
+        else
+            check_expired(check, address, key != NULL);
         if (!key && !certificate)
             check_note(check, i == 0 ? CHECK_BAD : CHECK_WARNING, address,
                        "has no own key that can sign; do `privyseal key make --address %s`, or import yours with "
@@ -122,6 +168,7 @@ void check_keys(struct check *check, const struct config_account *account)
     } else {
         check_note(check, CHECK_OK, account->address, cli->agent ? "gpg-agent starts" : "gpg-agent is running");
         check_addresses(check, account);
+        check_certificates(check, account);
         if (!account->is_own_home)
             check_agent_options(check, account);
         check_store(check, account);

@@ -10,6 +10,7 @@
 
 #include "crypto/smime_account.h"
 #include "keyring/gpg.h"
+#include "keyring/revocation.h"
 #include "keyring/token.h"
 #include "proxy/config.h"
 
@@ -96,6 +97,10 @@ void cli_close(struct cli *cli);
 /* What there is of S/MIME for the open account, as sealing and opening want it: current, borrowed until cli_close_ring.
  */
 ERR_RETURN enum err cli_open_smime(struct cli *cli, struct crypto_smime *smime_out);
+/* Asks the issuers of a path that verified (leaf first) how its certificates stand at `at`: one answer for each but the
+   anchor. For accounts whose `revocation` is not off. */
+ERR_RETURN enum err cli_ask_revocation(const struct cli *cli, STACK_OF(X509) * path, int64_t at,
+                                       struct keyring_revocation revocations_out[KEYRING_CHAIN_MAX], size_t *len_out);
 
 /* Adds the account's certificates to the index, and the issuers among them without an address. */
 ERR_RETURN enum err cli_list_certificates(struct cli *cli);

@@ -33,10 +33,19 @@ void key_certificate_source(const struct keyring_certificate *certificate, char 
 ERR_RETURN enum err key_certificate_chain(const struct cli *cli, const struct keyring_certificate *certificate,
                                           enum keyring_purpose purpose, enum keyring_chain *chain_out,
                                           char out[KEY_TEXT_SIZE]);
-/* Issuer, serial number, source and chain; NULL: it is no certificate. */
+/* Adds rows, the first of them called "chain": the path with each certificate of it, and how it stands with its issuer
+   where the account has them asked. */
+struct table;
+ERR_RETURN enum err key_certificate_explain(const struct cli *cli, const struct keyring_certificate *certificate,
+                                            enum keyring_purpose purpose, struct table *table);
+/* Issuer, serial number, source, chain, and revocation where the account asks; NULL: it is no certificate. */
 json_t *key_certificate_json(const struct cli *cli, const struct keyring_entry *entry);
 #define KEY_SERIAL_SIZE 64
 void key_serial(const X509 *certificate, char out[KEY_SERIAL_SIZE]);
+/* Whether it is marked as one that issues others (CA:TRUE) though it names an address, which is then given: no mail
+   program's doing, but that of `openssl req -x509`. It is of no use for mail. ERR_MEMORY. */
+ERR_RETURN enum err key_certificate_is_marked(const X509 *certificate, bool *is_marked_out,
+                                              char address_out[MIME_ADDR_SIZE]);
 /* "good", "untrusted", ... */
 const char *key_chain_name(enum keyring_chain chain);
 

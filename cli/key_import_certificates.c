@@ -48,7 +48,17 @@ static void advise(const struct cli *cli, const struct keyring_entry *entry, FIL
     fprintf(words, "%s: %s\n", entry->fingerprint, entry->user_id);
     if (!certificate || key_certificate_chain(cli, certificate, purpose, &state, chain))
         return;
-    if (key_is_issuer(entry))
+    bool is_marked;
+    char address[MIME_ADDR_SIZE];
+    if (key_certificate_is_marked(certificate->certificate, &is_marked, address))
+        return;
+    if (is_marked)
+        fprintf(words,
+                "%s: is marked as one that issues others (CA:TRUE), so nothing is sealed to it and no signature by it "
+                "counts for %s; its owner needs one with CA:FALSE (`openssl req -x509` makes such only with -addext "
+                "basicConstraints=CA:FALSE)\n",
+                entry->fingerprint, address);
+    else if (key_is_issuer(entry))
         fprintf(words,
                 "%s: issues others; it helps chains together, and is no trust anchor unless it is in `smime_ca`\n",
                 entry->fingerprint);

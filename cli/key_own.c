@@ -1,6 +1,7 @@
 #include "cli/key_own.h"
 
 #include "base/clock.h"
+#include "cli/key.h"
 #include "cli/vault.h"
 #include "keyring/token.h"
 
@@ -167,6 +168,15 @@ static enum err describe(const struct keeping *keeping, const X509 *certificate,
         names_account = names_account || is_own(account, keyring_at(keyring, i)->address);
     if (!err)
         fprintf(keeping->words, "%s: %s\n%s: yours\n", fingerprint, keyring_at(keyring, 0)->user_id, fingerprint);
+    bool is_marked = false;
+    char address[MIME_ADDR_SIZE];
+    if (!err)
+        err = key_certificate_is_marked(certificate, &is_marked, address);
+    if (!err && is_marked)
+        fprintf(keeping->words,
+                "%s: is marked as one that issues others (CA:TRUE), so it is not used for your mail; have one with "
+                "CA:FALSE (`openssl req -x509` makes such only with -addext basicConstraints=CA:FALSE)\n",
+                fingerprint);
     if (!err && !names_account)
         fprintf(keeping->words,
                 "%s: names no address of %s: mail sealed to it is read, but nothing is signed with it\n", fingerprint,

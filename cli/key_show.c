@@ -55,7 +55,6 @@ static enum err add_certificate(const struct cli *cli, struct table *table, cons
     const struct keyring_certificate *certificate = key_certificate(cli, entry);
     const enum keyring_purpose purpose = entry->encrypt_until < 0 ? KEYRING_SIGN : KEYRING_ENCRYPT;
     char text[KEY_TEXT_SIZE], serial[KEY_SERIAL_SIZE];
-    enum keyring_chain chain;
     if (!certificate)
         return ERR_OK;
     key_name(X509_get_issuer_name(certificate->certificate), text, sizeof text);
@@ -69,9 +68,7 @@ static enum err add_certificate(const struct cli *cli, struct table *table, cons
     if (!err && certificate->key_place[0])
         err = add_line(table, "private key",
                        strcmp(certificate->key_place, "store") == 0 ? "in the store" : certificate->key_place);
-    if (!err)
-        err = key_certificate_chain(cli, certificate, purpose, &chain, text);
-    return err ? err : add_line(table, "chain", text);
+    return err ? err : key_certificate_explain(cli, certificate, purpose, table);
 }
 
 static int print_table(const struct cli *cli, const struct keyring_entry *entry)

@@ -50,6 +50,12 @@ static int print_verdict(const struct cli *cli, const struct crypto_opened *open
     return err ? cli_fail(cli, err, "writing the verdict") : CLI_DONE;
 }
 
+/* From whom it says it is, as it was sent, and opened. */
+static bool is_good(const struct crypto_verdict *verdict)
+{
+    return verdict->signature == CRYPTO_SIG_GOOD && verdict->has_integrity && verdict->encryption != CRYPTO_ENC_FAILED;
+}
+
 static int open_message(struct cli *cli, struct span message)
 {
     char authserv_id[CONFIG_AUTHSERV_ID_SIZE];
@@ -79,9 +85,7 @@ static int open_message(struct cli *cli, struct span message)
     crypto_learnt_fini(&opened.learnt);
     if (status == CLI_DONE)
         status = print_verdict(cli, &opened);
-    if (status == CLI_DONE && opened.verdict.signature != CRYPTO_SIG_GOOD)
-        status = CLI_REFUSED;
-    return status;
+    return status == CLI_DONE && !is_good(&opened.verdict) ? CLI_REFUSED : status;
 }
 
 static int run(struct cli *cli, int argc, char **argv)
@@ -108,8 +112,9 @@ const struct cli_command cli_open = {
     .summary = "decrypts and verifies a message from standard input",
     .text = "Reads a message from standard input and writes it to standard output, decrypted, with its verdict in the\n"
             "header if it was signed or encrypted. The verdict also goes to standard error; with --report only the\n"
-            "verdict is written, to standard output. Exits 1 unless the signature is good. With --at, keys and\n"
-            "signatures are judged as of that time.",
+            "verdict is written, to standard output. Exits 1 unless the verdict is good: a good signature,\n"
+            "and nothing encrypted that could not be opened or could have been changed. With --at, keys,\n"
+            "certificates and signatures are judged as of that time.",
     .example = "privyseal open --report < message.eml",
     .options = options,
     .run = run};

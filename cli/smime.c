@@ -9,8 +9,8 @@
 #include "keyring/x509_key.h"
 
 #include <string.h>
-#include <time.h>
 
+/* For all issuers of a path together. */
 #define REVOCATION_MAX_MS 10000
 
 static enum err open_both(struct cli *cli)
@@ -80,17 +80,25 @@ static enum err get_private_key(void *context, const struct keyring_certificate 
     return ERR_KEY_UNUSABLE;
 }
 
-/* The crypto_revocation_fn of a command: there is no finder here, and only chains that verified come. */
-static enum err ask_revocation(void *context, STACK_OF(X509) * path, int64_t at, bool *is_unknown_out)
+enum err cli_ask_revocation(const struct cli *cli, STACK_OF(X509) * path, int64_t at,
+                            struct keyring_revocation revocations_out[KEYRING_CHAIN_MAX], size_t *len_out)
+{
+    const struct config *config = cli->config;
+    *len_out = 0;
+    if (sk_X509_num(path) <= 1) /* An anchor is believed by whoever named it as one. */
+        return ERR_OK;
+    return keyring_ask_now((const char *const *)config->revocation_hosts, config->revocation_hosts_len, path,
+                           clock_real(), at, REVOCATION_MAX_MS, revocations_out, len_out);
+}
+
+/* The crypto_revocation_fn of a command. */
+static enum err judge_revocation(void *context, STACK_OF(X509) * path, int64_t at, bool *is_unknown_out)
 {
     const struct cli *cli = context;
-    const struct config *config = cli->config;
     struct keyring_revocation revocations[KEYRING_CHAIN_MAX];
     size_t len = 0;
     *is_unknown_out = false;
-    /* An answer is of now, whatever time --at has it judged for. */
-    enum err err = keyring_ask_now((const char *const *)config->revocation_hosts, config->revocation_hosts_len, path,
-                                   (int64_t)time(NULL), at, REVOCATION_MAX_MS, revocations, &len);
+    enum err err = cli_ask_revocation(cli, path, at, revocations, &len);
     return err ? err : keyring_revocation_sum(revocations, len, cli->account->revocation, is_unknown_out);
 }
 
@@ -101,8 +109,7 @@ enum err cli_open_smime(struct cli *cli, struct crypto_smime *smime_out)
     smime_out->anchors = cli->anchors;
     smime_out->certificates = cli->certificates;
     smime_out->private_key = get_private_key;
-    if (cli->account->revocation != KEYRING_REVOCATION_OFF)
-        smime_out->revocation = ask_revocation;
+    smime_out->revocation = cli->account->revocation == KEYRING_REVOCATION_OFF ? NULL : judge_revocation;
     smime_out->context = cli;
     return err;
 }

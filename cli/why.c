@@ -74,7 +74,7 @@ static const char *missing_key(const struct answer *answer)
     return keyring_reason_text(answer->choice.reason);
 }
 
-/* Those that would be asked before the recipient is answered; why asks nobody. */
+/* Those that would be asked before the recipient is answered; why asks none. */
 static bool is_asked(const struct config_directory *directory, const struct answer *answer)
 {
     return !answer->choice.key && answer->choice.rule->encrypt != POLICY_ENCRYPT_NEVER &&
@@ -113,14 +113,6 @@ static enum err add_line(struct table *table, const char *name, const char *valu
     return table_add(table, cells);
 }
 
-static enum err add_chain(const struct cli *cli, struct table *table, const struct keyring_certificate *certificate)
-{
-    char text[KEY_TEXT_SIZE];
-    enum keyring_chain chain;
-    enum err err = key_certificate_chain(cli, certificate, KEYRING_ENCRYPT, &chain, text);
-    return err ? err : add_line(table, "chain", text);
-}
-
 /* Certificates for the address that are not taken: where each came from, and why its chain does not lead on. */
 static enum err add_others(const struct cli *cli, struct table *table, const char *address)
 {
@@ -139,7 +131,7 @@ static enum err add_others(const struct cli *cli, struct table *table, const cha
         if (!err)
             err = add_line(table, "source", source);
         if (!err)
-            err = add_chain(cli, table, certificate);
+            err = key_certificate_explain(cli, certificate, KEYRING_ENCRYPT, table);
     }
     return err;
 }
@@ -163,7 +155,7 @@ static enum err add_key(const struct cli *cli, struct table *table, const struct
     if (!err)
         err = add_line(table, "source", text);
     if (!err && certificate)
-        err = add_chain(cli, table, certificate);
+        err = key_certificate_explain(cli, certificate, KEYRING_ENCRYPT, table);
     return err ? err : add_line(table, "trust", keyring_trust_name(key->trust));
 }
 

@@ -15,8 +15,11 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "e2e
 import harness  # noqa: E402
 import imap_harness  # noqa: E402
 from harness import ALICE, BOB, DAVE  # noqa: E402
+from test_smime import Authority  # noqa: E402
 
 WIDTH = 76
+# She has a certificate, and no OpenPGP key.
+ERIN = "erin@example.edu"
 
 
 def say(text=""):
@@ -67,8 +70,33 @@ def show_sealed(server, proxy):
     say("Alice's own key opens the copy too. privyseal open --report says:\n\n    %s\n" % view.stdout.decode().strip())
 
 
+def import_certificates(proxy, authority):
+    """Alice's own with its key, and Erin's; gives Erin's back."""
+    erin = authority.issue(ERIN, "erin")
+    for words in (("--own", *authority.issue(ALICE, "alice")), (erin[0],)):
+        subprocess.run([harness.PRIVYSEAL, "key", "import", *words, "--config", proxy.config], check=True,
+                       capture_output=True)
+    return erin
+
+
+def show_both_formats(server, proxy, authority, erin):
+    say("2. Alice writes to Bob, who has an OpenPGP key, and to Erin, who has a certificate: one message, "
+        "two standards.\n")
+    count = len(server.mail())
+    message = letter("Croquet", [BOB, ERIN], "Dear both,\n\nbring your own flamingo.\n\nAlice\n")
+    proxy.send(message.as_bytes(), [BOB, ERIN])
+    held = {envelope["rcpt"][0]: message for envelope, message in server.mail()[count:]}
+    pgp = next(message for rcpt, message in held.items() if BOB in rcpt)
+    smime = next(message for rcpt, message in held.items() if ERIN in rcpt)
+    side_by_side("What the server holds for Bob", pgp, "What the server holds for Erin", smime, 14)
+    inner = authority.run("cms", "-decrypt", "-recip", erin[0], "-inkey", erin[1], data=smime)
+    opened = authority.run("cms", "-verify", "-CAfile", authority.certificate, data=inner)
+    say("Erin opens and verifies hers with plain openssl:\n")
+    say(textwrap.indent(opened.decode(), "    "))
+
+
 def show_refused(proxy):
-    say("2. Alice writes to Dave at a partner's, where the rule requires encryption. There is no key for Dave.\n")
+    say("3. Alice writes to Dave at a partner's, where the rule requires encryption. There is no key for Dave.\n")
     try:
         proxy.send(letter("Secret", [DAVE], "for your eyes only\n").as_bytes(), [DAVE])
         say("    it was accepted, which must not be")
@@ -80,14 +108,14 @@ def show_refused(proxy):
 
 
 def show_plain(server, proxy):
-    say("3. Alice writes to a mailing list, where the rule says: never encrypt, but sign.\n")
+    say("4. Alice writes to a mailing list, where the rule says: never encrypt, but sign.\n")
     proxy.send(letter("Opening hours", ["all@lists.example.org"], "Dear all,\n\nthe tea party is at six.\n\nAlice\n").as_bytes(),
                ["all@lists.example.org"])
     say(textwrap.indent(server.mail()[-1][1].decode(), "    "))
 
 
 def show_read(mailbox, proxy, delivered):
-    say("4. Alice reads by IMAP. What stands in her mailbox is the letter to Bob, of which she gets a copy.\n")
+    say("5. Alice reads by IMAP. What stands in her mailbox is the letter to Bob, of which she gets a copy.\n")
     mailbox.put(delivered)
     with proxy.imap() as client:
         client.select("INBOX")
@@ -102,7 +130,7 @@ def show_read(mailbox, proxy, delivered):
 
 
 def show_draft(mailbox, proxy):
-    say("5. Alice saves a draft. Her mail program gets back what it saved; the server holds ciphertext.\n")
+    say("6. Alice saves a draft. Her mail program gets back what it saved; the server holds ciphertext.\n")
     draft = letter("An unfinished letter", [BOB], "Dear Bob,\n\nI have been thinking about\n").as_bytes()
     draft = draft.replace(b"Subject:", b"Bcc: Carol <carol@example.com>\r\nX-Mail-Program: of some kind\r\nSubject:", 1)
     with proxy.imap() as client:
@@ -119,19 +147,23 @@ class Demo(harness.World):
     def runTest(self):
         server = harness.RefServer(self, tls="starttls")
         mailbox = imap_harness.RefImap(self, tls="starttls")
-        proxy = harness.Proxy(self, server, imap=mailbox, rules='\n'.join([
+        authority = Authority(self.folder, "Demo CA")
+        account = '    smime_ca = "%s"' % authority.certificate
+        proxy = harness.Proxy(self, server, imap=mailbox, account=account, rules='\n'.join([
             'rule "lists" { to = "*@lists.example.org"  encrypt = never  sign = always }',
             'rule "partners" { to = "*@example.edu"  encrypt = required }',
             'rule "everyone" { encrypt = when-possible  sign = always  trust = unverified }']))
         for port, url in ((proxy.port, server.url()), (proxy.imap_port, mailbox.url())):
             say("privyseal listens at 127.0.0.1:%d and speaks to %s (STARTTLS, certificate checked)." % (port, url))
         say()
+        erin = import_certificates(proxy, authority)
         show_sealed(server, proxy)
+        show_both_formats(server, proxy, authority, erin)
         show_refused(proxy)
         show_plain(server, proxy)
         show_read(mailbox, proxy, server.mail()[0][1])
         self.assertTrue(show_draft(mailbox, proxy))
-        for words in (b"rabbit hole", b"thinking about", b"unfinished letter"):
+        for words in (b"rabbit hole", b"flamingo", b"thinking about", b"unfinished letter"):
             leaks = (server.wire() + mailbox.wire()).count(words)
             say("How often \"%s\" stands in all that the servers ever received (TLS taken off): %d" %
                 (words.decode(), leaks))
