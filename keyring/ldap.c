@@ -45,6 +45,10 @@ static void finish(struct keyring_ldap_query *query, enum err err, const char *p
     else if (answer->ignored > 0)
         log_warning("directory %s: %zu values ignored that are no certificates or keys, or too many", name,
                     answer->ignored);
+    if (err == ERR_OK && problem[0] != '\0')
+        log_info("directory %s: %s", name, problem);
+    if (err == ERR_OK && problem[0] == '\0' && len == KEYRING_LDAP_VALUES_MAX)
+        problem = "it has more than can be taken";
     if (query->ldap->queries_len > 0)
         go_on(query->ldap);
     query->fn(err, values, len, problem, query->context);
@@ -54,6 +58,7 @@ static void finish(struct keyring_ldap_query *query, enum err err, const char *p
 static void reset(struct keyring_ldap_query *query)
 {
     query->message = -1;
+    query->answer.is_partial = false;
     query->answer.pieces_len = query->answer.entries = query->answer.ignored = 0;
     buf_clear(&query->answer.bytes);
 }
@@ -78,7 +83,7 @@ static void lost(struct keyring_ldap *ldap, bool was_open, const char *problem)
         reset(query);
     }
     while ((query = first_failed(ldap)) != NULL)
-        finish(query, ERR_LOOKUP, problem);
+        finish(query, ERR_UPSTREAM_DOWN, problem);
     if (ldap->queries_len > 0)
         go_on(ldap);
 }
@@ -141,12 +146,14 @@ static void take_result(struct keyring_ldap *ldap, struct keyring_ldap_query *qu
     char problem[LDAP_PROBLEM_SIZE];
     char *detail = NULL;
     int code = LDAP_PROTOCOL_ERROR;
+    const char *missing = query->answer.is_partial ? "other servers, which it refers to, have more" : "";
     ldap->received_at = ldap->received;
     if (ldap_parse_result(ldap->handle, message, &code, NULL, &detail, NULL, NULL, 0) != LDAP_SUCCESS)
         code = LDAP_DECODING_ERROR;
     if (code == LDAP_SIZELIMIT_EXCEEDED && query->filter.len > 0) {
         log_warning("directory %s has more entries for an address than size_limit", ldap->options->name);
         code = LDAP_SUCCESS;
+        missing = "it has more entries for the address than size_limit";
     }
     if (code == LDAP_SUCCESS && query->filter.len == 0 && query->answer.entries == 0)
         code = LDAP_NO_SUCH_OBJECT;
@@ -154,12 +161,12 @@ static void take_result(struct keyring_ldap *ldap, struct keyring_ldap_query *qu
              ldap_err2string(code), detail != NULL && detail[0] != '\0' ? ", " : "", detail != NULL ? detail : "");
     ldap_memfree(detail);
     if (code == LDAP_SUCCESS)
-        finish(query, ERR_OK, "");
+        finish(query, ERR_OK, missing);
     else
         finish(query, ERR_LOOKUP, problem);
 }
 
-static void give_up(struct keyring_ldap_query *query, const char *problem)
+static void give_up(struct keyring_ldap_query *query, enum err err, const char *problem)
 {
     struct keyring_ldap *ldap = query->ldap;
     if (query->message >= 0 && ldap->handle != NULL) {
@@ -168,7 +175,7 @@ static void give_up(struct keyring_ldap_query *query, const char *problem)
     }
     query->message = -1;
     if (problem != NULL)
-        finish(query, ERR_LOOKUP, problem);
+        finish(query, err, problem);
 }
 
 void ldap_on_message(struct keyring_ldap *ldap, LDAPMessage *message)
@@ -182,8 +189,10 @@ void ldap_on_message(struct keyring_ldap *ldap, LDAPMessage *message)
     const int type = ldap_msgtype(message);
     if (type == LDAP_RES_SEARCH_RESULT)
         take_result(ldap, query, message);
+    else if (type == LDAP_RES_SEARCH_REFERENCE)
+        query->answer.is_partial = true;
     else if (type == LDAP_RES_SEARCH_ENTRY && take_entry(ldap, query, message) != ERR_OK)
-        give_up(query, "the answer is longer than it may be, and ignored");
+        give_up(query, ERR_LOOKUP, "the answer is longer than it may be, and ignored");
 }
 
 static void on_deadline(evutil_socket_t fd, short what, void *context)
@@ -196,7 +205,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *context)
     /* Nothing has come since it was asked, or there is nobody to ask: the next question takes another connection. */
     const bool is_silent = ldap->state != LDAP_OPEN || (query->message >= 0 && ldap->received == query->received);
     snprintf(problem, sizeof(problem), "no answer in %u seconds", ldap->options->timeout_ms / 1000);
-    give_up(query, problem);
+    give_up(query, ERR_UPSTREAM_DOWN, problem);
     if (is_silent && ldap->state != LDAP_OFF) {
         ldap_link_close(ldap);
         lost(ldap, true, problem);
@@ -342,7 +351,7 @@ void keyring_ldap_cancel(struct keyring_ldap_query **query_pointer)
     *query_pointer = NULL;
     if (query == NULL)
         return;
-    give_up(query, NULL);
+    give_up(query, ERR_OK, NULL);
     take_out(query);
     query_free(query);
 }

@@ -67,8 +67,9 @@ struct keyring_ldap_value {
 struct keyring_ldap;
 struct keyring_ldap_query;
 
-/* Fires once: ERR_OK with what was found, which may be nothing (borrowed during the call), or ERR_LOOKUP: the directory
-   could not be asked or did not answer; `problem` then says why, for people ("" otherwise). It may ask again. */
+/* Fires once: ERR_OK with what was found, which may be nothing (borrowed during the call); ERR_LOOKUP: this question
+   has no answer; ERR_UPSTREAM_DOWN: the directory cannot be asked, or does not answer in time. `problem` says why, for
+   people; with ERR_OK, why that is not all that the directory has ("": it is). It may ask again. */
 typedef void (*keyring_ldap_fn)(enum err err, const struct keyring_ldap_value *values, size_t values_len,
                                 const char *problem, void *context);
 
@@ -87,7 +88,7 @@ void keyring_ldap_free(struct keyring_ldap **ldap);
    ERR_ADDRESS_SYNTAX, ERR_BUSY. */
 ERR_RETURN enum err keyring_ldap_find(struct keyring_ldap *ldap, const char *address, keyring_ldap_fn fn, void *context,
                                       struct keyring_ldap_query **query_out);
-/* Asks whether the base is there: connects, TLS, bind and all. ERR_LOOKUP also if it is not. */
+/* Asks whether the base is there: connects, TLS, bind and all. An error also if it is not. */
 ERR_RETURN enum err keyring_ldap_try(struct keyring_ldap *ldap, keyring_ldap_fn fn, void *context,
                                      struct keyring_ldap_query **query_out);
 /* `fn` will not fire. Clears the caller's pointer; NULL is nothing to cancel. */

@@ -23,6 +23,7 @@ struct ldap_answer {
     } pieces[KEYRING_LDAP_VALUES_MAX];
     size_t pieces_len;
     size_t entries;
+    bool is_partial; /* other servers have more */
     size_t ignored; /* values that are neither certificate nor key, or too many */
 };
 

@@ -163,6 +163,23 @@ class Find(Case):
         self.assertEqual([(line["state"], line["kind"], line["trust"]) for line in found],
                          [("found", "OpenPGP", "unverified")])
 
+    def test_intermediate(self):
+        """An issuer that comes with the certificate makes the chain whole, also when it has been kept."""
+        middle = Authority(self.folder, "middle")
+        middle.certificate, middle.key = self.authority.issue(
+            "ca@example.net", "between", extensions=("basicConstraints=critical,CA:TRUE", "keyUsage=keyCertSign"))
+        certificate, _ = middle.issue(ERIN, "erin", key=("ec", "-pkeyopt", "ec_paramgen_curve:P-256"))
+        both = middle.run("crl2pkcs7", "-nocrl", "-certfile", certificate, "-certfile", middle.certificate, "-outform",
+                          "DER")
+        server = self.slapd([person("erin", ERIN, userSMIMECertificate=both)])
+        proxy = self.proxy(section(server.url()))
+        self.assertEqual(sorted(line[:2] for line in self.lines(proxy, ERIN)), [("found", "full"), ("issuer", "")])
+        status, _, words = self.find(proxy, ERIN, "--import")
+        self.assertEqual(status, DONE, words)
+        self.assertIn("1 kept", words)
+        _, keys, words = self.run_cli(proxy, "key", "list", ERIN)
+        self.assertEqual([key["trust"] for key in keys if key.get("trust")], ["full"], (keys, words))
+
     def test_import(self):
         server = self.slapd([person("erin", ERIN, userCertificate__binary=self.der(ERIN)),
                              person("dave", DAVE, pgpKey=harness.keys().export(DAVE))])
@@ -364,6 +381,31 @@ class Rcpt(Case):
                 self.assertEqual(self.rcpt(proxy, "x@example.com")[0][0], 250, proxy.log())
                 self.assertIn("goes on without", proxy.log())
                 proxy.stop()
+
+    def test_dead_is_left_alone(self):
+        """Not every recipient waits for a directory that does not answer; nothing else changes."""
+        for options, connections in (({}, 1), ({"keep_failed": "0"}, 2)):
+            with self.subTest(options=options):
+                stall = Stall(self)
+                proxy = self.serve(section(stall.url(), timeout="1", **options))
+                self.assertEqual([self.rcpt(proxy, address)[0][0] for address in (ERIN, FRANK)], [451, 451])
+                self.assertEqual(len(stall.taken), connections, proxy.log())
+                proxy.stop()
+
+    def test_asked_again(self):
+        """A certificate that leads to an anchor: asked for again in time, still used if nobody answers, then gone."""
+        mine = person("erin", ERIN, userCertificate__binary=self.der(ERIN))
+        server = self.slapd([mine])
+        proxy = self.serve(section(server.url(), keep_found="0", keep_missing="0", keep_failed="0"))
+        self.assertEqual(self.rcpt(proxy, ERIN)[0][0], 250, proxy.log())
+        server.stop()
+        self.assertEqual(self.rcpt(proxy, ERIN)[0][0], 250, proxy.log())
+        self.assertIn("no directory could be asked for " + ERIN, proxy.log())
+        empty = self.slapd([], port=server.port)
+        self.assertEqual(self.rcpt(proxy, ERIN)[0][0], 550, proxy.log())
+        self.assertIn("it no longer has", proxy.log())
+        empty.stop()
+        self.assertEqual(self.rcpt(proxy, ERIN)[0][0], 451, proxy.log())
 
     def test_no_leak(self):
         """An address goes to no directory that is not for its domain."""

@@ -48,6 +48,31 @@ static struct config *expect_good(const char *text)
     return config;
 }
 
+static void expect_all_of_the_accounts(const struct config_account *alice, const struct config_account *bob)
+{
+    assert_string_equal(alice->address, "alice@example.org");
+    assert_int_equal(alice->addresses_len, 2);
+    assert_string_equal(alice->upstreams[CONFIG_SMTP].host, "::1");
+    assert_int_equal(alice->upstreams[CONFIG_SMTP].port, 2525);
+    assert_int_equal(alice->upstreams[CONFIG_SMTP].security, CONFIG_TLS_BY_COMMAND);
+    assert_string_equal(alice->upstreams[CONFIG_SMTP].ca_file, "/etc/ca.pem");
+    assert_true(alice->smime.is_opaque && alice->smime.is_pss && alice->smime.is_oaep && alice->smime.is_compressed);
+    assert_int_equal(alice->smime.content, CRYPTO_SMIME_GCM);
+    assert_false(bob->smime.is_opaque || bob->smime.is_pss || bob->smime.is_oaep || bob->smime.is_compressed);
+    assert_int_equal(bob->smime.content, CRYPTO_SMIME_AUTO);
+    assert_false(alice->is_own_home);
+    assert_memory_equal(alice->gnupghome, directory, strlen(directory));
+    assert_string_equal(alice->gnupghome + strlen(directory), "/keys");
+    assert_int_equal(bob->upstreams[CONFIG_SMTP].security, CONFIG_CLEAR);
+    assert_int_equal(bob->upstreams[CONFIG_SMTP].port, 25);
+    assert_int_equal(bob->upstreams[CONFIG_IMAP].port, 143);
+    assert_int_equal(bob->upstreams[CONFIG_IMAP].security, CONFIG_TLS_BY_COMMAND);
+    assert_true(bob->append_plain && !alice->append_plain);
+    assert_false(config_has_upstream(alice, CONFIG_IMAP));
+    assert_true(bob->is_own_home);
+    assert_string_equal(bob->gnupghome, "/tmp/s/keys/bob@example.org/gnupg");
+}
+
 static void test_all_of_it(void **state)
 {
     (void)state;
@@ -97,28 +122,7 @@ static void test_all_of_it(void **state)
     assert_false(second->at[0].is_loopback);
     assert_int_equal(second->accounts_len, 1);
     assert_int_equal(second->accounts[0], 1);
-    const struct config_account *alice = &config->accounts[0], *bob = &config->accounts[1];
-    assert_string_equal(alice->address, "alice@example.org");
-    assert_int_equal(alice->addresses_len, 2);
-    assert_string_equal(alice->upstreams[CONFIG_SMTP].host, "::1");
-    assert_int_equal(alice->upstreams[CONFIG_SMTP].port, 2525);
-    assert_int_equal(alice->upstreams[CONFIG_SMTP].security, CONFIG_TLS_BY_COMMAND);
-    assert_string_equal(alice->upstreams[CONFIG_SMTP].ca_file, "/etc/ca.pem");
-    assert_true(alice->smime.is_opaque && alice->smime.is_pss && alice->smime.is_oaep && alice->smime.is_compressed);
-    assert_int_equal(alice->smime.content, CRYPTO_SMIME_GCM);
-    assert_false(bob->smime.is_opaque || bob->smime.is_pss || bob->smime.is_oaep || bob->smime.is_compressed);
-    assert_int_equal(bob->smime.content, CRYPTO_SMIME_AUTO);
-    assert_false(alice->is_own_home);
-    assert_memory_equal(alice->gnupghome, directory, strlen(directory));
-    assert_string_equal(alice->gnupghome + strlen(directory), "/keys");
-    assert_int_equal(bob->upstreams[CONFIG_SMTP].security, CONFIG_CLEAR);
-    assert_int_equal(bob->upstreams[CONFIG_SMTP].port, 25);
-    assert_int_equal(bob->upstreams[CONFIG_IMAP].port, 143);
-    assert_int_equal(bob->upstreams[CONFIG_IMAP].security, CONFIG_TLS_BY_COMMAND);
-    assert_true(bob->append_plain && !alice->append_plain);
-    assert_false(config_has_upstream(alice, CONFIG_IMAP));
-    assert_true(bob->is_own_home);
-    assert_string_equal(bob->gnupghome, "/tmp/s/keys/bob@example.org/gnupg");
+    expect_all_of_the_accounts(&config->accounts[0], &config->accounts[1]);
     const struct policy_rule *rule = &config->policy.rules[0];
     assert_int_equal(rule->to_len, 4);
     assert_string_equal(rule->to[0], "*@lists.example");
@@ -169,7 +173,7 @@ static void test_directories(void **state)
         STATE ACCOUNT
         "directory corp { url = \"ldap://[::1]:3389/\" base = \"dc=x\" scope = one bind_dn = \"cn=r\"\n"
         " password_command = \"cat x\" filter = \"(uid=%l)\" attributes = pgpKey timeout = 3 size_limit = 7\n"
-        " domains = { \"Example.ORG\", \"*.example.com\" } keep_found = 60 keep_missing = 0 }\n"
+        " domains = { \"Example.ORG\", \"*.example.com\" } keep_found = 60 keep_missing = 0 keep_failed = 5 }\n"
         "directory open { url = \"ldapi://%2Frun%2fx\" base = \"\" sasl = external }\n"
         "directory near { url = \"ldap+clear://localhost\" base = \"\" domains = \"example.org\" }\n");
     const struct config_directory *corp = &config->directories[0], *open = &config->directories[1],
@@ -185,6 +189,7 @@ static void test_directories(void **state)
     assert_int_equal(corp->ldap.size_limit, 7);
     assert_int_equal(corp->found_s, 60);
     assert_int_equal(corp->missing_s, 0);
+    assert_int_equal(corp->failed_s, 5);
     assert_string_equal(open->ldap.path, "/run/x");
     assert_true(open->ldap.is_external);
     assert_string_equal(open->ldap.filter, "(mail=%a)");
@@ -312,7 +317,7 @@ static const struct {
     {STATE ACCOUNT "directory d {\n url = \"ldapi://%2\" }\n", 4, "ldapi", "socket"},
     {STATE ACCOUNT "directory d {\n url = \"ldapi://run\" }\n", 4, "ldapi", "socket"},
     {STATE ACCOUNT DIRECTORY " scope = all }\n", 4, "all", "sub"},
-    {STATE ACCOUNT DIRECTORY " referrals = yes }\n", 4, "yes", "no"},
+    {STATE ACCOUNT DIRECTORY " referrals = yes }\n", 4, "referrals", ""},
     {STATE ACCOUNT DIRECTORY " filter = \"mail=%a\" }\n", 4, "mail=", "(mail=%a)"},
     {STATE ACCOUNT DIRECTORY " filter = \"(mail=x)\" }\n", 4, "mail=x", "(mail=%a)"},
     {STATE ACCOUNT DIRECTORY " attributes = { \"a b\" } }\n", 4, "a b", "attribute"},
