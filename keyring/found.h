@@ -14,6 +14,7 @@
 #define KEYRING_FOUND_PIECE_MAX ((size_t)262144) /* bytes of one certificate or key */
 
 enum keyring_found_kind {
+    KEYRING_FOUND_RAW = 0,         /* not looked at; in no saved form */
     KEYRING_FOUND_CERTIFICATE = 1, /* DER */
     KEYRING_FOUND_OPENPGP = 2,     /* binary or armour */
     KEYRING_FOUND_ALL = 3          /* no bytes: the directory has nothing else for the address */

@@ -82,6 +82,11 @@ static bool is_openpgp(struct span value)
            span_has_prefix(value, span_of("-----BEGIN PGP PUBLIC KEY BLOCK-----"));
 }
 
+enum err ldap_answer_add_raw(struct ldap_answer *answer, struct span value)
+{
+    return add(answer, KEYRING_FOUND_RAW, value);
+}
+
 enum err ldap_answer_add(struct ldap_answer *answer, struct span value)
 {
     enum err err = ERR_OK;

@@ -297,6 +297,18 @@ void finder_keys_forget(struct finder_keys *keys, const struct finder_client *cl
         wait->client = NULL;
 }
 
+struct keyring_fetch_directory *finder_keys_directories(const struct finder_keys *keys, size_t *len)
+{
+    *len = keys == NULL ? 0 : keys->places_len;
+    struct keyring_fetch_directory *directories = *len == 0 ? NULL : calloc(*len, sizeof(*directories));
+    if (directories == NULL)
+        *len = 0;
+    for (size_t i = 0; i < *len; i++)
+        directories[i] = (struct keyring_fetch_directory){keys->places[i].directory.config->ldap.host,
+                                                          keys->places[i].directory.ldap};
+    return directories;
+}
+
 enum err finder_keys_new(struct finder *finder, struct finder_keys **keys_out)
 {
     const struct config *config = finder->config;

@@ -9,6 +9,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 import harness  # noqa: E402
 import imap_harness  # noqa: E402
 from harness import BOB, PRIVYSEAL, RefServer  # noqa: E402
+from slapd import BASE, Slapd, ldif  # noqa: E402
+from test_ldap import section  # noqa: E402
 from test_revocation import Issuer, Server, openssl  # noqa: E402
 import test_smime  # noqa: E402
 from test_smime import TEXT, signature, signed  # noqa: E402
@@ -19,14 +21,14 @@ RULES = 'rule "all" { encrypt = required  sign = never  trust = full  format = {
 class Authorities:
     """Root issues Middle, Middle issues people; lists of both are served on loopback."""
 
-    def __init__(self, world):
+    def __init__(self, world, low=None):
         self.server = Server()
         world.add(self.server.end)
         folder = os.path.join(world.folder, "i%d" % world.count())
         os.mkdir(folder)
         self.root = Issuer(folder, "Root")
         self.middle = Issuer(folder, "Middle", self.root, [self.place("/high")])
-        self.person = self.middle.issue("bob", ["subjectAltName=email:" + BOB, self.place("/low")])
+        self.person = self.middle.issue("bob", ["subjectAltName=email:" + BOB, self.place("/low") if low is None else "crlDistributionPoints=URI:" + low])
         self.publish()
 
     def place(self, path):
@@ -46,13 +48,13 @@ class Authorities:
 class Views(imap_harness.Case):
     verdict = test_smime.Signed.verdict
 
-    def show(self, mode, change=None):
-        """What is said of a message that Bob has signed."""
-        issuers = Authorities(self)
+    def show(self, mode, change=None, low=None, options=None):
+        """What is said of a message that Bob has signed. `options` makes more of the configuration, of his issuer."""
+        issuers = Authorities(self, low)
         if change is not None:
             change(issuers)
-        self.begin(account=issuers.account(mode), options='revocation_hosts = "127.0.0.1"',
-                   name="m%d" % self.count())
+        self.begin(account=issuers.account(mode), options='revocation_hosts = "127.0.0.1"\n' +
+                   (options(issuers) if options else ""), name="m%d" % self.count())
         self.server.put(signed(BOB, TEXT, signature(issuers, issuers.person, TEXT, "-certfile",
                                                     issuers.middle.certificate)))
         words, view = self.verdict(1)
@@ -95,6 +97,25 @@ class Views(imap_harness.Case):
             with self.subTest(mode=mode):
                 self.assertEqual(self.show(mode, self.dead), expected, self.proxy.log())
                 self.assertIn("whether it is revoked could not be learnt", self.proxy.log())
+
+
+    def test_list_in_a_directory(self):
+        """Only the configuration's directories are asked, whatever the certificate names."""
+        def directory(issuers):
+            server = Slapd(self, [ldif("cn=Middle," + BASE, ["cRLDistributionPoint"], cn="Middle",
+                                       certificateRevocationList__binary=issuers.middle.list())])
+            return section(server.url(), domains=("nobody.example",))
+
+        entry = "/cn=Middle%2C" + BASE.replace(",", "%2C")
+        wanted = "?certificateRevocationList;binary?base?(objectClass=cRLDistributionPoint)"
+        for host, rest, change, expected in (
+                ("", wanted, None, "good"), ("LOCALHOST", wanted, None, "good"), ("", "", None, "good"),
+                ("", wanted, self.leaf, "revoked"), ("other.example", wanted, None, "untrusted"),
+                ("127.0.0.1", wanted, None, "untrusted"), ("", "?cn?base", None, "untrusted"),
+                ("", "?certificateRevocationList?sub", None, "untrusted")):
+            with self.subTest(host=host, rest=rest, expected=expected):
+                state = self.show("hard", change, "ldap://" + host + entry + rest, directory)
+                self.assertEqual(state, expected, self.proxy.log())
 
 
 class Sealing(harness.World):
