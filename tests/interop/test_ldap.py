@@ -407,6 +407,18 @@ class Rcpt(Case):
         empty.stop()
         self.assertEqual(self.rcpt(proxy, ERIN)[0][0], 451, proxy.log())
 
+    def test_not_all_of_it(self):
+        """What is not in an answer that does not have all is not gone for it."""
+        kept = {"keep_found": "0", "keep_missing": "0"}
+        server = self.slapd([person("erin", ERIN, userCertificate__binary=self.der(ERIN))])
+        proxy = self.serve(section(server.url(), size_limit="1", **kept))
+        self.assertEqual(self.rcpt(proxy, ERIN)[0][0], 250, proxy.log())
+        server.stop()
+        self.slapd([person("erin%d" % number, ERIN) for number in range(3)], port=server.port)
+        self.assertEqual(self.rcpt(proxy, ERIN)[0][0], 250, proxy.log())
+        self.assertIn("more entries for the address than size_limit", proxy.log())
+        self.assertNotIn("it no longer has", proxy.log())
+
     def test_no_leak(self):
         """An address goes to no directory that is not for its domain."""
         stall = Stall(self)

@@ -28,11 +28,11 @@ class Authorities:
         os.mkdir(folder)
         self.root = Issuer(folder, "Root")
         self.middle = Issuer(folder, "Middle", self.root, [self.place("/high")])
-        self.person = self.middle.issue("bob", ["subjectAltName=email:" + BOB, self.place("/low") if low is None else "crlDistributionPoints=URI:" + low])
+        self.person = self.middle.issue("bob", ["subjectAltName=email:" + BOB, self.place("/low", low)])
         self.publish()
 
-    def place(self, path):
-        return "crlDistributionPoints=URI:" + self.server.url(path)
+    def place(self, path, url=None):
+        return "crlDistributionPoints=URI:" + (url or self.server.url(path))
 
     def publish(self):
         self.server.page("/high", self.root.list())

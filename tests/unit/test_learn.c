@@ -184,7 +184,9 @@ static void test_gone(void **state)
     assert_non_null(learn(&first, true, 1));
     /* What others say, or of others, does not concern it. */
     hear_all(ERIN, "other", NULL);
+    assert_non_null(known(&first));
     hear_all("frank@example.net", "corp", NULL);
+    assert_non_null(known(&first));
     hear_all(ERIN, "corp", &first);
     assert_non_null(known(&first));
     assert_int_equal(keyring_certificates_put(certificates, &other), ERR_OK);
