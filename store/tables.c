@@ -28,6 +28,7 @@ static const char *const steps[VERSION] = {
     " proof BLOB NOT NULL) WITHOUT ROWID;"
     "INSERT INTO account SELECT DISTINCT account, 0, x'', x'', x'' FROM"
     " (SELECT account FROM view UNION SELECT account FROM reopen UNION SELECT account FROM mailbox);",
+    /* In brackets: clang takes two strings for two that lack a comma. */
     ("CREATE TABLE private_key (account BLOB NOT NULL, fingerprint BLOB NOT NULL, sealed BLOB NOT NULL,"
      " PRIMARY KEY (account, fingerprint)) WITHOUT ROWID;")};
 
