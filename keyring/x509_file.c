@@ -77,7 +77,16 @@ static enum err add_pem(struct span bytes, STACK_OF(X509) * certificates, size_t
     BIO *source = BIO_new_mem_buf(bytes.ptr, (int)bytes.len);
     if (source == NULL)
         return ERR_MEMORY;
-    while (err == ERR_OK && PEM_read_bio(source, &name, &header, &data, &len) == 1) {
+    for (size_t left = bytes.len + 1; err == ERR_OK && BIO_ctrl_pending(source) < left;) {
+        left = BIO_ctrl_pending(source);
+        if (PEM_read_bio(source, &name, &header, &data, &len) != 1) {
+            /* A block that is none does not hide those after it. */
+            if (ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE)
+                break;
+            ERR_clear_error();
+            (*wrong)++;
+            continue;
+        }
         err = add_block(name, data, len, certificates, wrong);
         OPENSSL_free(name);
         OPENSSL_free(header);

@@ -90,9 +90,11 @@ class Certificates(harness.World):
             for key in found:
                 self.run_cli("key", "delete", "--yes", key["fingerprint"])
         self.assertEqual(self.certificates(), [])
-        broken = both.replace(b"-----END CERTIFICATE-----", b"AAAA\n-----END CERTIFICATE-----", 1)
-        told = self.ask("key", "import", data=broken, status=1)
-        self.assertEqual((told["imported"], told["rejected"]), (1, 1))
+        # No certificate, and no base64.
+        begin = b"-----BEGIN CERTIFICATE-----\n"
+        for junk, imported in ((b"AAAA\n", 1), (b"!\n", 0)):
+            told = self.ask("key", "import", data=both.replace(begin, begin + junk, 1), status=1)
+            self.assertEqual((told["imported"], told["considered"], told["rejected"]), (imported, 2, 1))
         self.run_cli("key", "import", data=b"\x30\x03\x02\x01\x01", status=1)
         self.run_cli("key", "import", data=b"nothing of the kind", status=1)
 

@@ -422,9 +422,13 @@ class Rcpt(Case):
     def test_no_leak(self):
         """An address goes to no directory that is not for its domain."""
         stall = Stall(self)
-        proxy = self.serve(section(stall.url(), domains=("example.edu",)))
-        self.assertEqual([code for code, _ in self.rcpt(proxy, ERIN, "x@example.com")], [550, 250])
-        self.assertEqual(stall.taken, [])
+        server = self.slapd([person("erin", ERIN, userCertificate__binary=self.der(ERIN))])
+        stranger = section(stall.url(), "other", domains=("example.edu",))
+        for sections, codes in ((stranger, [550, 250]), (section(server.url()) + stranger, [250, 250])):
+            proxy = self.serve(sections)
+            self.assertEqual([code for code, _ in self.rcpt(proxy, ERIN, "x@example.com")], codes)
+            self.assertEqual(stall.taken, [])
+            proxy.stop()
 
     def test_finder_dies(self):
         """Another takes its place, and asks."""

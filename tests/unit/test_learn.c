@@ -243,6 +243,20 @@ static void test_saved_form(void **state)
     assert_int_equal(keyring_found_take(&rest, &found), ERR_OK);
     assert_int_equal(found.kind, KEYRING_FOUND_OPENPGP);
     assert_int_equal(keyring_found_take(&rest, &found), ERR_END);
+    /* Only what is no certificate and no key has no bytes, and that has none. */
+    for (unsigned kind = KEYRING_FOUND_RAW; kind <= KEYRING_FOUND_ALL + 1; kind++)
+        for (size_t len = 0; len < 2; len++) {
+            const struct keyring_found odd = {.kind = kind, .bytes = span_slice(span_of("x"), 0, len)};
+            struct buf other;
+            buf_init(&other, 1000);
+            assert_int_equal(keyring_found_add(&other, &odd), ERR_OK);
+            rest = buf_span(&other);
+            const bool is_good = kind == KEYRING_FOUND_ALL
+                                     ? len == 0
+                                     : len == 1 && kind != KEYRING_FOUND_RAW && kind < KEYRING_FOUND_ALL;
+            assert_int_equal(keyring_found_take(&rest, &found), is_good ? ERR_OK : ERR_PEER_PROTOCOL);
+            buf_fini(&other);
+        }
     const struct keyring_learner learner = {.address = ERIN, .certificates = certificates, .now = MADE_NOW};
     for (size_t cut = 1; cut < saved.len; cut++)
         assert_int_equal(keyring_learn(&learner, span_slice(buf_span(&saved), 0, cut), &kept),
