@@ -273,7 +273,7 @@ def result(number, code=0):
 class Lies(Case):
     """A server that speaks LDAP and means no good."""
 
-    def answers(self, answer, **options):
+    def answers(self, answer, timeout="2"):
         """What is made of a server that answers the first request so; `answer` gives pieces for ever or not."""
         def talk(connection):
             request = connection.recv(65536)
@@ -283,7 +283,7 @@ class Lies(Case):
                 connection.sendall(piece)
 
         liar = Stall(self, talk)
-        return self.lines(self.proxy(section(liar.url(), timeout="2", **options)), ERIN)
+        return self.lines(self.proxy(section(liar.url(), timeout=timeout)), ERIN)
 
     def test_lies(self):
         def endless_entries(number):
@@ -297,15 +297,18 @@ class Lies(Case):
 
         def endless_others(_number):
             while True:
-                yield result(99)
+                yield result(99) * 5000
 
-        for name, answer in (("entries", endless_entries), ("value", endless_value), ("others", endless_others),
+        for name, answer in (("entries", endless_entries), ("value", endless_value),
                              ("thousands", lambda number: [entry(number)] * 5000 + [result(number)]),
                              ("no LDAP", lambda _: [b"HTTP/1.1 200 OK\r\n\r\n"]),
                              ("cut", lambda number: [entry(number)[:20]]),
                              ("error", lambda number: [result(number, 1)])):
             with self.subTest(name):
                 self.assertEqual([line[0] for line in self.answers(answer)], ["failed"])
+
+        # Long before the time is over.
+        self.assertIn(("failed", "", "the answer has no end"), self.answers(endless_others, timeout="120"))
 
     def test_garbage(self):
         values = [b"", b"\x30", b"\x30\x80" + b"\0" * 99, b"\x99" * 50, b"text"]
@@ -316,6 +319,12 @@ class Lies(Case):
         """The same in single bytes: the counterpart of all the above."""
         der = self.der(ERIN)
         lines = self.answers(lambda number: (bytes([byte]) for byte in entry(number, der) + result(number)))
+        self.assertEqual([line[0] for line in lines], ["found"])
+
+    def test_good_behind_others(self):
+        """What answers no question hides nothing."""
+        der = self.der(ERIN)
+        lines = self.answers(lambda number: [result(99) * 3 + entry(number, der) + result(98) + result(number)])
         self.assertEqual([line[0] for line in lines], ["found"])
 
     def test_words_before_tls(self):
