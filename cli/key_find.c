@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "keyring/learn.h"
 
+#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -43,7 +44,7 @@ static enum err add_line(struct finding *finding, const struct line *line)
 
 /* The trust that it would have, were it kept. */
 static enum err describe(const struct finding *finding, const struct keyring_found *found, X509 *certificate,
-                         struct line *line)
+                         STACK_OF(X509) * issuers, struct line *line)
 {
     const struct keyring_learner *learner = &finding->learner;
     struct keyring *entries;
@@ -61,7 +62,7 @@ static enum err describe(const struct finding *finding, const struct keyring_fou
     if (err || !learner->anchors)
         return err;
     const char *reason = "";
-    err = keyring_x509_judge(learner->anchors, certificate, NULL, KEYRING_ENCRYPT, learner->now, &chain, &reason);
+    err = keyring_x509_judge(learner->anchors, certificate, issuers, KEYRING_ENCRYPT, learner->now, &chain, &reason);
     if (!err && chain == KEYRING_CHAIN_GOOD)
         line->trust = keyring_trust_name(KEYRING_FULL);
     else if (!err && !found->is_found)
@@ -69,24 +70,44 @@ static enum err describe(const struct finding *finding, const struct keyring_fou
     return err;
 }
 
-static enum err show(struct finding *finding, const struct keyring_found *found)
+static enum err show(struct finding *finding, const struct keyring_found *found, STACK_OF(X509) * issuers)
 {
     enum keyring_learnt learnt;
     X509 *certificate;
     enum err err = keyring_learn_judge(&finding->learner, found, &learnt, &certificate);
-    const bool is_good = learnt >= KEYRING_LEARNT_KNOWN;
+    const bool is_issuer = certificate && learnt >= KEYRING_LEARNT_ISSUER && X509_check_ca(certificate) > 0;
+    const bool is_good = learnt >= KEYRING_LEARNT_KNOWN && !is_issuer;
     struct line line = {.directory = found->directory,
-                        .state = is_good ? "found" : "ignored",
+                        .state = is_good     ? "found"
+                                 : is_issuer ? "issuer"
+                                             : "ignored",
                         .what = certificate                            ? "S/MIME"
                                 : found->kind == KEYRING_FOUND_OPENPGP ? "OpenPGP"
                                                                        : "",
                         .trust = is_good ? keyring_trust_name(KEYRING_UNVERIFIED) : "",
                         .reason = keyring_learnt_text(learnt)};
     if (!err && certificate && is_good)
-        err = describe(finding, found, certificate, &line);
+        err = describe(finding, found, certificate, issuers, &line);
     X509_free(certificate);
     finding->good += is_good;
     return err ? err : add_line(finding, &line);
+}
+
+/* Those that are known, and those that came with the answer. NULL: no memory. */
+static STACK_OF(X509) * all_issuers(const struct finding *finding, struct span rest)
+{
+    struct keyring_found found;
+    STACK_OF(X509) *known = keyring_certificates_issuers(finding->learner.certificates);
+    STACK_OF(X509) *issuers = known ? X509_chain_up_ref(known) : NULL;
+    while (issuers && keyring_found_take(&rest, &found) == ERR_OK) {
+        enum keyring_learnt learnt;
+        X509 *certificate;
+        if (keyring_learn_judge(&finding->learner, &found, &learnt, &certificate))
+            return issuers;
+        if (learnt != KEYRING_LEARNT_ISSUER || sk_X509_push(issuers, certificate) <= 0)
+            X509_free(certificate);
+    }
+    return issuers;
 }
 
 static enum err show_directory(struct finding *finding, const struct cli_directory *directory)
@@ -111,9 +132,13 @@ static enum err show_directory(struct finding *finding, const struct cli_directo
         line.reason = "it knows no key for the address";
         return add_line(finding, &line);
     }
+    STACK_OF(X509) *issuers = all_issuers(finding, rest);
+    if (!issuers)
+        return ERR_MEMORY;
     while ((err = keyring_found_take(&rest, &found)) == ERR_OK)
-        if ((err = show(finding, &found)) != ERR_OK)
-            return err;
+        if ((err = show(finding, &found, issuers)) != ERR_OK)
+            break;
+    sk_X509_pop_free(issuers, X509_free);
     return err == ERR_END ? ERR_OK : err;
 }
 

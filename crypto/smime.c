@@ -177,6 +177,8 @@ static enum err judge_revocation(const struct verifying *verifying, STACK_OF(X50
         err = smime->revocation(smime->context, path, verifying->at, &is_unknown);
     if (err == ERR_MEMORY)
         return err;
+    if (is_unknown || (err != ERR_OK && err != ERR_REVOKED))
+        log_info("certificate %s: whether it is revoked could not be learnt", judged->fingerprint);
     if (err == ERR_REVOKED) {
         judged->state = CRYPTO_SIG_REVOKED;
         give_reason(verifying, "the signer's certificate, or that of an issuer, has been revoked");

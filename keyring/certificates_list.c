@@ -139,6 +139,8 @@ static enum err add(struct listing *listing, struct certificates_item *item, str
         x509_find_addresses(certificate->certificate, &addresses);
     entry.has_secret = certificate->key_place[0] != '\0';
     entry.is_revoked = certificate->revoked != 0;
+    if (certificate->source == KEYRING_SOURCE_DIRECTORY)
+        entry.ask_again = certificate->until;
     enum keyring_chain chain = KEYRING_CHAIN_UNTRUSTED;
     const struct certificates_judged *judged = NULL;
     if (listing->anchors != NULL) {

@@ -6,6 +6,7 @@
 #include <event2/buffer.h>
 #include <event2/http.h>
 #include <event2/keyvalq_struct.h>
+#include <ldap.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 
 #define HEADERS_MAX 16384
 #define TARGET_SIZE 1024
+#define LIST_ATTRIBUTE "certificateRevocationList;binary"
 
 struct keyring_fetch {
     const struct keyring_fetch_options *options;
@@ -27,6 +29,7 @@ struct keyring_fetch {
     struct address_list addresses; /* that may be connected to */
     size_t next;
     struct evhttp_connection *connection;
+    struct keyring_ldap_query *values; /* of a directory */
     struct event *deadline;
     struct event *turn; /* goes on out of the loop, where nothing of libevent's own is under way */
     enum err result;    /* ERR_AGAIN: not known yet */
@@ -88,6 +91,7 @@ static bool may_be_private(const struct keyring_fetch *fetch)
 static void fetch_free(struct keyring_fetch *fetch)
 {
     address_query_cancel(&fetch->query);
+    keyring_ldap_cancel(&fetch->values);
     if (fetch->connection != NULL)
         evhttp_connection_free(fetch->connection);
     if (fetch->deadline != NULL)
@@ -214,6 +218,49 @@ static void on_turn(evutil_socket_t unused, short events, void *context)
     fetch_free(fetch);
 }
 
+/* ---- directories ---- */
+
+static void on_values(enum err err, const struct keyring_ldap_value *values, size_t len, const char *problem,
+                      void *context)
+{
+    struct keyring_fetch *fetch = context;
+    (void)problem; /* has been logged */
+    fetch->values = NULL;
+    if (fetch->result != ERR_AGAIN)
+        return;
+    if (err == ERR_OK && len > 0)
+        err = buf_add_span(&fetch->answer, values[0].bytes);
+    take_result(fetch, len > 0 ? err : ERR_LOOKUP);
+}
+
+static enum err read_entry(struct keyring_fetch *fetch, const LDAPURLDesc *url)
+{
+    const struct keyring_fetch_options *options = fetch->options;
+    const char *attribute = url->lud_attrs == NULL ? LIST_ATTRIBUTE : url->lud_attrs[0];
+    const bool is_plain = url->lud_dn != NULL && (url->lud_attrs == NULL || url->lud_attrs[1] == NULL) &&
+                          (url->lud_scope == LDAP_SCOPE_BASE || url->lud_scope == LDAP_SCOPE_DEFAULT) &&
+                          url->lud_exts == NULL;
+    const char *host = url->lud_host == NULL ? "" : url->lud_host;
+    if (!is_plain)
+        return ERR_MALFORMED;
+    for (size_t i = 0; i < options->directories_len; i++)
+        if (*host == '\0' || span_is_case_equal(span_of(host), span_of(options->directories[i].host)))
+            return keyring_ldap_read(options->directories[i].ldap, url->lud_dn, attribute, on_values, fetch,
+                                     &fetch->values);
+    log_info("%s is no directory of the configuration, and not asked", *host == '\0' ? "an unnamed server" : host);
+    return ERR_REFUSED;
+}
+
+static enum err ask_directory(struct keyring_fetch *fetch, const char *url)
+{
+    LDAPURLDesc *parts = NULL;
+    if (ldap_url_parse(url, &parts) != LDAP_URL_SUCCESS)
+        return ERR_MALFORMED;
+    enum err err = read_entry(fetch, parts);
+    ldap_free_urldesc(parts);
+    return err;
+}
+
 /* ---- the beginning ---- */
 
 static void on_addresses(enum err err, const struct address_list *list, void *context)
@@ -282,7 +329,8 @@ enum err keyring_fetch_begin(const struct keyring_fetch_options *options, const 
     fetch->result = ERR_AGAIN;
     buf_init(&fetch->body, body.len);
     buf_init(&fetch->answer, options->answer_max);
-    enum err err = take_url(fetch, url) ? buf_add_span(&fetch->body, body) : ERR_MALFORMED;
+    const bool is_ldap = span_has_case_prefix(span_of(url), SPAN_LIT("ldap://"));
+    enum err err = is_ldap || take_url(fetch, url) ? buf_add_span(&fetch->body, body) : ERR_MALFORMED;
     if (err == ERR_OK && body_type != NULL && !span_copy(span_of(body_type), fetch->body_type, sizeof fetch->body_type))
         err = ERR_INTERNAL;
     if (err == ERR_OK) {
@@ -292,7 +340,7 @@ enum err keyring_fetch_begin(const struct keyring_fetch_options *options, const 
             err = ERR_MEMORY;
     }
     if (err == ERR_OK)
-        err = resolve(fetch);
+        err = is_ldap ? ask_directory(fetch, url) : resolve(fetch);
     if (err == ERR_OK)
         *fetch_out = fetch;
     else

@@ -1,5 +1,6 @@
 /*
- * One question over HTTP (RFC 9110), asked without waiting, of a place that a certificate names.
+ * One question over HTTP (RFC 9110), asked without waiting, of a place that a certificate names; or over LDAP, of the
+ * directories that the configuration names, whatever the certificate says.
  *
  * What is asked is a stranger's choice, so little is done for it: http alone, since lists and answers are signed
  * themselves and https would need them for its own certificates; no redirect, cookie, proxy or password; the
@@ -11,14 +12,23 @@
 
 #include "base/address.h"
 #include "base/buf.h"
+#include "keyring/ldap.h"
 
 #include <event2/event.h>
+
+/* A directory, and the host by which it is known. */
+struct keyring_fetch_directory {
+    const char *host;
+    struct keyring_ldap *ldap;
+};
 
 struct keyring_fetch_options {
     struct event_base *base;
     struct evdns_base *dns;   /* NULL: literal addresses and localhost alone */
     const char *const *hosts; /* those that may have private addresses, borrowed; case is ignored */
     size_t hosts_len;
+    const struct keyring_fetch_directory *directories; /* that are asked about ldap:// URLs, borrowed */
+    size_t directories_len;
     size_t answer_max;
     uint32_t timeout_ms; /* of all of it */
 };
@@ -26,12 +36,14 @@ struct keyring_fetch_options {
 struct keyring_fetch;
 
 /* Fires once, out of the event loop: ERR_OK with the body of an answer 200, valid during the call; ERR_LIMIT: it is
-   larger than `answer_max`; ERR_TIMEOUT; ERR_REFUSED: the host has none but private addresses; ERR_LOOKUP: anything
+   larger than `answer_max`; ERR_TIMEOUT; ERR_REFUSED: the host has none but private addresses, or is no
+   directory of ours; ERR_LOOKUP: anything
    else. The fetch is over by then. */
 typedef void (*keyring_fetch_fn)(void *context, enum err err, struct span answer);
 
-/* GET, or POST of `body` with the type `body_type` if that is not NULL. `options` must outlive the fetch.
-   ERR_MALFORMED: `url` is none that is fetched. */
+/* For ldap:// the value of one attribute of one entry (RFC 4516), of the directory with that host, or of the first if
+   the URL names none; for http:// GET, or POST of `body` with the type `body_type` if that is not NULL. `options` must
+   outlive the fetch. ERR_MALFORMED: `url` is none that is fetched. */
 ERR_RETURN enum err keyring_fetch_begin(const struct keyring_fetch_options *options, const char *url,
                                         const char *body_type, struct span body, keyring_fetch_fn fn, void *context,
                                         struct keyring_fetch **fetch_out);

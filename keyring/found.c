@@ -25,10 +25,11 @@ enum err keyring_found_take(struct span *rest, struct keyring_found *found)
     uint64_t until;
     if (rest->len == 0)
         return ERR_END;
-    if (!packed_take_small(rest, KEYRING_FOUND_OPENPGP, &kind) || kind == 0 || !packed_take_small(rest, 1, &is_found) ||
+    if (!packed_take_small(rest, KEYRING_FOUND_ALL, &kind) || kind == 0 || !packed_take_small(rest, 1, &is_found) ||
         !packed_take_number(rest, 8, &until) || until > INT64_MAX ||
         !packed_take_text(rest, found->directory, sizeof(found->directory)) ||
-        !packed_take_bytes(rest, &found->bytes) || found->bytes.len == 0 || found->bytes.len > KEYRING_FOUND_PIECE_MAX)
+        !packed_take_bytes(rest, &found->bytes) || found->bytes.len > KEYRING_FOUND_PIECE_MAX ||
+        (found->bytes.len == 0) != (kind == KEYRING_FOUND_ALL))
         return ERR_PEER_PROTOCOL;
     found->kind = (enum keyring_found_kind)kind;
     found->is_found = is_found;

@@ -1,6 +1,7 @@
 /*
  * What directories said about one address, on its way from the finder to a keeper: a saved form of any number of
- * certificates and keys, each with whose word it is and how long that counts. Nothing of it has been judged.
+ * certificates and keys, each with whose word it is and how long that counts, and of the directories that have said all
+ * that they have. Nothing of it has been judged.
  */
 #ifndef KEYRING_FOUND_H
 #define KEYRING_FOUND_H
@@ -12,7 +13,12 @@
 #define KEYRING_FOUND_SIZE_MAX ((size_t)8 << 20) /* bytes of a saved form */
 #define KEYRING_FOUND_PIECE_MAX ((size_t)262144) /* bytes of one certificate or key */
 
-enum keyring_found_kind { KEYRING_FOUND_CERTIFICATE = 1 /* DER */, KEYRING_FOUND_OPENPGP = 2 /* binary or armour */ };
+enum keyring_found_kind {
+    KEYRING_FOUND_RAW = 0,         /* not looked at; in no saved form */
+    KEYRING_FOUND_CERTIFICATE = 1, /* DER */
+    KEYRING_FOUND_OPENPGP = 2,     /* binary or armour */
+    KEYRING_FOUND_ALL = 3          /* no bytes: the directory has nothing else for the address */
+};
 
 struct keyring_found {
     enum keyring_found_kind kind;

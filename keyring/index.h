@@ -25,6 +25,7 @@ struct keyring_entry {
     int64_t created, expires; /* of the key, seconds; expires 0: never */
     int64_t encrypt_until;    /* when the last usable encryption subkey expires; 0: never; -1: there is none */
     int64_t sign_until;       /* the same for signing */
+    int64_t ask_again;        /* when a directory must be asked for it again, if one can be; 0: never */
     bool is_revoked;          /* the key or this user ID */
     bool is_disabled;
     bool has_secret;

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#define SAVED_NAME "privyseal keyring 1\n"
+#define SAVED_NAME "privyseal keyring 2\n"
 
 enum { FLAG_REVOKED = 1, FLAG_DISABLED = 2, FLAG_SECRET = 4, FLAG_AEAD = 8, FLAG_PRIMARY = 16, FLAGS_ALL = 31 };
 
@@ -35,7 +35,7 @@ static unsigned flags_of(const struct keyring_entry *entry)
 static enum err save_entry(const struct keyring_entry *entry, struct buf *out)
 {
     const char *const texts[] = {entry->address, entry->fingerprint, entry->algorithm, entry->user_id};
-    const int64_t times[] = {entry->created, entry->expires, entry->encrypt_until, entry->sign_until};
+    const int64_t times[] = {entry->created, entry->expires, entry->encrypt_until, entry->sign_until, entry->ask_again};
     const unsigned bytes[] = {(unsigned)entry->format, (unsigned)entry->trust, flags_of(entry)};
     enum err err = ERR_OK;
     for (size_t i = 0; err == ERR_OK && i < sizeof texts / sizeof *texts; i++)
@@ -88,14 +88,15 @@ static bool is_fingerprint(const char *text)
 
 static bool take_times(struct span *rest, struct keyring_entry *entry)
 {
-    int64_t *const times[] = {&entry->created, &entry->expires, &entry->encrypt_until, &entry->sign_until};
+    int64_t *const times[] = {&entry->created, &entry->expires, &entry->encrypt_until, &entry->sign_until,
+                              &entry->ask_again};
     for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
         uint64_t number;
         if (!take_number(rest, 8, &number))
             return false;
         *times[i] = (int64_t)number;
     }
-    return entry->encrypt_until >= -1 && entry->sign_until >= -1 && entry->expires >= 0;
+    return entry->encrypt_until >= -1 && entry->sign_until >= -1 && entry->expires >= 0 && entry->ask_again >= 0;
 }
 
 static bool take_entry(struct span *rest, struct keyring_entry *entry)

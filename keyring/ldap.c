@@ -45,15 +45,26 @@ static void finish(struct keyring_ldap_query *query, enum err err, const char *p
     else if (answer->ignored > 0)
         log_warning("directory %s: %zu values ignored that are no certificates or keys, or too many", name,
                     answer->ignored);
+    if (err == ERR_OK && problem[0] != '\0')
+        log_info("directory %s: %s", name, problem);
+    if (err == ERR_OK && problem[0] == '\0' && len == KEYRING_LDAP_VALUES_MAX)
+        problem = "it has more than can be taken";
     if (query->ldap->queries_len > 0)
         go_on(query->ldap);
     query->fn(err, values, len, problem, query->context);
     query_free(query);
 }
 
+/* Only whether the base is there. */
+static bool is_try(const struct keyring_ldap_query *query)
+{
+    return query->filter.len == 0 && query->attribute[0] == '\0';
+}
+
 static void reset(struct keyring_ldap_query *query)
 {
     query->message = -1;
+    query->answer.is_partial = false;
     query->answer.pieces_len = query->answer.entries = query->answer.ignored = 0;
     buf_clear(&query->answer.bytes);
 }
@@ -78,7 +89,7 @@ static void lost(struct keyring_ldap *ldap, bool was_open, const char *problem)
         reset(query);
     }
     while ((query = first_failed(ldap)) != NULL)
-        finish(query, ERR_LOOKUP, problem);
+        finish(query, ERR_UPSTREAM_DOWN, problem);
     if (ldap->queries_len > 0)
         go_on(ldap);
 }
@@ -97,12 +108,20 @@ void ldap_on_open(struct keyring_ldap *ldap)
     go_on(ldap);
 }
 
-/* True if an attribute was asked for; options that the server adds to its name do not matter. */
-static bool is_wanted(const struct keyring_ldap_options *options, const char *name)
+static bool is_attribute(const char *wanted, const char *name)
 {
     const size_t len = strcspn(name, ";");
+    return strcspn(wanted, ";") == len && strncasecmp(wanted, name, len) == 0;
+}
+
+/* True if an attribute was asked for; options that the server adds to its name do not matter. */
+static bool is_wanted(const struct keyring_ldap_query *query, const char *name)
+{
+    const struct keyring_ldap_options *options = query->ldap->options;
+    if (query->attribute[0] != '\0')
+        return is_attribute(query->attribute, name);
     for (size_t i = 0; i < options->attributes_len; i++)
-        if (strcspn(options->attributes[i], ";") == len && strncasecmp(options->attributes[i], name, len) == 0)
+        if (is_attribute(options->attributes[i], name))
             return true;
     return false;
 }
@@ -112,8 +131,11 @@ static enum err take_values(struct keyring_ldap *ldap, struct keyring_ldap_query
 {
     struct berval **values = ldap_get_values_len(ldap->handle, entry, name);
     enum err err = ERR_OK;
-    for (size_t i = 0; values != NULL && values[i] != NULL && err == ERR_OK; i++)
-        err = ldap_answer_add(&query->answer, (struct span){values[i]->bv_val, values[i]->bv_len});
+    for (size_t i = 0; values != NULL && values[i] != NULL && err == ERR_OK; i++) {
+        const struct span value = {values[i]->bv_val, values[i]->bv_len};
+        err = query->attribute[0] != '\0' ? ldap_answer_add_raw(&query->answer, value)
+                                          : ldap_answer_add(&query->answer, value);
+    }
     ldap_value_free_len(values);
     return err;
 }
@@ -122,11 +144,11 @@ static enum err take_entry(struct keyring_ldap *ldap, struct keyring_ldap_query 
 {
     BerElement *at = NULL;
     enum err err = ++query->answer.entries > ldap->options->size_limit ? ERR_LIMIT : ERR_OK;
-    if (err != ERR_OK || query->filter.len == 0)
+    if (err != ERR_OK || is_try(query))
         return err;
     char *name = ldap_first_attribute(ldap->handle, entry, &at);
     while (name != NULL) {
-        if (err == ERR_OK && is_wanted(ldap->options, name))
+        if (err == ERR_OK && is_wanted(query, name))
             err = take_values(ldap, query, entry, name);
         ldap_memfree(name);
         name = err == ERR_OK ? ldap_next_attribute(ldap->handle, entry, at) : NULL;
@@ -141,25 +163,28 @@ static void take_result(struct keyring_ldap *ldap, struct keyring_ldap_query *qu
     char problem[LDAP_PROBLEM_SIZE];
     char *detail = NULL;
     int code = LDAP_PROTOCOL_ERROR;
+    const char *missing = query->answer.is_partial ? "other servers, which it refers to, have more" : "";
     ldap->received_at = ldap->received;
     if (ldap_parse_result(ldap->handle, message, &code, NULL, &detail, NULL, NULL, 0) != LDAP_SUCCESS)
         code = LDAP_DECODING_ERROR;
     if (code == LDAP_SIZELIMIT_EXCEEDED && query->filter.len > 0) {
         log_warning("directory %s has more entries for an address than size_limit", ldap->options->name);
         code = LDAP_SUCCESS;
+        missing = "it has more entries for the address than size_limit";
     }
-    if (code == LDAP_SUCCESS && query->filter.len == 0 && query->answer.entries == 0)
+    if (code == LDAP_SUCCESS && is_try(query) && query->answer.entries == 0)
         code = LDAP_NO_SUCH_OBJECT;
-    snprintf(problem, sizeof(problem), "searching below \"%.100s\": %s%s%.80s", ldap->options->base,
-             ldap_err2string(code), detail != NULL && detail[0] != '\0' ? ", " : "", detail != NULL ? detail : "");
+    snprintf(problem, sizeof(problem), "searching below \"%.100s\": %s%s%.80s",
+             query->dn[0] != '\0' ? query->dn : ldap->options->base, ldap_err2string(code),
+             detail != NULL && detail[0] != '\0' ? ", " : "", detail != NULL ? detail : "");
     ldap_memfree(detail);
     if (code == LDAP_SUCCESS)
-        finish(query, ERR_OK, "");
+        finish(query, ERR_OK, missing);
     else
         finish(query, ERR_LOOKUP, problem);
 }
 
-static void give_up(struct keyring_ldap_query *query, const char *problem)
+static void give_up(struct keyring_ldap_query *query, enum err err, const char *problem)
 {
     struct keyring_ldap *ldap = query->ldap;
     if (query->message >= 0 && ldap->handle != NULL) {
@@ -168,7 +193,7 @@ static void give_up(struct keyring_ldap_query *query, const char *problem)
     }
     query->message = -1;
     if (problem != NULL)
-        finish(query, ERR_LOOKUP, problem);
+        finish(query, err, problem);
 }
 
 void ldap_on_message(struct keyring_ldap *ldap, LDAPMessage *message)
@@ -182,8 +207,10 @@ void ldap_on_message(struct keyring_ldap *ldap, LDAPMessage *message)
     const int type = ldap_msgtype(message);
     if (type == LDAP_RES_SEARCH_RESULT)
         take_result(ldap, query, message);
+    else if (type == LDAP_RES_SEARCH_REFERENCE)
+        query->answer.is_partial = true;
     else if (type == LDAP_RES_SEARCH_ENTRY && take_entry(ldap, query, message) != ERR_OK)
-        give_up(query, "the answer is longer than it may be, and ignored");
+        give_up(query, ERR_LOOKUP, "the answer is longer than it may be, and ignored");
 }
 
 static void on_deadline(evutil_socket_t fd, short what, void *context)
@@ -196,7 +223,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *context)
     /* Nothing has come since it was asked, or there is nobody to ask: the next question takes another connection. */
     const bool is_silent = ldap->state != LDAP_OPEN || (query->message >= 0 && ldap->received == query->received);
     snprintf(problem, sizeof(problem), "no answer in %u seconds", ldap->options->timeout_ms / 1000);
-    give_up(query, problem);
+    give_up(query, ERR_UPSTREAM_DOWN, problem);
     if (is_silent && ldap->state != LDAP_OFF) {
         ldap_link_close(ldap);
         lost(ldap, true, problem);
@@ -209,15 +236,18 @@ static enum err send_query(struct keyring_ldap *ldap, struct keyring_ldap_query 
                                  [KEYRING_LDAP_ONE] = LDAP_SCOPE_ONELEVEL,
                                  [KEYRING_LDAP_SUB] = LDAP_SCOPE_SUBTREE};
     const struct keyring_ldap_options *options = ldap->options;
-    const bool is_try = query->filter.len == 0;
+    const bool is_search = query->filter.len > 0;
     char none[] = LDAP_NO_ATTRS;
     char *attributes[KEYRING_LDAP_ATTRIBUTES_MAX + 1] = {none};
     struct timeval limit = {options->time_limit_s, 0};
-    for (size_t i = 0; !is_try && i < options->attributes_len; i++)
+    if (query->attribute[0] != '\0')
+        attributes[0] = query->attribute;
+    for (size_t i = 0; is_search && i < options->attributes_len; i++)
         attributes[i] = (char *)(uintptr_t)options->attributes[i];
     query->received = ldap->received;
-    int code = ldap_search_ext(ldap->handle, options->base, is_try ? LDAP_SCOPE_BASE : scopes[options->scope],
-                               is_try ? "(objectClass=*)" : query->filter.data, attributes, 0, NULL, NULL, &limit,
+    int code = ldap_search_ext(ldap->handle, query->dn[0] != '\0' ? query->dn : options->base,
+                               is_search ? scopes[options->scope] : LDAP_SCOPE_BASE,
+                               is_search ? query->filter.data : "(objectClass=*)", attributes, 0, NULL, NULL, &limit,
                                (int)options->size_limit, &query->message);
     ldap_link_flush(ldap);
     if (code == LDAP_SUCCESS)
@@ -330,6 +360,20 @@ enum err keyring_ldap_find(struct keyring_ldap *ldap, const char *address, keyri
     return ask(ldap, address, fn, context, query_out);
 }
 
+enum err keyring_ldap_read(struct keyring_ldap *ldap, const char *dn, const char *attribute, keyring_ldap_fn fn,
+                           void *context, struct keyring_ldap_query **query_out)
+{
+    if (dn[0] == '\0' || strlen(dn) >= KEYRING_LDAP_DN_SIZE || attribute[0] == '\0' ||
+        strlen(attribute) >= KEYRING_LDAP_ATTRIBUTE_SIZE)
+        return ERR_LIMIT;
+    enum err err = ask(ldap, NULL, fn, context, query_out);
+    if (err == ERR_OK) {
+        memcpy((*query_out)->dn, dn, strlen(dn) + 1);
+        memcpy((*query_out)->attribute, attribute, strlen(attribute) + 1);
+    }
+    return err;
+}
+
 enum err keyring_ldap_try(struct keyring_ldap *ldap, keyring_ldap_fn fn, void *context,
                           struct keyring_ldap_query **query_out)
 {
@@ -342,7 +386,7 @@ void keyring_ldap_cancel(struct keyring_ldap_query **query_pointer)
     *query_pointer = NULL;
     if (query == NULL)
         return;
-    give_up(query, NULL);
+    give_up(query, ERR_OK, NULL);
     take_out(query);
     query_free(query);
 }

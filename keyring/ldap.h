@@ -22,6 +22,8 @@
 #include <stdint.h>
 
 #define KEYRING_LDAP_ATTRIBUTES_MAX 16
+#define KEYRING_LDAP_ATTRIBUTE_SIZE 64
+#define KEYRING_LDAP_DN_SIZE 512
 #define KEYRING_LDAP_VALUES_MAX 64                /* certificates and keys of one answer; further ones are left out */
 #define KEYRING_LDAP_ANSWER_MAX ((size_t)2 << 20) /* bytes of one answer; a longer one is no answer */
 #define KEYRING_LDAP_QUERIES_MAX 1000             /* waiting at one directory */
@@ -42,12 +44,12 @@ struct keyring_ldap_options {
     char host[256]; /* also where certificates are checked */
     int port;
     char path[108]; /* of the socket of KEYRING_LDAP_LOCAL */
-    char base[512];
+    char base[KEYRING_LDAP_DN_SIZE];
     enum keyring_ldap_scope scope;
-    char bind_dn[512]; /* "": anonymous */
-    bool is_external;  /* SASL EXTERNAL: by the local user, or by the client's certificate */
-    char filter[512];  /* see keyring_ldap_filter */
-    char attributes[KEYRING_LDAP_ATTRIBUTES_MAX][64];
+    char bind_dn[KEYRING_LDAP_DN_SIZE]; /* "": anonymous */
+    bool is_external;                   /* SASL EXTERNAL: by the local user, or by the client's certificate */
+    char filter[512];                   /* see keyring_ldap_filter */
+    char attributes[KEYRING_LDAP_ATTRIBUTES_MAX][KEYRING_LDAP_ATTRIBUTE_SIZE];
     size_t attributes_len;
     uint32_t timeout_ms;   /* of a question as a whole, connecting included */
     uint32_t time_limit_s; /* what the server is told */
@@ -67,8 +69,9 @@ struct keyring_ldap_value {
 struct keyring_ldap;
 struct keyring_ldap_query;
 
-/* Fires once: ERR_OK with what was found, which may be nothing (borrowed during the call), or ERR_LOOKUP: the directory
-   could not be asked or did not answer; `problem` then says why, for people ("" otherwise). It may ask again. */
+/* Fires once: ERR_OK with what was found, which may be nothing (borrowed during the call); ERR_LOOKUP: this question
+   has no answer; ERR_UPSTREAM_DOWN: the directory cannot be asked, or does not answer in time. `problem` says why, for
+   people; with ERR_OK, why that is not all that the directory has ("": it is). It may ask again. */
 typedef void (*keyring_ldap_fn)(enum err err, const struct keyring_ldap_value *values, size_t values_len,
                                 const char *problem, void *context);
 
@@ -87,7 +90,10 @@ void keyring_ldap_free(struct keyring_ldap **ldap);
    ERR_ADDRESS_SYNTAX, ERR_BUSY. */
 ERR_RETURN enum err keyring_ldap_find(struct keyring_ldap *ldap, const char *address, keyring_ldap_fn fn, void *context,
                                       struct keyring_ldap_query **query_out);
-/* Asks whether the base is there: connects, TLS, bind and all. ERR_LOOKUP also if it is not. */
+/* Asks for the values of `attribute` of the entry `dn`, whatever they are: KEYRING_FOUND_RAW. */
+ERR_RETURN enum err keyring_ldap_read(struct keyring_ldap *ldap, const char *dn, const char *attribute,
+                                      keyring_ldap_fn fn, void *context, struct keyring_ldap_query **query_out);
+/* Asks whether the base is there: connects, TLS, bind and all. An error also if it is not. */
 ERR_RETURN enum err keyring_ldap_try(struct keyring_ldap *ldap, keyring_ldap_fn fn, void *context,
                                      struct keyring_ldap_query **query_out);
 /* `fn` will not fire. Clears the caller's pointer; NULL is nothing to cancel. */

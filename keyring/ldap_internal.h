@@ -23,9 +23,12 @@ struct ldap_answer {
     } pieces[KEYRING_LDAP_VALUES_MAX];
     size_t pieces_len;
     size_t entries;
-    size_t ignored; /* values that are neither certificate nor key, or too many */
+    bool is_partial; /* other servers have more */
+    size_t ignored;  /* values that are neither certificate nor key, or too many */
 };
 
+/* Takes a value as it is. */
+ERR_RETURN enum err ldap_answer_add_raw(struct ldap_answer *answer, struct span value);
 /* Takes a value of an attribute: a certificate, a PKCS #7 of certificates (RFC 2798 §2.8), an OpenPGP key; anything
    else is counted and left out. ERR_LIMIT: more than an answer may hold. */
 ERR_RETURN enum err ldap_answer_add(struct ldap_answer *answer, struct span value);
@@ -37,7 +40,8 @@ struct keyring_ldap_query {
     struct keyring_ldap *ldap;
     keyring_ldap_fn fn;
     void *context;
-    struct buf filter; /* empty: whether the base is there */
+    struct buf filter; /* empty: what the entry `dn` has, or, without that, whether the base is there */
+    char dn[KEYRING_LDAP_DN_SIZE], attribute[KEYRING_LDAP_ATTRIBUTE_SIZE];
     int message;       /* libldap's number of it; -1: not sent */
     bool is_again;     /* the connection was lost once already */
     bool is_failed;    /* is about to be told so */

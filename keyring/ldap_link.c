@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -133,14 +134,27 @@ static void take_greeting(struct keyring_ldap *ldap, LDAPMessage *message)
     ldap_memfree(detail);
 }
 
-/* All that libldap can make of what it has. */
+/* Bytes that libldap has not read yet. */
+static int unread(LDAP *handle)
+{
+    int fd = -1, len = 0;
+    if (ldap_get_option(handle, LDAP_OPT_DESC, &fd) != LDAP_OPT_SUCCESS || ioctl(fd, FIONREAD, &len) != 0)
+        return 0;
+    return len;
+}
+
+/* All that libldap can make of what it has. A message that answers no question of ours it throws away, and says that
+   there is nothing. */
 static void take_messages(struct keyring_ldap *ldap)
 {
     LDAP *const handle = ldap->handle;
     while (ldap->handle == handle && handle != NULL) {
         struct timeval now = {0, 0};
         LDAPMessage *message = NULL;
+        const int before = unread(handle);
         const int type = ldap_result(handle, LDAP_RES_ANY, LDAP_MSG_ONE, &now, &message);
+        if (type == 0 && unread(handle) < before)
+            continue;
         if (type == 0)
             return;
         if (type < 0) {

@@ -82,14 +82,18 @@ static bool is_openpgp(struct span value)
            span_has_prefix(value, span_of("-----BEGIN PGP PUBLIC KEY BLOCK-----"));
 }
 
+enum err ldap_answer_add_raw(struct ldap_answer *answer, struct span value)
+{
+    return add(answer, KEYRING_FOUND_RAW, value);
+}
+
 enum err ldap_answer_add(struct ldap_answer *answer, struct span value)
 {
     enum err err = ERR_OK;
-    if (value.len == 0 || value.len > KEYRING_FOUND_PIECE_MAX)
-        answer->ignored++;
-    else if (value.ptr[0] == 0x30)
+    const bool has_size = value.len > 0 && value.len <= KEYRING_FOUND_PIECE_MAX;
+    if (has_size && value.ptr[0] == 0x30)
         err = add_der(answer, value);
-    else if (is_openpgp(value))
+    else if (has_size && is_openpgp(value))
         err = add(answer, KEYRING_FOUND_OPENPGP, value);
     else
         answer->ignored++;

@@ -5,6 +5,7 @@
 #include "keyring/x509_internal.h"
 
 #include <openssl/err.h>
+#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,6 +17,7 @@ const char *keyring_learnt_text(enum keyring_learnt learnt)
         [KEYRING_LEARNT_GARBAGE] = "it is nothing that can be encrypted to",
         [KEYRING_LEARNT_STRANGER] = "it does not carry the address",
         [KEYRING_LEARNT_EXPIRED] = "it is expired, or not valid yet",
+        [KEYRING_LEARNT_ISSUER] = "it is an issuer, and may be part of a chain",
         [KEYRING_LEARNT_KNOWN] = "it is here already",
         [KEYRING_LEARNT_NEW] = "it can be kept",
     };
@@ -43,20 +45,29 @@ static bool is_better_known(const struct keyring_certificate *known, const struc
     return known->is_found && !found->is_found && known->until > now;
 }
 
+/* One that issued itself could only be an anchor, which no directory names. */
+static bool is_intermediate(X509 *certificate)
+{
+    return certificates_is_issuer(certificate) && (X509_get_extension_flags(certificate) & EXFLAG_SI) == 0;
+}
+
 static enum keyring_learnt judge_certificate(const struct keyring_learner *learner, const struct keyring_found *found,
                                              X509 *certificate)
 {
     struct keyring_entry entry = {.trust = KEYRING_UNVERIFIED};
     char fingerprint[KEYRING_FPR_SIZE];
-    if (certificates_is_issuer(certificate) || !x509_is_fit(certificate, KEYRING_ENCRYPT, true) ||
+    const bool is_issuer = certificates_is_issuer(certificate);
+    if ((is_issuer ? !is_intermediate(certificate) : !x509_is_fit(certificate, KEYRING_ENCRYPT, true)) ||
         keyring_x509_fingerprint(certificate, fingerprint) != ERR_OK)
         return KEYRING_LEARNT_GARBAGE;
-    if (!has_address(certificate, learner->address))
+    if (!is_issuer && !has_address(certificate, learner->address))
         return KEYRING_LEARNT_STRANGER;
     x509_describe(certificate, &entry);
     if (learner->now < entry.created || (entry.expires != 0 && learner->now >= entry.expires))
         return KEYRING_LEARNT_EXPIRED;
     const struct keyring_certificate *known = keyring_certificates_find(learner->certificates, fingerprint);
+    if (is_issuer)
+        return known != NULL ? KEYRING_LEARNT_KNOWN : KEYRING_LEARNT_ISSUER;
     return known != NULL && is_better_known(known, found, learner->now) ? KEYRING_LEARNT_KNOWN : KEYRING_LEARNT_NEW;
 }
 
@@ -97,11 +108,12 @@ enum err keyring_learn_judge(const struct keyring_learner *learner, const struct
 
 static enum err put(const struct keyring_learner *learner, const struct keyring_found *found, X509 *certificate)
 {
+    const bool is_issuer = certificates_is_issuer(certificate);
     struct keyring_certificate entry = {.certificate = certificate,
                                         .source = KEYRING_SOURCE_DIRECTORY,
-                                        .is_found = found->is_found,
+                                        .is_found = found->is_found && !is_issuer,
                                         .seen = learner->now,
-                                        .until = found->until};
+                                        .until = is_issuer ? 0 : found->until};
     memcpy(entry.directory, found->directory, sizeof(entry.directory));
     enum err err = keyring_x509_fingerprint(certificate, entry.fingerprint);
     if (err != ERR_OK)
@@ -124,12 +136,12 @@ static enum err keep(const struct keyring_learner *learner, const struct keyring
     if (err != ERR_OK)
         return err;
     err = keyring_learn_judge(learner, found, &learnt, &certificate);
-    if (err == ERR_OK && learnt != KEYRING_LEARNT_NEW)
+    if (err == ERR_OK && learnt < KEYRING_LEARNT_ISSUER)
         log_info("directory %s: what it has for %s is not taken: %s", found->directory, learner->address,
                  keyring_learnt_text(learnt));
-    else if (err == ERR_OK && certificate != NULL)
+    else if (err == ERR_OK && certificate != NULL && learnt != KEYRING_LEARNT_KNOWN)
         err = put(learner, found, certificate);
-    else if (err == ERR_OK)
+    else if (err == ERR_OK && learnt == KEYRING_LEARNT_NEW)
         err = keyring_gpg_import(learner->gpg, found->bytes, true, &result);
     if (err == ERR_OK && learnt == KEYRING_LEARNT_NEW) {
         (*kept)++;
@@ -137,6 +149,20 @@ static enum err keep(const struct keyring_learner *learner, const struct keyring
     }
     X509_free(certificate);
     return err;
+}
+
+/* As far as it has been judged. */
+static bool leads_nowhere(const struct keyring_anchors *anchors, const struct certificates_item *item)
+{
+    bool is_judged = false;
+    for (size_t i = 0; i < KEYRING_PURPOSE_COUNT; i++) {
+        if (item->judged[i].anchors != anchors->serial)
+            continue;
+        if (item->judged[i].chain == KEYRING_CHAIN_GOOD)
+            return false;
+        is_judged = true;
+    }
+    return is_judged;
 }
 
 /* True for what a directory's word alone had made good for something, once, and no chain, as far as that is known:
@@ -147,8 +173,7 @@ static bool is_stale(const struct keyring_learner *learner, const struct certifi
     if (known->source != KEYRING_SOURCE_DIRECTORY || known->key_place[0] != '\0' || known->revoked != 0 ||
         known->until == 0 || known->until > learner->now)
         return false;
-    return learner->anchors == NULL ||
-           (item->judged.anchors == learner->anchors->serial && item->judged.chain != KEYRING_CHAIN_GOOD);
+    return learner->anchors == NULL || leads_nowhere(learner->anchors, item);
 }
 
 /* A directory that has something new for everybody every day must not fill the folder: as many go as may come. */
@@ -167,13 +192,49 @@ static void forget_stale(const struct keyring_learner *learner)
     }
 }
 
+/* True if the directory still has it. */
+static bool is_in(struct span saved, const char *directory, const char *fingerprint)
+{
+    struct keyring_found found;
+    bool is_there = false;
+    while (!is_there && keyring_found_take(&saved, &found) == ERR_OK) {
+        char own[KEYRING_FPR_SIZE];
+        X509 *certificate = found.kind == KEYRING_FOUND_CERTIFICATE && strcmp(found.directory, directory) == 0
+                                ? read_certificate(found.bytes)
+                                : NULL;
+        is_there = certificate != NULL && keyring_x509_fingerprint(certificate, own) == ERR_OK &&
+                   strcmp(own, fingerprint) == 0;
+        X509_free(certificate);
+    }
+    return is_there;
+}
+
+static enum err remove_gone(const struct keyring_learner *learner, const char *directory, struct span saved)
+{
+    enum err err = ERR_OK;
+    for (size_t i = keyring_certificates_len(learner->certificates); err == ERR_OK && i-- > 0;) {
+        const struct keyring_certificate *known = keyring_certificates_at(learner->certificates, i);
+        char fingerprint[KEYRING_FPR_SIZE];
+        if (known->source != KEYRING_SOURCE_DIRECTORY || known->key_place[0] != '\0' ||
+            strcmp(known->directory, directory) != 0 || certificates_is_issuer(known->certificate) ||
+            !has_address(known->certificate, learner->address) || is_in(saved, directory, known->fingerprint))
+            continue;
+        memcpy(fingerprint, known->fingerprint, sizeof(fingerprint));
+        err = keyring_certificates_remove(learner->certificates, fingerprint);
+        log_info("directory %s: it no longer has %.16s for %s", directory, fingerprint, learner->address);
+    }
+    return err;
+}
+
 enum err keyring_learn(const struct keyring_learner *learner, struct span saved, size_t *kept)
 {
+    const struct span all = saved;
     struct keyring_found found;
     enum err err, first = ERR_OK;
     *kept = 0;
     while ((err = keyring_found_take(&saved, &found)) == ERR_OK) {
-        err = keep(learner, &found, kept);
+        err =
+            found.kind == KEYRING_FOUND_ALL ? remove_gone(learner, found.directory, all) : keep(learner, &found, kept);
         /* One that cannot be kept is no reason to lose the others. */
         if (err != ERR_OK) {
             log_failure(err, "directory %s: keeping a key for %s", found.directory, learner->address);

@@ -1,10 +1,11 @@
 /*
  * What directories said, looked at and kept: certificates in the account's folder, OpenPGP keys in its ring.
  *
- * Whatever is kept carries the address that was asked for, is valid now, and is never put in the place of something
- * that a person or verified mail put there. How far it is trusted is for the folder's listing and for gpg to say: a
- * certificate by its chain or by the directory's word, while that counts; an OpenPGP key stays unverified until
- * somebody vouches for it. In keepers and on the command line; synchronous.
+ * Whatever is kept carries the address that was asked for or may issue others, is valid now, and is never put in the
+ * place of something that a person or verified mail put there. What a directory no longer has for the address goes, if
+ * it is there by that directory's word and the directory has told all. How far it is trusted is for the folder's
+ * listing and for gpg to say: a certificate by its chain or by the directory's word, while that counts; an OpenPGP key
+ * stays unverified until somebody vouches for it. In keepers and on the command line; synchronous.
  */
 #ifndef KEYRING_LEARN_H
 #define KEYRING_LEARN_H
@@ -25,6 +26,7 @@ enum keyring_learnt {
     KEYRING_LEARNT_GARBAGE,  /* neither certificate nor key, or one that nothing can be encrypted to */
     KEYRING_LEARNT_STRANGER, /* it does not carry the address */
     KEYRING_LEARNT_EXPIRED,  /* or not valid yet */
+    KEYRING_LEARNT_ISSUER,   /* not the address's, but somebody's between such and an anchor: to be kept, for chains */
     KEYRING_LEARNT_KNOWN,    /* it is here already, by a word that is as good */
     KEYRING_LEARNT_NEW,      /* to be kept: new, or anew */
 };
@@ -34,8 +36,8 @@ const char *keyring_learnt_text(enum keyring_learnt learnt);
    belongs to the caller. */
 ERR_RETURN enum err keyring_learn_judge(const struct keyring_learner *learner, const struct keyring_found *found,
                                         enum keyring_learnt *learnt_out, X509 **certificate_out);
-/* Judges all pieces of a saved form (keyring/found.h), keeps those that are to be kept, and logs the others.
-   `*kept_out`: how many. ERR_PEER_PROTOCOL: it is no saved form. */
+/* Judges all pieces of a saved form (keyring/found.h), keeps those that are to be kept, logs the others, and removes
+   what is gone. `*kept_out`: how many of the address's are kept. ERR_PEER_PROTOCOL: it is no saved form. */
 ERR_RETURN enum err keyring_learn(const struct keyring_learner *learner, struct span saved, size_t *kept_out);
 
 #endif

@@ -18,9 +18,10 @@ struct questions {
 };
 
 /* A URL is printable ASCII; whatever else is none that we would ask. */
-static bool is_url(struct span text)
+static bool is_url(enum keyring_answer_kind kind, struct span text)
 {
-    if (!span_has_case_prefix(text, SPAN_LIT("http://")))
+    if (!span_has_case_prefix(text, SPAN_LIT("http://")) &&
+        (kind != KEYRING_ANSWER_LIST || !span_has_case_prefix(text, SPAN_LIT("ldap://"))))
         return false;
     for (size_t i = 0; i < text.len; i++)
         if (text.ptr[i] <= ' ' || text.ptr[i] > '~')
@@ -36,7 +37,7 @@ static void add_question(struct questions *questions, enum keyring_answer_kind k
         return;
     struct span url = {(const char *)ASN1_STRING_get0_data(value), (size_t)ASN1_STRING_length(value)};
     struct keyring_revocation_question *question = &questions->items[questions->len];
-    if (!is_url(url) || !span_copy(url, question->url, sizeof question->url))
+    if (!is_url(kind, url) || !span_copy(url, question->url, sizeof question->url))
         return;
     for (size_t i = 0; i < questions->len; i++)
         if (questions->items[i].kind == kind && strcmp(questions->items[i].url, question->url) == 0)

@@ -26,11 +26,11 @@ enum keyring_answer_kind { KEYRING_ANSWER_LIST, KEYRING_ANSWER_OCSP, KEYRING_ANS
 
 struct keyring_revocation_question {
     enum keyring_answer_kind kind;
-    char url[KEYRING_URL_SIZE]; /* http:// */
+    char url[KEYRING_URL_SIZE]; /* http://, or of a list ldap:// */
 };
 
 /* The places that the certificate names, in the order in which to ask: CRL distribution points, then OCSP responders.
-   Others than http, and more than there is room for, are left out. */
+   Others than http and, for lists, ldap, and more than there is room for, are left out. */
 size_t keyring_revocation_questions(const X509 *certificate,
                                     struct keyring_revocation_question questions_out[KEYRING_QUESTIONS_MAX]);
 /* The bytes of a request to a responder (RFC 6960 §4.1), in the form that all responders know (RFC 5019): SHA-1 in the

@@ -72,6 +72,7 @@ struct config_directory {
     char **domains; /* patterns of mime_addr_matches; none: it may be asked for any address, and believed for none */
     size_t domains_len;
     uint32_t found_s, missing_s; /* how long its answers count */
+    uint32_t failed_s;           /* how long it is left alone after it did not answer */
 };
 
 struct config {

@@ -1,6 +1,7 @@
 /*
  * directory "name" { url base scope bind_dn password_command sasl certificate_file key_file filter attributes domains
- *                    timeout time_limit size_limit ca_file referrals keep_found keep_missing }
+ *                    timeout time_limit size_limit ca_file keep_found keep_missing
+ *                    keep_failed }
  */
 #include "proxy/config_reader.h"
 
@@ -191,16 +192,14 @@ static enum err read_login(struct config_reader *reader, cfg_t *section, struct 
 
 static enum err read_limits(struct config_reader *reader, cfg_t *section, struct config_directory *directory)
 {
-    uint64_t timeout = 10, time = 0, size = 20, found = 86400, missing = 600;
+    uint64_t timeout = 10, time = 0, size = 20, found = 86400, missing = 600, failed = 30;
     const struct {
         const char *option;
         uint64_t least, most;
         uint64_t *number;
-    } rows[] = {{"timeout", 1, 300, &timeout},
-                {"time_limit", 1, 300, &time},
-                {"size_limit", 1, 1000, &size},
-                {"keep_found", 0, 31536000, &found},
-                {"keep_missing", 0, 31536000, &missing}};
+    } rows[] = {{"timeout", 1, 300, &timeout},           {"time_limit", 1, 300, &time},
+                {"size_limit", 1, 1000, &size},          {"keep_found", 0, 31536000, &found},
+                {"keep_missing", 0, 31536000, &missing}, {"keep_failed", 0, 3600, &failed}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         enum err err =
             config_number(reader, section, rows[i].option, rows[i].least, rows[i].most, false, rows[i].number);
@@ -212,6 +211,7 @@ static enum err read_limits(struct config_reader *reader, cfg_t *section, struct
     directory->ldap.size_limit = (uint32_t)size;
     directory->found_s = (uint32_t)found;
     directory->missing_s = (uint32_t)missing;
+    directory->failed_s = (uint32_t)failed;
     return ERR_OK;
 }
 
@@ -228,16 +228,13 @@ static enum err read_search(struct config_reader *reader, cfg_t *section, struct
 {
     static const struct config_word scopes[] = {
         {"sub", KEYRING_LDAP_SUB}, {"one", KEYRING_LDAP_ONE}, {"base", KEYRING_LDAP_BASE}, {NULL, 0}};
-    static const struct config_word referrals[] = {{"no", 0}, {NULL, 0}};
-    int scope = KEYRING_LDAP_SUB, is_chasing = 0;
+    int scope = KEYRING_LDAP_SUB;
     enum err err = config_string(reader, section, "base", ldap->base, sizeof ldap->base);
     if (!err && !config_reader_has(reader, section, "base"))
         err = config_fail(reader, config_reader_line(reader, section, NULL),
                           "directory \"%s\" has no base; expected base = \"dc=example,dc=org\"", ldap->name);
     if (!err)
         err = config_word(reader, section, "scope", scopes, &scope);
-    if (!err)
-        err = config_word(reader, section, "referrals", referrals, &is_chasing);
     ldap->scope = (enum keyring_ldap_scope)scope;
     if (!err)
         err = read_filter(reader, section, ldap);

@@ -192,9 +192,9 @@ static cfg_t *make_grammar(void)
                                      CFG_STR("time_limit", NULL, CFGF_NODEFAULT),
                                      CFG_STR("size_limit", NULL, CFGF_NODEFAULT),
                                      CFG_STR("ca_file", NULL, CFGF_NODEFAULT),
-                                     CFG_STR("referrals", NULL, CFGF_NODEFAULT),
                                      CFG_STR("keep_found", NULL, CFGF_NODEFAULT),
                                      CFG_STR("keep_missing", NULL, CFGF_NODEFAULT),
+                                     CFG_STR("keep_failed", NULL, CFGF_NODEFAULT),
                                      CFG_STR_LIST("attributes", NULL, CFGF_NODEFAULT),
                                      CFG_STR_LIST("domains", NULL, CFGF_NODEFAULT),
                                      CFG_END()};

@@ -204,8 +204,8 @@ int proxy_finder_main(const struct config *config, int control)
         err = ERR_INTERNAL;
     while (!LIST_EMPTY(&finder.clients))
         client_free(LIST_FIRST(&finder.clients));
-    finder_keys_free(&finder.keys);
     finder_revocation_free(&finder.revocation);
+    finder_keys_free(&finder.keys);
     if (finder.control != NULL)
         event_free(finder.control);
     if (finder.dns != NULL)

@@ -7,6 +7,7 @@
 #define PROXY_FINDER_INTERNAL_H
 
 #include "base/ipc.h"
+#include "keyring/fetch.h"
 #include "proxy/directory.h"
 #include "proxy/finder.h"
 
@@ -49,11 +50,15 @@ void finder_answer_send(struct finder_client *client, struct ipc_out *out);
 /* finder_keys.c: opens all directories, before the sandbox. */
 ERR_RETURN enum err finder_keys_new(struct finder *finder, struct finder_keys **keys_out);
 void finder_keys_free(struct finder_keys **keys);
+/* All directories, for others than net; they stand for as long as `keys` do. NULL: `keys` has none, or memory is short.
+ */
+struct keyring_fetch_directory *finder_keys_directories(const struct finder_keys *keys, size_t *len_out);
 /* Its answers are for nobody any more. */
 void finder_keys_forget(struct finder_keys *keys, const struct finder_client *client);
 ERR_RETURN enum err finder_find(struct finder_client *client, uint32_t number, struct ipc_in *in);
 
-/* finder_revocation.c: reads the trust anchors of all accounts, before the sandbox. */
+/* finder_revocation.c: reads the trust anchors of all accounts, before the sandbox. It asks the directories of
+   finder->keys, too, which must outlive it. */
 ERR_RETURN enum err finder_revocation_new(struct finder *finder, struct finder_revocation **revocation_out);
 void finder_revocation_free(struct finder_revocation **revocation);
 void finder_revocation_forget(struct finder_revocation *revocation, const struct finder_client *client);

@@ -28,7 +28,13 @@ struct wait {
 /* What one directory is asked for an address. */
 struct question {
     struct entry *entry;
-    const struct config_directory *config;
+    struct place *place;
+};
+
+/* A directory; one that did not answer is left alone for a while, so that not every address waits for it. */
+struct place {
+    struct proxy_directory directory;
+    uint64_t down_until_ms;
 };
 
 /* One address: being asked for, or known from `settled` until `expires`: by the clock that certificates go by, which
@@ -44,15 +50,15 @@ struct entry {
     bool has_failed;  /* one of them could not be asked */
     uint32_t seconds; /* how long the answer counts */
     int64_t settled, expires;
-    struct buf found; /* keyring/found.h */
-    uint32_t found_len;
+    struct buf found;   /* keyring/found.h */
+    uint32_t found_len; /* certificates and keys in it */
     STAILQ_HEAD(, wait) waits;
 };
 
 struct finder_keys {
     struct finder *finder;
-    struct proxy_directory *directories;
-    size_t directories_len;
+    struct place *places;
+    size_t places_len;
     LIST_HEAD(, entry) buckets[BUCKETS];
     TAILQ_HEAD(, entry) entries;
     size_t entries_len, bytes, waits_len;
@@ -109,7 +115,7 @@ static struct entry *add_entry(struct finder_keys *keys, const char *address)
 {
     make_room(keys);
     struct entry *entry = keys->entries_len < ENTRIES_MAX ? calloc(1, sizeof(*entry)) : NULL;
-    if (entry == NULL || (entry->questions = calloc(keys->directories_len + 1, sizeof(struct question))) == NULL) {
+    if (entry == NULL || (entry->questions = calloc(keys->places_len + 1, sizeof(struct question))) == NULL) {
         free(entry);
         return NULL;
     }
@@ -134,13 +140,14 @@ static void answer(const struct entry *entry, struct finder_client *client, uint
     struct ipc_out out;
     int fd = -1;
     enum err err = result_of(entry);
-    if (err == ERR_OK && entry->found_len > 0)
+    if (err == ERR_OK && entry->found.len > 0)
         err = memfd_of("found", buf_span(&entry->found), KEYRING_FOUND_SIZE_MAX, &fd);
     finder_answer_begin(&out, number, err);
     if (err == ERR_OK) {
         const int64_t now = clock_now();
         ipc_put_u32(&out, entry->expires > now ? (uint32_t)(entry->expires - now) : 0);
         ipc_put_u32(&out, entry->found_len);
+        ipc_put_u32(&out, fd >= 0);
         if (fd >= 0)
             ipc_put_file(&out, fd);
     }
@@ -170,12 +177,14 @@ static void settle(struct entry *entry)
         entry_free(entry);
 }
 
-static enum err keep(struct entry *entry, const struct config_directory *config, const struct keyring_ldap_value *value)
+static enum err keep(struct entry *entry, const struct config_directory *config, enum keyring_found_kind kind,
+                     struct span bytes)
 {
+    const struct keyring_ldap_value value = {.kind = kind, .bytes = bytes};
     const size_t before = entry->found.len;
-    enum err err = proxy_directory_keep(config, entry->address, value, &entry->found);
+    enum err err = proxy_directory_keep(config, entry->address, &value, &entry->found);
     entry->keys->bytes += entry->found.len - before;
-    entry->found_len += err == ERR_OK;
+    entry->found_len += err == ERR_OK && kind != KEYRING_FOUND_ALL;
     return err;
 }
 
@@ -184,10 +193,13 @@ static void on_answer(enum err err, const struct keyring_ldap_value *values, siz
 {
     struct question *question = context;
     struct entry *entry = question->entry;
-    const struct config_directory *config = question->config;
-    (void)problem; /* has been logged */
+    const struct config_directory *config = question->place->directory.config;
+    question->place->down_until_ms =
+        err == ERR_UPSTREAM_DOWN ? clock_monotonic_ms() + (uint64_t)config->failed_s * 1000 : 0;
     for (size_t i = 0; err == ERR_OK && i < values_len; i++)
-        err = keep(entry, config, &values[i]);
+        err = keep(entry, config, values[i].kind, values[i].bytes);
+    if (err == ERR_OK && problem[0] == '\0')
+        err = keep(entry, config, KEYRING_FOUND_ALL, SPAN_NONE);
     if (err != ERR_OK)
         entry->has_failed = true;
     const uint32_t seconds = values_len > 0 ? config->found_s : config->missing_s;
@@ -200,16 +212,21 @@ static void on_answer(enum err err, const struct keyring_ldap_value *values, siz
 
 static void ask(struct entry *entry, size_t index)
 {
-    const struct proxy_directory *directory = &entry->keys->directories[index];
+    struct place *place = &entry->keys->places[index];
     struct question *question = &entry->questions[index];
-    *question = (struct question){entry, directory->config};
-    enum err err = keyring_ldap_find(directory->ldap, entry->address, on_answer, question, NULL);
+    *question = (struct question){entry, place};
+    enum err err = clock_monotonic_ms() < place->down_until_ms
+                       ? ERR_UPSTREAM_DOWN
+                       : keyring_ldap_find(place->directory.ldap, entry->address, on_answer, question, NULL);
     if (err == ERR_OK) {
         entry->open++;
         return;
     }
     entry->has_failed = true;
-    log_failure(err, "asking directory %s", directory->config->ldap.name);
+    if (err == ERR_UPSTREAM_DOWN)
+        log_info("directory %s did not answer, and is not asked again yet", place->directory.config->ldap.name);
+    else
+        log_failure(err, "asking directory %s", place->directory.config->ldap.name);
 }
 
 static void ask_all(struct entry *entry)
@@ -217,8 +234,8 @@ static void ask_all(struct entry *entry)
     struct finder_keys *keys = entry->keys;
     entry->is_starting = true;
     /* No directory hears of an address that is not for it. */
-    for (size_t i = 0; i < keys->directories_len; i++)
-        if (config_directory_serves(keys->directories[i].config, entry->address))
+    for (size_t i = 0; i < keys->places_len; i++)
+        if (config_directory_serves(keys->places[i].directory.config, entry->address))
             ask(entry, i);
     entry->is_starting = false;
     if (entry->open == 0)
@@ -278,6 +295,18 @@ void finder_keys_forget(struct finder_keys *keys, const struct finder_client *cl
         wait->client = NULL;
 }
 
+struct keyring_fetch_directory *finder_keys_directories(const struct finder_keys *keys, size_t *len)
+{
+    *len = keys == NULL ? 0 : keys->places_len;
+    struct keyring_fetch_directory *directories = *len == 0 ? NULL : calloc(*len, sizeof(*directories));
+    if (directories == NULL)
+        *len = 0;
+    for (size_t i = 0; i < *len; i++)
+        directories[i] = (struct keyring_fetch_directory){keys->places[i].directory.config->ldap.host,
+                                                          keys->places[i].directory.ldap};
+    return directories;
+}
+
 enum err finder_keys_new(struct finder *finder, struct finder_keys **keys_out)
 {
     const struct config *config = finder->config;
@@ -286,11 +315,11 @@ enum err finder_keys_new(struct finder *finder, struct finder_keys **keys_out)
         return ERR_MEMORY;
     keys->finder = finder;
     TAILQ_INIT(&keys->entries);
-    keys->directories = calloc(config->directories_len + 1, sizeof(*keys->directories));
-    enum err err = keys->directories == NULL ? ERR_MEMORY : ERR_OK;
+    keys->places = calloc(config->directories_len + 1, sizeof(*keys->places));
+    enum err err = keys->places == NULL ? ERR_MEMORY : ERR_OK;
     for (size_t i = 0; err == ERR_OK && i < config->directories_len; i++) {
-        err = proxy_directory_open(&config->directories[i], finder->base, finder->dns, &keys->directories[i]);
-        keys->directories_len += err == ERR_OK;
+        err = proxy_directory_open(&config->directories[i], finder->base, finder->dns, &keys->places[i].directory);
+        keys->places_len += err == ERR_OK;
     }
     if (err != ERR_OK)
         finder_keys_free(&keys);
@@ -306,9 +335,9 @@ void finder_keys_free(struct finder_keys **keys_pointer)
     *keys_pointer = NULL;
     if (keys == NULL)
         return;
-    for (size_t i = 0; i < keys->directories_len; i++)
-        proxy_directory_close(&keys->directories[i]);
-    free(keys->directories);
+    for (size_t i = 0; i < keys->places_len; i++)
+        proxy_directory_close(&keys->places[i].directory);
+    free(keys->places);
     while (!TAILQ_EMPTY(&keys->entries)) {
         struct entry *entry = TAILQ_FIRST(&keys->entries);
         while (!STAILQ_EMPTY(&entry->waits)) {

@@ -30,6 +30,7 @@ struct asking {
 struct finder_revocation {
     const struct config *config;
     struct keyring_asker *asker;
+    struct keyring_fetch_directory *directories;
     struct keyring_anchors **anchors; /* one for each account; NULL: nobody asks for it */
     LIST_HEAD(, asking) askings;
 };
@@ -208,10 +209,14 @@ enum err finder_revocation_new(struct finder *finder, struct finder_revocation *
         return ERR_MEMORY;
     revocation->config = config;
     LIST_INIT(&revocation->askings);
+    size_t directories_len;
+    revocation->directories = finder_keys_directories(finder->keys, &directories_len);
     const struct keyring_fetch_options options = {.base = finder->base,
                                                   .dns = finder->dns,
                                                   .hosts = (const char *const *)config->revocation_hosts,
                                                   .hosts_len = config->revocation_hosts_len,
+                                                  .directories = revocation->directories,
+                                                  .directories_len = directories_len,
                                                   .answer_max = KEYRING_ANSWER_MAX,
                                                   .timeout_ms = FETCH_MAX_MS};
     enum err err = keyring_asker_new(&options, &revocation->asker);
@@ -241,5 +246,6 @@ void finder_revocation_free(struct finder_revocation **revocation_pointer)
     for (size_t i = 0; revocation->anchors != NULL && i < revocation->config->accounts_len; i++)
         keyring_anchors_close(&revocation->anchors[i]);
     free(revocation->anchors);
+    free(revocation->directories);
     free(revocation);
 }

@@ -83,9 +83,11 @@ static enum err take_answer(struct proxy_finderlink *link, struct ipc_in *in)
     if (code == ERR_OK) {
         answer.seconds = ipc_get_u32(in);
         answer.pieces_len = ipc_get_u32(in);
-        answer.file = answer.pieces_len > 0 ? ipc_get_file(in) : -1;
+        answer.file = ipc_get_u32(in) != 0 ? ipc_get_file(in) : -1;
     }
     enum err err = ipc_type(in) != PROXY_FINDER_DONE || code >= ERR_COUNT ? ERR_PEER_PROTOCOL : ipc_in_end(in);
+    if (err == ERR_OK && answer.pieces_len > 0 && answer.file < 0)
+        err = ERR_PEER_PROTOCOL;
     TAILQ_FOREACH(request, &link->requests, link)
     if (request->number == number)
         break;

@@ -26,8 +26,8 @@ void proxy_finderlink_connect(struct proxy_finderlink *link, int socket);
 
 struct proxy_finder_answer {
     uint32_t seconds;    /* how long it counts */
-    uint32_t pieces_len; /* how much was found */
-    int file;            /* what (keyring/found.h), a sealed memfd, borrowed during the call; -1 if nothing */
+    uint32_t pieces_len; /* how many certificates and keys were found */
+    int file;            /* what was said (keyring/found.h), a sealed memfd, borrowed during the call; -1: nothing */
 };
 /* Fires once, later, unless cancelled; with another `err` than ERR_OK `answer` is NULL. */
 typedef void (*proxy_finder_fn)(enum err err, const struct proxy_finder_answer *answer, void *context);

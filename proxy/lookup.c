@@ -27,6 +27,7 @@ struct proxy_lookup {
     struct proxy_lookups *lookups;
     size_t account;
     char address[MIME_ADDR_SIZE];
+    bool is_again;
     uint32_t seconds; /* how long the answer counts */
     struct proxy_finder_request *request;
     struct proxy_job *job;
@@ -135,7 +136,7 @@ static void on_found(enum err err, const struct proxy_finder_answer *answer, voi
     lookup->request = NULL;
     if (err == ERR_OK)
         lookup->seconds = answer->seconds;
-    if (err == ERR_OK && answer->pieces_len > 0) {
+    if (err == ERR_OK && answer->file >= 0 && (answer->pieces_len > 0 || lookup->is_again)) {
         ipc_out_begin(&out, PROXY_JOB_LEARN);
         ipc_put_string(&out, lookup->address);
         ipc_put_file(&out, answer->file);
@@ -146,13 +147,14 @@ static void on_found(enum err err, const struct proxy_finder_answer *answer, voi
     finish(lookup, err == ERR_OK ? ERR_OK : ERR_LOOKUP);
 }
 
-enum err proxy_lookup_begin(struct proxy_lookups *lookups, size_t account, const char *address, proxy_lookup_fn fn,
-                            void *context, struct proxy_lookup **lookup_out)
+enum err proxy_lookup_begin(struct proxy_lookups *lookups, size_t account, const char *address, bool is_again,
+                            proxy_lookup_fn fn, void *context, struct proxy_lookup **lookup_out)
 {
     struct proxy_lookup *lookup = calloc(1, sizeof(*lookup));
     if (lookup == NULL)
         return ERR_MEMORY;
-    *lookup = (struct proxy_lookup){.lookups = lookups, .account = account, .fn = fn, .context = context};
+    *lookup = (struct proxy_lookup){
+        .lookups = lookups, .account = account, .is_again = is_again, .fn = fn, .context = context};
     (void)span_copy(span_of(address), lookup->address, sizeof(lookup->address));
     LIST_INSERT_HEAD(&lookups->open, lookup, link);
     enum err err = proxy_finder_find(lookups->finder, lookup->address,

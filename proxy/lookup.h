@@ -22,10 +22,12 @@ void proxy_lookups_free(struct proxy_lookups **lookups);
  */
 bool proxy_lookup_is_due(struct proxy_lookups *lookups, size_t account, const char *address);
 
-/* Fires once, later, unless cancelled: ERR_OK, the ring may have changed or not; or ERR_LOOKUP. */
+/* Fires once, later, unless cancelled: ERR_OK, the ring may have changed or not; or ERR_LOOKUP. `is_again`: something
+   that a directory has said is in the ring already, and goes if it no longer says so. */
 typedef void (*proxy_lookup_fn)(enum err err, void *context);
 ERR_RETURN enum err proxy_lookup_begin(struct proxy_lookups *lookups, size_t account, const char *address,
-                                       proxy_lookup_fn fn, void *context, struct proxy_lookup **lookup_out);
+                                       bool is_again, proxy_lookup_fn fn, void *context,
+                                       struct proxy_lookup **lookup_out);
 /* `fn` will not fire. Clears the caller's pointer; NULL is nothing to cancel. */
 void proxy_lookup_cancel(struct proxy_lookup **lookup);
 

@@ -148,7 +148,8 @@ static enum err check_groups(const struct proxy_session *session, const struct k
     return least > config->groups_max ? ERR_TOO_MANY_GROUPS : ERR_OK;
 }
 
-/* The rule would encrypt, nothing that it takes is in the ring, and a directory may know more. */
+/* The rule would encrypt, and a directory may know more: nothing that the rule takes is in the ring, or only what the
+   directory has to be asked for again. */
 static bool wants_lookup(const struct proxy_session *session, const struct keyring *keyring, int64_t now)
 {
     struct policy_choice choice;
@@ -156,33 +157,34 @@ static bool wants_lookup(const struct proxy_session *session, const struct keyri
     if (session->is_looked_up || !proxy_lookup_is_due(session->net->lookups, session->account, address))
         return false;
     policy_choose(&session->net->config->policy, keyring, address, now, &choice);
-    return choice.key == NULL && choice.rule->encrypt != POLICY_ENCRYPT_NEVER;
+    return choice.rule->encrypt != POLICY_ENCRYPT_NEVER &&
+           (choice.key == NULL || (choice.key->ask_again != 0 && choice.key->ask_again <= now));
+}
+
+/* True if the directories' answer could take something away. */
+static bool has_of_directory(const struct keyring *keyring, const char *address)
+{
+    size_t first;
+    const size_t len = keyring_find(keyring, address, &first);
+    for (size_t i = first; i < first + len; i++)
+        if (keyring_at(keyring, i)->ask_again != 0)
+            return true;
+    return false;
 }
 
 static void look_at_ring(struct proxy_session *session);
 
-/* A directory that could not be asked may have known a key: where one is required, that is for later. */
 static void on_looked_up(enum err err, void *context)
 {
     struct proxy_session *session = context;
-    const char *address = session->pending.to.address;
     session->lookup = NULL;
     session->is_looked_up = true;
+    session->looked_up = err;
     if (session->server == NULL || session->upstream == NULL)
         return;
-    const struct policy_rule *rule = policy_match(&session->net->config->policy, address);
-    if (err == ERR_OK) {
+    if (err == ERR_OK)
         proxy_ring_changed(session->net->ring, session->account);
-        look_at_ring(session);
-    } else if (rule->encrypt == POLICY_ENCRYPT_REQUIRED) {
-        log_info("%s: %s: recipient %s refused: %s", session->peer, session_account(session)->address, address,
-                 err_name(err));
-        smtp_server_fail(session->server, err, NULL);
-    } else {
-        log_warning("%s: no directory could be asked for %s, which needs no encryption: it goes on without",
-                    session->peer, address);
-        look_at_ring(session);
-    }
+    look_at_ring(session);
 }
 
 /* What was tried. */
@@ -193,6 +195,18 @@ static void say_directories(char detail[POLICY_DETAIL_SIZE])
                    len == 0 ? "" : "; ");
 }
 
+/* A directory that could not be asked may have known a key: where one is required, that is for later. */
+static enum err after_failure(const struct proxy_session *session, enum err err, char detail[POLICY_DETAIL_SIZE])
+{
+    if (err != ERR_NO_KEY) {
+        log_warning("%s: no directory could be asked for %s: it goes on without", session->peer,
+                    session->pending.to.address);
+        return err;
+    }
+    detail[0] = '\0';
+    return session->looked_up;
+}
+
 static void judge_recipient(struct proxy_session *session, const struct keyring *keyring)
 {
     char detail[POLICY_DETAIL_SIZE] = "";
@@ -200,14 +214,17 @@ static void judge_recipient(struct proxy_session *session, const struct keyring 
     const struct policy *policy = &session->net->config->policy;
     enum err err;
     if (wants_lookup(session, keyring, now)) {
-        err = proxy_lookup_begin(session->net->lookups, session->account, session->pending.to.address, on_looked_up,
-                                 session, &session->lookup);
+        err = proxy_lookup_begin(session->net->lookups, session->account, session->pending.to.address,
+                                 has_of_directory(keyring, session->pending.to.address), on_looked_up, session,
+                                 &session->lookup);
         if (err == ERR_OK)
             return;
         smtp_server_fail(session->server, err, NULL);
         return;
     }
     err = policy_at_rcpt(policy, keyring, session->pending.to.address, now, detail);
+    if (session->is_looked_up && session->looked_up != ERR_OK)
+        err = after_failure(session, err, detail);
     if (err == ERR_NO_KEY && config_directories_timeout_ms(session->net->config, session->pending.to.address) > 0)
         say_directories(detail);
     if (err == ERR_OK)

@@ -95,8 +95,8 @@ enum proxy_message {
     /* keeper to finder, about its own account's anchors, and back */
     PROXY_REVOCATION, /* number u32; file of the path's certificates, DER, leaf first */
     PROXY_FINDER_DONE /* number u32, err u32; if that is 0, by request: (find) seconds u32 for which the answer counts,
-                          pieces u32, and if there are any, file of them (keyring/found.h) | (revocation) answers u32,
-                          each: index of its certificate u32, kind u32, size u32; if there are any, file of them */
+                          certificates and keys u32, 0 or 1 u32, and if 1, file (keyring/found.h) | (revocation) answers
+                         u32, each: index of its certificate u32, kind u32, size u32; if there are any, file of them */
 };
 
 #define PROXY_DIRS_MAX 29

@@ -304,7 +304,7 @@ class Proxy:
         return [pid for pid in descendants(self.process.pid) if word in command_of(pid)]
 
     def workers(self):
-        """The master's children that are copies of it: the vault is started first, then net. In that order."""
+        """The master's children that are copies of it, in the order of their start: vault, finder (if any), net."""
         return sorted((pid for pid in descendants(self.process.pid)
                        if command_of(pid) == command_of(self.process.pid) and parent_of(pid) == self.process.pid),
                       key=started_at)

@@ -57,10 +57,11 @@ def person(name, address, **attributes):
 
 
 class Slapd:
-    """A running server; `entries` are what ldif() and person() give. `certificate` (files of certificate and key)
-    offers ldaps and StartTLS, `authority` is then its issuer's file."""
+    """A running server, at `port` if one is given; `entries` are what ldif() and person() give. `certificate` (files of
+    certificate and key) offers ldaps and StartTLS, `authority` is then its issuer's file."""
 
-    def __init__(self, world, entries, certificate=None, authority=None, options="", others="* read", name="ldap"):
+    def __init__(self, world, entries, certificate=None, authority=None, options="", others="* read", name="ldap",
+                 port=None):
         self.folder = os.path.join(world.folder, "%s%d" % (name, world.count()))
         os.makedirs(os.path.join(self.folder, "db"))
         self.socket = os.path.join(self.folder, "i")
@@ -71,6 +72,7 @@ class Slapd:
         with open(self.config, "w", encoding="utf-8") as file:
             file.write(CONFIG.format(folder=self.folder, base=BASE, admin=ADMIN, tls=tls, options=options,
                                      others=others))
+        self.wanted_port = port
         self.has_tls, self.process = certificate is not None, None
         top = [ldif(BASE, ["dcObject", "organization"], dc="example", o="Example"),
                ldif(ADMIN, ["organizationalRole", "simpleSecurityObject"], cn="reader", userPassword=PASSWORD)]
@@ -87,7 +89,7 @@ class Slapd:
     def start(self):
         """It takes no port 0, so a free one is looked for, and another if somebody was quicker."""
         for _ in range(TRIES):
-            self.port, self.tls_port = free_port(), free_port()
+            self.port, self.tls_port = self.wanted_port or free_port(), free_port()
             urls = "ldap://127.0.0.1:%d ldapi://%s" % (self.port, self.socket.replace("/", "%2F"))
             if self.has_tls:
                 urls += " ldaps://127.0.0.1:%d" % self.tls_port

@@ -164,6 +164,23 @@ class Find(Case):
         self.assertEqual([(line["state"], line["kind"], line["trust"]) for line in found],
                          [("found", "OpenPGP", "unverified")])
 
+    def test_intermediate(self):
+        """An issuer that comes with the certificate makes the chain whole, also when it has been kept."""
+        middle = Authority(self.folder, "middle")
+        middle.certificate, middle.key = self.authority.issue(
+            "ca@example.net", "between", extensions=("basicConstraints=critical,CA:TRUE", "keyUsage=keyCertSign"))
+        certificate, _ = middle.issue(ERIN, "erin", key=("ec", "-pkeyopt", "ec_paramgen_curve:P-256"))
+        both = middle.run("crl2pkcs7", "-nocrl", "-certfile", certificate, "-certfile", middle.certificate, "-outform",
+                          "DER")
+        server = self.slapd([person("erin", ERIN, userSMIMECertificate=both)])
+        proxy = self.proxy(section(server.url()))
+        self.assertEqual(sorted(line[:2] for line in self.lines(proxy, ERIN)), [("found", "full"), ("issuer", "")])
+        status, _, words = self.find(proxy, ERIN, "--import")
+        self.assertEqual(status, DONE, words)
+        self.assertIn("1 kept", words)
+        _, keys, words = self.run_cli(proxy, "key", "list", ERIN)
+        self.assertEqual([key["trust"] for key in keys if key.get("trust")], ["full"], (keys, words))
+
     def test_import(self):
         server = self.slapd([person("erin", ERIN, userCertificate__binary=self.der(ERIN)),
                              person("dave", DAVE, pgpKey=harness.keys().export(DAVE))])
@@ -257,7 +274,7 @@ def result(number, code=0):
 class Lies(Case):
     """A server that speaks LDAP and means no good."""
 
-    def answers(self, answer, **options):
+    def answers(self, answer, timeout="2"):
         """What is made of a server that answers the first request so; `answer` gives pieces for ever or not."""
         def talk(connection):
             request = connection.recv(65536)
@@ -267,7 +284,7 @@ class Lies(Case):
                 connection.sendall(piece)
 
         liar = Stall(self, talk)
-        return self.lines(self.proxy(section(liar.url(), timeout="2", **options)), ERIN)
+        return self.lines(self.proxy(section(liar.url(), timeout=timeout)), ERIN)
 
     def test_lies(self):
         def endless_entries(number):
@@ -281,15 +298,18 @@ class Lies(Case):
 
         def endless_others(_number):
             while True:
-                yield result(99)
+                yield result(99) * 5000
 
-        for name, answer in (("entries", endless_entries), ("value", endless_value), ("others", endless_others),
+        for name, answer in (("entries", endless_entries), ("value", endless_value),
                              ("thousands", lambda number: [entry(number)] * 5000 + [result(number)]),
                              ("no LDAP", lambda _: [b"HTTP/1.1 200 OK\r\n\r\n"]),
                              ("cut", lambda number: [entry(number)[:20]]),
                              ("error", lambda number: [result(number, 1)])):
             with self.subTest(name):
                 self.assertEqual([line[0] for line in self.answers(answer)], ["failed"])
+
+        # Long before the time is over.
+        self.assertIn(("failed", "", "the answer has no end"), self.answers(endless_others, timeout="120"))
 
     def test_garbage(self):
         values = [b"", b"\x30", b"\x30\x80" + b"\0" * 99, b"\x99" * 50, b"text"]
@@ -300,6 +320,12 @@ class Lies(Case):
         """The same in single bytes: the counterpart of all the above."""
         der = self.der(ERIN)
         lines = self.answers(lambda number: (bytes([byte]) for byte in entry(number, der) + result(number)))
+        self.assertEqual([line[0] for line in lines], ["found"])
+
+    def test_good_behind_others(self):
+        """What answers no question hides nothing."""
+        der = self.der(ERIN)
+        lines = self.answers(lambda number: [result(99) * 3 + entry(number, der) + result(98) + result(number)])
         self.assertEqual([line[0] for line in lines], ["found"])
 
     def test_words_before_tls(self):
@@ -374,12 +400,53 @@ class Rcpt(Case):
                 self.assertIn("goes on without", proxy.log())
                 proxy.stop()
 
+    def test_dead_is_left_alone(self):
+        """Not every recipient waits for a directory that does not answer; nothing else changes."""
+        for options, connections in (({}, 1), ({"keep_failed": "0"}, 2)):
+            with self.subTest(options=options):
+                stall = Stall(self)
+                proxy = self.serve(section(stall.url(), timeout="1", **options))
+                self.assertEqual([self.rcpt(proxy, address)[0][0] for address in (ERIN, FRANK)], [451, 451])
+                self.assertEqual(len(stall.taken), connections, proxy.log())
+                proxy.stop()
+
+    def test_asked_again(self):
+        """A certificate that leads to an anchor: asked for again in time, still used if nobody answers, then gone."""
+        mine = person("erin", ERIN, userCertificate__binary=self.der(ERIN))
+        server = self.slapd([mine])
+        proxy = self.serve(section(server.url(), keep_found="0", keep_missing="0", keep_failed="0"))
+        self.assertEqual(self.rcpt(proxy, ERIN)[0][0], 250, proxy.log())
+        server.stop()
+        self.assertEqual(self.rcpt(proxy, ERIN)[0][0], 250, proxy.log())
+        self.assertIn("no directory could be asked for " + ERIN, proxy.log())
+        empty = self.slapd([], port=server.port)
+        self.assertEqual(self.rcpt(proxy, ERIN)[0][0], 550, proxy.log())
+        self.assertIn("it no longer has", proxy.log())
+        empty.stop()
+        self.assertEqual(self.rcpt(proxy, ERIN)[0][0], 451, proxy.log())
+
+    def test_not_all_of_it(self):
+        """What is not in an answer that does not have all is not gone for it."""
+        kept = {"keep_found": "0", "keep_missing": "0"}
+        server = self.slapd([person("erin", ERIN, userCertificate__binary=self.der(ERIN))])
+        proxy = self.serve(section(server.url(), size_limit="1", **kept))
+        self.assertEqual(self.rcpt(proxy, ERIN)[0][0], 250, proxy.log())
+        server.stop()
+        self.slapd([person("erin%d" % number, ERIN) for number in range(3)], port=server.port)
+        self.assertEqual(self.rcpt(proxy, ERIN)[0][0], 250, proxy.log())
+        self.assertIn("more entries for the address than size_limit", proxy.log())
+        self.assertNotIn("it no longer has", proxy.log())
+
     def test_no_leak(self):
         """An address goes to no directory that is not for its domain."""
         stall = Stall(self)
-        proxy = self.serve(section(stall.url(), domains=("example.edu",)))
-        self.assertEqual([code for code, _ in self.rcpt(proxy, ERIN, "x@example.com")], [550, 250])
-        self.assertEqual(stall.taken, [])
+        server = self.slapd([person("erin", ERIN, userCertificate__binary=self.der(ERIN))])
+        stranger = section(stall.url(), "other", domains=("example.edu",))
+        for sections, codes in ((stranger, [550, 250]), (section(server.url()) + stranger, [250, 250])):
+            proxy = self.serve(sections)
+            self.assertEqual([code for code, _ in self.rcpt(proxy, ERIN, "x@example.com")], codes)
+            self.assertEqual(stall.taken, [])
+            proxy.stop()
 
     def test_finder_dies(self):
         """Another takes its place, and asks."""

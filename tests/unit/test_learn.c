@@ -131,6 +131,78 @@ static void test_not_kept(void **state)
     assert_int_equal(keyring_certificates_len(certificates), 0);
 }
 
+static const struct keyring_certificate *known(const struct made *made)
+{
+    char fingerprint[KEYRING_FPR_SIZE];
+    assert_int_equal(keyring_x509_fingerprint(made->certificate, fingerprint), ERR_OK);
+    return keyring_certificates_find(certificates, fingerprint);
+}
+
+/* Whoever issues others is kept for chains, and is no more trusted for it. */
+static void test_issuers(void **state)
+{
+    (void)state;
+    struct made root = made_certificate(&(struct made_wish){.name = "root", .basic = "critical,CA:TRUE"}, NULL);
+    struct made between = made_certificate(
+        &(struct made_wish){.name = "between", .san = "email:" ERIN, .basic = "critical,CA:TRUE"}, &root);
+    struct made old = made_certificate(
+        &(struct made_wish){.name = "old", .basic = "critical,CA:TRUE", .from_s = -20 * MADE_DAY, .till_s = -10},
+        &root);
+    assert_null(learn(&root, true, 0));
+    assert_null(learn(&old, true, 0));
+    const struct keyring_certificate *kept = learn(&between, true, 0);
+    assert_non_null(kept);
+    assert_false(kept->is_found);
+    assert_int_equal(trust_at(MADE_NOW, MADE_NOW), KEYRING_NEVER);
+    made_free(&root);
+    made_free(&between);
+    made_free(&old);
+}
+
+/* `directory` says that `made` (may be NULL) is all that it has for `address`. */
+static void hear_all(const char *address, const char *directory, const struct made *made)
+{
+    const struct keyring_learner learner = {.address = address, .certificates = certificates, .now = MADE_NOW};
+    struct keyring_found all = {.kind = KEYRING_FOUND_ALL};
+    struct buf saved;
+    size_t kept;
+    buf_init(&saved, KEYRING_FOUND_SIZE_MAX);
+    if (made != NULL)
+        save(&saved, made, true);
+    (void)span_copy(span_of(directory), all.directory, sizeof all.directory);
+    assert_int_equal(keyring_found_add(&saved, &all), ERR_OK);
+    assert_int_equal(keyring_learn(&learner, buf_span(&saved), &kept), ERR_OK);
+    buf_fini(&saved);
+}
+
+static void test_gone(void **state)
+{
+    (void)state;
+    struct made first = made_certificate(&(struct made_wish){.name = "Erin", .san = "email:" ERIN}, NULL);
+    struct made second = made_certificate(&(struct made_wish){.name = "Erin 2", .san = "email:" ERIN}, NULL);
+    const struct keyring_certificate other = {
+        .certificate = second.certificate, .source = KEYRING_SOURCE_MAIL, .seen = MADE_NOW};
+    assert_non_null(learn(&first, true, 1));
+    /* What others say, or of others, does not concern it. */
+    hear_all(ERIN, "other", NULL);
+    assert_non_null(known(&first));
+    hear_all("frank@example.net", "corp", NULL);
+    assert_non_null(known(&first));
+    hear_all(ERIN, "corp", &first);
+    assert_non_null(known(&first));
+    assert_int_equal(keyring_certificates_put(certificates, &other), ERR_OK);
+    hear_all(ERIN, "corp", NULL);
+    assert_null(known(&first));
+    assert_non_null(known(&second));
+    /* In the place of the one that it had. */
+    assert_non_null(learn(&first, true, 1));
+    hear_all(ERIN, "corp", &second);
+    assert_null(known(&first));
+    assert_int_equal(known(&second)->source, KEYRING_SOURCE_DIRECTORY);
+    made_free(&first);
+    made_free(&second);
+}
+
 static void test_a_persons_stays(void **state)
 {
     (void)state;
@@ -230,6 +302,20 @@ static void test_saved_form(void **state)
     assert_int_equal(keyring_found_take(&rest, &found), ERR_OK);
     assert_int_equal(found.kind, KEYRING_FOUND_OPENPGP);
     assert_int_equal(keyring_found_take(&rest, &found), ERR_END);
+    /* Only what is no certificate and no key has no bytes, and that has none. */
+    for (unsigned kind = KEYRING_FOUND_RAW; kind <= KEYRING_FOUND_ALL + 1; kind++)
+        for (size_t len = 0; len < 2; len++) {
+            const struct keyring_found odd = {.kind = kind, .bytes = span_slice(span_of("x"), 0, len)};
+            struct buf other;
+            buf_init(&other, 1000);
+            assert_int_equal(keyring_found_add(&other, &odd), ERR_OK);
+            rest = buf_span(&other);
+            const bool is_good = kind == KEYRING_FOUND_ALL
+                                     ? len == 0
+                                     : len == 1 && kind != KEYRING_FOUND_RAW && kind < KEYRING_FOUND_ALL;
+            assert_int_equal(keyring_found_take(&rest, &found), is_good ? ERR_OK : ERR_PEER_PROTOCOL);
+            buf_fini(&other);
+        }
     const struct keyring_learner learner = {.address = ERIN, .certificates = certificates, .now = MADE_NOW};
     for (size_t cut = 1; cut < saved.len; cut++)
         assert_int_equal(keyring_learn(&learner, span_slice(buf_span(&saved), 0, cut), &kept),
@@ -243,6 +329,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_kept, begin, end),
         cmocka_unit_test_setup_teardown(test_not_believed, begin, end),
         cmocka_unit_test_setup_teardown(test_not_kept, begin, end),
+        cmocka_unit_test_setup_teardown(test_issuers, begin, end),
+        cmocka_unit_test_setup_teardown(test_gone, begin, end),
         cmocka_unit_test_setup_teardown(test_a_persons_stays, begin, end),
         cmocka_unit_test_setup_teardown(test_what_came_meanwhile_stays, begin, end),
         cmocka_unit_test_setup_teardown(test_stale_ones_go, begin, end),

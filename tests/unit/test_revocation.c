@@ -251,9 +251,11 @@ static void questions_are_found(void **state)
                      " O http://o/");
     assert_questions(&(struct made_wish){.name = "A", .crl = "URI:http://a/1", .access = "OCSP;URI:http://o/"},
                      " L http://a/1 O http://o/");
-    /* The same once; others than http, and what is no URL, not at all; a responder among many lists. */
+    /* The same once; others than http and, of lists, ldap, and what is no URL, not at all; a responder among many. */
     assert_questions(&(struct made_wish){.name = "A", .crl = "URI:http://a/1,URI:http://a/1,URI:ldap://a/cn=x"},
-                     " L http://a/1");
+                     " L http://a/1 L ldap://a/cn=x");
+    assert_questions(&(struct made_wish){.name = "A", .crl = "URI:ldaps://a/cn=x", .access = "OCSP;URI:ldap://o/cn=x"},
+                     "");
     assert_questions(&(struct made_wish){.name = "A", .crl = "URI:file:///etc/passwd,URI:https://a/,URI:http://a b/"},
                      "");
     assert_questions(&(struct made_wish){.name = "A",
