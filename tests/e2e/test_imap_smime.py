@@ -293,7 +293,7 @@ class BesideDovecot(DovecotCase):
             (octets + b"\r\nContent-Disposition: attachment;\r\n filename*=utf-8''gr%C3%BC%C3%9Fe.p7m", cipher),
             (octets + b";\r\n name*0=\"smime.p\";\r\n name*1=\"7m\"", cipher),
             (octets + b"\r\nContent-Disposition: attachment; filename*=us-ascii''smime%2Ep7m", cipher),
-            (octets + b";\r\n name*0*=us-ascii''smime.p;\r\n name*1*=%37%6D", cipher),
+            (octets + b";\r\n name*0*=us-ascii''smime.p;\r\n name*1*=7m", cipher),
             (octets + b"; name=smime.p7z", smime_made.compressed(opaque(entity))),
             (octets + b"; name=smime.p7s", text)]
         left = [(octets + b"; name=data.bin", cipher), (octets, cipher), (b"Content-Type: text/plain; name=a.txt", b"x"),
