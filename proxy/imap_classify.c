@@ -25,13 +25,13 @@ static struct span value_of(const struct imap_answer *answers, size_t len, struc
     return SPAN_NONE;
 }
 
-/* The end of a name like smime.p7m: of one whose dot is written "%2E", and of one that came in pieces (RFC 2231), too. */
+/* The end of a name like smime.p7m; also if its dot is written "%2E", or it came in pieces (RFC 2231). */
 static bool may_end_name(struct span name)
 {
     static const struct span ends[] = {SPAN_LIT("p7m"), SPAN_LIT("p7s"), SPAN_LIT("p7z")};
     bool is_one = false;
     for (size_t i = 0; i < sizeof ends / sizeof ends[0] && name.len > 0; i++)
-        is_one |= span_has_case_suffix(name.len < ends[i].len ? ends[i] : name, name.len < ends[i].len ? name : ends[i]);
+        is_one |= span_has_case_suffix(name, ends[i]) || span_has_case_suffix(ends[i], name);
     return is_one;
 }
 

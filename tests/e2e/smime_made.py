@@ -20,8 +20,8 @@ _MADE = {}
 
 
 class People:
-    """Alice has a certificate of either kind, so has Bob; Carol's is there to encrypt to, and Mallory's issuer is nobody's
-    anchor. Each is a pair of files, certificate and key."""
+    """Alice has a certificate of either kind, so has Bob; Carol's is there to encrypt to, and Mallory's issuer is
+    nobody's anchor. Each is a pair of files, certificate and key."""
 
     def __init__(self, folder):
         self.authority, self.stranger = Authority(folder, "root"), Authority(folder, "stranger")

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 import corpus
 import harness
 import smime_made
+import test_private_keys
 from dovecot import Dovecot
 from harness import BOB, wait_for
 from imap_dovecot import DovecotCase, RawLog, read
@@ -20,7 +21,6 @@ from imap_harness import RefImap
 from smime_made import CBC, around, detached, enveloped, entity_of, import_own, leaf, opaque, people, sealed, signed
 from test_imap_constant import Constant, verdict_of
 from test_imap_first import VERDICT, from_bob
-from test_private_keys import Token
 from twin import answers
 
 REQUIRED = 'rule all { encrypt = required trust = full sign = always format = smime }'
@@ -84,8 +84,9 @@ class Lost(Smime):
         until = time.time() + LIFE_S
         bob = brief(people().bob, LIFE_S)
         kinds = [from_bob("plain"), sealed(from_bob("gcm"), by=bob), sealed(from_bob("cbc"), by=bob, cipher=CBC),
-                 sealed(from_bob("ec"), to=people().alice_ec, cipher=CBC), sealed(from_bob("bare"), cipher=CBC, sign=None),
-                 signed(from_bob("beside"), by=bob), signed(from_bob("inside"), by=bob, sign=opaque),
+                 sealed(from_bob("ec"), to=people().alice_ec, cipher=CBC),
+                 sealed(from_bob("bare"), cipher=CBC, sign=None), signed(from_bob("beside"), by=bob),
+                 signed(from_bob("inside"), by=bob, sign=opaque),
                  sealed(from_bob("others"), to=people().carol), around(from_bob("triple"), detached(enveloped(
                      opaque(entity_of(from_bob("triple"))))))]
         self.begin_with(*kinds)
@@ -158,7 +159,8 @@ class Reading(Smime):
         raw = self.raw()
         raw.ok("SELECT INBOX")
         for key, found in (("BODY dormouse", "1 3 4 6"), ("NOT BODY dormouse", "2 5"), ("TEXT hatter", "2"),
-                           ("OR BODY hatter SUBJECT six", "2 6"), ("HEADER Privyseal-Verdict encryption=smime", "1 2 3"),
+                           ("OR BODY hatter SUBJECT six", "2 6"),
+                           ("HEADER Privyseal-Verdict encryption=smime", "1 2 3"),
                            ("HEADER Privyseal-Verdict failed", "5"), ("HEADER Content-Type pkcs7", "5")):
             self.assertEqual(raw.ok("SEARCH " + key), [("* SEARCH " + found).encode()], key)
 
@@ -209,7 +211,8 @@ class Refused(Smime):
 
 class Remembered(Smime):
     def test_who_has_written_is_written_to(self):
-        """A certificate that came with good mail is there for the answer, and stays; one that nobody vouches for is not."""
+        """A certificate that came with good mail is there for the answer, and stays; one that nobody vouches for is
+        not."""
         self.alice(has_key=False)
         server, outgoing = RefImap(self), harness.RefServer(self)
         self.server = server
@@ -237,8 +240,9 @@ class Remembered(Smime):
         self.assertNotIn(corpus.CANARY, outgoing.wire())
 
 
-class LockedToken(Token):
+class LockedToken(test_private_keys.Token):
     """One certificate's key is on a token whose PIN nobody gives, another's is in the store."""
+    test_pin = None
 
     def test_others_are_answered_first(self):
         token = (self.files.path("alice.pem"), self.files.path("alice.key"))
@@ -296,7 +300,8 @@ class BesideDovecot(DovecotCase):
             (octets + b";\r\n name*0*=us-ascii''smime.p;\r\n name*1*=7m", cipher),
             (octets + b"; name=smime.p7z", smime_made.compressed(opaque(entity))),
             (octets + b"; name=smime.p7s", text)]
-        left = [(octets + b"; name=data.bin", cipher), (octets, cipher), (b"Content-Type: text/plain; name=a.txt", b"x"),
+        left = [(octets + b"; name=data.bin", cipher), (octets, cipher),
+                (b"Content-Type: text/plain; name=a.txt", b"x"),
                 (octets + b"; name=p7m", cipher)]
         rows = [around(from_bob("n%d" % number), kind + b"\r\nContent-Transfer-Encoding: base64\r\n\r\n" +
                        leaf(der).split(b"\r\n\r\n", 1)[1]) for number, (kind, der) in enumerate(opened + left)]
@@ -304,8 +309,16 @@ class BesideDovecot(DovecotCase):
         direct = self.talk(direct=True)
         for row in rows:
             direct.append("INBOX", row)
-        self.rawlog.mark()
-        views = [view for _, _, view in read(self.talk())]
+        talk = self.talk()
+        talk.command(b"SELECT INBOX")
+        fetched = []
+        for number in range(1, len(rows) + 1):
+            self.rawlog.mark()
+            talk.command(b"FETCH %d (RFC822.SIZE)" % number)
+            fetched += [number] if self.rawlog.bodies() > 0 else []
+        # Names are told by their ends.
+        self.assertEqual(fetched, [*range(1, len(opened) + 1), len(rows) - 1, len(rows)])
+        views = [view for _, _, view in read(talk)]
         for number, (kind, _) in enumerate(opened):
             self.assertIn(b"signature=good", views[number][:500], kind)
             self.assertIn(corpus.CANARY, views[number])
