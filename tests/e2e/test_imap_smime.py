@@ -59,11 +59,11 @@ def flipped(at):
 
 
 class Smime(Constant):
-    """An account that has certificates, and no OpenPGP key unless asked for."""
+    """An account that has certificates, and no OpenPGP key."""
 
-    def begin_with(self, *messages, has_key=False, imports=True, **options):
-        self.alice(has_key)
-        self.begin(account=smime_made.account(), **options)
+    def begin_with(self, *messages, account=None, imports=True, **options):
+        self.alice(has_key=False)
+        self.begin(account=smime_made.account() if account is None else account, **options)
         if imports:
             import_own(self.proxy.config, *people().own())
         self.server.put(*messages)
@@ -81,8 +81,8 @@ class Smime(Constant):
 class Lost(Smime):
     def test_files_keys_and_dates(self):
         """Restarted, killed, without its views, without its private keys, after certificates have expired."""
-        until = time.time() + LIFE_S
         bob = brief(people().bob, LIFE_S)
+        until = time.time() + LIFE_S
         kinds = [from_bob("plain"), sealed(from_bob("gcm"), by=bob), sealed(from_bob("cbc"), by=bob, cipher=CBC),
                  sealed(from_bob("ec"), to=people().alice_ec, cipher=CBC),
                  sealed(from_bob("bare"), cipher=CBC, sign=None), signed(from_bob("beside"), by=bob),
@@ -128,6 +128,24 @@ class Lost(Smime):
     def outlive(self, until):
         wait_for(lambda: time.time() > until + 1, "the end of a certificate", LIFE_S + 5)
         self.lose_views()
+
+
+class Saved(Smime):
+    """What is saved comes back as it was, whoever vouches for the certificate, or nobody does."""
+
+    def check_saved(self, account):
+        message = corpus.html_with_attachments()
+        self.begin_with(account=account)
+        with self.imap() as client:
+            self.assertEqual(client.append("INBOX", None, None, message)[0], "OK")
+        self.assertEqual(list(self.views().values()), [message])
+        self.assertNotIn(corpus.CANARY, self.server.all_mail())
+
+    def test_without_anchors(self):
+        self.check_saved("")
+
+    def test_with_other_anchors(self):
+        self.check_saved('    smime_ca = "%s"\n' % people().stranger.certificate)
 
 
 class Reading(Smime):
