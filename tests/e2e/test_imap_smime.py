@@ -14,6 +14,7 @@ import corpus
 import harness
 import smime_made
 import test_private_keys
+import test_store_passphrase
 from dovecot import Dovecot
 from harness import BOB, wait_for
 from imap_dovecot import DovecotCase, RawLog, read
@@ -21,6 +22,7 @@ from imap_harness import RefImap
 from smime_made import CBC, around, detached, enveloped, entity_of, import_own, leaf, opaque, people, sealed, signed
 from test_imap_constant import Constant, verdict_of
 from test_imap_first import VERDICT, from_bob
+from test_imap_locked import set_agent
 from twin import answers
 
 REQUIRED = 'rule all { encrypt = required trust = full sign = always format = smime }'
@@ -294,6 +296,48 @@ class LockedToken(test_private_keys.Token):
         for row in rows[1:2] + rows[3:]:
             self.assertIn(b"encryption=smime", VERDICT.search(row).group(0))
             self.assertEqual(row.count(corpus.CANARY), 1)
+
+
+class LockedStore(Smime):
+    """All that is in the store, private keys too, is under a passphrase that nobody gives."""
+    does, asked = test_store_passphrase.Passphrase.does, test_store_passphrase.Passphrase.asked
+    says, passphrase = test_store_passphrase.Passphrase.says, test_store_passphrase.Passphrase.passphrase
+
+    def test_others_are_answered_first(self):
+        path = os.path.join(self.folder, "pinentry")
+        with open(path, "w", encoding="ascii") as file:
+            file.write(test_store_passphrase.PINENTRY % {"folder": self.folder})
+        os.chmod(path, 0o700)
+        set_agent(self.alice(has_key=False), "pinentry-program " + path)
+        self.says(test_store_passphrase.FIRST)
+        self.does("open")
+        self.begin_with(from_bob("m1"), sealed(from_bob("m2")), from_bob("m3"), signed(from_bob("m4")))
+        first = self.views()
+        self.passphrase(passphrase=test_store_passphrase.FIRST)
+        self.does("cancel")
+        self.proxy.stop()
+        self.alice().close()
+        self.proxy.start()
+        self.server.put(sealed(from_bob("m5"), cipher=CBC), from_bob("m6"))
+        raw = self.raw()
+        raw.ok("SELECT INBOX")
+        wait_for(self.asked, "a prompt")
+        responses, said = raw.command("FETCH 1:* (UID RFC822.SIZE BODY.PEEK[])")
+        self.assertRegex(said, rb"^NO \[UNAVAILABLE\]")
+        rows = [row for row in responses if b"INPROGRESS" not in row]
+        self.assertEqual([int(row.split()[1]) for row in rows], [1, 3, 6, 2, 4, 5])
+        self.assertNotIn(b"BODY", b"".join(rows[3:]))
+        self.assertRegex(raw.command("APPEND INBOX", (corpus.text(), ""))[1], rb"^NO \[UNAVAILABLE\]")
+        self.assertNotIn(b"sings", self.server.wire())
+        self.does("open")
+        self.proxy.stop()
+        self.proxy.start()
+        raw = self.raw()
+        raw.ok("SELECT INBOX")
+        wait_for(lambda: raw.command("FETCH 1:* (RFC822.SIZE)")[1].startswith(b"OK"), "the keys")
+        after = self.views()
+        self.assertEqual({uid: after[uid] for uid in first}, first)
+        self.check_verdict(after[5], signature="good", encryption="smime", integrity="ok")
 
 
 class BesideDovecot(DovecotCase):
