@@ -151,7 +151,7 @@ class Pair:
         for talk in (behind, twin):
             talk.command(b"CREATE Other")
             # Dovecot 2.3.19 announces a keyword that nobody has when it is searched for, if it comes to that.
-            talk.append("Other", self.mailed[0], b"($Forwarded Junk)")
+            talk.append("Other", self.mailed[0], b'($Forwarded Junk) "%s"' % DATES[0].encode())
             # Whatever was recent is so no more.
             talk.command(b"SELECT INBOX")
             talk.command(b"UNSELECT")
