@@ -125,24 +125,24 @@ static bool is_own_certificate(const struct crypto_smime *smime, const char *fin
     return found != NULL && found->key_place[0] != '\0' && found->revoked == 0;
 }
 
-/* A certificate ends sooner than the mail that it has sealed is wanted; what its key signed stays one's own. */
-static bool is_made_by_signer(const struct crypto_signature *signature)
+/* Certificates last for a year or two, and what was saved with one is the account's own for ever: whether it is good
+   today does not matter, as long as nobody else may have its key. */
+static bool is_sound(enum crypto_signature_state state)
 {
-    return signature->state == CRYPTO_SIG_GOOD ||
-           (signature->format == KEYRING_SMIME && signature->state == CRYPTO_SIG_EXPIRED);
+    return state == CRYPTO_SIG_GOOD || state == CRYPTO_SIG_EXPIRED || state == CRYPTO_SIG_UNTRUSTED;
 }
 
 static bool is_by_own_key(const struct opening *opening)
 {
     const struct crypto_signature *signature = &opening->signatures[0];
 
-    if (opening->signatures_len != 1 || !is_made_by_signer(signature))
+    if (opening->signatures_len != 1 || !is_sound(signature->state))
         return false;
     return signature->format == KEYRING_SMIME ? is_own_certificate(opening->options->smime, signature->fingerprint)
                                               : is_own_key(opening->options->keyring, signature->fingerprint);
 }
 
-/* The outermost layer is encrypted, one good signature of an own key covers it wholly, and its payload has the mark
+/* The outermost layer is encrypted, one sound signature of an own key covers it wholly, and its payload has the mark
    (design 1.2.7). The mark alone says nothing: anybody can encrypt to a public key. */
 static bool is_own_copy(const struct opening *opening, struct span payload)
 {

@@ -50,30 +50,13 @@ static enum err find_encrypted(const struct mime_part *part, struct span bytes, 
     return decode_body(data, bytes, &layer->texts[0], &layer->cipher);
 }
 
-/* multipart/signed of two parts (RFC 1847 §2.1). */
-static enum err find_signed(const struct mime_part *part, struct span bytes, struct crypto_layer *layer)
+static bool is_smime_name(struct span name)
 {
-    const struct mime_part *content = part->first_child, *signature = content != NULL ? content->next : NULL;
-    bool is_openpgp;
-    enum err result;
-
-    if (!mime_part_is(part, "multipart", "signed") || signature == NULL || signature->next != NULL)
-        return ERR_OK;
-    layer->content = mime_part_whole(content, bytes);
-    layer->signed_part = content;
-    result = test_param(part, bytes, "protocol", "application/pgp-signature", &is_openpgp);
-    if (result != ERR_OK)
-        return result;
-    if (mime_part_is(signature, "application", "pgp-signature") && is_openpgp)
-        layer->kind = CRYPTO_LAYER_SIGNED;
-    else if (mime_part_is(signature, "application", "pkcs7-signature") ||
-             mime_part_is(signature, "application", "x-pkcs7-signature"))
-        layer->kind = CRYPTO_LAYER_SMIME_SIGNED;
-    return layer->kind == CRYPTO_LAYER_NONE ? ERR_OK
-                                            : decode_body(signature, bytes, &layer->texts[0], &layer->signature);
+    return span_has_case_suffix(name, SPAN_LIT(".p7m")) || span_has_case_suffix(name, SPAN_LIT(".p7s")) ||
+           span_has_case_suffix(name, SPAN_LIT(".p7z"));
 }
 
-/* application/octet-stream under a name that says what it is, as some programs send it. */
+/* application/octet-stream under a name that says what it is (RFC 8551 §3.2.1), as some programs send it. */
 static enum err is_named_smime(const struct mime_part *part, struct span bytes, bool *is_it_out)
 {
     static const char *const places[][2] = {{"Content-Type", "name"}, {"Content-Disposition", "filename"}};
@@ -90,10 +73,35 @@ static enum err is_named_smime(const struct mime_part *part, struct span bytes, 
         if (!mime_field_find(mime_part_header(part, bytes), places[i][0], &field))
             continue;
         result = mime_param_get(field.value, places[i][1], &name);
-        *is_it_out = result == ERR_OK && span_has_case_suffix(buf_span(&name), SPAN_LIT(".p7m"));
+        *is_it_out = result == ERR_OK && is_smime_name(buf_span(&name));
     }
     buf_fini(&name);
     return result == ERR_MEMORY ? result : ERR_OK;
+}
+
+/* multipart/signed of two parts (RFC 1847 §2.1). */
+static enum err find_signed(const struct mime_part *part, struct span bytes, struct crypto_layer *layer)
+{
+    const struct mime_part *content = part->first_child, *signature = content != NULL ? content->next : NULL;
+    bool is_openpgp, is_named = false;
+    enum err result;
+
+    if (!mime_part_is(part, "multipart", "signed") || signature == NULL || signature->next != NULL)
+        return ERR_OK;
+    layer->content = mime_part_whole(content, bytes);
+    layer->signed_part = content;
+    result = test_param(part, bytes, "protocol", "application/pgp-signature", &is_openpgp);
+    if (result == ERR_OK)
+        result = is_named_smime(signature, bytes, &is_named);
+    if (result != ERR_OK)
+        return result;
+    if (mime_part_is(signature, "application", "pgp-signature") && is_openpgp)
+        layer->kind = CRYPTO_LAYER_SIGNED;
+    else if (is_named || mime_part_is(signature, "application", "pkcs7-signature") ||
+             mime_part_is(signature, "application", "x-pkcs7-signature"))
+        layer->kind = CRYPTO_LAYER_SMIME_SIGNED;
+    return layer->kind == CRYPTO_LAYER_NONE ? ERR_OK
+                                            : decode_body(signature, bytes, &layer->texts[0], &layer->signature);
 }
 
 /* What it is, its content says; the type counts only for what cannot be read. */

@@ -25,6 +25,16 @@ static struct span value_of(const struct imap_answer *answers, size_t len, struc
     return SPAN_NONE;
 }
 
+/* The end of a name like smime.p7m; also if its dot is written "%2E", or it came in pieces (RFC 2231). */
+static bool may_end_name(struct span name)
+{
+    static const struct span ends[] = {SPAN_LIT("p7m"), SPAN_LIT("p7s"), SPAN_LIT("p7z")};
+    bool is_one = false;
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0] && name.len > 0; i++)
+        is_one |= span_has_case_suffix(name, ends[i]) || span_has_case_suffix(ends[i], name);
+    return is_one;
+}
+
 static bool is_protected_type(const struct imap_string *string)
 {
     static const struct span words[] = {
@@ -34,7 +44,7 @@ static bool is_protected_type(const struct imap_string *string)
         if (span_is_case_equal(string->raw, words[i]))
             return true;
     /* Sent as application/octet-stream, it is known by its name. */
-    return span_has_case_suffix(string->raw, SPAN_LIT(".p7m"));
+    return may_end_name(string->raw);
 }
 
 /* Any string of the structure counts, wherever it stands: a parameter that happens to be "signed" costs a look. */

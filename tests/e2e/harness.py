@@ -135,10 +135,9 @@ class Gpg:
     def take(self, data, own=False):
         self.run("--import", data=data)
         if own:
-            for row in self.run("--with-colons", "--list-secret-keys").stdout.decode().splitlines():
-                if row.startswith("fpr:"):
-                    self.run("--import-ownertrust", data=(row.split(":")[9] + ":6:\n").encode())
-                    break
+            listing = self.run("--with-colons", "--list-secret-keys").stdout.decode()
+            trusted = re.findall(r"^sec:.*\nfpr:+([0-9A-F]+):", listing, re.M)
+            self.run("--import-ownertrust", data="".join(each + ":6:\n" for each in trusted).encode())
 
     def decrypt(self, data):
         """The plain text, and the status lines."""
@@ -516,12 +515,14 @@ class World(unittest.TestCase):
         self._count += 1
         return self._count
 
-    def alice(self):
-        """Alice's home: her own key, and the public keys of Bob and Carol (Dave has none)."""
+    def alice(self, has_key=True):
+        """Alice's home: her own key, unless the first who asks wants none, and the public keys of Bob and Carol (Dave
+        has none)."""
         if self._alice is None:
             self._alice = Gpg(os.path.join(self.folder, "a"))
             self.add(self._alice.close)
-            self._alice.take(keys().export_secret(ALICE), own=True)
+            if has_key:
+                self._alice.take(keys().export_secret(ALICE), own=True)
             for address in (BOB, CAROL):
                 self._alice.take(keys().export(address))
         return self._alice

@@ -5,6 +5,7 @@ All have CRLF line ends. The words in them are few, so that searches find someth
 import base64
 import quopri
 import random
+import re
 
 WORDS = ("rabbit", "Hole", "queen", "TEA", "Grüße", "café", "naïve", "Straße", "ПРИВЕТ", "日本語", "clock", "hatter",
          "dormouse", "x=y", "[tag]", "a\"b", "back\\slash", "ｗｉｄｅ", "ﬁsh", "İstanbul", "one two", "cheshire")
@@ -14,6 +15,15 @@ TYPES = ("text/plain", "text/html", "application/octet-stream", "image/png", "ap
          "message/delivery-status", "text/x-diff")
 DAYS = ("Fri, 20 Nov 2026 12:00:00 +0000", "Thu, 01 Jan 1998 23:59:59 -1200", "20 Nov 2026 01:02:03 +0200",
         "Mon, 2 Feb 2004 00:00:00 GMT", "nonsense", "Wed, 31 Dec 2025 23:30:00 -0500 (EST)")
+
+
+def split(message):
+    """Header fields that are of MIME, the others, and the body."""
+    header, body = message.split(b"\r\n\r\n", 1)
+    fields = re.findall(rb"[^\r\n]+(?:\r\n[ \t][^\r\n]*)*", header)
+    mime = [field for field in fields if re.match(rb"(?i)content-|mime-version", field)]
+    return (b"".join(field + b"\r\n" for field in mime if not field.lower().startswith(b"mime-version")),
+            b"".join(field + b"\r\n" for field in fields if field not in mime), body)
 
 
 class Maker:

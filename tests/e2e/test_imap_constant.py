@@ -284,9 +284,11 @@ class Keys(Constant):
                 gpg.run("--quick-set-expire", fingerprint, "seconds=1", *which)
         self.alice().take(bob.export(BOB))
         wait_for(lambda: self.alice().run("--with-colons", "--list-keys").stdout.count(b"pub:e:") == 2, "their end")
-        self.server.put(late)
+        # What was saved is one's own for ever, also where it has not been seen before.
+        self.server.put(late, b"X-Other: copy\r\n" + self.server.mail()[2][1])
         for lose in (lambda: None, self.restart, self.lose_views):
             lose()
+            self.assertEqual(self.views()[5], corpus.text())
             self.assertEqual(self.facts()[:3], facts)
             after = self.views()
             self.assertEqual({uid: after[uid] for uid in (1, 2, 3)}, first)

@@ -148,6 +148,7 @@ class Signed(Case):
         good = {"signature": "good", "signer": BOB, "trust": "full"}
         self.check(signed(BOB, TEXT, der), good)
         self.check(signed(BOB, TEXT, der, "application/x-pkcs7-signature"), good)
+        self.check(signed(BOB, TEXT, der, "application/octet-stream"), good)
         self.check(signed(BOB, TEXT, signature(authority, bob, TEXT, "-md", "sha512", "-keyopt",
                                                "rsa_padding_mode:pss")), good)
         self.check(signed("carol@example.com", TEXT, signature(authority, carol, TEXT)),

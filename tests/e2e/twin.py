@@ -8,8 +8,10 @@ import re
 
 import harness
 import shapes
+import smime_made
 from dovecot import Dovecot, Talk
 from harness import ALICE, BOB
+from shapes import split
 
 DATES = ("17-Jul-1996 02:44:25 -0700", "20-Nov-2026 12:00:00 +0000", "01-Jan-2020 23:59:59 +0200")
 LETTERS = ("\\Seen", "\\Answered", "\\Flagged", "\\Deleted", "\\Draft", "$Forwarded", "Junk")
@@ -25,15 +27,6 @@ OTHER_FIELDS = ("Message-ID", "X-Odd", "Content-Type", "Received", "X-None", "Re
 def gpg(*arguments, data):
     done = harness.keys().run("--armor", "--trust-model", "always", *arguments, data=data)
     return done.stdout.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-
-
-def split(message):
-    """Header fields that are of MIME, the others, and the body."""
-    header, body = message.split(b"\r\n\r\n", 1)
-    fields = re.findall(rb"[^\r\n]+(?:\r\n[ \t][^\r\n]*)*", header)
-    mime = [field for field in fields if re.match(rb"(?i)content-|mime-version", field)]
-    return (b"".join(field + b"\r\n" for field in mime if not field.lower().startswith(b"mime-version")),
-            b"".join(field + b"\r\n" for field in fields if field not in mime), body)
 
 
 def encrypted(message, signer=BOB, to=ALICE):
@@ -61,19 +54,19 @@ def inline(message, *options):
     return other + b"\r\n" + gpg(*options, data=body)
 
 
-def mangled(message):
+def mangled(message, to=ALICE):
     """As Exchange makes it of PGP/MIME."""
     mime, other, body = split(message)
-    cipher = gpg("--encrypt", "--recipient", ALICE, data=mime + b"\r\n" + body)
+    cipher = gpg("--encrypt", "--recipient", to, data=mime + b"\r\n" + body)
     return (other + b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"ex\"\r\n\r\n--ex\r\n"
             b"Content-Type: text/plain\r\n\r\n\r\n--ex\r\nContent-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n"
             b"\r\n--ex\r\nContent-Type: application/octet-stream; name=\"encrypted.asc\"\r\n\r\n" + cipher +
             b"\r\n--ex--\r\n")
 
 
-def beside(message):
+def beside(message, to=ALICE):
     """An encrypted part with a list's footer beside it."""
-    sealed = encrypted(message)
+    sealed = encrypted(message, to=to)
     header, body = sealed.split(b"\r\n\r\n", 1)
     kind = re.search(rb"Content-Type: multipart/encrypted(?:[^\r\n]|\r\n[ \t])*\r\n", header + b"\r\n").group(0)
     return (header + b"\r\n").replace(kind, b"Content-Type: multipart/mixed; boundary=\"list\"\r\n") + (
@@ -81,47 +74,71 @@ def beside(message):
         b"\r\n--list\r\nContent-Type: text/plain\r\n\r\nthe list's footer\r\n--list--\r\n")
 
 
-def foreign(maker):
-    """One message of each kind."""
-    return [encrypted(maker.message()), encrypted(maker.message(), signer=None), signed(maker.message()),
-            encrypted(signed(maker.message()), signer=None),
-            inline(maker.short_text(), "--encrypt", "--recipient", ALICE),
-            inline(maker.short_text(), "--clear-sign", "--local-user", BOB), mangled(maker.message()),
-            beside(maker.message()), encrypted(maker.message(), to=BOB),
-            inline(maker.short_text(), "--encrypt", "--sign", "--local-user", BOB, "--recipient", ALICE)]
+def foreign(maker, to=ALICE):
+    """One message of each kind, for this key of Alice's."""
+    return [encrypted(maker.message(), to=to), encrypted(maker.message(), signer=None, to=to), signed(maker.message()),
+            encrypted(signed(maker.message()), signer=None, to=to),
+            inline(maker.short_text(), "--encrypt", "--recipient", to),
+            inline(maker.short_text(), "--clear-sign", "--local-user", BOB), mangled(maker.message(), to),
+            beside(maker.message(), to), encrypted(maker.message(), to=BOB),
+            inline(maker.short_text(), "--encrypt", "--sign", "--local-user", BOB, "--recipient", to)]
 
 
 # ---- the two sides ----
 
 class Pair:
-    """The two sides, filled alike with about `count` messages."""
+    """The two sides, filled alike with about `count` messages.
+
+    Alice has certificates, and an OpenPGP key that cannot sign: what is saved is sealed by S/MIME. With an odd seed she
+    gets a key that can, and what is saved from then on is sealed by OpenPGP.
+    """
 
     def __init__(self, world, count=300, seed=1, options=""):
         self.maker, self.random = shapes.Maker(seed), random.Random(seed)
         self.server = Dovecot(users=("alice", "twin"))
         world.add(self.server.close)
-        world.alice().take(harness.keys().export(BOB))
-        self.proxy = harness.Proxy(world, None, imap=self.server, options=options)
+        self.home = world.alice(has_key=False)
+        self.reader = self.reading_key()
+        self.proxy = harness.Proxy(world, None, imap=self.server, options=options, account=smime_made.account())
+        smime_made.import_own(self.proxy.config, *smime_made.people().own())
         self.mailed = []  # what a mail program saved, to be saved again
-        self.fill(count)
+        self.fill(count, seed % 2 == 1)
+
+    def reading_key(self):
+        """Fingerprint of a key of Alice's that only decrypts."""
+        keys = harness.keys()
+        options = ["--passphrase", "", "--pinentry-mode", "loopback"]
+        done = keys.run(*options, "--quick-gen-key", "Reader <%s>" % ALICE, "ed25519", "cert", "0")
+        fingerprint = re.search(rb"KEY_CREATED \S+ (\S+)", done.stderr).group(1).decode()
+        keys.run(*options, "--quick-add-key", fingerprint, "cv25519", "encr", "0")
+        self.home.take(keys.export_secret(fingerprint), own=True)
+        return fingerprint
+
+    def take_signing_key(self):
+        self.home.take(harness.keys().export_secret(harness.keys().fingerprint(ALICE)), own=True)
 
     def talks(self):
         return Talk(self.proxy.imap_port, "alice", "secret"), Talk(self.server.port, "twin", "secret")
 
-    def fill(self, count):
+    def fill(self, count, has_signing_key):
         """Alice's side first; then the twin, with the views of what others sealed for her."""
         rows = []
         while len(rows) < count:
-            rows += [("foreign", message) for message in foreign(self.maker)]
+            rows += [("foreign", message) for message in foreign(self.maker, self.reader)]
+            rows += [("foreign", message) for message in smime_made.foreign(self.maker)]
             rows += [(kind, self.maker.message()) for kind in ("plain", "own") for _ in range(10)]
         self.random.shuffle(rows)
         direct = Talk(self.server.port, "alice", "secret")
         behind = Talk(self.proxy.imap_port, "alice", "secret")
         extras = [(" ".join(self.random.sample(LETTERS, self.random.randint(0, 2))), self.random.choice(DATES))
                   for _ in rows]
-        for (kind, message), (flags, date) in zip(rows, extras):
+        for number, ((kind, message), (flags, date)) in enumerate(zip(rows, extras)):
+            if number == len(rows) // 2 and has_signing_key:
+                self.take_signing_key()
             talk = behind if kind == "own" else direct
             talk.append("INBOX", message, b'(%s) "%s"' % (flags.encode(), date.encode()))
+        self.check_own(direct, [b"%d" % number for number, (kind, _) in enumerate(rows, 1) if kind == "own"],
+                       has_signing_key)
         views = self.views(behind, len(rows))
         for (kind, message), view, extra in zip(rows, views, extras):
             if kind != "foreign" and view != message:
@@ -133,12 +150,26 @@ class Pair:
         self.mailed = [message for kind, message in rows if kind == "own"][:40]
         for talk in (behind, twin):
             talk.command(b"CREATE Other")
+            # Dovecot 2.3.19 announces a keyword that nobody has when it is searched for, if it comes to that.
+            talk.append("Other", self.mailed[0], b'($Forwarded Junk) "%s"' % DATES[0].encode())
             # Whatever was recent is so no more.
             talk.command(b"SELECT INBOX")
             talk.command(b"UNSELECT")
         self.words = self.vocabulary(views)
         for talk in (direct, behind, twin):
             talk.close()
+
+    @staticmethod
+    def check_own(direct, numbers, has_signing_key):
+        """What was saved is sealed, in both formats or in the one."""
+        direct.command(b"EXAMINE INBOX")
+        untagged, _ = direct.command(b"FETCH %s (BODY.PEEK[HEADER.FIELDS (Content-Type)])" % b",".join(numbers))
+        kinds = {re.search(rb"(?i)(pgp-encrypted|[a-z]*enveloped-data)", text).group(1)
+                 for text in untagged if b" FETCH " in text}
+        direct.command(b"UNSELECT")
+        wanted = {b"enveloped-data"} | ({b"pgp-encrypted"} if has_signing_key else set())
+        if kinds != wanted:
+            raise AssertionError("saved as %s" % kinds)
 
     @staticmethod
     def views(talk, count):

@@ -40,6 +40,17 @@ static const struct row rows[] = {
     {"(" PLAIN "(\"message\" \"rfc822\" NIL NIL NIL \"7bit\" 99 (NIL) (" PLAIN PLAIN " \"signed\") 7) \"mixed\")",
      NO_FIELDS, "\"x\"", true},
     {"(\"text\" \"plain\" (\"name\" \"signed.txt\") NIL NIL \"7bit\" 12 1)", NO_FIELDS, "\"x\"", false},
+#define OCTETS(name) "(\"application\" \"octet-stream\" (\"name\" \"x\") NIL (\"attachment\" (" name ")) \"base64\" 9)"
+    /* names */
+    {OCTETS("\"filename\" \"smime.P7M\""), NO_FIELDS, "\"x\"", true},
+    {OCTETS("\"filename\" \"smime.p7s\""), NO_FIELDS, "\"x\"", true},
+    {OCTETS("\"filename\" \"smime.p7z\""), NO_FIELDS, "\"x\"", true},
+    {OCTETS("\"filename*\" \"us-ascii''smime%2Ep7m\""), NO_FIELDS, "\"x\"", true},
+    {OCTETS("\"filename*0\" \"smime.p\" \"filename*1\" \"7m\""), NO_FIELDS, "\"x\"", true},
+    {OCTETS("\"filename*0\" \"smime.p7\" \"filename*1\" \"m\""), NO_FIELDS, "\"x\"", true},
+    {OCTETS("\"filename\" \"smime.p7m.txt\""), NO_FIELDS, "\"x\"", false},
+    {OCTETS("\"filename\" \"7mm\""), NO_FIELDS, "\"x\"", false},
+    {OCTETS("\"filename\" \"\""), NO_FIELDS, "\"x\"", false},
     /* privyseal's own fields */
     {PLAIN, "{26}\r\nPrivyseal-Verdict: x=y\r\n\r\n", "\"hello\"", true},
     {PLAIN, "{26}\r\npRIVYSEAL-vERDICT: x=y\r\n\r\n", "\"hello\"", true},

@@ -291,6 +291,42 @@ static void another_session_key_shows_nothing(void **state)
 
 /* ---- own copies ---- */
 
+static enum err answer;
+
+static enum err ask(void *context, STACK_OF(X509) * chain, int64_t at, bool *is_unknown_out)
+{
+    (void)context;
+    (void)chain;
+    (void)at;
+    *is_unknown_out = false;
+    return answer;
+}
+
+/* One's own certificate has expired since, or nobody can say whether it has been revoked; or it has been. */
+static void check_own_later(const char *whole, const char *saved)
+{
+    static const struct {
+        int64_t at;
+        enum err answer;
+        bool is_own;
+    } rows[] = {
+        {MADE_NOW + 400 * MADE_DAY, ERR_OK, true}, {MADE_NOW, ERR_LOOKUP, true}, {MADE_NOW, ERR_REVOKED, false}};
+    world.smime.revocation = ask;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct buf inner = signed_by(alice, middle.certificate, true, 0, whole);
+        struct mail mail;
+        clock_fix(rows[i].at);
+        answer = rows[i].answer;
+        open_part(encrypted("AES-256-CBC", inner.data), &mail);
+        assert_int_equal(mail.opened.decision.is_own, rows[i].is_own);
+        assert_int_equal(strcmp(mail.view.data, saved) == 0, rows[i].is_own);
+        mail_fini(&mail);
+        buf_fini(&inner);
+    }
+    clock_fix(MADE_NOW);
+    world.smime.revocation = NULL;
+}
+
 static void own_copies_come_back(void **state)
 {
     (void)state;
@@ -317,6 +353,7 @@ static void own_copies_come_back(void **state)
         buf_fini(&inner);
     }
     clock_fix(MADE_NOW);
+    check_own_later(whole.data, saved);
     /* The mark alone, and under a signature that anybody could read: nothing of the kind. */
     struct mail mail;
     open_part(encrypted("AES-256-GCM", whole.data), &mail);
