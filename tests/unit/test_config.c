@@ -317,7 +317,7 @@ static const struct {
     {STATE ACCOUNT "directory d {\n url = \"ldapi://%2\" }\n", 4, "ldapi", "socket"},
     {STATE ACCOUNT "directory d {\n url = \"ldapi://run\" }\n", 4, "ldapi", "socket"},
     {STATE ACCOUNT DIRECTORY " scope = all }\n", 4, "all", "sub"},
-    {STATE ACCOUNT DIRECTORY " referrals = yes }\n", 4, "yes", "no"},
+    {STATE ACCOUNT DIRECTORY " referrals = yes }\n", 4, "referrals", "keep_found"},
     {STATE ACCOUNT DIRECTORY " filter = \"mail=%a\" }\n", 4, "mail=", "(mail=%a)"},
     {STATE ACCOUNT DIRECTORY " filter = \"(mail=x)\" }\n", 4, "mail=x", "(mail=%a)"},
     {STATE ACCOUNT DIRECTORY " attributes = { \"a b\" } }\n", 4, "a b", "attribute"},
