@@ -7,6 +7,7 @@
 #include "crypto/memory.h"
 #include "crypto/open.h"
 
+#include <signal.h>
 #include <sys/wait.h>
 
 #define CANARY "xyzzy-canary"
@@ -39,14 +40,25 @@ static bool holds_canary(int fd)
 
 enum attempt { ATTEMPT_ENDED, ATTEMPT_SEALED, ATTEMPT_BAD };
 
+/* OpenSSL 3.0 itself crashes where there is no memory for the key derivation of ECDH (its sskdf_new): a keeper dies of
+   that, which costs one job. Nothing else may crash. */
+static enum attempt wait_for(pid_t child, bool has_curves)
+{
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV && has_curves)
+        return ATTEMPT_ENDED;
+    return WIFEXITED(status) ? (enum attempt)WEXITSTATUS(status) : ATTEMPT_BAD;
+}
+
 /* With the allocation after `count` others failing, and all that follow. In a process of its own: OpenSSL keeps for
    good that something was not to be had. */
 static enum attempt seal(const struct crypto_seal_request *request, size_t count)
 {
-    int status;
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
+        signal(SIGSEGV, SIG_DFL);
         struct crypto_seal_result result;
         int fd = memfd_create("sealed", MFD_CLOEXEC);
         failing_malloc_left = count;
@@ -55,8 +67,7 @@ static enum attempt seal(const struct crypto_seal_request *request, size_t count
         bool is_bad = holds_canary(fd) || (err != ERR_OK && !failing_malloc_has_failed);
         _exit(is_bad ? ATTEMPT_BAD : failing_malloc_has_failed ? ATTEMPT_ENDED : ATTEMPT_SEALED);
     }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    return WIFEXITED(status) ? (enum attempt)WEXITSTATUS(status) : ATTEMPT_BAD;
+    return wait_for(child, request->recipients_len > 1);
 }
 
 /* Whatever failed: what is said to be sealed is, and what is not holds nothing of the text. */
@@ -73,8 +84,9 @@ static void memory_ends(void **state)
     memcpy(to[0], world.fingerprints[SMIME_BOB], KEYRING_FPR_SIZE);
     memcpy(to[1], world.fingerprints[SMIME_CURVE], KEYRING_FPR_SIZE);
     memcpy(request.signer, world.fingerprints[SMIME_P256], KEYRING_FPR_SIZE);
-    for (unsigned i = 0; i < 4; i++) {
+    for (unsigned i = 0; i < 8; i++) {
         enum attempt attempt = ATTEMPT_ENDED;
+        request.recipients_len = i < 4 ? 1 : 2;
         world.smime.is_opaque = (i & 1) != 0;
         world.smime.is_compressed = (i & 2) != 0;
         world.smime.content = (i & 1) != 0 ? CRYPTO_SMIME_GCM : CRYPTO_SMIME_CBC;
@@ -86,12 +98,12 @@ static void memory_ends(void **state)
 
 /* A view that is not the right one counts only where nobody could have noticed: OpenSSL calls good signatures bad. */
 static enum attempt open_sealed(const struct crypto_open_options *options, struct span sealed, struct span view,
-                                size_t count)
+                                bool has_curves, size_t count)
 {
-    int status;
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
+        signal(SIGSEGV, SIG_DFL);
         struct crypto_opened opened;
         struct buf out;
         buf_init_secret(&out, 1 << 20);
@@ -102,8 +114,7 @@ static enum attempt open_sealed(const struct crypto_open_options *options, struc
         bool is_noticed = (err != ERR_OK && failing_malloc_has_failed) || crypto_memory_has_failed();
         _exit(!is_right && !is_noticed ? ATTEMPT_BAD : failing_malloc_has_failed ? ATTEMPT_ENDED : ATTEMPT_SEALED);
     }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    return WIFEXITED(status) ? (enum attempt)WEXITSTATUS(status) : ATTEMPT_BAD;
+    return wait_for(child, has_curves);
 }
 
 static void memory_ends_in_opening(void **state)
@@ -130,7 +141,7 @@ static void memory_ends_in_opening(void **state)
         crypto_session_keys_fini(&opened.session_keys);
         crypto_learnt_fini(&opened.learnt);
         for (size_t count = 0; attempt == ATTEMPT_ENDED; count = NEXT(count))
-            attempt = open_sealed(&options, buf_span(&sealed), buf_span(&view), count);
+            attempt = open_sealed(&options, buf_span(&sealed), buf_span(&view), (i & 2) != 0, count);
         assert_int_equal(attempt, ATTEMPT_SEALED);
         buf_fini(&sealed);
         buf_fini(&view);
