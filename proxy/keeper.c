@@ -168,6 +168,7 @@ int proxy_keeper_main(void)
     keeper_private_fini(&keeper);
     keyring_token_close(&keeper.token);
     keyring_free(&keeper.keyring);
+    keyring_free(&keeper.ring);
     keyring_certificates_close(&keeper.certificates);
     keyring_anchors_close(&keeper.anchors);
     free(keeper.known);

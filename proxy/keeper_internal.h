@@ -29,9 +29,11 @@ struct keeper {
     struct keeper_known *known;                /* what issuers have said (keeper_revocation.c) */
     struct keyring_certificates *certificates; /* NULL: not needed so far */
     struct crypto_smime smime;                 /* see keeper_smime */
-    struct keyring *keyring;                   /* as it came with an earlier job; NULL: none did */
-    uint64_t index_number;                     /* of `keyring` */
-    struct keyring_token *token;               /* NULL: the account has none, or it does not work */
+    struct keyring *ring;                      /* the keys of the GnuPG home in the state `ring_number`; NULL */
+    uint64_t ring_number;
+    struct keyring *keyring;     /* as it came with an earlier job; NULL: none did */
+    uint64_t index_number;       /* of `keyring` */
+    struct keyring_token *token; /* NULL: the account has none, or it does not work */
     struct keeper_private_key private_keys[KEEPER_PRIVATE_KEYS_MAX];
     size_t private_keys_len;
 };

@@ -22,7 +22,25 @@ static enum err answer_with_file(struct ipc_out *out, int fd)
     return err;
 }
 
-static enum err list_ring(struct keeper *keeper, int *fd_out)
+/* What gpg tells, which takes long, is asked anew when the home has changed, and not for a certificate. */
+static enum err list_home(struct keeper *keeper, uint64_t number)
+{
+    if (number != 0 && keeper->ring != NULL && keeper->ring_number == number)
+        return ERR_OK;
+    keyring_free(&keeper->ring);
+    /* A person's own home is brought up to date by the person's own gpg. */
+    enum err err = keeper->setup.is_own_home ? keyring_gpg_check_trust(keeper->gpg) : ERR_OK;
+    if (err == ERR_OK)
+        err = keyring_new(&keeper->ring);
+    if (err == ERR_OK)
+        err = keyring_gpg_list(keeper->gpg, keeper->ring);
+    if (err != ERR_OK)
+        keyring_free(&keeper->ring);
+    keeper->ring_number = number;
+    return err;
+}
+
+static enum err list_ring(struct keeper *keeper, uint64_t number, int *fd_out)
 {
     struct keyring *keyring = NULL;
     const char *own[PROXY_ADDRESSES_MAX];
@@ -32,12 +50,11 @@ static enum err list_ring(struct keeper *keeper, int *fd_out)
     for (uint32_t i = 0; i < keeper->setup.addresses_len; i++)
         own[i] = keeper->setup.addresses[i];
     buf_init(&saved, KEEPER_INDEX_MAX);
-    /* A person's own home is brought up to date by the person's own gpg. */
-    enum err err = keeper->setup.is_own_home ? keyring_gpg_check_trust(keeper->gpg) : ERR_OK;
+    enum err err = list_home(keeper, number);
     if (err == ERR_OK)
         err = keyring_new(&keyring);
-    if (err == ERR_OK)
-        err = keyring_gpg_list(keeper->gpg, keyring);
+    for (size_t i = 0; err == ERR_OK && i < keyring_len(keeper->ring); i++)
+        err = keyring_add(keyring, keyring_at(keeper->ring, i));
     if (err == ERR_OK)
         err = keeper_smime(keeper, &smime);
     if (err == ERR_OK)
@@ -55,10 +72,11 @@ static enum err list_ring(struct keeper *keeper, int *fd_out)
 enum err keeper_list(struct keeper *keeper, struct ipc_in *in)
 {
     int fd;
+    uint64_t number = ipc_get_u64(in);
     enum err err = ipc_in_end(in);
     if (err != ERR_OK)
         return err;
-    err = keeper_outcome(list_ring(keeper, &fd));
+    err = keeper_outcome(list_ring(keeper, number, &fd));
     if (err != ERR_OK) {
         if (fd >= 0)
             close(fd);

@@ -30,6 +30,7 @@ struct account {
     int file;                /* what `keyring` was read from; -1 with NULL */
     uint64_t number;         /* of `keyring` */
     int home_watch, secret_watch, certificates_watch;
+    uint64_t home_changes;     /* of the GnuPG home, seen so far, and one */
     uint64_t listed_ms;        /* when `keyring` came */
     bool is_stale;             /* the ring has changed since the listing that `keyring` came from was asked for */
     struct proxy_job *listing; /* under way */
@@ -65,7 +66,10 @@ static void take_event(struct proxy_ring *ring, const struct inotify_event *even
         bool is_home = event->wd == account->home_watch && event->len > 0 && is_ring_file(event->name);
         bool is_certificate =
             event->wd == account->certificates_watch && event->len > 0 && is_certificate_file(event->name);
-        if (is_home || is_certificate || event->wd == account->secret_watch || (event->mask & IN_Q_OVERFLOW) != 0)
+        bool is_any = (event->mask & IN_Q_OVERFLOW) != 0;
+        if (is_home || event->wd == account->secret_watch || is_any)
+            account->home_changes++;
+        if (is_home || is_certificate || event->wd == account->secret_watch || is_any)
             account->is_stale = true;
     }
 }
@@ -132,6 +136,7 @@ static enum err list(struct account *account, size_t number)
 {
     struct ipc_out out;
     ipc_out_begin(&out, PROXY_JOB_LIST);
+    ipc_put_u64(&out, account->ring->inotify < 0 ? 0 : account->home_changes);
     account->is_stale = false;
     enum err err = proxy_pool_submit(account->ring->pool, number, &out, on_listed, account, &account->listing);
     if (err != ERR_OK)
@@ -260,6 +265,7 @@ enum err proxy_ring_new(const struct config *config, struct proxy_ring **ring_ou
         TAILQ_INIT(&ring->accounts[i].waits);
         ring->accounts[i].ring = ring;
         ring->accounts[i].is_stale = true;
+        ring->accounts[i].home_changes = 1;
         ring->accounts[i].file = -1;
         char certificates[CONFIG_PATH_SIZE];
         if (err == ERR_OK && !config_certificates(config, &config->accounts[i], certificates))

@@ -39,7 +39,7 @@ enum proxy_message {
     /* master to keeper: the first message on the socket that net gets the other end of */
     PROXY_KEEPER_SETUP, /* see struct proxy_keeper_setup; sockets to the vault and the finder if there are */
     /* net to keeper, and back */
-    PROXY_JOB_LIST,    /* - */
+    PROXY_JOB_LIST,    /* number u64 of the state of the GnuPG home, which changes with it; 0: not known */
     PROXY_JOB_INSPECT, /* subject tag, recipients u32, each; message file */
     PROXY_JOB_SEAL,    /* see proxy_put_seal; message file */
     PROXY_JOB_OPEN,    /* see proxy_put_open; message file, and unless the index number is 0, index file */

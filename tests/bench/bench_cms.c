@@ -239,6 +239,7 @@ static int list(const struct keeper *keeper)
     struct ipc_out out;
     struct ipc_in in;
     ipc_out_begin(&out, PROXY_JOB_LIST);
+    ipc_put_u64(&out, 0);
     must(ipc_send(keeper->socket, &out) == ERR_OK, "asking for the index");
     receive(keeper, &in);
     int fd = ipc_get_file(&in);

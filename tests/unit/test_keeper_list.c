@@ -73,13 +73,14 @@ static void stop(struct running *running, int wanted)
     gpg_home_remove(running->home);
 }
 
-static struct keyring *list(const struct running *running)
+static struct keyring *list_of(const struct running *running, uint64_t number)
 {
     struct keyring *keyring;
     struct ipc_out out;
     struct ipc_in in;
     struct span saved;
     ipc_out_begin(&out, PROXY_JOB_LIST);
+    ipc_put_u64(&out, number);
     assert_int_equal(ipc_send(running->socket, &out), ERR_OK);
     assert_int_equal(ipc_recv(running->socket, &in), ERR_OK);
     assert_int_equal(ipc_get_u32(&in), ERR_OK);
@@ -91,6 +92,11 @@ static struct keyring *list(const struct running *running)
     memfd_unmap(&saved);
     close(fd);
     return keyring;
+}
+
+static struct keyring *list(const struct running *running)
+{
+    return list_of(running, 1);
 }
 
 /* What is put into the folder later counts for the next listing. */
@@ -122,6 +128,34 @@ static void certificates_are_listed_with_the_ring(void **state)
     made_free(&made);
 }
 
+/* gpg is asked again when net says that the home has changed, or does not know. */
+static void the_home_is_listed_when_it_has_changed(void **state)
+{
+    static const struct {
+        uint64_t number;
+        size_t len;
+    } rows[] = {{7, 0}, {8, 1}, {8, 1}, {0, 1}};
+    struct running running;
+    struct gpg_home home = {.agent = 0};
+    char fingerprint[KEYRING_FPR_SIZE];
+    (void)state;
+    start(&running, false);
+    struct keyring *keyring = list_of(&running, 7);
+    assert_int_equal(keyring_len(keyring), 0);
+    keyring_free(&keyring);
+    assert_int_equal(keyring_gpg_agent_start(running.home, NULL, &home.agent), ERR_OK);
+    assert_int_equal(keyring_gpg_open(running.home, running.wrapper, &home.gpg), ERR_OK);
+    assert_int_equal(gpg_home_make_key(&home, "Bob <bob@example.org>", fingerprint), ERR_OK);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        keyring = list_of(&running, rows[i].number);
+        assert_int_equal(keyring_len(keyring), rows[i].len);
+        keyring_free(&keyring);
+    }
+    keyring_gpg_close(&home.gpg);
+    gpg_home_stop_agent(&home);
+    stop(&running, 0);
+}
+
 /* OpenSSL may say from then on that there is no such cipher: nothing that such a keeper finds counts, and it ends. */
 static void without_memory_it_answers_and_ends(void **state)
 {
@@ -133,6 +167,8 @@ static void without_memory_it_answers_and_ends(void **state)
         struct ipc_in in;
         start(&running, true);
         ipc_out_begin(&out, jobs[i]);
+        if (jobs[i] == PROXY_JOB_LIST)
+            ipc_put_u64(&out, 1);
         assert_int_equal(ipc_send(running.socket, &out), ERR_OK);
         assert_int_equal(ipc_recv(running.socket, &in), ERR_OK);
         assert_int_equal(ipc_type(&in), PROXY_JOB_DONE);
@@ -147,6 +183,7 @@ static void without_memory_it_answers_and_ends(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(certificates_are_listed_with_the_ring),
+                                       cmocka_unit_test(the_home_is_listed_when_it_has_changed),
                                        cmocka_unit_test(without_memory_it_answers_and_ends)};
     crypto_memory_watch();
     return cmocka_run_group_tests(tests, NULL, NULL);

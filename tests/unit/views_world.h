@@ -253,6 +253,7 @@ static inline void keeper_list(struct world *world, struct ipc_in *in, struct ip
 {
     struct buf saved;
 
+    (void)ipc_get_u64(in);
     assert_int_equal(ipc_in_end(in), ERR_OK);
     buf_init(&saved, SIZE_MOST);
     assert_int_equal(keyring_save(world->keyring, &saved), ERR_OK);
