@@ -166,7 +166,8 @@ static bool name_path(const struct keyring_certificates *certificates, const cha
     return len > 0 && len < CERTIFICATES_PATH_SIZE;
 }
 
-/* What cannot be read counts as not there. */
+/* What is damaged counts as not there. What is there and cannot be read just now does not: somebody would be without a
+   certificate, and nobody hear of it. */
 static enum err read_one(struct keyring_certificates *certificates, const char *fingerprint,
                          const struct certificates_stamp *stamp)
 {
@@ -177,6 +178,10 @@ static enum err read_one(struct keyring_certificates *certificates, const char *
         return ERR_LIMIT;
     buf_init(&file, CERTIFICATES_FILE_MAX);
     enum err err = keyring_file_read(path, &file);
+    if (err != ERR_OK && err != ERR_LIMIT) {
+        buf_fini(&file);
+        return access(path, F_OK) == 0 ? err : ERR_OK;
+    }
     if (err == ERR_OK)
         err = certificates_parse(buf_span(&file), &entry);
     if (err == ERR_OK && strcmp(entry.fingerprint, fingerprint) != 0)

@@ -40,7 +40,8 @@ struct keyring_certificate {
 
 struct keyring_certificates;
 
-/* Reads the folder, which is made (0700) if it is missing. A file that cannot be read is logged and passed over. */
+/* Reads the folder, which is made (0700) if it is missing. A file that is damaged is logged and passed over;
+   one that cannot be read just now is an error. */
 ERR_RETURN enum err keyring_certificates_open(const char *dir, struct keyring_certificates **certificates_out);
 void keyring_certificates_close(struct keyring_certificates **certificates);
 /* Reads again what has changed since; cheap if nothing has. */

@@ -34,6 +34,9 @@ ERR_RETURN enum err keyring_token_certificate(struct keyring_token *token, const
 ERR_RETURN enum err keyring_token_key(struct keyring_token *token, const char *uri, const struct secret *pin,
                                       EVP_PKEY **key_out);
 
+/* Whether the engine holds a PIN that was given to it: it may use that by itself, when the token has come back. */
+bool keyring_token_has_pin(const struct keyring_token *token);
+
 /* token_pin.c: the same with a PIN that the agent remembers, or, if `asks_person`, that a person is asked for, once.
    What became of it is noted in a file in `dir`, which all who use the account's tokens share. ERR_KEY_LOCKED: not
    remembered, refused, cancelled, or somebody else is about it just now. */

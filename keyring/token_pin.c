@@ -125,6 +125,27 @@ static enum err unlock(struct keyring_token *token, struct keyring_gpg *gpg, con
     return err == ERR_OK ? try_pin(token, gpg, pin, uri, &question, key_out) : err;
 }
 
+/* Who is logged in needs no PIN. The engine may log in by itself with a PIN that it was given before, and that the
+   token may refuse by now: so that the agent's is not tried after it. */
+static enum err use_session(struct keyring_token *token, const char *dir, const char *uri, EVP_PKEY **key_out)
+{
+    struct pin pin = {.fd = -1};
+    bool was_good = false;
+    enum err err = ERR_OK;
+    if (keyring_token_has_pin(token)) {
+        err = pin_begin(&pin, dir, uri);
+        was_good = err == ERR_OK && is_good(&pin);
+        if (was_good)
+            err = mark(&pin, '?');
+    }
+    if (err == ERR_OK)
+        err = keyring_token_key(token, uri, NULL, key_out);
+    if (err == ERR_OK && was_good && mark(&pin, 'g') != ERR_OK)
+        log_warning("a person is asked for the PIN of %s again the next time", uri);
+    pin_end(&pin);
+    return err;
+}
+
 enum err keyring_token_unlock(struct keyring_token *token, struct keyring_gpg *gpg, const char *dir, const char *uri,
                               bool asks_person, EVP_PKEY **key_out)
 {
@@ -132,8 +153,7 @@ enum err keyring_token_unlock(struct keyring_token *token, struct keyring_gpg *g
     *key_out = NULL;
     if (!keyring_token_is_uri(uri))
         return ERR_NO_KEY;
-    /* Who is logged in needs no PIN. */
-    enum err err = keyring_token_key(token, uri, NULL, key_out);
+    enum err err = use_session(token, dir, uri, key_out);
     if (err != ERR_KEY_LOCKED)
         return err;
     err = pin_begin(&pin, dir, uri);

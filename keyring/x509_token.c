@@ -18,6 +18,7 @@
 struct keyring_token {
     ENGINE *engine;
     UI_METHOD *nobody;
+    bool has_pin; /* the engine was given one */
 };
 
 /* The engine asks this for a PIN when it has none: UI_null would answer with an empty one, which the token counts. */
@@ -101,6 +102,7 @@ enum err keyring_token_key(struct keyring_token *token, const char *uri, const s
     *key_out = NULL;
     if (pin && (pin->len == 0 || ENGINE_ctrl_cmd_string(token->engine, "PIN", pin->data, 0) != 1))
         return ERR_KEY_LOCKED;
+    token->has_pin = token->has_pin || pin != NULL;
     *key_out = ENGINE_load_private_key(token->engine, uri, token->nobody, NULL);
     if (!*key_out && pin) {
         char text[256];
@@ -108,6 +110,11 @@ enum err keyring_token_key(struct keyring_token *token, const char *uri, const s
     }
     ERR_clear_error();
     return *key_out ? ERR_OK : pin ? ERR_AUTH_FAILED : ERR_KEY_LOCKED;
+}
+
+bool keyring_token_has_pin(const struct keyring_token *token)
+{
+    return token->has_pin;
 }
 
 bool keyring_token_is_uri(const char *uri)
