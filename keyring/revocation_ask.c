@@ -21,6 +21,7 @@ struct answer {
     size_t held;          /* asks whose certificates were judged by it */
     int64_t until;        /* it is good until then; 0: of no use */
     int64_t failed_until; /* not asked again until then */
+    bool is_silent;       /* there was no answer in time: nor is that place asked about anything else until then */
     struct keyring_fetch *fetch;
     TAILQ_HEAD(, keyring_ask) waiting;
     TAILQ_ENTRY(answer) link; /* used longest ago first */
@@ -181,6 +182,18 @@ static void take_answer(struct keyring_ask *ask, struct answer *answer)
 
 static void on_fetched(void *context, enum err err, struct span bytes);
 
+/* Whoever waits for one certificate after the other at a place that says nothing waits for ever. */
+static bool is_silent(const struct keyring_asker *asker, const char *url, int64_t now)
+{
+    const struct answer *answer;
+    TAILQ_FOREACH(answer, &asker->answers, link)
+    {
+        if (answer->is_silent && answer->failed_until > now && strcmp(answer->url, url) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* True if an answer is under way. Not where others judge by the old one at this moment. */
 static bool fetch_answer(struct keyring_ask *ask, struct answer *answer, bool is_post, struct span request)
 {
@@ -211,7 +224,7 @@ static bool ask_next(struct keyring_ask *ask)
     struct answer *answer = err == ERR_OK ? answer_of(ask->asker, question->url, buf_span(&request)) : NULL;
     if (answer != NULL && answer->until > ask->now)
         take_answer(ask, answer);
-    else if (answer == NULL || answer->failed_until > ask->now ||
+    else if (answer == NULL || answer->failed_until > ask->now || is_silent(ask->asker, question->url, ask->now) ||
              !fetch_answer(ask, answer, question->kind == KEYRING_ANSWER_OCSP, buf_span(&request)))
         ask->question++;
     else
@@ -244,6 +257,7 @@ static void on_fetched(void *context, enum err err, struct span bytes)
     struct answer *answer = context;
     struct keyring_ask *ask = TAILQ_FIRST(&answer->waiting);
     answer->fetch = NULL;
+    answer->is_silent = err == ERR_TIMEOUT;
     if (ask != NULL)
         answer->failed_until = ask->now + KEYRING_ANSWER_FAILED_S;
     if (err == ERR_OK)

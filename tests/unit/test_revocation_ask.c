@@ -367,6 +367,25 @@ static void deadline_leaves_unknown(void **state)
     made_free(&leaf);
 }
 
+static void silent_places_are_left_alone(void **state)
+{
+    struct page *page = page_at(0, "/silent", 0);
+    struct made leaves[] = {leaf_of(&root, "localhost", NULL, "/silent", false),
+                            leaf_of(&root, "localhost", NULL, "/silent", false)};
+    struct keyring_asker *asker = asker_of(true, 100);
+    (void)state;
+    for (unsigned i = 0; i < 3; i++) {
+        STACK_OF(X509) *path = path_of(&leaves[i > 0], NULL);
+        struct told told = ask(asker, path, i < 2 ? 0 : KEYRING_ANSWER_FAILED_S + 1);
+        assert_int_equal(told.revocations[0].state, UNKNOWN);
+        assert_int_equal(page->asked, i < 2 ? 1 : 2);
+        sk_X509_free(path);
+    }
+    keyring_asker_free(&asker);
+    made_free(&leaves[0]);
+    made_free(&leaves[1]);
+}
+
 /* Also a chain of an anchor alone, of which there is nobody to ask. */
 static void nobody_to_ask_is_unknown(void **state)
 {
@@ -521,6 +540,7 @@ int main(void)
         TEST(no_answer_is_unknown),
         TEST(private_hosts_are_not_asked),
         TEST(deadline_leaves_unknown),
+        TEST(silent_places_are_left_alone),
         TEST(nobody_to_ask_is_unknown),
         TEST(cache_is_bounded),
         TEST(addresses_are_told_apart),
