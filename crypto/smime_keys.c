@@ -87,17 +87,24 @@ void crypto_smime_signer_fini(struct crypto_smime_signer *signer)
     *signer = (struct crypto_smime_signer){.certificate = NULL};
 }
 
-/* What the plan goes by next time. */
+/* What the plan goes by next time. Asking takes a while, and others write to the folder meanwhile. */
 static enum err note_revoked(const struct crypto_smime *smime, const struct keyring_certificate *entry)
 {
-    struct keyring_certificate changed = *entry;
+    struct keyring_certificate changed;
+    char fingerprint[KEYRING_FPR_SIZE];
     enum err result;
 
-    log_warning("certificate %s has been revoked", entry->fingerprint);
-    changed.revoked = clock_now();
-    X509_up_ref(changed.certificate);
-    result = keyring_certificates_put(smime->certificates, &changed);
-    X509_free(changed.certificate);
+    memcpy(fingerprint, entry->fingerprint, sizeof(fingerprint));
+    log_warning("certificate %s has been revoked", fingerprint);
+    result = keyring_certificates_refresh(smime->certificates);
+    entry = result == ERR_OK ? keyring_certificates_find(smime->certificates, fingerprint) : NULL;
+    if (entry != NULL) {
+        changed = *entry;
+        changed.revoked = clock_now();
+        X509_up_ref(changed.certificate);
+        result = keyring_certificates_put(smime->certificates, &changed);
+        X509_free(changed.certificate);
+    }
     return result == ERR_OK ? ERR_REVOKED : result;
 }
 
