@@ -215,6 +215,20 @@ static enum err judge_certificate(const struct verifying *verifying, CMS_SignerI
     return err;
 }
 
+/* Who is known already may leave the certificate out (RFC 8551 §2.3). */
+static X509 *find_known(const struct verifying *verifying, CMS_SignerInfo *signer)
+{
+    const struct keyring_certificates *folder = verifying->smime->certificates;
+    for (size_t i = 0; folder != NULL && i < keyring_certificates_len(folder); i++) {
+        X509 *known = keyring_certificates_at(folder, i)->certificate;
+        if (CMS_SignerInfo_cert_cmp(signer, known) != 0)
+            continue;
+        CMS_SignerInfo_set1_signer_cert(signer, known);
+        return known;
+    }
+    return NULL;
+}
+
 static enum err judge_signer(const struct verifying *verifying, CMS_SignerInfo *signer, BIO *digested,
                              struct crypto_signature *judged)
 {
@@ -223,7 +237,7 @@ static enum err judge_signer(const struct verifying *verifying, CMS_SignerInfo *
     CMS_SignerInfo_get0_algs(signer, NULL, &certificate, &digest, NULL);
     *judged = (struct crypto_signature){
         .state = CRYPTO_SIG_UNKNOWN_KEY, .format = KEYRING_SMIME, .made = signing_time(signer)};
-    if (certificate == NULL)
+    if (certificate == NULL && (certificate = find_known(verifying, signer)) == NULL)
         return ERR_OK;
     judged->state = CRYPTO_SIG_BAD;
     enum err err = keyring_x509_fingerprint(certificate, judged->fingerprint);

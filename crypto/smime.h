@@ -36,8 +36,9 @@ struct crypto_smime_verified {
    Gives one signature for each signer, at least one: GOOD means that it verifies, that the certificate is valid, strong
    and for mail, and that nobody says it is revoked; UNTRUSTED that this must be learnt, and could not be. For which
    addresses, and how far it is trusted, is added to `certificates`: KEYRING_FULL if the signature is good in every
-   respect and the chain leads to one of the anchors, else KEYRING_UNVERIFIED. Issuers that are missing are taken from the account's folder. What can be kept of those that
-   are good is added to `learnt`. More than CRYPTO_SMIME_SIGNERS_MAX signers are BAD. */
+   respect and the chain leads to one of the anchors, else KEYRING_UNVERIFIED. Issuers and signers' certificates that
+   are missing are taken from the account's folder. What can be kept of those that are good is added to `learnt`. More
+   than CRYPTO_SMIME_SIGNERS_MAX signers are BAD. */
 ERR_RETURN enum err crypto_smime_verify(const struct crypto_smime *smime, struct span signature, struct span content,
                                         bool is_inside, int64_t at, struct keyring *certificates,
                                         struct crypto_learnt *learnt, struct crypto_smime_verified *verified_out);

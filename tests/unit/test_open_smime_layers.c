@@ -51,6 +51,24 @@ static void what_is_too_old_or_unfit_is_never_good(void **state)
     }
 }
 
+static void who_is_known_may_leave_the_certificate_out(void **state)
+{
+    (void)state;
+    for (int is_known = 0; is_known < 2; is_known++) {
+        char fingerprint[KEYRING_FPR_SIZE];
+        struct mail mail;
+        struct keyring_certificate entry = {.certificate = bob.certificate};
+        assert_int_equal(keyring_x509_fingerprint(bob.certificate, fingerprint), ERR_OK);
+        if (is_known)
+            assert_int_equal(keyring_certificates_put(world.certificates, &entry), ERR_OK);
+        open_part(signed_by(&bob, middle.certificate, true, CMS_NOCERTS, TEXT), &mail);
+        assert_verdict(&mail, is_known ? "signature=good" : "signature=unknown-key");
+        mail_fini(&mail);
+        if (is_known)
+            assert_int_equal(keyring_certificates_remove(world.certificates, fingerprint), ERR_OK);
+    }
+}
+
 static enum err say_revoked(void *context, STACK_OF(X509) * chain, int64_t at, bool *is_unknown_out)
 {
     (void)context;
@@ -154,6 +172,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_forged_certificate_is_never_good),
         cmocka_unit_test(what_is_too_old_or_unfit_is_never_good),
+        cmocka_unit_test(who_is_known_may_leave_the_certificate_out),
         cmocka_unit_test(what_is_revoked_is_never_good),
         cmocka_unit_test(what_is_known_to_be_revoked_stays_so_in_another_form),
         cmocka_unit_test(with_two_types_it_is_no_layer),
