@@ -25,6 +25,9 @@ enum keyring_source {
 
 #define KEYRING_KEY_PLACE_SIZE 512
 
+/* A directory is asked again so many seconds before its word runs out: what is under way still needs its key then. */
+#define KEYRING_WORD_LONGER_S 600
+
 struct keyring_certificate {
     X509 *certificate; /* owned by the folder */
     char fingerprint[KEYRING_FPR_SIZE];
@@ -34,7 +37,7 @@ struct keyring_certificate {
     bool takes_gcm;                         /* its owner's programs are known to read AuthEnvelopedData (RFC 5083) */
     char key_place[KEYRING_KEY_PLACE_SIZE]; /* where the private key is: "" none here, "store", or a PKCS#11 URI */
     int64_t seen;                           /* when it was put here */
-    int64_t until;                          /* of a directory's: when it must be asked for again; 0: never */
+    int64_t until;                          /* of a directory's: how long its word counts; 0: for ever */
     int64_t revoked;                        /* known to be revoked since; 0: not known */
 };
 

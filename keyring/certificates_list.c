@@ -140,7 +140,7 @@ static enum err add(struct listing *listing, struct certificates_item *item, str
     entry.has_secret = certificate->key_place[0] != '\0';
     entry.is_revoked = certificate->revoked != 0;
     if (certificate->source == KEYRING_SOURCE_DIRECTORY)
-        entry.ask_again = certificate->until;
+        entry.ask_again = certificate->until > KEYRING_WORD_LONGER_S ? certificate->until - KEYRING_WORD_LONGER_S : 0;
     enum keyring_chain chain = KEYRING_CHAIN_UNTRUSTED;
     const struct certificates_judged *judged = NULL;
     if (listing->anchors != NULL) {

@@ -12,9 +12,6 @@
 
 #define PASSWORD_MAX 1024
 #define PASSWORD_COMMAND_MS 30000
-/* A directory's word counts for so much longer than its answer is kept: others may have answered later, and a message
-   that is under way still needs its key. */
-#define WORD_LONGER_S 600
 
 /* Reads the file that the command has written, and wipes it. */
 static enum err take_output(int fd, struct secret *password)
@@ -123,7 +120,7 @@ enum err proxy_directory_keep(const struct config_directory *config, const char 
 {
     struct keyring_found found = {.kind = value->kind,
                                   .is_found = config_directory_is_believed(config, address),
-                                  .until = clock_now() + config->found_s + WORD_LONGER_S,
+                                  .until = clock_now() + config->found_s + KEYRING_WORD_LONGER_S,
                                   .bytes = value->bytes};
     enum err err = ERR_OK;
     memcpy(found.directory, config->ldap.name, sizeof(found.directory));
