@@ -211,7 +211,7 @@ static void test_anchors_that_cannot_be_read(void **state)
     for (size_t i = 0; i < sizeof(anchors) / sizeof(*anchors); i++) {
         struct keeper keeper = start_with(anchors[i]);
         ipc_out_begin(&out, PROXY_JOB_LIST);
-    ipc_put_u64(&out, 0);
+        ipc_put_u64(&out, 0);
         (void)!ipc_send(keeper.socket, &out);
         assert_int_not_equal(ipc_recv(keeper.socket, &in), ERR_OK);
         stop(&keeper, 3);

@@ -181,9 +181,9 @@ static void assert_good(struct span base64, struct span content, bool is_inside)
     if (is_inside)
         assert_int_equal(crypto_smime_signed_text(buf_span(&der), &text), ERR_OK);
     assert_true(!is_inside || span_is_equal(buf_span(&text), content));
-    assert_int_equal(crypto_smime_verify(&reader, buf_span(&der), content, is_inside, MADE_NOW, certificates, &learnt,
-                                         &verified),
-                     ERR_OK);
+    assert_int_equal(
+        crypto_smime_verify(&reader, buf_span(&der), content, is_inside, MADE_NOW, certificates, &learnt, &verified),
+        ERR_OK);
     assert_int_equal(verified.len, 1);
     assert_int_equal(verified.signatures[0].state, CRYPTO_SIG_GOOD);
     assert_int_equal(verified.signatures[0].made, MADE_NOW);
