@@ -185,7 +185,7 @@ RUN_TESTS = +$(RUN) $(PYTHON) tests/run.py $(if $(SANITIZE),--patience 4) --fuzz
 
 .PHONY: check unit e2e interop lint fuzz
 check: all $(UNIT) $(SERVERS) $(INTEROP) $(FUZZERS) $(BENCH)
-	$(RUN_TESTS) unit interop fuzz e2e lint
+	$(RUN_TESTS) unit lint interop fuzz e2e
 unit: $(UNIT)
 	$(RUN_TESTS) unit
 e2e: all $(SERVERS) $(BENCH)

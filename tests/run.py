@@ -2,7 +2,7 @@
 """Runs tests and counts them. The Makefile starts it with what is built; see `make help`.
 
 Usage: run.py [--root FOLDER] [--fuzzers FOLDER] [--fuzz-seconds N] [--patience FACTOR] SUITE...
-Suites: unit interop fuzz e2e lint. Environment: BUILD, where the test programs are; PRIVYSEAL, SMTPD and what else the
+Suites: unit lint interop fuzz e2e. Environment: BUILD, where the test programs are; PRIVYSEAL, SMTPD and what else the
 tests want. Prints what a failing program said, and at last "N passed, N failed[, N skipped]". A program counts by its
 lines "ok" and "not ok" (Test Anything Protocol) or by its own last line "N passed, N failed"; one that says neither
 has failed, as has one that leaves a process behind, exceeds its time or says less than it planned. Exits with 0 only
@@ -21,7 +21,7 @@ import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-WORKERS = 2
+WORKERS = 3
 OUTPUT_SHOWN = 60000
 FUZZ_SECONDS = 4
 
