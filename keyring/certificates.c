@@ -44,7 +44,7 @@ static int compare(const void *left, const void *right)
 
 static struct certificates_item **find_place(const struct keyring_certificates *certificates, const char *fingerprint)
 {
-    struct certificates_item wanted;
+    struct certificates_item wanted = {.is_there = false};
     const struct certificates_item *key = &wanted;
     if (certificates->sorted == 0 || !span_copy(span_of(fingerprint), wanted.entry.fingerprint, KEYRING_FPR_SIZE))
         return NULL;

@@ -82,8 +82,7 @@ static struct keyring_ldap_query *first_failed(const struct keyring_ldap *ldap)
 static void lost(struct keyring_ldap *ldap, bool was_open, const char *problem)
 {
     struct keyring_ldap_query *query;
-    TAILQ_FOREACH(query, &ldap->queries, link)
-    {
+    for (query = TAILQ_FIRST(&ldap->queries); query != NULL; query = TAILQ_NEXT(query, link)) {
         query->is_failed = !was_open || query->is_again;
         query->is_again = true;
         reset(query);
@@ -199,9 +198,9 @@ static void give_up(struct keyring_ldap_query *query, enum err err, const char *
 void ldap_on_message(struct keyring_ldap *ldap, LDAPMessage *message)
 {
     struct keyring_ldap_query *query;
-    TAILQ_FOREACH(query, &ldap->queries, link)
-    if (query->message == ldap_msgid(message))
-        break;
+    for (query = TAILQ_FIRST(&ldap->queries); query != NULL; query = TAILQ_NEXT(query, link))
+        if (query->message == ldap_msgid(message))
+            break;
     if (query == NULL)
         return;
     const int type = ldap_msgtype(message);
@@ -261,14 +260,14 @@ static void send_queries(struct keyring_ldap *ldap)
 {
     struct keyring_ldap_query *query;
     size_t sent = 0;
-    TAILQ_FOREACH(query, &ldap->queries, link)
-    sent += query->message >= 0;
+    for (query = TAILQ_FIRST(&ldap->queries); query != NULL; query = TAILQ_NEXT(query, link))
+        sent += query->message >= 0;
     if (sent == 0)
         ldap->received_at = ldap->received;
     while (sent < SENT_MAX && ldap->state == LDAP_OPEN) {
-        TAILQ_FOREACH(query, &ldap->queries, link)
-        if (query->message < 0)
-            break;
+        for (query = TAILQ_FIRST(&ldap->queries); query != NULL; query = TAILQ_NEXT(query, link))
+            if (query->message < 0)
+                break;
         if (query == NULL)
             return;
         sent += send_query(ldap, query) == ERR_OK;

@@ -185,13 +185,10 @@ static void on_fetched(void *context, enum err err, struct span bytes);
 /* Whoever waits for one certificate after the other at a place that says nothing waits for ever. */
 static bool is_silent(const struct keyring_asker *asker, const char *url, int64_t now)
 {
-    const struct answer *answer;
-    TAILQ_FOREACH(answer, &asker->answers, link)
-    {
-        if (answer->is_silent && answer->failed_until > now && strcmp(answer->url, url) == 0)
-            return true;
-    }
-    return false;
+    const struct answer *answer = TAILQ_FIRST(&asker->answers);
+    while (answer != NULL && !(answer->is_silent && answer->failed_until > now && strcmp(answer->url, url) == 0))
+        answer = TAILQ_NEXT(answer, link);
+    return answer != NULL;
 }
 
 /* True if an answer is under way. Not where others judge by the old one at this moment. */

@@ -289,10 +289,10 @@ void finder_keys_forget(struct finder_keys *keys, const struct finder_client *cl
     struct wait *wait;
     if (keys == NULL)
         return;
-    TAILQ_FOREACH(entry, &keys->entries, age)
-    STAILQ_FOREACH(wait, &entry->waits, link)
-    if (wait->client == client)
-        wait->client = NULL;
+    for (entry = TAILQ_FIRST(&keys->entries); entry != NULL; entry = TAILQ_NEXT(entry, age))
+        for (wait = STAILQ_FIRST(&entry->waits); wait != NULL; wait = STAILQ_NEXT(wait, link))
+            if (wait->client == client)
+                wait->client = NULL;
 }
 
 struct keyring_fetch_directory *finder_keys_directories(const struct finder_keys *keys, size_t *len)

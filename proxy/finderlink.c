@@ -70,8 +70,8 @@ static void disconnect(struct proxy_finderlink *link)
     if (link->socket >= 0)
         close(link->socket);
     link->socket = -1;
-    TAILQ_FOREACH(request, &link->requests, link)
-    fail_soon(request);
+    for (request = TAILQ_FIRST(&link->requests); request != NULL; request = TAILQ_NEXT(request, link))
+        fail_soon(request);
 }
 
 /* One that nobody awaits any more is read all the same. */
@@ -88,9 +88,9 @@ static enum err take_answer(struct proxy_finderlink *link, struct ipc_in *in)
     enum err err = ipc_type(in) != PROXY_FINDER_DONE || code >= ERR_COUNT ? ERR_PEER_PROTOCOL : ipc_in_end(in);
     if (err == ERR_OK && answer.pieces_len > 0 && answer.file < 0)
         err = ERR_PEER_PROTOCOL;
-    TAILQ_FOREACH(request, &link->requests, link)
-    if (request->number == number)
-        break;
+    for (request = TAILQ_FIRST(&link->requests); request != NULL; request = TAILQ_NEXT(request, link))
+        if (request->number == number)
+            break;
     if (err == ERR_OK && request != NULL)
         tell(request, (enum err)code, code == ERR_OK ? &answer : NULL);
     if (answer.file >= 0)

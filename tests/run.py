@@ -26,7 +26,7 @@ OUTPUT_SHOWN = 60000
 FUZZ_SECONDS = 4
 
 # Seconds that one program of a suite may take.
-LIMITS = {"unit": 120, "interop": 300, "e2e": 400, "lint": 900}
+LIMITS = {"unit": 120, "interop": 300, "e2e": 400, "lint": 1800}
 
 
 class Job:
