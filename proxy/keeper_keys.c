@@ -196,13 +196,14 @@ static enum err wrap(const struct keeper *keeper, const char *holder, const char
     if (err == ERR_OK)
         err = crypto_wrap(keeper->gpg, keeper->setup.key_cache, reader, signer, true, keys, &wrapped);
     if (err == ERR_OK) {
-        log_info("the store's keys of %s: wrapped to the OpenPGP key %s", keeper->setup.account, reader);
         begin(keeper, PROXY_KEYS_WRAP, &out);
         ipc_put_string(&out, holder);
         ipc_put_span(&out, buf_span(&wrapped));
         ipc_put_span(&out, proof);
         err = ask_done(keeper, &out);
     }
+    if (err == ERR_OK)
+        log_info("the store's keys of %s: wrapped to the OpenPGP key %s", keeper->setup.account, reader);
     buf_fini(&wrapped);
     ipc_in_fini(&in);
     return err;

@@ -159,7 +159,8 @@ class Signed(Case):
                    {"signature": "untrusted", "signer": BOB, "trust": "unverified"})
         self.check(signed(BOB, TEXT, signature(authority, server, TEXT)), {"signature": "bad"})
         self.check(signed(BOB, TEXT, signature(authority, bob, TEXT, "-md", "sha1")), {"signature": "weak"})
-        self.check(signed(BOB, TEXT, signature(authority, bob, TEXT, "-nocerts")), {"signature": "unknown-key"})
+        self.check(signed(BOB, TEXT, signature(authority, authority.issue(BOB, "unseen"), TEXT, "-nocerts")),
+                   {"signature": "unknown-key"})
         self.check(signed(BOB, TEXT, signature(authority, bob, TEXT + b"x")), {"signature": "bad"})
         self.check(signed(BOB, TEXT, der[:-40]), {"signature": "bad"})
         self.check(signed(BOB, TEXT, b"no signature"), {"signature": "bad"})

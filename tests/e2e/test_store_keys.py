@@ -44,8 +44,8 @@ class Keys(Case):
 
     def wrapped(self, times=1, proxy=None):
         log = (proxy or self.proxy).log
-        wait_for(lambda: log().count("wrapped to the OpenPGP key") >= times, "keys that are wrapped")
-        return log().count("wrapped to the OpenPGP key")
+        wait_for(lambda: log().count(": wrapped to the OpenPGP key") >= times, "keys that are wrapped")
+        return log().count(": wrapped to the OpenPGP key")
 
     def row(self, proxy=None):
         """How the keys lie in the file: the kind and the bytes. Only while no vault runs."""
