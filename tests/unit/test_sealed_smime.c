@@ -216,7 +216,7 @@ static void nested_without_end(void **state)
 /* What the engine says of a message before it leaves (crypto/engine.h). */
 static void the_last_look_sees_what_is_plain(void **state)
 {
-    static const char *const plain[] = {"Content-Type: text/plain\r\n\r\nx\r\n", TYPE "\r\nx\r\n",
+    static const char *const plain[] = {"Content-Type: text/plain\r\n\r\nx\r\n", (TYPE "\r\nx\r\n"),
                                         "Content-Type: application/pkcs7-mime; smime-type=signed-data\r\n\r\nx\r\n",
                                         "Content-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n", "\r\n"};
     (void)state;

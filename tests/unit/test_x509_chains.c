@@ -32,7 +32,7 @@ struct row {
     }
 #define SHORT(NAME, LENGTH)                                                                                            \
     {                                                                                                                  \
-        .name = NAME, .basic = "critical,CA:TRUE,pathlen:" LENGTH, .usage = "critical,keyCertSign"                     \
+        .name = (NAME), .basic = "critical,CA:TRUE,pathlen:" LENGTH, .usage = "critical,keyCertSign"                   \
     }
 #define LEAF(...)                                                                                                      \
     {                                                                                                                  \

@@ -197,10 +197,26 @@ static void test_old_pkcs12(void **state)
     write_pems();
     for (size_t i = 0; i < 2; i++) {
         struct buf file;
-        const char *const words[] = {"pkcs12",  "-export",         "-legacy",          "-inkey",   "key.pem",
-                                     "-in",     "certificate.pem", "-certfile",        "ca.pem",   "-out",
-                                     "old.p12", "-passout",        "pass:" PASSPHRASE, "-certpbe", forms[i][0],
-                                     "-keypbe", forms[i][1],       "-macalg",          "sha1",     NULL};
+        const char *const words[] = {"pkcs12",
+                                     "-export",
+                                     "-legacy",
+                                     "-inkey",
+                                     "key.pem",
+                                     "-in",
+                                     "certificate.pem",
+                                     "-certfile",
+                                     "ca.pem",
+                                     "-out",
+                                     "old.p12",
+                                     "-passout",
+                                     ("pass:" PASSPHRASE),
+                                     "-certpbe",
+                                     forms[i][0],
+                                     "-keypbe",
+                                     forms[i][1],
+                                     "-macalg",
+                                     "sha1",
+                                     NULL};
         run_openssl(words);
         read_whole("old.p12", &file);
         expect_pkcs12(buf_span(&file));
@@ -398,9 +414,9 @@ static void test_scrypt_is_bounded(void **state)
     (void)state;
     struct buf file;
     write_pems();
-    const char *const words[] = {"pkcs8",    "-topk8",           "-in", "key.pem",  "-scrypt_N", "1024", "-scrypt_r",
-                                 "8",        "-scrypt_p",        "1",   "-outform", "DER",       "-out", "key.p8",
-                                 "-passout", "pass:" PASSPHRASE, NULL};
+    const char *const words[] = {
+        "pkcs8", "-topk8",   "-in", "key.pem", "-scrypt_N", "1024",     "-scrypt_r",          "8", "-scrypt_p",
+        "1",     "-outform", "DER", "-out",    "key.p8",    "-passout", ("pass:" PASSPHRASE), NULL};
     run_openssl(words);
     read_whole("key.p8", &file);
     assert_int_equal(try_read(buf_span(&file), PASSPHRASE), ERR_OK);
@@ -444,7 +460,7 @@ static void test_export(void **state)
     expect_alice(&files);
     keyring_key_files_fini(&files);
     write_whole("out.p12", buf_span(&file));
-    const char *const arguments[] = {"pkcs12", "-in",  "out.p12", "-passin", "pass:" PASSPHRASE,
+    const char *const arguments[] = {"pkcs12", "-in",  "out.p12", "-passin", ("pass:" PASSPHRASE),
                                      "-nodes", "-out", "out.pem", NULL};
     run_openssl(arguments);
     read_whole("out.pem", &words);
