@@ -2,7 +2,7 @@
 #include "store/view_internal.h"
 
 #include "base/secret.h"
-#include "store_dir.h"
+#include "tests/unit/store_disk.h"
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -56,41 +56,6 @@ static void keys_of(struct store *store, const char *account, struct buf *keys)
     buf_init_secret(keys, STORE_KEYS_SIZE);
     assert_int_equal(store_account_keys(store, account, keys), ERR_OK);
     assert_int_equal(keys->len, STORE_KEYS_SIZE);
-}
-
-/* What stands in the row now. */
-static void wrapped_of(struct store *store, struct buf *wrapped)
-{
-    sqlite3_stmt *statement;
-    buf_init(wrapped, 1000);
-    assert_int_equal(store_prepare(&store->durable, "SELECT wrapped FROM account", &statement), ERR_OK);
-    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
-    assert_int_equal(buf_add_span(wrapped, store_column(statement, 0)), ERR_OK);
-    store_release(statement);
-}
-
-static bool is_on_disk(struct span bytes)
-{
-    static const char *const names[] = {"durable.sqlite", "durable.sqlite-wal", "views.sqlite", "views.sqlite-wal"};
-    bool is_found = false;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        struct buf whole;
-        if (access(in_directory(names[i]), F_OK))
-            continue;
-        read_whole(names[i], &whole);
-        is_found = is_found || span_find(buf_span(&whole), 0, bytes) != SIZE_MAX;
-        buf_fini(&whole);
-    }
-    return is_found;
-}
-
-/* Any piece of them. */
-static bool is_any_on_disk(struct span bytes)
-{
-    for (size_t at = 0; at + 12 <= bytes.len; at += 6)
-        if (is_on_disk(span_slice(bytes, at, at + 12)))
-            return true;
-    return false;
 }
 
 static size_t size_of_log(void)

@@ -3,7 +3,7 @@
 #include "store/view_internal.h"
 
 #include "base/secret.h"
-#include "store_dir.h"
+#include "tests/unit/store_disk.h"
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -51,34 +51,6 @@ static struct store *open_again(struct store *store)
 {
     store_close(&store);
     return open_store();
-}
-
-/* Alice's row as it is now. */
-static void wrapped_of(struct store *store, struct buf *wrapped)
-{
-    sqlite3_stmt *statement;
-    buf_init(wrapped, 1000);
-    assert_int_equal(store_prepare(&store->durable, "SELECT wrapped FROM account", &statement), ERR_OK);
-    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
-    assert_int_equal(buf_add_span(wrapped, store_column(statement, 0)), ERR_OK);
-    store_release(statement);
-}
-
-/* Any piece of them. */
-static bool is_any_on_disk(struct span bytes)
-{
-    static const char *const names[] = {"durable.sqlite", "durable.sqlite-wal"};
-    bool is_found = false;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        struct buf whole;
-        if (access(in_directory(names[i]), F_OK))
-            continue;
-        read_whole(names[i], &whole);
-        for (size_t at = 0; at + 12 <= bytes.len; at += 6)
-            is_found = is_found || span_find(buf_span(&whole), 0, span_slice(bytes, at, at + 12)) != SIZE_MAX;
-        buf_fini(&whole);
-    }
-    return is_found;
 }
 
 static void test_opens_with_its_key_alone(void **state)

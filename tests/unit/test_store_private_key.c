@@ -3,7 +3,7 @@
 
 #include "base/secret.h"
 #include "store/view_internal.h"
-#include "store_dir.h"
+#include "tests/unit/store_disk.h"
 
 #define ALICE "alice@example.org"
 #define BOB "bob@example.org"
@@ -80,21 +80,6 @@ static void test_put_get_remove(void **state)
     assert_int_equal(get(store, ALICE, ONE, KEY), ERR_NOT_FOUND);
     expect_list(store, ALICE, "FF ");
     store_close(&store);
-}
-
-static bool is_on_disk(struct span bytes)
-{
-    static const char *const names[] = {"durable.sqlite", "durable.sqlite-wal"};
-    bool is_found = false;
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        struct buf whole;
-        if (access(in_directory(names[i]), F_OK))
-            continue;
-        read_whole(names[i], &whole);
-        is_found = is_found || span_find(buf_span(&whole), 0, bytes) != SIZE_MAX;
-        buf_fini(&whole);
-    }
-    return is_found;
 }
 
 /* Also sealed it is in no file any more. */
