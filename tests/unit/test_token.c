@@ -284,6 +284,27 @@ static const char *pin_file(void)
     return name;
 }
 
+/* The engine holds the PIN that it was given, and what fails may have failed for that: the agent's is not tried after
+   it, in no process, and is not forgotten for it. */
+static void test_one_try_of_the_engine(void **state)
+{
+    EVP_PKEY *key;
+    char how = '\0';
+    (void)state;
+    const size_t before = logins();
+    assert_int_equal(keyring_token_unlock(token, home.gpg, home.path, "pkcs11:token=tests;id=%09", false, &key),
+                     ERR_KEY_LOCKED);
+    const int fd = open(in_home(pin_file()), O_RDONLY | O_CLOEXEC);
+    assert_int_equal(read(fd, &how, 1), 1);
+    close(fd);
+    assert_int_equal(how, '?');
+    assert_int_equal(next_process(SPY), ERR_KEY_LOCKED);
+    assert_int_equal(logins(), before);
+    write_file(pin_file(), 0600, "g");
+    assert_int_equal(next_process(SPY), ERR_OK);
+    assert_int_equal(logins(), before + 1);
+}
+
 /* The agent remembers a PIN that was right. But where a process died over one, or it was refused, it is not tried by
    the next one, whatever the agent remembers; nor while another is about it. */
 static void test_remembered(void **state)
@@ -334,6 +355,7 @@ int main(void)
         cmocka_unit_test(test_refused_once),
 
         cmocka_unit_test(test_signs_and_opens),
+        cmocka_unit_test(test_one_try_of_the_engine),
         cmocka_unit_test(test_remembered),
         cmocka_unit_test(test_nothing_there),
     };
