@@ -12,75 +12,31 @@ import subprocess
 import tempfile
 import unittest
 
+import smime_authority
+from smime_authority import KEYS, leaf
+
 OPENER = os.path.join(os.environ["BUILD"], "tests", "smime_opener")
 CANARY = b"xyzzy-canary"
 TEXT = b"Content-Type: text/plain; charset=utf-8\r\n\r\nHello " + CANARY + b"\r\n"
 HTML = b"Content-Type: text/html\r\n\r\n<b>" + CANARY + b"</b>\r\n"
 FROM = b"From: Bob <bob@example.net>\r\nTo: Alice <alice@example.org>\r\nSubject: outer\r\nMIME-Version: 1.0\r\n"
-KEYS = {"rsa2048": "RSA:2048", "rsa3072": "RSA:3072", "rsa4096": "RSA:4096", "p256": "EC:P-256", "p384": "EC:P-384"}
 MAIL = "basicConstraints=CA:FALSE\nextendedKeyUsage=emailProtection\nsubjectAltName=email:%s\n"
-AUTHORITY = "basicConstraints=critical,CA:TRUE\nkeyUsage=keyCertSign,cRLSign\n"
 GOOD = {"signature": "good", "signer": "bob@example.net", "trust": "full"}
 
 
-def run(*argv, stdin=b"", **more):
-    done = subprocess.run(argv, input=stdin, capture_output=True, check=False, timeout=120, **more)
-    if done.returncode != 0:
-        raise AssertionError("%s: %s" % (" ".join(argv), done.stderr.decode(errors="replace")[-2000:]))
-    return done.stdout
+def run(*argv, **more):
+    return smime_authority.run(*argv, **more).stdout
 
 
-class Authority:
-    """A root, an issuer between, Alice with each kind of key, and Bob."""
+class Authority(smime_authority.Authority):
+    """Alice with each kind of key, and Bob."""
 
     def __init__(self, home):
-        self.home = home
-        self.issue("root", "EC:P-256", None, AUTHORITY)
-        self.issue("middle", "EC:P-256", "root", AUTHORITY)
+        super().__init__(home)
         for name, kind in KEYS.items():
             self.issue(name, kind, "middle", MAIL % "alice@example.org")
         self.issue("bob", "RSA:2048", "middle", MAIL % "bob@example.net")
         self.issue("bob-ec", "EC:P-384", "middle", MAIL % "bob@example.net")
-
-    def path(self, name):
-        return os.path.join(self.home, name)
-
-    def issue(self, name, kind, issuer, extensions):
-        algorithm, size = kind.split(":")
-        option = "rsa_keygen_bits:" + size if algorithm == "RSA" else "ec_paramgen_curve:" + size
-        run("openssl", "genpkey", "-algorithm", algorithm, "-pkeyopt", option, "-out", self.path(name + ".key"))
-        with open(self.path(name + ".ext"), "w", encoding="ascii") as file:
-            file.write("subjectKeyIdentifier=hash\n" + extensions)
-        run("openssl", "req", "-new", "-key", self.path(name + ".key"), "-subj", "/CN=Test " + name, "-out",
-            self.path(name + ".csr"))
-        by = ["-signkey", self.path(name + ".key")] if issuer is None else [
-            "-CA", self.path(issuer + ".pem"), "-CAkey", self.path(issuer + ".key"), "-CAcreateserial"]
-        run("openssl", "x509", "-req", "-in", self.path(name + ".csr"), "-days", "365", "-sha256", "-extfile",
-            self.path(name + ".ext"), "-out", self.path(name + ".pem"), *by)
-
-    def pkcs12(self, name):
-        path = self.path(name + ".p12")
-        if not os.path.exists(path):
-            run("openssl", "pkcs12", "-export", "-inkey", self.path(name + ".key"), "-in", self.path(name + ".pem"),
-                "-name", name, "-certfile", self.path("middle.pem"), "-certpbe", "PBE-SHA1-3DES", "-keypbe",
-                "PBE-SHA1-3DES", "-macalg", "sha1", "-passout", "pass:pw", "-out", path)
-        return path
-
-    def sign(self, entity, *options, by="bob"):
-        """S/MIME as openssl writes it, with CRLF."""
-        signed = run("openssl", "cms", "-sign", "-binary", "-crlfeol", "-signer", self.path(by + ".pem"), "-inkey",
-                     self.path(by + ".key"), "-certfile", self.path("middle.pem"), *options, stdin=entity)
-        return signed
-
-    def encrypt(self, entity, cipher, to, *options):
-        return leaf(run("openssl", "cms", "-encrypt", "-binary", "-outform", "DER", "-" + cipher, *options,
-                        *sum((("-recip", self.path(name + ".pem"), *more) for name, *more in to), ()), stdin=entity))
-
-
-def leaf(der):
-    """No program needs to be told what it is."""
-    return (b"Content-Type: application/pkcs7-mime; name=smime.p7m\r\nContent-Transfer-Encoding: base64\r\n\r\n" +
-            re.sub(rb"(.{64})", rb"\1\r\n", base64.b64encode(der)) + b"\r\n")
 
 
 class Open(unittest.TestCase):

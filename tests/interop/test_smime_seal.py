@@ -16,6 +16,9 @@ import tempfile
 import unittest
 import zlib
 
+import smime_authority
+from smime_authority import KEYS, Failed, run
+
 SEALER = os.path.join(os.environ["BUILD"], "tests", "smime_sealer")
 CANARY = b"xyzzy-canary"
 BODY = b"Hello " + CANARY + b",\r\n" + "caf\xe9 \u2713".encode() + b"\r\nFrom here \r\n"
@@ -23,59 +26,18 @@ MESSAGE = (b"From: Alice <alice@example.org>\r\nTo: Bob <bob@example.org>\r\nBcc
            b"Subject: " + CANARY + b"\r\nDate: Fri, 20 Nov 2026 12:00:00 +0000\r\nMessage-ID: <1@example.org>\r\n"
            b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n"
            b"\r\n" + BODY)
-KEYS = {"rsa2048": "RSA:2048", "rsa3072": "RSA:3072", "rsa4096": "RSA:4096", "p256": "EC:P-256", "p384": "EC:P-384"}
 MAIL = ("basicConstraints=CA:FALSE\nkeyUsage=%s\nextendedKeyUsage=emailProtection\n"
         "subjectAltName=email:alice@example.org\n")
 
 
-class Failed(Exception):
-    pass
-
-
-def run(*argv, stdin=b"", check=True, **more):
-    done = subprocess.run(argv, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False, timeout=120,
-                          **more)
-    if check and done.returncode != 0:
-        raise Failed("%s: %s" % (" ".join(argv), done.stderr.decode(errors="replace")[-2000:]))
-    return done
-
-
-class Authority:
-    """A root, an issuer between, and a certificate for each kind of key."""
+class Authority(smime_authority.Authority):
+    """Alice with each kind of key."""
 
     def __init__(self, home):
-        self.home = home
-        self.issue("root", "EC:P-256", None, "basicConstraints=critical,CA:TRUE\nkeyUsage=keyCertSign,cRLSign\n")
-        self.issue("middle", "EC:P-256", "root", "basicConstraints=critical,CA:TRUE\nkeyUsage=keyCertSign,cRLSign\n")
+        super().__init__(home)
         for name, kind in KEYS.items():
             usage = "keyEncipherment" if kind.startswith("RSA") else "keyAgreement"
             self.issue(name, kind, "middle", MAIL % ("digitalSignature," + usage))
-
-    def path(self, name):
-        return os.path.join(self.home, name)
-
-    def issue(self, name, kind, issuer, extensions):
-        algorithm, size = kind.split(":")
-        option = "rsa_keygen_bits:" + size if algorithm == "RSA" else "ec_paramgen_curve:" + size
-        run("openssl", "genpkey", "-algorithm", algorithm, "-pkeyopt", option, "-out", self.path(name + ".key"))
-        with open(self.path(name + ".ext"), "w", encoding="ascii") as file:
-            file.write("subjectKeyIdentifier=hash\n" + extensions)
-        run("openssl", "req", "-new", "-key", self.path(name + ".key"), "-subj", "/CN=Test " + name, "-out",
-            self.path(name + ".csr"))
-        by = ["-key", self.path(name + ".key")] if issuer is None else [
-            "-CA", self.path(issuer + ".pem"), "-CAkey", self.path(issuer + ".key"), "-CAcreateserial"]
-        by = ["-signkey", self.path(name + ".key")] if issuer is None else by
-        run("openssl", "x509", "-req", "-in", self.path(name + ".csr"), "-days", "365", "-sha256", "-extfile",
-            self.path(name + ".ext"), "-out", self.path(name + ".pem"), *by)
-
-    def pkcs12(self, name):
-        """With ciphers that all three tools read."""
-        path = self.path(name + ".p12")
-        if not os.path.exists(path):
-            run("openssl", "pkcs12", "-export", "-inkey", self.path(name + ".key"), "-in", self.path(name + ".pem"),
-                "-name", name, "-certfile", self.path("middle.pem"), "-certpbe", "PBE-SHA1-3DES", "-keypbe",
-                "PBE-SHA1-3DES", "-macalg", "sha1", "-passout", "pass:pw", "-out", path)
-        return path
 
 
 def payload_of(entity):

@@ -11,6 +11,7 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "e2e"))
 import harness  # noqa: E402
+import smime_authority  # noqa: E402
 import test_smime_open as opening  # noqa: E402
 import test_smime_seal as sealing  # noqa: E402
 
@@ -33,7 +34,7 @@ class Tools(unittest.TestCase):
     def setUpClass(cls):
         cls.home = tempfile.mkdtemp(prefix="pv", dir="/tmp")
         cls.authority = sealing.Authority(cls.home)
-        for name, kind in sealing.KEYS.items():
+        for name, kind in smime_authority.KEYS.items():
             usage = "keyEncipherment" if kind.startswith("RSA") else "keyAgreement"
             cls.authority.issue("bob-" + name, kind, "middle", (sealing.MAIL % ("digitalSignature," + usage)).replace(
                 ALICE, "bob@example.org"))
@@ -111,8 +112,8 @@ class Tools(unittest.TestCase):
                 ("rsa2048", (), "aes-256-cbc", ()), ("rsa3072", pss, "aes-256-gcm", oaep),
                 ("rsa4096", ("-nodetach",), "aes-128-gcm", ()), ("p256", (), "aes-256-cbc", ()),
                 ("p384", ("-nodetach",), "aes-256-gcm", ("-keyopt", "ecdh_kdf_md:sha256"))):
-            signed = opening.Authority.sign(self.authority, opening.HTML, *sign, by="bob-" + key)
-            sealed = opening.Authority.encrypt(self.authority, signed, cipher, [(key, *more)])
+            signed = self.authority.sign(opening.HTML, *sign, by="bob-" + key)
+            sealed = self.authority.encrypt(signed, cipher, [(key, *more)])
             for entity, encryption in ((signed, "none"), (sealed, "smime")):
                 with self.subTest(key=key, sign=sign, cipher=cipher, encryption=encryption):
                     words = self.open(key, entity)
@@ -128,12 +129,12 @@ class Tools(unittest.TestCase):
         common = ("--pinentry-mode", "loopback", "--passphrase-fd", "0", "--local-user", "/CN=Test bob-rsa2048")
         with open(self.authority.path("text"), "wb") as file:
             file.write(opening.TEXT)
-        signed = opening.leaf(gpgsm.gpgsm(*common, "--sign", self.authority.path("text"), stdin=b"pw\n").stdout)
+        signed = smime_authority.leaf(gpgsm.gpgsm(*common, "--sign", self.authority.path("text"), stdin=b"pw\n").stdout)
         self.assertEqual(self.open("rsa3072", signed)["signature"], "good")
         with open(self.authority.path("text"), "wb") as file:
             file.write(signed)
         sealed = gpgsm.gpgsm("--encrypt", "-r", "/CN=Test rsa3072", self.authority.path("text")).stdout
-        words = self.open("rsa3072", opening.leaf(sealed))
+        words = self.open("rsa3072", smime_authority.leaf(sealed))
         self.assertEqual((words["signature"], words["encryption"]), ("good", "smime"))
 
     def test_sealed_by_nss(self):
@@ -146,13 +147,13 @@ class Tools(unittest.TestCase):
         opening.run("pk12util", "-i", a.pkcs12("bob-rsa2048"), "-d", database, "-W", "pw", "-K", "")
         with open(os.path.join(home, "text"), "wb") as file:
             file.write(opening.TEXT)
-        signed = opening.leaf(opening.run("cmsutil", "-S", "-d", database, "-N", "bob-rsa2048", "-H", "SHA256", "-G",
-                                          "-i", os.path.join(home, "text")))
+        signed = smime_authority.leaf(opening.run("cmsutil", "-S", "-d", database, "-N", "bob-rsa2048", "-H", "SHA256",
+                                                  "-G", "-i", os.path.join(home, "text")))
         self.assertEqual(self.open("rsa2048", signed)["signature"], "good")
         with open(os.path.join(home, "text"), "wb") as file:
             file.write(signed)
         sealed = opening.run("cmsutil", "-E", "-d", database, "-r", ALICE, "-i", os.path.join(home, "text"))
-        words = self.open("rsa2048", opening.leaf(sealed))
+        words = self.open("rsa2048", smime_authority.leaf(sealed))
         self.assertEqual((words["signature"], words["encryption"]), ("good", "smime"))
 
 
