@@ -11,17 +11,16 @@ from smime_people import ERIN
 from test_imap_constant import rows_of
 from test_imap_first import VERDICT, from_bob
 import test_imap_locked
-from test_imap_locked import set_agent
 from test_store_keys import UNAVAILABLE
 import test_store_passphrase
-from test_store_passphrase import FIRST, PINENTRY
+from test_store_passphrase import FIRST
 
 STRANGER = "grace@example.edu"
 
 
 class Case(smime_people.Case):
     does, asked = test_imap_locked.Locked.does, test_imap_locked.Locked.asked
-    says = test_store_passphrase.Passphrase.says
+    says, set_pinentry = test_store_passphrase.Passphrase.says, test_store_passphrase.Passphrase.set_pinentry
 
     def alice(self):
         """Her GnuPG home is empty."""
@@ -132,13 +131,7 @@ class Locked(Case):
     """The store, in which the private key lies, has a passphrase."""
 
     def begin_locked(self):
-        path = os.path.join(self.folder, "pinentry")
-        with open(path, "w", encoding="ascii") as file:
-            file.write(PINENTRY % {"folder": self.folder})
-        os.chmod(path, 0o700)
-        set_agent(self.alice(), "pinentry-program " + path)
-        self.says(FIRST)
-        self.does("open")
+        self.set_pinentry()
         self.begin()
         self.imap_server.put(self.from_bob("first"), from_bob("plain"))
         self.run_command("store", "passphrase", passphrase=FIRST)

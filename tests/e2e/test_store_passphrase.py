@@ -47,7 +47,8 @@ done
 class Passphrase(Keys):
     does, asked = test_imap_locked.Locked.does, test_imap_locked.Locked.asked
 
-    def begin_store(self, **options):
+    def set_pinentry(self):
+        """A window that says what the test says, and counts how often it was opened."""
         path = os.path.join(self.folder, "pinentry")
         with open(path, "w", encoding="ascii") as file:
             file.write(PINENTRY % {"folder": self.folder})
@@ -55,6 +56,9 @@ class Passphrase(Keys):
         set_agent(self.alice(), "pinentry-program " + path)
         self.says(FIRST)
         self.does("open")
+
+    def begin_store(self, **options):
+        self.set_pinentry()
         self.begin_with(encrypted(from_bob("secret")), from_bob("plain"), **options)
 
     def says(self, *words):
