@@ -9,7 +9,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 import harness  # noqa: E402
 import imap_harness  # noqa: E402
 from harness import BOB, PRIVYSEAL, RefServer  # noqa: E402
-from slapd import BASE, Slapd, ldif  # noqa: E402
+from slapd import BASE, Slapd, ldif, person  # noqa: E402
 from test_ldap import section  # noqa: E402
 from test_revocation import Issuer, Server, openssl  # noqa: E402
 import test_smime  # noqa: E402
@@ -98,7 +98,6 @@ class Views(imap_harness.Case):
                 self.assertEqual(self.show(mode, self.dead), expected, self.proxy.log())
                 self.assertIn("whether it is revoked could not be learnt", self.proxy.log())
 
-
     def test_list_in_a_directory(self):
         """Only the configuration's directories are asked, whatever the certificate names."""
         def directory(issuers):
@@ -119,14 +118,20 @@ class Views(imap_harness.Case):
 
 
 class Sealing(harness.World):
-    def begin(self, mode):
+    def begin(self, mode, is_found=False):
+        """`is_found`: Bob's certificate is in a directory, which is asked each time, and not imported."""
         issuers = Authorities(self)
         self.upstream = RefServer(self, "s%d" % self.count())
+        options = 'revocation_hosts = "127.0.0.1"'
+        if is_found:
+            der = issuers.run("x509", "-in", issuers.person[0], "-outform", "DER")
+            server = Slapd(self, [person("bob", BOB, userCertificate__binary=der)])
+            options += "\n" + section(server.url(), domains=(BOB.split("@")[1],), keep_found="0", keep_missing="0")
         self.proxy = harness.Proxy(self, self.upstream, rules=RULES, account=issuers.account(mode), start=False,
-                                   options='revocation_hosts = "127.0.0.1"')
-        for path in (issuers.middle.certificate, issuers.person[0]):
+                                   options=options)
+        for path in (issuers.middle.certificate,) + (() if is_found else (issuers.person[0],)):
             done = subprocess.run([PRIVYSEAL, "key", "import", path, "--config", self.proxy.config],
-                                          capture_output=True, check=False, timeout=60)
+                                  capture_output=True, check=False, timeout=60)
             self.assertEqual(done.returncode, 0, done.stderr)
         return issuers
 
@@ -159,6 +164,21 @@ class Sealing(harness.World):
                 harness.wait_for(lambda: self.submit() == (550, None), "the folder's note")
                 self.assertEqual(self.upstream.mail(), [])
                 self.proxy.stop()
+
+    def test_revoked_in_a_directory(self):
+        """What is known of a certificate stays known when the directory brings it again."""
+        issuers = self.begin("soft", is_found=True)
+        self.proxy.start()
+        self.assertEqual(self.submit(), (250, 250), self.proxy.log())
+        self.proxy.stop()
+        issuers.middle.revoke("bob")
+        issuers.publish()
+        # Another process: what the finder and its keepers have heard counts until it runs out.
+        self.proxy.start()
+        self.assertEqual(self.submit(), (250, 451), self.proxy.log())
+        harness.wait_for(lambda: self.submit() == (550, None), "the folder's note")
+        self.assertEqual([self.submit() for _ in range(3)], [(550, None)] * 3, self.proxy.log())
+        self.assertEqual(len(self.upstream.mail()), 1)
 
     def test_nobody_answers(self):
         issuers = self.begin("hard")
