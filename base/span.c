@@ -146,6 +146,14 @@ bool span_to_u64(struct span span, uint64_t max, uint64_t *number_out)
     return true;
 }
 
+uint32_t span_hash(struct span span)
+{
+    uint32_t hash = 2166136261u;
+    for (size_t i = 0; i < span.len; i++)
+        hash = (hash ^ (unsigned char)span.ptr[i]) * 16777619u;
+    return hash;
+}
+
 char *span_dup(struct span span)
 {
     if (span_find_byte(span, 0, '\0') != span.len)

@@ -50,6 +50,10 @@ bool span_take_until(struct span *rest, char separator, struct span *piece_out);
 /* The whole span as a decimal number: digits only, at least one, at most `max`; false otherwise. */
 bool span_to_u64(struct span span, uint64_t max, uint64_t *number_out);
 
+/* For tables of what comes from our own configuration and people (FNV-1a): whoever chooses the texts can have them
+   collide. */
+uint32_t span_hash(struct span span);
+
 /* A fresh NUL-terminated copy, to be freed by the caller; NULL when memory is short or the span holds a NUL. */
 char *span_dup(struct span span);
 /* Copies into `target` with a NUL; false (and an empty target) if it does not fit or the span holds a NUL. */

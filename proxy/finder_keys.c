@@ -64,12 +64,9 @@ struct finder_keys {
     size_t entries_len, bytes, waits_len;
 };
 
-static unsigned bucket_of(const char *address)
+static uint32_t bucket_of(const char *address)
 {
-    unsigned hash = 2166136261u;
-    for (; *address != '\0'; address++)
-        hash = (hash ^ (unsigned char)*address) * 16777619u;
-    return hash % BUCKETS;
+    return span_hash(span_of(address)) % BUCKETS;
 }
 
 /* Nothing of it is open. */

@@ -45,12 +45,9 @@ struct proxy_lookups {
     LIST_HEAD(, proxy_lookup) open;
 };
 
-static unsigned bucket_of(const char *address)
+static uint32_t bucket_of(const char *address)
 {
-    unsigned hash = 2166136261u;
-    for (; *address != '\0'; address++)
-        hash = (hash ^ (unsigned char)*address) * 16777619u;
-    return hash % BUCKETS;
+    return span_hash(span_of(address)) % BUCKETS;
 }
 
 static void forget(struct proxy_lookups *lookups, struct known *known)
