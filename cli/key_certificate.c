@@ -45,9 +45,17 @@ void key_certificate_source(const struct keyring_certificate *certificate, char 
         return;
     case KEYRING_SOURCE_IMPORT:
     case KEYRING_SOURCE_COUNT:
+        snprintf(out, KEY_TEXT_SIZE, "imported %s", date);
+        return;
+    case KEYRING_SOURCE_WKD:
+    case KEYRING_SOURCE_DANE:
+    case KEYRING_SOURCE_KEYSERVER:
+    case KEYRING_SOURCE_AUTOCRYPT:
+    case KEYRING_SOURCE_GOSSIP:
+    case KEYRING_SOURCE_PERSON:
         break;
     }
-    snprintf(out, KEY_TEXT_SIZE, "imported %s", date);
+    snprintf(out, KEY_TEXT_SIZE, "%s, %s", keyring_source_name(certificate->source), date);
 }
 
 /* The issuers' names, from the lowest to the anchor. */

@@ -11,33 +11,27 @@
 #ifndef KEYRING_CERTIFICATES_H
 #define KEYRING_CERTIFICATES_H
 
+#include "keyring/source.h"
 #include "keyring/x509.h"
 
 #define KEYRING_CERTIFICATES_MAX 200000
 #define KEYRING_CERTIFICATE_SIZE_MAX ((size_t)65536) /* bytes of DER */
 
-enum keyring_source {
-    KEYRING_SOURCE_IMPORT,    /* a person put it there */
-    KEYRING_SOURCE_MAIL,      /* signed mail that verified, or came with it as part of its chain */
-    KEYRING_SOURCE_DIRECTORY, /* an LDAP directory */
-    KEYRING_SOURCE_COUNT
-};
-
 #define KEYRING_KEY_PLACE_SIZE 512
 
-/* A directory is asked again so many seconds before its word runs out: what is under way still needs its key then. */
+/* A source is asked again so many seconds before its word runs out: what is under way still needs its key then. */
 #define KEYRING_WORD_LONGER_S 600
 
 struct keyring_certificate {
     X509 *certificate; /* owned by the folder */
     char fingerprint[KEYRING_FPR_SIZE];
     enum keyring_source source;
-    char directory[64];                     /* the title of its section, of KEYRING_SOURCE_DIRECTORY */
-    bool is_found;                          /* of such: the directory's word for its addresses counts as `found` */
+    char directory[64];                     /* the title of its section, where a source has one */
+    bool is_found;                          /* its source's word for its addresses counts as `found` */
     bool takes_gcm;                         /* its owner's programs are known to read AuthEnvelopedData (RFC 5083) */
     char key_place[KEYRING_KEY_PLACE_SIZE]; /* where the private key is: "" none here, "store", or a PKCS#11 URI */
     int64_t seen;                           /* when it was put here */
-    int64_t until;                          /* of a directory's: how long its word counts; 0: for ever */
+    int64_t until;                          /* how long its source's word counts; 0: for ever */
     int64_t revoked;                        /* known to be revoked since; 0: not known */
 };
 

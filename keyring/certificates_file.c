@@ -33,8 +33,6 @@ static const struct line {
 };
 #define LINES_LEN (sizeof lines / sizeof *lines)
 
-static const char *const sources[KEYRING_SOURCE_COUNT] = {"import", "mail", "directory"};
-
 static bool is_printable(struct span text)
 {
     for (size_t i = 0; i < text.len; i++)
@@ -45,12 +43,7 @@ static bool is_printable(struct span text)
 
 static bool parse_source(struct span value, enum keyring_source *source_out)
 {
-    for (unsigned i = 0; i < KEYRING_SOURCE_COUNT; i++)
-        if (span_is_equal(value, span_of(sources[i]))) {
-            *source_out = (enum keyring_source)i;
-            return true;
-        }
-    return false;
+    return keyring_source_parse(value, source_out) == ERR_OK;
 }
 
 static bool parse_value(const struct line *line, struct span value, struct keyring_certificate *entry)
@@ -132,8 +125,9 @@ static enum err print_line(const struct line *line, const struct keyring_certifi
     int64_t number = 0;
     switch (line->kind) {
     case KIND_SOURCE:
-        return entry->source < KEYRING_SOURCE_COUNT ? buf_addf(out, "%s: %s\n", line->name, sources[entry->source])
-                                                    : ERR_MALFORMED;
+        return entry->source < KEYRING_SOURCE_COUNT
+                   ? buf_addf(out, "%s: %s\n", line->name, keyring_source_name(entry->source))
+                   : ERR_MALFORMED;
     case KIND_TEXT:
         if (*field == '\0')
             return ERR_OK;

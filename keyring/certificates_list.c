@@ -123,7 +123,7 @@ static bool is_own(const struct listing *listing, const struct keyring_certifica
 
 static bool is_found(const struct keyring_certificate *certificate, int64_t at)
 {
-    return certificate->source == KEYRING_SOURCE_DIRECTORY && certificate->is_found &&
+    return keyring_source_is_asked(certificate->source) && certificate->is_found &&
            (certificate->until == 0 || certificate->until > at);
 }
 
@@ -139,7 +139,8 @@ static enum err add(struct listing *listing, struct certificates_item *item, str
         x509_find_addresses(certificate->certificate, &addresses);
     entry.has_secret = certificate->key_place[0] != '\0';
     entry.is_revoked = certificate->revoked != 0;
-    if (certificate->source == KEYRING_SOURCE_DIRECTORY)
+    entry.source = certificate->source;
+    if (keyring_source_is_asked(certificate->source))
         entry.ask_again = certificate->until > KEYRING_WORD_LONGER_S ? certificate->until - KEYRING_WORD_LONGER_S : 0;
     enum keyring_chain chain = KEYRING_CHAIN_UNTRUSTED;
     const struct certificates_judged *judged = NULL;

@@ -1,12 +1,13 @@
 /*
- * What directories said about one address, on its way from the finder to a keeper: a saved form of any number of
- * certificates and keys, each with whose word it is and how long that counts, and of the directories that have said all
- * that they have. Nothing of it has been judged.
+ * What directories and other sources said about one address, on its way from the finder to a keeper: a saved form of
+ * any number of certificates and keys, each with whose word it is and how long that counts, and of the sources that
+ * have said all that they have. Nothing of it has been judged.
  */
 #ifndef KEYRING_FOUND_H
 #define KEYRING_FOUND_H
 
 #include "base/buf.h"
+#include "keyring/source.h"
 
 #include <stdint.h>
 
@@ -17,14 +18,15 @@ enum keyring_found_kind {
     KEYRING_FOUND_RAW = 0,         /* not looked at; in no saved form */
     KEYRING_FOUND_CERTIFICATE = 1, /* DER */
     KEYRING_FOUND_OPENPGP = 2,     /* binary or armour */
-    KEYRING_FOUND_ALL = 3          /* no bytes: the directory has nothing else for the address */
+    KEYRING_FOUND_ALL = 3          /* no bytes: the source has nothing else for the address */
 };
 
 struct keyring_found {
     enum keyring_found_kind kind;
-    bool is_found;      /* the directory's word for the address counts as `found` */
+    enum keyring_source source;
+    bool is_found;      /* the source's word for the address counts as `found` */
     int64_t until;      /* when it must be asked again */
-    char directory[64]; /* the title of its section */
+    char directory[64]; /* the title of its section; "" where a source has none */
     struct span bytes;
 };
 

@@ -9,11 +9,21 @@
 #define KEYRING_INDEX_H
 
 #include "base/buf.h"
-#include "keyring/trust.h"
+#include "keyring/source.h"
 #include "mime/addr.h"
 
 #define KEYRING_FPR_SIZE 65
 #define KEYRING_ENTRIES_MAX 2000000
+
+/* What Autocrypt recommends about a key whose trust comes of it alone (Autocrypt level 1, 2.4); it decides where a rule
+   says `when-possible`. */
+enum keyring_advice {
+    KEYRING_ADVICE_NONE,       /* the key does not come of Autocrypt, or is trusted for another reason, too */
+    KEYRING_ADVICE_DISCOURAGE, /* old, or hearsay: only an answer to encrypted mail is encrypted */
+    KEYRING_ADVICE_AVAILABLE,  /* the same, but a person may well ask for it */
+    KEYRING_ADVICE_MUTUAL,     /* its owner prefers encryption: encrypted if the account does, too */
+    KEYRING_ADVICE_COUNT
+};
 
 struct keyring_entry {
     char address[MIME_ADDR_SIZE];       /* normal form; "" for a user ID without an address (listed, never chosen) */
@@ -22,6 +32,8 @@ struct keyring_entry {
     char user_id[256];                  /* UTF-8, cut at a character; for people */
     enum keyring_format format;
     enum keyring_trust trust; /* of this user ID */
+    enum keyring_source source;
+    enum keyring_advice advice;
     int64_t created, expires; /* of the key, seconds; expires 0: never */
     int64_t encrypt_until;    /* when the last usable encryption subkey expires; 0: never; -1: there is none */
     int64_t sign_until;       /* the same for signing */

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#define SAVED_NAME "privyseal keyring 2\n"
+#define SAVED_NAME "privyseal keyring 3\n"
 
 enum { FLAG_REVOKED = 1, FLAG_DISABLED = 2, FLAG_SECRET = 4, FLAG_AEAD = 8, FLAG_PRIMARY = 16, FLAGS_ALL = 31 };
 
@@ -36,7 +36,8 @@ static enum err save_entry(const struct keyring_entry *entry, struct buf *out)
 {
     const char *const texts[] = {entry->address, entry->fingerprint, entry->algorithm, entry->user_id};
     const int64_t times[] = {entry->created, entry->expires, entry->encrypt_until, entry->sign_until, entry->ask_again};
-    const unsigned bytes[] = {(unsigned)entry->format, (unsigned)entry->trust, flags_of(entry)};
+    const unsigned bytes[] = {(unsigned)entry->format, (unsigned)entry->trust, (unsigned)entry->source,
+                              (unsigned)entry->advice, flags_of(entry)};
     enum err err = ERR_OK;
     for (size_t i = 0; err == ERR_OK && i < sizeof texts / sizeof *texts; i++)
         err = add_text(out, texts[i]);
@@ -101,19 +102,23 @@ static bool take_times(struct span *rest, struct keyring_entry *entry)
 
 static bool take_entry(struct span *rest, struct keyring_entry *entry)
 {
-    uint64_t format, trust, flags;
+    uint64_t format, trust, source, advice, flags;
     *entry = (struct keyring_entry){0};
     if (!take_text(rest, entry->address, sizeof entry->address) ||
         !take_text(rest, entry->fingerprint, sizeof entry->fingerprint) || !is_fingerprint(entry->fingerprint) ||
         !take_text(rest, entry->algorithm, sizeof entry->algorithm) ||
         !take_text(rest, entry->user_id, sizeof entry->user_id) || !take_times(rest, entry))
         return false;
-    if (!take_number(rest, 1, &format) || !take_number(rest, 1, &trust) || !take_number(rest, 1, &flags))
+    if (!take_number(rest, 1, &format) || !take_number(rest, 1, &trust) || !take_number(rest, 1, &source) ||
+        !take_number(rest, 1, &advice) || !take_number(rest, 1, &flags))
         return false;
-    if ((format != KEYRING_OPENPGP && format != KEYRING_SMIME) || trust >= KEYRING_TRUST_COUNT || flags > FLAGS_ALL)
+    if ((format != KEYRING_OPENPGP && format != KEYRING_SMIME) || trust >= KEYRING_TRUST_COUNT ||
+        source >= KEYRING_SOURCE_COUNT || advice >= KEYRING_ADVICE_COUNT || flags > FLAGS_ALL)
         return false;
     entry->format = (enum keyring_format)format;
     entry->trust = (enum keyring_trust)trust;
+    entry->source = (enum keyring_source)source;
+    entry->advice = (enum keyring_advice)advice;
     entry->is_revoked = (flags & FLAG_REVOKED) != 0;
     entry->is_disabled = (flags & FLAG_DISABLED) != 0;
     entry->has_secret = (flags & FLAG_SECRET) != 0;

@@ -110,7 +110,7 @@ static enum err put(const struct keyring_learner *learner, const struct keyring_
 {
     const bool is_issuer = certificates_is_issuer(certificate);
     struct keyring_certificate entry = {.certificate = certificate,
-                                        .source = KEYRING_SOURCE_DIRECTORY,
+                                        .source = found->source,
                                         .is_found = found->is_found && !is_issuer,
                                         .seen = learner->now,
                                         .until = is_issuer ? 0 : found->until};
@@ -137,15 +137,15 @@ static enum err keep(const struct keyring_learner *learner, const struct keyring
         return err;
     err = keyring_learn_judge(learner, found, &learnt, &certificate);
     if (err == ERR_OK && learnt < KEYRING_LEARNT_ISSUER)
-        log_info("directory %s: what it has for %s is not taken: %s", found->directory, learner->address,
-                 keyring_learnt_text(learnt));
+        log_info("%s %s: what it has for %s is not taken: %s", keyring_source_name(found->source), found->directory,
+                 learner->address, keyring_learnt_text(learnt));
     else if (err == ERR_OK && certificate != NULL && learnt != KEYRING_LEARNT_KNOWN)
         err = put(learner, found, certificate);
     else if (err == ERR_OK && learnt == KEYRING_LEARNT_NEW)
         err = keyring_gpg_import(learner->gpg, found->bytes, true, &result);
     if (err == ERR_OK && learnt == KEYRING_LEARNT_NEW) {
         (*kept)++;
-        log_info("directory %s: a key for %s is kept", found->directory, learner->address);
+        log_info("%s %s: a key for %s is kept", keyring_source_name(found->source), found->directory, learner->address);
     }
     X509_free(certificate);
     return err;
@@ -170,7 +170,7 @@ static bool leads_nowhere(const struct keyring_anchors *anchors, const struct ce
 static bool is_stale(const struct keyring_learner *learner, const struct certificates_item *item)
 {
     const struct keyring_certificate *known = &item->entry;
-    if (known->source != KEYRING_SOURCE_DIRECTORY || known->key_place[0] != '\0' || known->revoked != 0 ||
+    if (!keyring_source_is_asked(known->source) || known->key_place[0] != '\0' || known->revoked != 0 ||
         known->until == 0 || known->until > learner->now)
         return false;
     return learner->anchors == NULL || leads_nowhere(learner->anchors, item);
@@ -192,16 +192,20 @@ static void forget_stale(const struct keyring_learner *learner)
     }
 }
 
-/* True if the directory still has it. */
-static bool is_in(struct span saved, const char *directory, const char *fingerprint)
+static bool is_of_same(const struct keyring_found *found, const struct keyring_found *other)
+{
+    return found->source == other->source && strcmp(found->directory, other->directory) == 0;
+}
+
+/* True if the source still has it. */
+static bool is_in(struct span saved, const struct keyring_found *all, const char *fingerprint)
 {
     struct keyring_found found;
     bool is_there = false;
     while (!is_there && keyring_found_take(&saved, &found) == ERR_OK) {
         char own[KEYRING_FPR_SIZE];
-        X509 *certificate = found.kind == KEYRING_FOUND_CERTIFICATE && strcmp(found.directory, directory) == 0
-                                ? read_certificate(found.bytes)
-                                : NULL;
+        X509 *certificate =
+            found.kind == KEYRING_FOUND_CERTIFICATE && is_of_same(&found, all) ? read_certificate(found.bytes) : NULL;
         is_there = certificate != NULL && keyring_x509_fingerprint(certificate, own) == ERR_OK &&
                    strcmp(own, fingerprint) == 0;
         X509_free(certificate);
@@ -209,19 +213,20 @@ static bool is_in(struct span saved, const char *directory, const char *fingerpr
     return is_there;
 }
 
-static enum err remove_gone(const struct keyring_learner *learner, const char *directory, struct span saved)
+static enum err remove_gone(const struct keyring_learner *learner, const struct keyring_found *all, struct span saved)
 {
     enum err err = ERR_OK;
     for (size_t i = keyring_certificates_len(learner->certificates); err == ERR_OK && i-- > 0;) {
         const struct keyring_certificate *known = keyring_certificates_at(learner->certificates, i);
         char fingerprint[KEYRING_FPR_SIZE];
-        if (known->source != KEYRING_SOURCE_DIRECTORY || known->key_place[0] != '\0' ||
-            strcmp(known->directory, directory) != 0 || certificates_is_issuer(known->certificate) ||
-            !has_address(known->certificate, learner->address) || is_in(saved, directory, known->fingerprint))
+        if (!keyring_source_is_asked(known->source) || known->key_place[0] != '\0' || known->source != all->source ||
+            strcmp(known->directory, all->directory) != 0 || certificates_is_issuer(known->certificate) ||
+            !has_address(known->certificate, learner->address) || is_in(saved, all, known->fingerprint))
             continue;
         memcpy(fingerprint, known->fingerprint, sizeof(fingerprint));
         err = keyring_certificates_remove(learner->certificates, fingerprint);
-        log_info("directory %s: it no longer has %.16s for %s", directory, fingerprint, learner->address);
+        log_info("%s %s: it no longer has %.16s for %s", keyring_source_name(all->source), all->directory, fingerprint,
+                 learner->address);
     }
     return err;
 }
@@ -233,11 +238,11 @@ enum err keyring_learn(const struct keyring_learner *learner, struct span saved,
     enum err err, first = ERR_OK;
     *kept = 0;
     while ((err = keyring_found_take(&saved, &found)) == ERR_OK) {
-        err =
-            found.kind == KEYRING_FOUND_ALL ? remove_gone(learner, found.directory, all) : keep(learner, &found, kept);
+        err = found.kind == KEYRING_FOUND_ALL ? remove_gone(learner, &found, all) : keep(learner, &found, kept);
         /* One that cannot be kept is no reason to lose the others. */
         if (err != ERR_OK) {
-            log_failure(err, "directory %s: keeping a key for %s", found.directory, learner->address);
+            log_failure(err, "%s %s: keeping a key for %s", keyring_source_name(found.source), found.directory,
+                        learner->address);
             first = first == ERR_OK ? err : first;
         }
     }

@@ -119,6 +119,7 @@ enum err proxy_directory_keep(const struct config_directory *config, const char 
                               const struct keyring_ldap_value *value, struct buf *found_out)
 {
     struct keyring_found found = {.kind = value->kind,
+                                  .source = KEYRING_SOURCE_DIRECTORY,
                                   .is_found = config_directory_is_believed(config, address),
                                   .until = clock_now() + config->found_s + KEYRING_WORD_LONGER_S,
                                   .bytes = value->bytes};

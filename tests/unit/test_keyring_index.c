@@ -218,10 +218,10 @@ static void anything_else_is_no_index(void **state)
     assert_int_equal(keyring_load(buf_span(&saved), &keyring), ERR_PEER_PROTOCOL);
     assert_null(keyring);
     buf_truncate(&saved, saved.len - 1);
-    /* The last three bytes: format, trust, flags. */
-    static const char wrong[] = {3, KEYRING_TRUST_COUNT, 32};
-    for (size_t i = 0; i < 3; i++) {
-        char *at = saved.data + saved.len - 3 + i, before = *at;
+    /* The last five bytes: format, trust, source, advice, flags. */
+    static const char wrong[] = {3, KEYRING_TRUST_COUNT, KEYRING_SOURCE_COUNT, KEYRING_ADVICE_COUNT, 32};
+    for (size_t i = 0; i < sizeof wrong; i++) {
+        char *at = saved.data + saved.len - sizeof wrong + i, before = *at;
         *at = wrong[i];
         assert_int_equal(keyring_load(buf_span(&saved), &keyring), ERR_PEER_PROTOCOL);
         *at = before;

@@ -39,6 +39,7 @@ static void save(struct buf *saved, const struct made *made, bool is_found)
     unsigned char *der = NULL;
     const int len = i2d_X509(made->certificate, &der);
     const struct keyring_found found = {.kind = KEYRING_FOUND_CERTIFICATE,
+                                        .source = KEYRING_SOURCE_DIRECTORY,
                                         .is_found = is_found,
                                         .until = UNTIL,
                                         .directory = "corp",
@@ -163,7 +164,7 @@ static void test_issuers(void **state)
 static void hear_all(const char *address, const char *directory, const struct made *made)
 {
     const struct keyring_learner learner = {.address = address, .certificates = certificates, .now = MADE_NOW};
-    struct keyring_found all = {.kind = KEYRING_FOUND_ALL};
+    struct keyring_found all = {.kind = KEYRING_FOUND_ALL, .source = KEYRING_SOURCE_DIRECTORY};
     struct buf saved;
     size_t kept;
     buf_init(&saved, KEYRING_FOUND_SIZE_MAX);
@@ -283,6 +284,7 @@ static void test_saved_form(void **state)
 {
     (void)state;
     const struct keyring_found one = {.kind = KEYRING_FOUND_CERTIFICATE,
+                                      .source = KEYRING_SOURCE_DIRECTORY,
                                       .is_found = true,
                                       .until = 7,
                                       .directory = "corp",

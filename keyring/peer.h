@@ -1,0 +1,106 @@
+/*
+ * What is known of one correspondent's address apart from the rings: who said that which key is theirs, what Autocrypt
+ * knows, when mail came and went. The store keeps one record for each address of each account (store/peer.h), and this
+ * is all that reads or changes one.
+ *
+ * A record is changed by events (mail came, a source said something, a person pinned a key), each of which is a pure
+ * function of the record, the event and its time. From records come words: (address, key, trust, until), which a
+ * keeper or command lays over the listed ring (keyring_vouch), so that proxy and command line give the same answer.
+ * Nothing weak takes the place of something strong: a word says what its source may give at most. Bounded: what no
+ * longer fits makes the oldest of the weakest go. Runs in the vault, keepers and the command line; holds no secret, but
+ * tells whom the person writes to.
+ */
+#ifndef KEYRING_PEER_H
+#define KEYRING_PEER_H
+
+#include "base/buf.h"
+#include "keyring/index.h"
+
+#define KEYRING_PEER_WORDS_MAX 16
+#define KEYRING_PEER_KEY_MAX ((size_t)65536)    /* bytes of an Autocrypt key, in binary */
+#define KEYRING_PEER_SAVED_MAX ((size_t)196608) /* bytes of a saved record, two such keys and the rest */
+#define KEYRING_WORDS_MAX 1000000
+
+/* One source's word that a key is an address's. */
+struct keyring_word {
+    char address[MIME_ADDR_SIZE]; /* normal form */
+    char fingerprint[KEYRING_FPR_SIZE];
+    enum keyring_format format;
+    enum keyring_source source;
+    enum keyring_trust trust; /* what it gives while it counts, at most keyring_source_trust_max; NEVER, of a person: it
+                                 is not theirs */
+    enum keyring_advice advice;
+    char title[64];       /* of the source's section; "" where it has none */
+    int64_t since, until; /* until 0: for ever */
+};
+
+/* What Autocrypt level 1 keeps of a peer (section 2.2 there); times in seconds, 0: never. */
+struct keyring_autocrypt {
+    int64_t last_seen, timestamp, gossip_timestamp;
+    char fingerprint[KEYRING_FPR_SIZE], gossip_fingerprint[KEYRING_FPR_SIZE];
+    struct buf key, gossip_key; /* binary, at most KEYRING_PEER_KEY_MAX */
+    bool is_mutual;             /* prefer-encrypt=mutual */
+};
+
+struct keyring_peer {
+    char address[MIME_ADDR_SIZE];
+    int64_t first_seen, last_seen; /* mail from it or to it */
+    uint64_t received, sent;       /* messages; received with a From of it, whoever wrote them */
+    struct keyring_word words[KEYRING_PEER_WORDS_MAX];
+    size_t words_len;
+    /* The key last encrypted to, of each format (OpenPGP, S/MIME); "": never. */
+    char chosen[2][KEYRING_FPR_SIZE];
+    struct keyring_autocrypt autocrypt;
+};
+
+void keyring_peer_init(struct keyring_peer *peer, const char *address);
+void keyring_peer_fini(struct keyring_peer *peer);
+/* Adds the saved form; loading gives ERR_STORE for what is none. The caller finishes `peer_out` after ERR_OK. */
+ERR_RETURN enum err keyring_peer_save(const struct keyring_peer *peer, struct buf *out);
+ERR_RETURN enum err keyring_peer_load(struct span saved, struct keyring_peer *peer_out);
+
+/* ---- events ---- */
+/* A source said that the key is theirs: in place of its earlier word for that key. A word that gives more than its
+   source may is ERR_REFUSED; one of a person replaces the person's word for every other key of that format, too. */
+ERR_RETURN enum err keyring_peer_hear(struct keyring_peer *peer, const struct keyring_word *word);
+/* A source has said all that it has: its words (of `source` and `title`) for keys that are not among
+   `fingerprints` go. */
+void keyring_peer_all(struct keyring_peer *peer, enum keyring_source source, const char *title,
+                      const char *const *fingerprints, size_t fingerprints_len);
+/* `key pin --remove`: the person's words of this format go. */
+void keyring_peer_unpin(struct keyring_peer *peer, enum keyring_format format);
+/* A message was sent to the address, encrypted to `fingerprint` ("": not encrypted). */
+void keyring_peer_sent(struct keyring_peer *peer, enum keyring_format format, const char *fingerprint, int64_t at);
+
+/* What a received message tells of an address, already parsed: its From (Autocrypt 2.3), or one of those it gossips
+   of. */
+struct keyring_heard {
+    char address[MIME_ADDR_SIZE];
+    int64_t at; /* the effective date: the earlier of Date and when it was received */
+    bool is_gossip;
+    bool has_key; /* false: mail from it without one valid Autocrypt field */
+    bool is_mutual;
+    char fingerprint[KEYRING_FPR_SIZE];
+    struct span key; /* borrowed; binary */
+};
+/* Autocrypt's transitions (sections 2.3 and 2.4 there, gossip 5), and the counts of mail. `*changed_out`: something
+   that a word comes of has changed. */
+ERR_RETURN enum err keyring_peer_received(struct keyring_peer *peer, const struct keyring_heard *heard,
+                                          bool *changed_out);
+
+/* ---- words ---- */
+/* Those that count at `now`, Autocrypt's own (with its advice) among them, after one another into `words_out`, which
+   has room for KEYRING_PEER_WORDS_MAX + 2. */
+size_t keyring_peer_words(const struct keyring_peer *peer, int64_t now, struct keyring_word *words_out);
+/* Saved forms of words, one after the other, as they travel from the vault; ERR_END, ERR_PEER_PROTOCOL as
+   keyring_found_take. */
+ERR_RETURN enum err keyring_word_add(struct buf *out, const struct keyring_word *word);
+ERR_RETURN enum err keyring_word_take(struct span *rest, struct keyring_word *word_out);
+/* Lays words (a saved form) over `listed`: a new index in which the entry (address, key) has the strongest trust of
+   those that count at `now`, with its source and until when; a person's NEVER beats all but OWN. A key that is listed
+   without that address (Autocrypt does not look at user IDs) gets an entry for it. A word for a key that is not listed
+   does nothing. ERR_PEER_PROTOCOL. */
+ERR_RETURN enum err keyring_vouch(const struct keyring *listed, struct span words, int64_t now,
+                                  struct keyring **vouched_out);
+
+#endif
