@@ -15,15 +15,17 @@ FUZZ_SECONDS ?= 60
 OUT      := $(BUILD)$(if $(SANITIZE),/sanitize)$(if $(COVERAGE),/coverage)
 
 LAYERS   := base mime store keyring crypto policy smtp imap proxy cli
-LIBRARIES := gpgme libevent libevent_openssl libconfuse sqlite3 openssl zlib libidn2 libseccomp jansson ldap
+LIBRARIES := gpgme libevent libevent_openssl libconfuse sqlite3 openssl zlib libidn2 libseccomp jansson ldap libunbound
 
 # Debian packages: what the program needs, and what its tests need besides.
 BUILD_PACKAGES := libc6-dev linux-libc-dev pkg-config libgpgme-dev libevent-dev libconfuse-dev libsqlite3-dev \
-	libseccomp-dev libjansson-dev libidn2-dev libunistring-dev libssl-dev zlib1g-dev libldap-dev gnupg gpg gpg-agent
+	libseccomp-dev libjansson-dev libidn2-dev libunistring-dev libssl-dev zlib1g-dev libldap-dev libunbound-dev gnupg gpg \
+	gpg-agent
 TEST_PACKAGES  := libcmocka-dev libgmime-3.0-dev gpgsm python3 openssl curl swaks libnet-ssleay-perl \
 	libio-socket-ssl-perl postfix procps iproute2 clang clang-tidy clang-format libclang-rt-14-dev llvm-14 cppcheck \
 	mandoc universal-ctags python3-cryptography dovecot-imapd isync neomutt offlineimap3 nginx-light libnginx-mod-mail \
-	slapd ldap-utils libnss3-tools softhsm2 libengine-pkcs11-openssl opensc
+	slapd ldap-utils libnss3-tools softhsm2 libengine-pkcs11-openssl opensc nsd ldnsutils sq graphviz \
+	zsh fish bash-completion
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wvla -Werror
 HARDEN   := -fstack-protector-strong -fPIE
