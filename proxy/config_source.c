@@ -13,8 +13,8 @@
 /* "example.org", "*.example.org"; kept as patterns of mime_addr_matches. */
 static enum err read_domains(struct config_reader *reader, cfg_t *section, struct config_source *source)
 {
-    const int line = config_reader_line(reader, section, "domains");
-    for (unsigned i = 0; i < cfg_size(section, "domains"); i++) {
+    for (unsigned i = 0; section && i < cfg_size(section, "domains"); i++) {
+        const int line = config_reader_line(reader, section, "domains");
         const char *text = cfg_getnstr(section, "domains", i);
         const char *prefix = strncmp(text, "*.", 2) == 0 ? "*." : "";
         char sample[MIME_ADDR_SIZE], address[MIME_ADDR_SIZE], pattern[MIME_ADDR_SIZE + 8];
@@ -67,7 +67,7 @@ enum err config_check_file(struct config_reader *reader, cfg_t *section, const c
 
 enum err config_read_source(struct config_reader *reader, cfg_t *section, struct config_source *source)
 {
-    const char *title = cfg_title(section);
+    const char *title = section ? cfg_title(section) : NULL;
     if (title && (!title[0] || !span_copy(span_of(title), source->name, sizeof source->name)))
         return config_fail(reader, config_reader_line(reader, section, NULL),
                            "%s \"%s\"; expected a name of at most %zu bytes", cfg_name(section), title,
@@ -101,13 +101,36 @@ static void add_directories(struct config *config)
         add(config, &config->directories[i].source);
 }
 
+static void add_webs(struct config *config, enum keyring_source kind)
+{
+    for (size_t i = 0; i < config->webs_len; i++)
+        if (config->webs[i].source.kind == kind)
+            add(config, &config->webs[i].source);
+}
+
+static void add_wkd(struct config *config)
+{
+    add_webs(config, KEYRING_SOURCE_WKD);
+}
+
+static void add_keyservers(struct config *config)
+{
+    add_webs(config, KEYRING_SOURCE_KEYSERVER);
+}
+
 /* Keyservers come last wherever they are named: their word never counts for anything by itself. */
 static const struct kind {
     const char *name;    /* in the list */
-    const char *section; /* that there must be; NULL: there may be */
+    const char *section; /* NULL: it has none */
     void (*add)(struct config *config);
-    bool is_default, is_last;
-} kinds[] = {{"ldap", "directory", add_directories, true, false}};
+    bool is_default;
+    bool needs_section;
+    bool is_last;
+} kinds[] = {
+    {.name = "autocrypt", .is_default = true},
+    {.name = "ldap", .section = "directory", .add = add_directories, .is_default = true},
+    {.name = "wkd", .section = "wkd", .add = add_wkd},
+    {.name = "keyserver", .section = "keyserver", .add = add_keyservers, .needs_section = true, .is_last = true}};
 #define KINDS_LEN (sizeof kinds / sizeof *kinds)
 
 static const struct kind *find_kind(const char *name)
@@ -132,7 +155,7 @@ static enum err refuse_name(struct config_reader *reader, const char *name, cons
 static enum err refuse_forgotten(struct config_reader *reader, const bool *is_named)
 {
     for (size_t i = 0; i < KINDS_LEN; i++)
-        if (!is_named[i] && cfg_size(reader->root, kinds[i].section) > 0)
+        if (!is_named[i] && kinds[i].section && cfg_size(reader->root, kinds[i].section) > 0)
             return config_fail(reader, config_reader_line(reader, cfg_getnsec(reader->root, kinds[i].section, 0), NULL),
                                "the section %s is not used; expected sources = { ..., \"%s\" }, or no such section",
                                kinds[i].section, kinds[i].name);
@@ -152,6 +175,8 @@ enum err config_read_sources(struct config_reader *reader)
             return refuse_name(reader, name, " is no source");
         if (is_named[kind - kinds])
             return refuse_name(reader, name, " stands twice");
+        if (kind->needs_section && cfg_size(reader->root, kind->section) == 0)
+            return refuse_name(reader, name, " has no section of its own");
         is_named[kind - kinds] = true;
         order[len++] = kind;
     }
@@ -163,8 +188,9 @@ enum err config_read_sources(struct config_reader *reader)
     enum err err = refuse_forgotten(reader, is_named);
     for (int is_last = 0; !err && is_last <= 1; is_last++)
         for (size_t i = 0; i < len; i++)
-            if (order[i]->is_last == (bool)is_last)
+            if (order[i]->add && order[i]->is_last == (bool)is_last)
                 order[i]->add(reader->config);
+    reader->config->has_autocrypt = is_named[0];
     return err;
 }
 
