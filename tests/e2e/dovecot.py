@@ -217,6 +217,7 @@ class Dovecot:
     def client(self, user=None, timeout=60):
         """A session of imaplib's, logged in."""
         client = imaplib.IMAP4("127.0.0.1", self.port, timeout=timeout)
+        client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             client.login(user or self.users[0], self.password)
         except BaseException:

@@ -386,6 +386,8 @@ def imap_client(port, timeout=60, context=None):
     """An imaplib session, logged in, after STARTTLS if there is a context. As a context manager it says LOGOUT at its
     end."""
     client = imaplib.IMAP4("127.0.0.1", port, timeout=timeout)
+    # It sends a literal and its line end apart, and would wait for the first to be acknowledged.
+    client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         if context is not None:
             client.starttls(context)
