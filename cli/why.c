@@ -26,7 +26,7 @@ struct answer {
 
 static void find_answer(const struct cli *cli, const char *sender, struct answer *answer)
 {
-    const struct policy_recipient recipient = {answer->address, true};
+    const struct policy_recipient recipient = {.address = answer->address, .is_visible = true};
     const struct policy_message message = {.recipients = &recipient,
                                            .recipients_len = 1,
                                            .from = sender,
