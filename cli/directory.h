@@ -11,7 +11,7 @@ struct cli_directory {
     const struct config_directory *config;
     bool is_asked; /* its configuration lets it be asked */
     enum err err;
-    char problem[300]; /* why it could not be asked */
+    char problem[300]; /* why it could not be asked, or does not have all; "": it has */
     struct buf found;  /* what it has (keyring/found.h) */
     struct proxy_directory place;
     const char *address;

@@ -197,6 +197,7 @@ static cfg_t *make_grammar(void)
                                      CFG_STR("keep_failed", NULL, CFGF_NODEFAULT),
                                      CFG_STR_LIST("attributes", NULL, CFGF_NODEFAULT),
                                      CFG_STR_LIST("domains", NULL, CFGF_NODEFAULT),
+                                     CFG_STR_LIST("referral_hosts", NULL, CFGF_NODEFAULT),
                                      CFG_END()};
     const cfg_flag_t titled = CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES;
     cfg_opt_t options[] = {CFG_STR("state", NULL, CFGF_NODEFAULT),
