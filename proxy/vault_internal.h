@@ -16,6 +16,8 @@ struct vault_answer {
     bool is_changed;     /* the store was to be changed: nothing is said before that is on disk */
     const char *account; /* whose keeper asks; NULL: no keeper does */
     bool is_command;     /* a command of our own user asks */
+    char
+        forgets[MIME_ADDR_SIZE]; /* the account whose keepers are to forget the private keys that they have; "": none */
 };
 
 /* Reads the request to its end and writes what stands after the error into the answer. What it gives is what the client
