@@ -197,6 +197,7 @@ static cfg_t *make_grammar(void)
                                      CFG_STR("keep_failed", NULL, CFGF_NODEFAULT),
                                      CFG_STR_LIST("attributes", NULL, CFGF_NODEFAULT),
                                      CFG_STR_LIST("domains", NULL, CFGF_NODEFAULT),
+                                     CFG_STR_LIST("referral_hosts", NULL, CFGF_NODEFAULT),
                                      CFG_END()};
     cfg_opt_t wkd_options[] = {CFG_STR("timeout", NULL, CFGF_NODEFAULT),
                                CFG_STR("ca_file", NULL, CFGF_NODEFAULT),

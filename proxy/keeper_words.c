@@ -24,7 +24,7 @@ static enum err ask_words(const struct keeper *keeper, int64_t now, struct span 
     return err;
 }
 
-enum err keeper_vouch(const struct keeper *keeper, struct keyring **listed, int64_t now, struct keyring **vouched_out)
+enum err keeper_vouch(struct keeper *keeper, struct keyring **listed, int64_t now, struct keyring **vouched_out)
 {
     struct span words = SPAN_NONE;
     *vouched_out = NULL;

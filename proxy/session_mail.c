@@ -117,7 +117,7 @@ static enum err keep_recipient(struct proxy_session *session)
     session->recipients[session->recipients_len++] =
         (struct session_recipient){.rcpt = session->pending,
                                    .had_key = session->had_key,
-                                   .is_unasked = session->is_looked_up && session->looked_up != ERR_OK};
+                                   .is_unasked = session->looked_up != ERR_OK};
     session->addresses_size += strlen(session->pending.to.address);
     return ERR_OK;
 }
