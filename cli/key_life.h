@@ -37,11 +37,4 @@ ERR_RETURN enum err key_backup_write(struct cli *cli, const struct keyring_entry
 /* Gives up a file that was opened. */
 void key_backup_drop(const char *path, int fd);
 
-/* ---- key_store.c ---- */
-/* The account's keys in the store, if they are wrapped to another OpenPGP key than the present own one, are wrapped to
-   that. ERR_NOT_FOUND: there is nothing to wrap. What is wrong has been said in `words` for people. */
-ERR_RETURN enum err key_store_follow(struct cli *cli);
-/* Whether the account's keys in the store are wrapped to this key. */
-ERR_RETURN enum err key_store_is_held(struct cli *cli, const char *fingerprint, bool *is_held_out);
-
 #endif

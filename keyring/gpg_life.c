@@ -58,8 +58,9 @@ enum err keyring_gpg_revocation(struct keyring_gpg *gpg, const char *fingerprint
     struct buf output;
     buf_init(&output, OUTPUT_MAX);
     err = gpg_run_with(gpg, passphrase, arguments, input, &output);
+    /* gpg says in words alone that no signature was to be had. */
     if (err == ERR_OK && !find_armour(buf_span(&output), &armour))
-        err = gpg_run_failure(buf_span(&output), "making a revocation certificate");
+        err = log_failure(ERR_KEY_LOCKED, "gpg: making a revocation certificate");
     else if (err == ERR_OK)
         err = buf_add_span(out, armour);
     if (err == ERR_OK)
@@ -327,5 +328,31 @@ enum err keyring_gpg_vouch(struct keyring_gpg *gpg, const char *fingerprint, con
         err = gpg_run_failure(buf_span(&output), "certifying a key");
     buf_fini(&output);
     gpg_forget(gpg);
+    return err;
+}
+
+enum err keyring_gpg_clearsign(struct keyring_gpg *gpg, struct span text, const char *const *signers,
+                               size_t signers_len, struct buf *out)
+{
+    gpgme_ctx_t context = keyring_gpg_context(gpg);
+    gpgme_data_t plain = NULL, signed_text = NULL;
+    enum err err = ERR_OK;
+    for (size_t i = 0; err == ERR_OK && i < signers_len; i++) {
+        gpgme_key_t signer;
+        err = keyring_gpg_signer(gpg, signers[i], &signer);
+        if (err == ERR_OK)
+            err = keyring_gpg_error(gpgme_signers_add(context, signer), "taking a signer");
+    }
+    if (err == ERR_OK)
+        err = gpg_data_of(text, &plain);
+    if (err == ERR_OK)
+        err = keyring_gpg_error(gpgme_data_new(&signed_text), "data");
+    if (err == ERR_OK)
+        err = keyring_gpg_error(gpgme_op_sign(context, plain, signed_text, GPGME_SIG_MODE_CLEAR), "signing a text");
+    if (err == ERR_OK)
+        err = gpg_data_read(signed_text, out);
+    gpgme_data_release(plain);
+    gpgme_data_release(signed_text);
+    gpgme_signers_clear(context);
     return err;
 }

@@ -49,6 +49,10 @@ ERR_RETURN enum err keyring_gpg_set_expiry(struct keyring_gpg *gpg, const char *
 /* Certifies all user IDs of a key with the own key `signer`, for everybody to see. */
 ERR_RETURN enum err keyring_gpg_vouch(struct keyring_gpg *gpg, const char *fingerprint, const char *signer,
                                       const struct secret *passphrase);
+/* Adds `text`, lines that end with LF, signed in the clear by each of the own keys; gpg-agent asks for those whose
+   passphrase it does not remember. */
+ERR_RETURN enum err keyring_gpg_clearsign(struct keyring_gpg *gpg, struct span text, const char *const *signers,
+                                          size_t signers_len, struct buf *out);
 
 /* ---- gpg_backup.c ---- */
 /* Adds the secret key in armour. With a passphrase it is protected by the key's own (`passphrase`), else by
