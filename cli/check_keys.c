@@ -18,10 +18,6 @@ static void check_uses(struct check *check, const struct keyring_entry *key)
         check_note(check, CHECK_WARNING, key->address,
                    "the own key cannot encrypt, so you will not be able to read your own sealed mail; make a key with "
                    "`privyseal key make --another`");
-    if (key->has_aead)
-        check_note(check, CHECK_BAD, key->address,
-                   "the own key %s asks others for AEAD, and such mail is refused; do `privyseal check --repair`",
-                   key->fingerprint);
 }
 
 /* `has_other`: another own key or certificate signs for the address. Whether there is one of this format at all. */
@@ -115,29 +111,20 @@ static void check_agent_options(struct check *check, const struct config_account
     buf_fini(&text);
 }
 
-static void check_home(struct check *check, const struct config_account *account)
-{
-    struct stat status;
-    if (stat(account->gnupghome, &status))
-        check_note(check, CHECK_BAD, account->address,
-                   "%s is not there; make it with mode 700, or leave `gnupghome` out", account->gnupghome);
-    else if (status.st_mode & 077)
-        check_note(check, CHECK_BAD, account->address, "%s can be read by others; do chmod go= %s", account->gnupghome,
-                   account->gnupghome);
-    else
-        check_note(check, CHECK_OK, account->address, "keys in %s", account->gnupghome);
-}
-
 void check_keys(struct check *check, const struct config_account *account)
 {
     struct cli *cli = check->cli;
     cli->account = account;
-    enum err err = cli_open_ring(cli, false);
+    /* gpg would wait for a lock of a process that is no more. */
     check_home(check, account);
-    if (err) {
+    enum err err = cli_open_ring(cli, false);
+    if (err && cli->gpg) {
+        check_damaged_ring(check, account);
+    } else if (err) {
         check_note(check, CHECK_BAD, account->address, "the key ring cannot be opened: %s", err_sentence(err));
     } else {
         check_note(check, CHECK_OK, account->address, cli->agent ? "gpg-agent starts" : "gpg-agent is running");
+        check_ring(check, account);
         check_addresses(check, account);
         check_certificates(check, account);
         if (!account->is_own_home)

@@ -54,6 +54,17 @@ ERR_RETURN enum err keyring_gpg_vouch(struct keyring_gpg *gpg, const char *finge
 ERR_RETURN enum err keyring_gpg_clearsign(struct keyring_gpg *gpg, struct span text, const char *const *signers,
                                           size_t signers_len, struct buf *out);
 
+/* ---- gpg_lock.c ---- */
+/* Fires for each lock in a home that its process has left behind: that was on this machine, and is no more.
+   `is_elsewhere`: it was on another, of which nothing is known. */
+typedef enum err (*keyring_gpg_lock_fn)(const char *path, const char *machine, bool is_elsewhere, void *context);
+ERR_RETURN enum err keyring_gpg_stale_locks(const char *home, keyring_gpg_lock_fn fn, void *context);
+/* Takes such a lock away, if it is still one. ERR_REFUSED: it is held by now. */
+ERR_RETURN enum err keyring_gpg_drop_lock(const char *path);
+
+/* Whether gpg's trust database is older than the ring, so that what it says of keys may be wrong. */
+ERR_RETURN enum err keyring_gpg_is_trust_stale(struct keyring_gpg *gpg, bool *is_stale_out);
+
 /* ---- gpg_backup.c ---- */
 /* Adds the secret key in armour. With a passphrase it is protected by the key's own (`passphrase`), else by
    `replacement`, which must not be empty then; in both ways as slowly as gpg can have it. */
