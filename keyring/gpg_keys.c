@@ -171,7 +171,8 @@ static enum err create(struct keyring_gpg *gpg, const char *user_id, int64_t exp
                        char fingerprint_out[KEYRING_FPR_SIZE])
 {
     gpgme_ctx_t context = keyring_gpg_context(gpg);
-    unsigned flags = expires_s == 0 ? GPGME_CREATE_NOEXPIRE : 0u;
+    /* A second key of the very same name is made for good reasons: the first is replaced by it. */
+    unsigned flags = GPGME_CREATE_FORCE | (expires_s == 0 ? GPGME_CREATE_NOEXPIRE : 0u);
     enum err err = ERR_OK;
     if (passphrase != NULL && passphrase->len == 0)
         flags |= GPGME_CREATE_NOPASSWD;

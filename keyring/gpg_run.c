@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ARGUMENTS_MAX 40
+#define ARGUMENTS_MAX 300
+#define GPG_INPUT_MAX ((size_t)65536)
 
 enum err gpg_data_of(struct span bytes, gpgme_data_t *data_out)
 {
@@ -34,16 +35,19 @@ enum err gpg_data_read(gpgme_data_t data, struct buf *out)
     return err;
 }
 
-enum err gpg_run(struct keyring_gpg *gpg, const char *const *arguments, struct span input, struct buf *output)
+static enum err run(struct keyring_gpg *gpg, const char *const *options, const char *const *arguments,
+                    struct span input, struct buf *output)
 {
     const char *all[ARGUMENTS_MAX] = {gpg->wrapper, "--homedir", gpg->home,     "--batch",
                                       "--yes",      "--no-tty",  "--status-fd", "1"};
+    const char *const *const lists[] = {options, arguments};
     size_t len = 8;
-    for (; *arguments != NULL; arguments++) {
-        if (len + 1 >= ARGUMENTS_MAX)
-            return ERR_INTERNAL;
-        all[len++] = *arguments;
-    }
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        for (const char *const *next = lists[i]; *next != NULL; next++) {
+            if (len + 1 >= ARGUMENTS_MAX)
+                return ERR_INTERNAL;
+            all[len++] = *next;
+        }
     gpgme_data_t in = NULL, out = NULL;
     enum err err = gpg_data_of(input, &in);
     if (err == ERR_OK)
@@ -55,6 +59,52 @@ enum err gpg_run(struct keyring_gpg *gpg, const char *const *arguments, struct s
     gpgme_data_release(in);
     gpgme_data_release(out);
     return err;
+}
+
+enum err gpg_run(struct keyring_gpg *gpg, const char *const *arguments, struct span input, struct buf *output)
+{
+    static const char *const none[] = {NULL};
+    return run(gpg, none, arguments, input, output);
+}
+
+/* gpg reads the passphrase byte by byte up to the end of its line; what follows is what it would have read anyway. */
+enum err gpg_run_with(struct keyring_gpg *gpg, const struct secret *passphrase, const char *const *arguments,
+                      const char *input, struct buf *output)
+{
+    static const char *const given[] = {"--pinentry-mode", "loopback", "--passphrase-fd", "0", NULL};
+    struct buf all;
+    if (passphrase == NULL)
+        return gpg_run(gpg, arguments, span_of(input), output);
+    if (memchr(passphrase->data == NULL ? "" : passphrase->data, '\n', passphrase->len) != NULL)
+        return ERR_USAGE;
+    buf_init_secret(&all, GPG_INPUT_MAX);
+    enum err err = buf_add_span(&all, secret_span(passphrase));
+    if (err == ERR_OK)
+        err = buf_addf(&all, "\n%s", input);
+    if (err == ERR_OK)
+        err = run(gpg, given, arguments, buf_span(&all), output);
+    buf_fini(&all);
+    return err;
+}
+
+/* ERROR <where> <code>, FAILURE <where> <code>; the last of them is of gpg's end, and says no more than that it failed.
+ */
+enum err gpg_run_failure(struct span output, const char *action)
+{
+    static const char *const keywords[] = {"ERROR", "FAILURE"};
+    for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++) {
+        struct span rest = output, arguments, where, code;
+        uint64_t number;
+        while (gpg_next_status(&rest, keywords[i], &arguments)) {
+            if (!span_take_until(&arguments, ' ', &where) || !span_take_until(&arguments, ' ', &code) ||
+                !span_to_u64(code, UINT32_MAX, &number) || gpgme_err_code((gpgme_error_t)number) == GPG_ERR_GENERAL)
+                continue;
+            enum err err = keyring_gpg_error((gpgme_error_t)number, action);
+            if (err != ERR_OK)
+                return err;
+        }
+    }
+    return log_failure(ERR_ENGINE, "gpg: %s", action);
 }
 
 bool gpg_next_status(struct span *rest, const char *keyword, struct span *arguments_out)
