@@ -57,13 +57,22 @@ static void become_gpg(const char **arguments)
     complain(GPG_PATH);
 }
 
+static bool is_listing_command(const char *word)
+{
+    static const char *const commands[] = {"--list-keys", "--list-secret-keys", "--check-sigs"};
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (strcmp(word, commands[i]) == 0)
+            return true;
+    return false;
+}
+
 /* Where status lines go if these arguments list keys, else -1. */
 static int listing_status_fd(int argc, char **argv)
 {
     bool is_listing = false;
     int fd = -1;
     for (int i = 1; i < argc; i++) {
-        is_listing = is_listing || strcmp(argv[i], "--list-keys") == 0 || strcmp(argv[i], "--list-secret-keys") == 0;
+        is_listing = is_listing || is_listing_command(argv[i]);
         if (strcmp(argv[i], "--status-fd") == 0 && i + 1 < argc)
             fd = (int)strtol(argv[i + 1], NULL, 10);
     }

@@ -10,6 +10,7 @@
 
 #include "base/secret.h"
 #include "keyring/index.h"
+#include "keyring/wot.h"
 
 #include <gpgme.h>
 
@@ -76,6 +77,13 @@ ERR_RETURN enum err keyring_gpg_certify(struct keyring_gpg *gpg, const char *fin
 ERR_RETURN enum err keyring_gpg_drop_aead(struct keyring_gpg *gpg, const char *fingerprint);
 /* Brings the trust database up to date (gpg --check-trustdb). */
 ERR_RETURN enum err keyring_gpg_check_trust(struct keyring_gpg *gpg);
+
+/* The web of trust of the ring that `keyring` lists, not judged yet: of each key that another one here has certified,
+   and of those that certify or have an ownertrust. Every certification in it was checked by gpg. What was not looked
+   at, for the limits of wot.h and wot_filter.h, is in keyring_wot_left_out; certifications by keys that are not here
+   cost nothing (wot_filter.h says why). `*strangers_out`: how many of these there are. */
+ERR_RETURN enum err keyring_gpg_wot(struct keyring_gpg *gpg, const struct keyring *keyring,
+                                    struct keyring_wot **wot_out, size_t *strangers_out);
 
 /* gpg-agent for `home` with the master as parent: started in the foreground, ready when its socket answers. `*pid_out`
    is 0 if one was running already. */

@@ -34,6 +34,9 @@ struct keyring_gpg {
    adds its standard output to `output`. Its success must be read from there: its exit code is not known. */
 ERR_RETURN enum err gpg_run(struct keyring_gpg *gpg, const char *const *arguments, struct span input,
                             struct buf *output);
+/* The same with another home, and its output written to `output` as it comes. */
+ERR_RETURN enum err gpg_run_into(struct keyring_gpg *gpg, const char *home, const char *const *arguments,
+                                 struct span input, gpgme_data_t output);
 /* True if `fingerprint` is 16 to 64 hexadecimal digits and so cannot be taken for an option or a pattern. */
 bool gpg_is_fingerprint(const char *fingerprint);
 /* A public (or secret) key by its fingerprint; ERR_NOT_FOUND. The caller unrefs it. */

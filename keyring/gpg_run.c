@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ARGUMENTS_MAX 40
+#define ARGUMENTS_MAX 100
 
 enum err gpg_data_of(struct span bytes, gpgme_data_t *data_out)
 {
@@ -34,9 +34,10 @@ enum err gpg_data_read(gpgme_data_t data, struct buf *out)
     return err;
 }
 
-enum err gpg_run(struct keyring_gpg *gpg, const char *const *arguments, struct span input, struct buf *output)
+enum err gpg_run_into(struct keyring_gpg *gpg, const char *home, const char *const *arguments, struct span input,
+                      gpgme_data_t output)
 {
-    const char *all[ARGUMENTS_MAX] = {gpg->wrapper, "--homedir", gpg->home,     "--batch",
+    const char *all[ARGUMENTS_MAX] = {gpg->wrapper, "--homedir", home,          "--batch",
                                       "--yes",      "--no-tty",  "--status-fd", "1"};
     size_t len = 8;
     for (; *arguments != NULL; arguments++) {
@@ -44,15 +45,22 @@ enum err gpg_run(struct keyring_gpg *gpg, const char *const *arguments, struct s
             return ERR_INTERNAL;
         all[len++] = *arguments;
     }
-    gpgme_data_t in = NULL, out = NULL;
+    gpgme_data_t in = NULL;
     enum err err = gpg_data_of(input, &in);
     if (err == ERR_OK)
-        err = keyring_gpg_error(gpgme_data_new(&out), "data");
+        err = keyring_gpg_error(gpgme_op_spawn(gpg->runner, gpg->wrapper, all, in, output, NULL, 0), "running gpg");
+    gpgme_data_release(in);
+    return err;
+}
+
+enum err gpg_run(struct keyring_gpg *gpg, const char *const *arguments, struct span input, struct buf *output)
+{
+    gpgme_data_t out = NULL;
+    enum err err = keyring_gpg_error(gpgme_data_new(&out), "data");
     if (err == ERR_OK)
-        err = keyring_gpg_error(gpgme_op_spawn(gpg->runner, gpg->wrapper, all, in, out, NULL, 0), "running gpg");
+        err = gpg_run_into(gpg, gpg->home, arguments, input, out);
     if (err == ERR_OK)
         err = gpg_data_read(out, output);
-    gpgme_data_release(in);
     gpgme_data_release(out);
     return err;
 }
