@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-const struct keyring_wot_options keyring_wot_defaults = {.marginals_needed = 3, .completes_needed = 1, .depth_max = 5};
+const struct keyring_wot_options keyring_wot_defaults = {
+    .marginals_needed = 3, .completes_needed = 1, .depth_max = 5, .level_min = 2};
 
 static const char *const trust_names[KEYRING_WOT_TRUST_COUNT] = {
     [KEYRING_WOT_UNKNOWN] = "unknown",   [KEYRING_WOT_UNDEFINED] = "undefined", [KEYRING_WOT_NEVER] = "never",
@@ -34,6 +35,8 @@ const char *keyring_wot_state_text(enum keyring_wot_state state)
         return "counted";
     case KEYRING_WOT_WITHOUT_WORD:
         return "its maker's word does not count";
+    case KEYRING_WOT_UNCHECKED:
+        return "its maker did not check the user ID";
     case KEYRING_WOT_OUT_OF_SCOPE:
         return "its maker is trusted for other domains";
     case KEYRING_WOT_SUPERSEDED:

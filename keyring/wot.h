@@ -38,8 +38,9 @@ struct keyring_wot_options {
     unsigned marginals_needed; /* certifications by marginally trusted owners that make a user ID fully valid */
     unsigned completes_needed; /* the same by fully trusted ones */
     unsigned depth_max;        /* how many certifications a path may have */
+    unsigned level_min;        /* of certifications that say how well was checked; those that do not say always count */
 };
-/* 3, 1 and 5, as gpg has them. */
+/* 3, 1, 5 and 2, as gpg has them. */
 extern const struct keyring_wot_options keyring_wot_defaults;
 
 struct keyring_wot_key {
@@ -68,6 +69,7 @@ struct keyring_wot_user_id {
 enum keyring_wot_state {
     KEYRING_WOT_COUNTED,      /* towards the validity */
     KEYRING_WOT_WITHOUT_WORD, /* good, but its maker's word does not count: not trusted, not valid, or too far away */
+    KEYRING_WOT_UNCHECKED,    /* its maker says that the user ID was not checked well enough */
     KEYRING_WOT_OUT_OF_SCOPE, /* its maker is trusted for other domains */
     KEYRING_WOT_SUPERSEDED,   /* by a later one of the same maker */
     KEYRING_WOT_EXPIRED,

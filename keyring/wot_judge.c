@@ -91,7 +91,10 @@ static void choose_last(struct keyring_wot *wot, const struct keyring_wot_user_i
     struct keyring_wot_certification *list = wot->certifications + user_id->certifications_first;
     const size_t len = user_id->certifications_len;
     for (size_t i = 0; i < len; i++) {
-        list[i].state = list[i].signer == KEYRING_WOT_NONE ? KEYRING_WOT_MISSING : KEYRING_WOT_COUNTED;
+        const bool is_checked = list[i].is_revocation || list[i].level == 0 || list[i].level >= wot->options.level_min;
+        list[i].state = list[i].signer == KEYRING_WOT_NONE ? KEYRING_WOT_MISSING
+                        : !is_checked                      ? KEYRING_WOT_UNCHECKED
+                                                           : KEYRING_WOT_COUNTED;
         list[i].round = -1;
     }
     for (size_t i = 0; i < len; i++) {
@@ -100,12 +103,14 @@ static void choose_last(struct keyring_wot *wot, const struct keyring_wot_user_i
             continue;
         size_t last = i;
         for (size_t j = i + 1; j < len; j++)
-            if (list[j].signer == list[i].signer && replaces(&list[j], &list[last], wot->now))
+            if (list[j].state == KEYRING_WOT_COUNTED && list[j].signer == list[i].signer &&
+                replaces(&list[j], &list[last], wot->now))
                 last = j;
         const enum keyring_wot_state state = state_of_last(&list[last], wot->now);
         const enum keyring_wot_state others = state == KEYRING_WOT_REVOKED ? state : KEYRING_WOT_SUPERSEDED;
+        const size_t signer = list[i].signer;
         for (size_t j = i; j < len; j++)
-            if (list[j].signer == list[i].signer)
+            if (list[j].state == KEYRING_WOT_COUNTED && list[j].signer == signer)
                 list[j].state = j == last ? state : others;
     }
 }

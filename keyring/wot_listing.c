@@ -213,10 +213,10 @@ static enum err take_user_id(struct reading *reading, const struct line *line, b
     return or_left_out(reading, keyring_wot_add_user_id(reading->wot, &user_id));
 }
 
-/* "10x" to "13l", "30x": the type of signature, and whether it is exportable. */
+/* "10x" to "13l", "30x,00": the type of signature, whether it is exportable, and the reason of a revocation. */
 static bool read_class(struct span field, struct keyring_wot_certification *certification)
 {
-    if (field.len != 3 || digit_of(field.ptr[0]) < 0 || digit_of(field.ptr[1]) < 0)
+    if (field.len < 3 || digit_of(field.ptr[0]) < 0 || digit_of(field.ptr[1]) < 0)
         return false;
     const int class = digit_of(field.ptr[0]) * 16 + digit_of(field.ptr[1]);
     certification->is_revocation = class == 0x30;
