@@ -40,7 +40,7 @@ static bool is_meant(const struct keyring_entry *entry, const char *digits, cons
     return len <= whole && strcmp(entry->fingerprint + whole - len, digits) == 0;
 }
 
-static enum err find(struct cli *cli, const char *name, const struct keyring_entry **entry_out)
+enum err key_find_named(const struct cli *cli, const char *name, const struct keyring_entry **entry_out)
 {
     char digits[KEYRING_FPR_SIZE], address[MIME_ADDR_SIZE] = "";
     const bool is_fingerprint = read_fingerprint(name, digits);
@@ -49,6 +49,7 @@ static enum err find(struct cli *cli, const char *name, const struct keyring_ent
         return ERR_USAGE;
     }
     const struct keyring_entry *found = NULL;
+    *entry_out = NULL;
     for (size_t i = 0; i < keyring_len(cli->keyring); i++) {
         const struct keyring_entry *entry = keyring_at(cli->keyring, i);
         if (!is_meant(entry, is_fingerprint ? digits : NULL, address))
@@ -73,7 +74,7 @@ enum err key_open(struct cli *cli, const char *name, const struct keyring_entry 
     enum err err = cli_open_account(cli, NULL);
     if (!err)
         err = cli_open_ring(cli, false);
-    return err ? err : find(cli, name, entry_out);
+    return err ? err : key_find_named(cli, name, entry_out);
 }
 
 void key_group(const char *fingerprint, char grouped_out[KEY_GROUPED_SIZE])

@@ -3,6 +3,9 @@
 #include "cli/key_own.h"
 #include "cli/vault.h"
 
+#include "keyring/backup.h"
+#include "keyring/gpg_life.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -242,6 +245,42 @@ static int import_openpgp(struct cli *cli, const char *name, struct span bytes)
     return status ? status : is_refused || result.rejected ? CLI_REFUSED : CLI_DONE;
 }
 
+/* Whose key is one's own is for a person to say: from here on the file is as good as one given with --own. */
+static bool is_claimed(const struct keyring_backup *backup, const char *name)
+{
+    char grouped[KEY_GROUPED_SIZE], question[900];
+    key_group(backup->fingerprint, grouped);
+    snprintf(question, sizeof question,
+             "%.200s is a backup of a secret key that is said to be\n  %s\n  %s\nIs it your own?", name,
+             backup->user_id, grouped);
+    is_own = is_own || cli_confirm(question);
+    if (!is_own)
+        fprintf(stderr, "privyseal key import: %s is a backup of a secret key; expected \"yes\", or --own\n", name);
+    return is_own;
+}
+
+static int import_backup(struct cli *cli, const char *name, struct span bytes)
+{
+    struct keyring_backup backup;
+    keyring_backup_init(&backup);
+    enum err err = keyring_backup_read(bytes, &backup);
+    if (err)
+        fprintf(stderr, "privyseal key import: %s is a damaged backup\n", name);
+    int status = err ? cli_exit_of(err) : is_claimed(&backup, name) ? CLI_DONE : CLI_REFUSED;
+    if (!status)
+        status = import_openpgp(cli, name, bytes);
+    const struct keyring_entry *key = status ? NULL : key_of_fingerprint(cli->keyring, backup.fingerprint);
+    if (key && key->has_secret) {
+        err = backup.trust.len ? keyring_gpg_set_ownertrust(cli->gpg, buf_span(&backup.trust)) : ERR_OK;
+        if (!err && backup.revocation.len)
+            err = keyring_gpg_put_revocation(cli->gpg, backup.fingerprint, buf_span(&backup.revocation));
+        if (err)
+            status = cli_fail(cli, err, "%s: what belongs to the key", name);
+    }
+    keyring_backup_fini(&backup);
+    return status;
+}
+
 static bool is_anything(struct span bytes)
 {
     (void)bytes;
@@ -249,8 +288,10 @@ static bool is_anything(struct span bytes)
 }
 
 /* The first that knows the file takes it. */
-static const struct key_import_kind kinds[] = {
-    {is_own_x509, read_own}, {key_import_is_certificates, key_import_certificates}, {is_anything, import_openpgp}};
+static const struct key_import_kind kinds[] = {{keyring_backup_is, import_backup},
+                                               {is_own_x509, read_own},
+                                               {key_import_is_certificates, key_import_certificates},
+                                               {is_anything, import_openpgp}};
 
 static int import_one(struct cli *cli, const char *path)
 {
@@ -317,7 +358,9 @@ const struct cli_command cli_key_import = {
         "bring along is taken only with --own.\n"
         "With --own also your S/MIME certificates and their private keys: PKCS#12 (.p12, .pfx), or PEM and DER\n"
         "in one file or several. A passphrase is asked for on the terminal or by gpg-agent. The private key is\n"
-        "kept in the store, sealed with the account's key for secrets.",
+        "kept in the store, sealed with the account's key for secrets.\n"
+        "A backup (`key make --backup`, `key backup`) brings back the key as your own, with what belongs to it; you\n"
+        "are asked, unless you give --own.",
     .example = "privyseal key import --certify bob.asc",
     .options = options,
     .run = run};

@@ -102,7 +102,7 @@ static enum err export_to(struct keyring_gpg *gpg, struct place *place, const ch
     gpgme_data_t data = NULL;
     enum err err = keyring_gpg_error(gpgme_data_new_from_cbs(&data, &callbacks, place), "data");
     if (err == ERR_OK)
-        err = gpg_run_into(gpg, gpg->home, arguments, SPAN_NONE, data);
+        err = gpg_run_into(gpg, gpg->home, arguments, data);
     gpgme_data_release(data);
     return place->err != ERR_OK ? place->err : err;
 }
@@ -160,12 +160,12 @@ static enum err check(struct keyring_gpg *gpg, const struct place *place, struct
     gpgme_data_t out = NULL;
     enum err err = keyring_gpg_error(gpgme_data_new(&out), "data");
     if (err == ERR_OK)
-        err = gpg_run_into(gpg, place->folder, arguments, SPAN_NONE, out);
+        err = gpg_run_into(gpg, place->folder, arguments, out);
     if (err == ERR_OK)
         err = gpg_data_read(out, listing);
     gpgme_data_release(out);
     rest = buf_span(listing);
-    if (err == ERR_OK && !gpg_next_status(&rest, "PRIVYSEAL_LISTED", &nothing))
+    if (err == ERR_OK && !gpg_next_status(&rest, "PRIVYSEAL_DONE", &nothing))
         err = log_failure(ERR_ENGINE, "gpg did not check all signatures of %s", gpg->home);
     return err;
 }

@@ -2,6 +2,7 @@
 
 #include "base/sandbox.h"
 #include "mime/charset.h"
+#include "proxy/expiry.h"
 #include "proxy/net_internal.h"
 #include "proxy/owner.h"
 #include "proxy/state.h"
@@ -290,6 +291,8 @@ static enum err start(struct net_process *process, const struct proxy_sockets *s
         err = proxy_probe_new(net, &net->probe);
     if (err == ERR_OK)
         err = proxy_views_new(net, &net->views);
+    if (err == ERR_OK)
+        err = proxy_expiry_new(net, &net->expiry);
     if (err != ERR_OK)
         return err;
     proxy_ring_set_pool(net->ring, net->pool);
@@ -343,6 +346,7 @@ static void close_all(struct net_process *process)
     proxy_finderlink_free(&net->finder);
     proxy_vaultlink_free(&net->vault);
     proxy_probe_free(&net->probe);
+    proxy_expiry_free(&net->expiry);
     proxy_ring_free(&net->ring);
     proxy_pool_free(&net->pool);
     free(process->acceptors);
