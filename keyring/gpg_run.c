@@ -35,10 +35,10 @@ enum err gpg_data_read(gpgme_data_t data, struct buf *out)
     return err;
 }
 
-static enum err run(struct keyring_gpg *gpg, const char *const *options, const char *const *arguments,
-                    struct span input, struct buf *output)
+static enum err run(struct keyring_gpg *gpg, const char *home, const char *const *options, const char *const *arguments,
+                    struct span input, gpgme_data_t output)
 {
-    const char *all[ARGUMENTS_MAX] = {gpg->wrapper, "--homedir", gpg->home,     "--batch",
+    const char *all[ARGUMENTS_MAX] = {gpg->wrapper, "--homedir", home,          "--batch",
                                       "--yes",      "--no-tty",  "--status-fd", "1"};
     const char *const *const lists[] = {options, arguments};
     size_t len = 8;
@@ -48,23 +48,37 @@ static enum err run(struct keyring_gpg *gpg, const char *const *options, const c
                 return ERR_INTERNAL;
             all[len++] = *next;
         }
-    gpgme_data_t in = NULL, out = NULL;
+    gpgme_data_t in = NULL;
     enum err err = gpg_data_of(input, &in);
     if (err == ERR_OK)
-        err = keyring_gpg_error(gpgme_data_new(&out), "data");
+        err = keyring_gpg_error(gpgme_op_spawn(gpg->runner, gpg->wrapper, all, in, output, NULL, 0), "running gpg");
+    gpgme_data_release(in);
+    return err;
+}
+
+static const char *const no_options[] = {NULL};
+
+enum err gpg_run_into(struct keyring_gpg *gpg, const char *home, const char *const *arguments, gpgme_data_t output)
+{
+    return run(gpg, home, no_options, arguments, SPAN_NONE, output);
+}
+
+static enum err run_here(struct keyring_gpg *gpg, const char *const *options, const char *const *arguments,
+                         struct span input, struct buf *output)
+{
+    gpgme_data_t out = NULL;
+    enum err err = keyring_gpg_error(gpgme_data_new(&out), "data");
     if (err == ERR_OK)
-        err = keyring_gpg_error(gpgme_op_spawn(gpg->runner, gpg->wrapper, all, in, out, NULL, 0), "running gpg");
+        err = run(gpg, gpg->home, options, arguments, input, out);
     if (err == ERR_OK)
         err = gpg_data_read(out, output);
-    gpgme_data_release(in);
     gpgme_data_release(out);
     return err;
 }
 
 enum err gpg_run(struct keyring_gpg *gpg, const char *const *arguments, struct span input, struct buf *output)
 {
-    static const char *const none[] = {NULL};
-    return run(gpg, none, arguments, input, output);
+    return run_here(gpg, no_options, arguments, input, output);
 }
 
 /* gpg reads the passphrase byte by byte up to the end of its line; what follows is what it would have read anyway. */
@@ -82,7 +96,7 @@ enum err gpg_run_with(struct keyring_gpg *gpg, const struct secret *passphrase, 
     if (err == ERR_OK)
         err = buf_addf(&all, "\n%s", input);
     if (err == ERR_OK)
-        err = run(gpg, given, arguments, buf_span(&all), output);
+        err = run_here(gpg, given, arguments, buf_span(&all), output);
     buf_fini(&all);
     return err;
 }
