@@ -85,9 +85,13 @@ bool key_packets_take(struct span *rest, unsigned *tag_out, struct span *body_ou
 
 bool key_packets_subpacket(struct span *rest, unsigned *type_out, struct span *body_out)
 {
-    size_t length;
+    size_t length = 0;
     struct span subpacket;
-    if (take_length(rest, true, &length) != ERR_OK || length == 0 || !take(rest, length, &subpacket))
+    /* An empty one has not even a type. */
+    while (length == 0)
+        if (take_length(rest, true, &length) != ERR_OK)
+            return false;
+    if (!take(rest, length, &subpacket))
         return false;
     *type_out = (unsigned char)subpacket.ptr[0] & 0x7f; /* bit 7: critical */
     *body_out = span_skip(subpacket, 1);
@@ -100,9 +104,11 @@ bool key_packets_signature(struct span body, struct key_packets_signature *signa
     *signature_out = (struct key_packets_signature){.type = 0};
     if (!take_number(&body, 1, &signature_out->version) || signature_out->version != 4 ||
         !take_number(&body, 1, &type) || !take_number(&body, 2, &algorithms) || !take_number(&body, 2, &length) ||
-        !take(&body, length, &signature_out->hashed) || !take_number(&body, 2, &length) ||
-        !take(&body, length, &signature_out->unhashed))
+        !take(&body, length, &signature_out->hashed))
         return false;
+    /* Nobody has signed what follows: without it, the rest counts. */
+    if (!take_number(&body, 2, &length) || !take(&body, length, &signature_out->unhashed))
+        signature_out->unhashed = SPAN_NONE;
     signature_out->type = (unsigned)type;
     return true;
 }
