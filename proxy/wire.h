@@ -49,9 +49,9 @@ enum proxy_message {
                           then, and wrapped to the account's own key if they are not */
     PROXY_JOB_KEYS,    /* -: opens the account's keys in the store, if that asks nobody */
     PROXY_JOB_LEARN,   /* address; file of what was found for it (keyring/found.h) */
-    PROXY_JOB_DONE,    /* err u32, then by job: index file | facts | size u64, is_8bit u32, file | (learn) kept u32 |
-                          (open) see    proxy_put_opened; view file, and if asked for record file, searchable text file,
-                          unless it is    plain */
+    PROXY_JOB_DONE, /* err u32, then by job: index file | facts | size u64, is_8bit u32, file | (learn) kept u32, words
+                       (keyring/learn.h) | (open) see    proxy_put_opened; view file, and if asked for record file,
+                       searchable text file, unless it is    plain */
     /* net to vault, and back */
     PROXY_DELIVERY_GET,    /* key */
     PROXY_DELIVERY_ADD,    /* key, now u64, recipients u32, each */
