@@ -50,7 +50,8 @@ struct cli_command {
 
 extern const struct cli_command cli_serve, cli_check, cli_why, cli_seal, cli_open, cli_certificate;
 extern const struct cli_command cli_key_make, cli_key_import, cli_key_list, cli_key_show, cli_key_export,
-    cli_key_delete, cli_key_find, cli_key_backup, cli_key_renew, cli_key_rotate, cli_key_revoke;
+    cli_key_delete, cli_key_find, cli_key_backup, cli_key_renew, cli_key_rotate, cli_key_revoke, cli_key_pin,
+    cli_key_certify, cli_key_trust;
 extern const struct cli_command cli_store_show, cli_store_clear, cli_store_reopen, cli_store_passphrase;
 
 /* What a command has opened; closed by main. */
@@ -63,6 +64,7 @@ struct cli {
     const struct config_account *account; /* borrowed from config */
     struct keyring_gpg *gpg;
     struct keyring *keyring;
+    struct buf words;                          /* what is known of correspondents' keys; empty: none was read */
     struct keyring_certificates *certificates; /* of the account, and its trust anchors: see cli_open_smime */
     struct keyring_anchors *anchors;
     struct keyring_token *token; /* NULL: not needed so far */
@@ -86,10 +88,13 @@ int cli_usage(const struct cli *cli, const char *format, ...) __attribute__((for
 ERR_RETURN enum err cli_open_config(struct cli *cli);
 /* The account of --account, else the one that owns `address` (may be NULL), else the only one. */
 ERR_RETURN enum err cli_open_account(struct cli *cli, const char *address);
-/* The account's key ring: agent, gpg, certificates and the index. With `is_as_of`, gpg itself judges by the time of
+/* Agent and gpg alone, for who asks them and looks at no key: the store need not be free for it. */
+ERR_RETURN enum err cli_open_gpg(struct cli *cli, bool is_as_of);
+/* The account's key ring: agent, gpg, certificates and the index, with what is known of correspondents. Not while this
+   command has the store open: there it is read. With `is_as_of`, gpg itself judges by the time of
    --at, on a throw-away copy of the home. */
 ERR_RETURN enum err cli_open_ring(struct cli *cli, bool is_as_of);
-/* Lists the ring anew, after it was changed. */
+/* Lists the ring anew, after it was changed; what is known of correspondents stays as it was read. */
 ERR_RETURN enum err cli_list_ring(struct cli *cli);
 /* Closes what cli_open_ring opened, so that another account's can be opened. */
 void cli_close_ring(struct cli *cli);

@@ -150,7 +150,7 @@ static enum err make_plan(struct seal *seal)
         return err;
     struct policy_recipient recipients[CRYPTO_RECIPIENTS_MAX];
     for (size_t i = 0; i < seal->addresses_len; i++)
-        recipients[i] = (struct policy_recipient){seal->addresses[i], seal->is_visible[i]};
+        recipients[i] = (struct policy_recipient){.address = seal->addresses[i], .is_visible = seal->is_visible[i]};
     const struct policy_message message = {.recipients = recipients,
                                            .recipients_len = seal->addresses_len,
                                            .from = seal->facts.from,
@@ -166,6 +166,8 @@ static enum err make_plan(struct seal *seal)
     err = policy_plan_make(&config->policy, seal->cli->keyring, &message, &seal->plan, detail);
     if (err)
         (void)cli_fail(seal->cli, err, "%s", detail);
+    else if (seal->plan.warning[0])
+        fprintf(stderr, "privyseal seal: %s\n", seal->plan.warning);
     return err;
 }
 

@@ -21,6 +21,7 @@ enum session_auth {
 
 struct session_recipient {
     struct smtp_rcpt rcpt;
+    bool had_key, is_unasked; /* as in policy_recipient */
 };
 
 /*
@@ -58,6 +59,7 @@ struct proxy_session {
     struct proxy_lookup *lookup;    /* directories are asked for the recipient */
     bool is_looked_up;              /* they have been, for this RCPT */
     enum err looked_up;             /* whether they could be */
+    bool had_key;                   /* there is a key for this RCPT */
     struct proxy_submit *submit;    /* a message is on its way */
     struct store_delivery_key told; /* record to forget once the client shows that it has the 250 */
     bool has_told;

@@ -113,7 +113,10 @@ static enum err keep_recipient(struct proxy_session *session)
         session->recipients = recipients;
         session->recipients_capacity = capacity;
     }
-    session->recipients[session->recipients_len++].rcpt = session->pending;
+    session->recipients[session->recipients_len++] =
+        (struct session_recipient){.rcpt = session->pending,
+                                   .had_key = session->had_key,
+                                   .is_unasked = session->is_looked_up && session->looked_up != ERR_OK};
     session->addresses_size += strlen(session->pending.to.address);
     return ERR_OK;
 }
@@ -148,8 +151,8 @@ static enum err check_groups(const struct proxy_session *session, const struct k
     return least > config->groups_max ? ERR_TOO_MANY_GROUPS : ERR_OK;
 }
 
-/* The rule would encrypt, and a directory may know more: nothing that the rule takes is in the ring, or only what the
-   directory has to be asked for again. */
+/* The rule would encrypt, and a directory may know more: nothing that the rule takes is in the ring, or only what
+   anybody could have sent, or what the directory has to be asked for again. */
 static bool wants_lookup(const struct proxy_session *session, const struct keyring *keyring, int64_t now)
 {
     struct policy_choice choice;
@@ -158,7 +161,8 @@ static bool wants_lookup(const struct proxy_session *session, const struct keyri
         return false;
     policy_choose(&session->net->config->policy, keyring, address, now, &choice);
     return choice.rule->encrypt != POLICY_ENCRYPT_NEVER &&
-           (choice.key == NULL || (choice.key->ask_again != 0 && choice.key->ask_again <= now));
+           (choice.key == NULL || choice.key->advice != KEYRING_ADVICE_NONE ||
+            (choice.key->ask_again != 0 && choice.key->ask_again <= now));
 }
 
 /* True if the directories' answer could take something away. */
@@ -195,10 +199,13 @@ static void say_directories(char detail[POLICY_DETAIL_SIZE])
                    len == 0 ? "" : "; ");
 }
 
-/* A directory that could not be asked may have known a key: where one is required, that is for later. */
+/* A directory that could not be asked may have known a key: where one is required, or the only one has been revoked,
+   that is for later. */
 static enum err after_failure(const struct proxy_session *session, enum err err, char detail[POLICY_DETAIL_SIZE])
 {
-    if (err != ERR_NO_KEY) {
+    if (err == ERR_CONFLICT)
+        return err;
+    if (err == ERR_OK) {
         log_warning("%s: no directory could be asked for %s: it goes on without", session->peer,
                     session->pending.to.address);
         return err;
@@ -222,10 +229,14 @@ static void judge_recipient(struct proxy_session *session, const struct keyring 
         smtp_server_fail(session->server, err, NULL);
         return;
     }
+    struct policy_choice choice;
+    policy_choose(policy, keyring, session->pending.to.address, now, &choice);
+    session->had_key = choice.key != NULL;
     err = policy_at_rcpt(policy, keyring, session->pending.to.address, now, detail);
     if (session->is_looked_up && session->looked_up != ERR_OK)
         err = after_failure(session, err, detail);
-    if (err == ERR_NO_KEY && config_directories_timeout_ms(session->net->config, session->pending.to.address) > 0)
+    if ((err == ERR_NO_KEY || err == ERR_KEY_UNUSABLE) &&
+        config_directories_timeout_ms(session->net->config, session->pending.to.address) > 0)
         say_directories(detail);
     if (err == ERR_OK)
         err = check_groups(session, keyring, now);

@@ -20,6 +20,7 @@ static void submit_destroy(struct proxy_submit *submit)
     free(submit->is_visible);
     free(submit->is_delivered);
     free(submit->accepted);
+    free(submit->chosen);
     smtp_reply_fini(&submit->last_ok);
     smtp_reply_fini(&submit->failure);
     free(submit);
@@ -96,8 +97,13 @@ static void make_plan(struct proxy_submit *submit, const struct keyring *keyring
         submit_fail(submit, ERR_MEMORY, NULL);
         return;
     }
-    for (size_t i = 0; i < session->recipients_len; i++)
-        recipients[i] = (struct policy_recipient){session->recipients[i].rcpt.to.address, submit->is_visible[i]};
+    for (size_t i = 0; i < session->recipients_len; i++) {
+        const struct session_recipient *recipient = &session->recipients[i];
+        recipients[i] = (struct policy_recipient){.address = recipient->rcpt.to.address,
+                                                  .is_visible = submit->is_visible[i],
+                                                  .had_key = recipient->had_key,
+                                                  .is_unasked = recipient->is_unasked};
+    }
     struct policy_message message = {.recipients = recipients,
                                      .recipients_len = session->recipients_len,
                                      .from = submit->facts.from,
@@ -111,10 +117,15 @@ static void make_plan(struct proxy_submit *submit, const struct keyring *keyring
                                      .groups_max = session->net->config->groups_max};
     enum err err = policy_plan_make(&session->net->config->policy, keyring, &message, &submit->plan, detail);
     free(recipients);
+    if (err == ERR_OK)
+        err = submit_note_keys(submit, keyring);
     if (err != ERR_OK) {
         submit_fail(submit, err, detail[0] == '\0' ? NULL : detail);
         return;
     }
+    if (submit->plan.warning[0] != '\0')
+        log_warning("%s: %s: message %s: %s", session->peer, account->address, submit->facts.message_id,
+                    submit->plan.warning);
     submit_seal(submit);
 }
 
