@@ -101,9 +101,9 @@ ERR_RETURN enum err keyring_gpg_check_trust(struct keyring_gpg *gpg);
 /* The web of trust of the ring that `keyring` lists, not judged yet: of each key that another one here has certified,
    and of those that certify or have an ownertrust. Every certification in it was checked by gpg. What was not looked
    at, for the limits of wot.h and wot_filter.h, is in keyring_wot_left_out; certifications by keys that are not here
-   cost nothing (wot_filter.h says why). `*strangers_out`: how many of these there are. */
+   are only counted (wot_filter.h says why). */
 ERR_RETURN enum err keyring_gpg_wot(struct keyring_gpg *gpg, const struct keyring *keyring,
-                                    struct keyring_wot **wot_out, size_t *strangers_out);
+                                    struct keyring_wot **wot_out);
 
 /* gpg-agent for `home` with the master as parent: started in the foreground, ready when its socket answers. `*pid_out`
    is 0 if one was running already. */

@@ -171,7 +171,7 @@ static enum err check(struct keyring_gpg *gpg, const struct place *place, struct
 }
 
 static enum err read_web(struct keyring_gpg *gpg, const struct keyring *keyring, const struct keyring_wot_owner *owners,
-                         size_t owners_len, struct keyring_wot *wot, size_t *strangers_out)
+                         size_t owners_len, struct keyring_wot *wot)
 {
     struct place place = {.fd = -1};
     struct buf listing;
@@ -181,25 +181,25 @@ static enum err read_web(struct keyring_gpg *gpg, const struct keyring *keyring,
         err = fill_ring(gpg, keyring, owners, owners_len, &place);
     if (err == ERR_OK) {
         keyring_wot_leave_out(wot, keyring_wot_filter_left_out(place.filter));
-        *strangers_out = keyring_wot_filter_strangers(place.filter);
         err = check(gpg, &place, &listing);
     }
     if (err == ERR_OK)
         err = keyring_wot_read_listing(buf_span(&listing), owners, owners_len, wot);
+    for (size_t i = 0; err == ERR_OK && i < keyring_wot_keys_len(wot); i++)
+        keyring_wot_set_strangers(wot, i,
+                                  keyring_wot_filter_strangers(place.filter, keyring_wot_key(wot, i)->fingerprint));
     keyring_wot_filter_free(&place.filter);
     remove_place(&place);
     buf_fini(&listing);
     return err;
 }
 
-enum err keyring_gpg_wot(struct keyring_gpg *gpg, const struct keyring *keyring, struct keyring_wot **wot_out,
-                         size_t *strangers_out)
+enum err keyring_gpg_wot(struct keyring_gpg *gpg, const struct keyring *keyring, struct keyring_wot **wot_out)
 {
     static const char *const arguments[] = {"--export-ownertrust", NULL};
     struct keyring_wot_owner *owners = NULL;
     size_t owners_len = 0;
     struct buf text;
-    *strangers_out = 0;
     enum err err = keyring_wot_new(NULL, wot_out);
     if (err != ERR_OK)
         return err;
@@ -208,7 +208,7 @@ enum err keyring_gpg_wot(struct keyring_gpg *gpg, const struct keyring *keyring,
     if (err == ERR_OK)
         err = keyring_wot_read_owners(buf_span(&text), &owners, &owners_len);
     if (err == ERR_OK)
-        err = read_web(gpg, keyring, owners, owners_len, *wot_out, strangers_out);
+        err = read_web(gpg, keyring, owners, owners_len, *wot_out);
     free(owners);
     buf_fini(&text);
     if (err != ERR_OK)

@@ -76,6 +76,11 @@ void keyring_wot_free(struct keyring_wot **wot)
     *wot = NULL;
 }
 
+void keyring_wot_set_strangers(struct keyring_wot *wot, size_t key, size_t count)
+{
+    wot->keys[key].strangers = count;
+}
+
 void keyring_wot_leave_out(struct keyring_wot *wot, size_t count)
 {
     wot->left_out += count;

@@ -48,6 +48,7 @@ struct keyring_wot_key {
     int64_t created, expires; /* expires 0: never */
     bool is_revoked, is_disabled;
     enum keyring_wot_trust ownertrust;
+    size_t strangers; /* certifications on it by keys that are not here, and so are not in the graph */
     size_t user_ids_first, user_ids_len; /* set by keyring_wot_add_user_id */
     /* Judged: */
     enum keyring_wot_trust word; /* how far its certifications count: ownertrust, or what trust signatures give */
@@ -105,6 +106,8 @@ ERR_RETURN enum err keyring_wot_add_key(struct keyring_wot *wot, const struct ke
 ERR_RETURN enum err keyring_wot_add_user_id(struct keyring_wot *wot, const struct keyring_wot_user_id *user_id);
 ERR_RETURN enum err keyring_wot_add_certification(struct keyring_wot *wot,
                                                   const struct keyring_wot_certification *certification);
+/* How many certifications of this key are by keys that are not here. */
+void keyring_wot_set_strangers(struct keyring_wot *wot, size_t key, size_t count);
 /* Adds to what keyring_wot_left_out gives. */
 void keyring_wot_leave_out(struct keyring_wot *wot, size_t count);
 

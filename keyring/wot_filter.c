@@ -11,6 +11,7 @@ enum { SUBPACKET_ISSUER = 16, SUBPACKET_ISSUER_FINGERPRINT = 33 };
 struct place {
     uint64_t id;
     const char *fingerprint; /* borrowed from the index */
+    size_t strangers;
     bool is_wanted, is_kept, is_maker;
 };
 
@@ -36,7 +37,8 @@ struct keyring_wot_filter {
     size_t signatures;
     struct maker makers[KEYRING_WOT_PER_KEY_MAX]; /* of the user ID at hand */
     size_t makers_len;
-    size_t left_out, strangers;
+    size_t strangers;
+    size_t left_out; /* of all keys */
 };
 
 static uint64_t id_of(const char *fingerprint)
@@ -126,13 +128,15 @@ static enum err finish_key(struct keyring_wot_filter *filter)
 {
     struct place *place = filter->is_in_key ? find(filter, filter->id) : NULL;
     enum err err = ERR_OK;
+    if (place != NULL)
+        place->strangers = filter->strangers;
     if (place != NULL && (filter->is_certified || place->is_wanted) && filter->kept.len > 0) {
         place->is_kept = true;
         err = filter->fn(buf_span(&filter->kept), filter->context);
     }
     buf_clear(&filter->kept);
     filter->is_in_key = filter->is_certified = false;
-    filter->signatures = filter->makers_len = 0;
+    filter->signatures = filter->makers_len = filter->strangers = 0;
     return err;
 }
 
@@ -334,7 +338,8 @@ size_t keyring_wot_filter_left_out(const struct keyring_wot_filter *filter)
     return filter->left_out;
 }
 
-size_t keyring_wot_filter_strangers(const struct keyring_wot_filter *filter)
+size_t keyring_wot_filter_strangers(const struct keyring_wot_filter *filter, const char *fingerprint)
 {
-    return filter->strangers;
+    const struct place *place = find(filter, id_of(fingerprint));
+    return place == NULL ? 0 : place->strangers;
 }

@@ -38,7 +38,7 @@ const char *keyring_wot_filter_missing(const struct keyring_wot_filter *filter, 
 void keyring_wot_filter_want(struct keyring_wot_filter *filter, const char *fingerprint);
 /* How many signatures by keys that are here went beyond a limit. */
 size_t keyring_wot_filter_left_out(const struct keyring_wot_filter *filter);
-/* How many certifications by keys that are not here were met. */
-size_t keyring_wot_filter_strangers(const struct keyring_wot_filter *filter);
+/* How many certifications by keys that are not here the key with this fingerprint has. */
+size_t keyring_wot_filter_strangers(const struct keyring_wot_filter *filter, const char *fingerprint);
 
 #endif

@@ -31,15 +31,16 @@ int main(int argc, char **argv)
     struct keyring_gpg *gpg;
     struct keyring *keyring;
     struct keyring_wot *wot;
-    size_t strangers;
+    size_t strangers = 0;
     log_init("wot_dump", LOG_LEVEL_WARNING);
     if (argc < 2 || keyring_gpg_wrapper(wrapper, sizeof wrapper) != ERR_OK ||
         keyring_gpg_open(argv[1], wrapper, &gpg) != ERR_OK || keyring_new(&keyring) != ERR_OK ||
-        keyring_gpg_list(gpg, keyring) != ERR_OK || keyring_gpg_wot(gpg, keyring, &wot, &strangers) != ERR_OK ||
+        keyring_gpg_list(gpg, keyring) != ERR_OK || keyring_gpg_wot(gpg, keyring, &wot) != ERR_OK ||
         keyring_wot_judge(wot, argc > 2 ? strtoll(argv[2], NULL, 10) : (int64_t)time(NULL)) != ERR_OK)
         return 3;
     for (size_t i = 0; i < keyring_wot_keys_len(wot); i++) {
         const struct keyring_wot_key *key = keyring_wot_key(wot, i);
+        strangers += key->strangers;
         for (size_t j = key->user_ids_first; j < key->user_ids_first + key->user_ids_len; j++) {
             const struct keyring_wot_user_id *user_id = keyring_wot_user_id(wot, j);
             const bool is_revoked = user_id->is_revoked || key->is_revoked;
