@@ -9,7 +9,8 @@ import corpus
 import harness
 from harness import ALICE, BOB, World, wait_for
 from test_imap_first import from_bob
-from test_store_keys import Keys
+from test_imap_locked import LOCKED
+from test_store_keys import Asked, Keys
 from twin import encrypted
 
 LETTER = corpus.lines("From: Alice <%s>\nTo: <%s>\nSubject: a matter of state\nMessage-ID: <n%%d@example.org>\n"
@@ -77,6 +78,32 @@ class Rotated(Keys):
         self.check_follows("--revoke-old", "--yes")
 
 
+class RevokedLocked(Asked):
+    def test_revoked_key_is_asked_for_and_reads(self):
+        """At login, like any other: what was sealed to it before is read."""
+        self.begin_locked("open")
+        wait_for(lambda: self.raw().command("SELECT INBOX")[1].startswith(b"OK"), "a session")
+        raw = self.raw()
+        raw.ok("SELECT INBOX")
+        wait_for(lambda: raw.command("FETCH 1:* (RFC822.SIZE)")[1].startswith(b"OK"), "the key")
+        first = self.views()
+        self.wrapped()
+        home = self.alice()
+        fingerprint = home.fingerprint(LOCKED)
+        path = os.path.join(home.home, "openpgp-revocs.d", fingerprint + ".rev")
+        self.server.put(encrypted(from_bob("late"), to=fingerprint))
+        self.run_command("key", "revoke", fingerprint, "--yes", "--certificate", path)
+        prompts = len(self.asked())
+        self.forget()
+        raw = self.raw()
+        raw.ok("SELECT INBOX")
+        wait_for(lambda: raw.command("FETCH 1:* (RFC822.SIZE)")[1].startswith(b"OK"), "the key")
+        self.assertEqual(len(self.asked()), prompts + 1)
+        seen = self.views()
+        self.assertEqual({uid: seen[uid] for uid in first}, first)
+        self.assertIn(b"encryption=openpgp", seen[4])
+
+
 class Revoked(World):
     def command(self, proxy, *words, status=0):
         return Keys.run_command(self, *words, proxy=proxy, status=status)
@@ -115,7 +142,9 @@ class Revoked(World):
 def load_tests(loader, tests, pattern):
     """Those of the classes that are only used here are run where they stand."""
     del tests, pattern
-    return unittest.TestSuite([loader.loadTestsFromTestCase(case) for case in (Rotated, Revoked)])
+    cases = ((Rotated, "test_store_follows"), (RevokedLocked, "test_revoked"), (Revoked, "test_"))
+    return unittest.TestSuite(case(name) for case, prefix in cases for name in loader.getTestCaseNames(case)
+                              if name.startswith(prefix))
 
 
 if __name__ == "__main__":
