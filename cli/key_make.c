@@ -78,15 +78,6 @@ static int name_it(const struct cli *cli, struct making *making)
     int count = snprintf(making->user_id, sizeof making->user_id, format, real_name ? real_name : "", making->address);
     if (count < 0 || (size_t)count >= sizeof making->user_id || (real_name && strpbrk(real_name, "<>\r\n")))
         return cli_usage(cli, "--name is too long, or holds < or >");
-    /* Two keys of the very same name are hard to tell apart. */
-    for (size_t i = 0; i < keyring_len(cli->keyring); i++)
-        if (strcmp(keyring_at(cli->keyring, i)->user_id, making->user_id) == 0) {
-            fprintf(stderr,
-                    "privyseal key make: there is a key for %s already; expected another --name, or `privyseal key "
-                    "rotate`\n",
-                    making->user_id);
-            return CLI_REFUSED;
-        }
     return CLI_DONE;
 }
 

@@ -87,11 +87,24 @@ static bool is_agreed(const struct rotation *rotation)
     return false;
 }
 
+/* A signature that is thrown away: the passphrase is that of the old key, and gpg-agent remembers it for a while. */
+static enum err try_old(const struct rotation *rotation)
+{
+    struct buf ignored;
+    buf_init(&ignored, STATEMENT_MAX);
+    const enum err err = keyring_gpg_revocation(rotation->cli->gpg, rotation->old, KEYRING_GPG_NO_REASON, "",
+                                                rotation->old_given, &ignored);
+    buf_fini(&ignored);
+    if (err)
+        fprintf(stderr, "privyseal key rotate: no passphrase was given that opens %s; nothing is changed\n",
+                rotation->old);
+    return err;
+}
+
 /* All that could be declined, and all files, before anything is made. */
 static enum err prepare(struct rotation *rotation)
 {
     struct cli *cli = rotation->cli;
-    bool is_on_card;
     enum err err = ERR_OK;
     if (backup_path)
         err = key_backup_open(cli, backup_path, &rotation->backup);
@@ -100,12 +113,9 @@ static enum err prepare(struct rotation *rotation)
     if (!err && old_fd) {
         err = cli_read_passphrase(cli, "old-passphrase-fd", old_fd, KEYRING_ASK_SECRET_MAX, &rotation->old_passphrase);
         rotation->old_given = &rotation->old_passphrase;
-    } else if (!err) {
-        err = keyring_gpg_unlock(cli->gpg, rotation->old, &is_on_card);
-        if (err)
-            fprintf(stderr, "privyseal key rotate: no passphrase was given that opens %s; nothing is changed\n",
-                    rotation->old);
     }
+    if (!err)
+        err = try_old(rotation);
     if (!err && !is_unprotected)
         err = key_ask_new_passphrase(cli, passphrase_fd, "A passphrase for the new key", &rotation->passphrase);
     if (!err && is_unprotected && backup_path)

@@ -29,8 +29,8 @@ static void what_is_written_is_read(void **state)
     struct buf file, other;
     (void)state;
     keyring_backup_init(&backup);
-    strcat(backup.fingerprint, ALICE);
-    strcat(backup.user_id, "Alice <alice@example.org>");
+    (void)snprintf(backup.fingerprint, sizeof backup.fingerprint, "%s", ALICE);
+    (void)snprintf(backup.user_id, sizeof backup.user_id, "Alice <alice@example.org>");
     assert_int_equal(buf_add_string(&backup.trust, BOB ":4:\n" ALICE ":6:\n"), ERR_OK);
     assert_int_equal(buf_add_string(&backup.revocation, "revocation\n\n:-----BEGIN\nabc\n"), ERR_OK);
     buf_init(&file, 10000);
