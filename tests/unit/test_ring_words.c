@@ -53,13 +53,18 @@ static void test_changed(void **state)
     ask(world);
     const uint64_t number = world->list_number;
     const unsigned lists = world->lists;
-    proxy_ring_words_changed(world->net.ring, "nobody@example.org");
+    proxy_ring_words_changed(world->net.ring, "nobody@example.org", false);
     assert_non_null(proxy_ring_current(world->net.ring, 0));
-    proxy_ring_words_changed(world->net.ring, world->account.address);
+    proxy_ring_words_changed(world->net.ring, world->account.address, false);
+    assert_null(proxy_ring_current_to_read(world->net.ring, 0));
     ask(world);
-    proxy_ring_words_changed(world->net.ring, NULL);
+    proxy_ring_words_changed(world->net.ring, NULL, false);
     ask(world);
-    assert_int_equal(world->lists, lists + 2);
+    /* What mail tells changes nothing for the next mail's verdict. */
+    proxy_ring_words_changed(world->net.ring, world->account.address, true);
+    assert_non_null(proxy_ring_current_to_read(world->net.ring, 0));
+    ask(world);
+    assert_int_equal(world->lists, lists + 3);
     assert_int_equal(world->list_number, number);
 }
 

@@ -222,9 +222,10 @@ static void on_peer(enum err err, const struct keyring_peer *peer, void *context
     memcpy(heard->chosen, peer->chosen[0], sizeof heard->chosen);
 }
 
-static void on_words(const char *account, void *context)
+static void on_words(const char *account, bool is_by_mail, void *context)
 {
     struct heard *heard = context;
+    assert_false(is_by_mail);
     heard->words++;
     (void)span_copy(span_of(account == NULL ? "any" : account), heard->account, sizeof heard->account);
 }
