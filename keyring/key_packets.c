@@ -66,7 +66,7 @@ bool key_packets_take(struct span *rest, unsigned *tag_out, struct span *body_ou
 bool key_packets_take_subpacket(struct span *rest, struct span *body_out)
 {
     size_t length;
-    return rest->len > 0 && take_length(rest, true, &length) && length > 0 && take(rest, length, body_out);
+    return rest->len > 0 && take_length(rest, true, &length) && take(rest, length, body_out);
 }
 
 static bool subpacket_asks_for_aead(struct span body)

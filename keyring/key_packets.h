@@ -17,7 +17,8 @@ typedef enum err (*key_packets_fn)(const struct key_packets_key *key, void *cont
 /* Takes a packet off the front of `*rest` (RFC 4880 §4.2, RFC 9580 §4.2); its body is borrowed from there. False if
    none that a key may have begins there, or it is cut off. */
 bool key_packets_take(struct span *rest, unsigned *tag_out, struct span *body_out);
-/* The same for a subpacket of a signature: its first byte is its type (bit 7: critical). False at the end, too. */
+/* The same for a subpacket of a signature: its first byte, if it has one, is its type (bit 7: critical). False at the
+   end, too. */
 bool key_packets_take_subpacket(struct span *rest, struct span *body_out);
 /* The fingerprint of a version 4 public key's packet, in hexadecimal (RFC 4880 §12.2). */
 ERR_RETURN enum err key_packets_fingerprint(struct span body, char fingerprint_out[KEYRING_FPR_SIZE]);

@@ -108,7 +108,7 @@ static bool names_issuer(struct span subpackets, const char *fingerprint)
 {
     struct span body;
     while (key_packets_take_subpacket(&subpackets, &body)) {
-        const unsigned type = (unsigned char)body.ptr[0] & 0x7f;
+        const unsigned type = body.len == 0 ? 0 : (unsigned char)body.ptr[0] & 0x7f;
         /* A fingerprint stands behind the key's version. */
         if ((type == SUBPACKET_ISSUER && body.len == 1 + ID_HEX / 2 && is_hex_end(span_skip(body, 1), fingerprint)) ||
             (type == SUBPACKET_ISSUER_FINGERPRINT && body.len == 2 + strlen(fingerprint) / 2 &&
