@@ -81,7 +81,8 @@ enum proxy_message {
     PROXY_STORE_PASSPHRASE, /* account, key of the old passphrase or nothing, new recipe, key of the new one: opens the
                                account's keys with the first if they are not, and seals them under the second; with no
                                recipe a passphrase is taken away */
-    /* vault to net, between answers: account whose words have changed; the ring is to be listed anew */
+    /* vault to net, between answers: account whose words have changed, u32: 1 if received mail alone has changed them;
+       the ring is to be listed anew */
     PROXY_PEER_CHANGED,
     /* keeper to vault, about its own account, and command to vault */
     PROXY_PEER_WORDS, /* account, now u64; answered with file of words */
