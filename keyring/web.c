@@ -204,6 +204,7 @@ enum err keyring_web_find(struct keyring_web *web, const char *address, keyring_
         return ERR_MEMORY;
     *question = (struct question){
         .web = web,
+        .is_direct = options->method == KEYRING_WKD_DIRECT,
         .until_ms = clock_monotonic_ms() + options->timeout_ms,
         .options = {.base = web->base,
                     .dns = web->dns,
