@@ -220,8 +220,7 @@ static void on_turn(evutil_socket_t unused, short events, void *context)
 
 /* ---- directories ---- */
 
-static void on_values(enum err err, const struct keyring_ldap_value *values, size_t len, const char *problem,
-                      void *context)
+static void on_values(enum err err, const struct keyring_piece *values, size_t len, const char *problem, void *context)
 {
     struct keyring_fetch *fetch = context;
     (void)problem; /* has been logged */

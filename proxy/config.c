@@ -185,7 +185,8 @@ static enum err interpret(struct config_reader *reader)
                                                                 config_read_accounts,
                                                                 config_read_listeners,
                                                                 config_read_rules,
-                                                                config_read_directories};
+                                                                config_read_directories,
+                                                                config_read_sources};
     enum err err = ERR_OK;
     for (size_t i = 0; !err && i < sizeof steps / sizeof *steps; i++)
         err = steps[i](reader);

@@ -188,8 +188,8 @@ static void test_directories(void **state)
     assert_int_equal(corp->ldap.timeout_ms, 3000);
     assert_int_equal(corp->ldap.time_limit_s, 3);
     assert_int_equal(corp->ldap.size_limit, 7);
-    assert_int_equal(corp->found_s, 60);
-    assert_int_equal(corp->missing_s, 0);
+    assert_int_equal(corp->source.found_s, 60);
+    assert_int_equal(corp->source.missing_s, 0);
     assert_string_equal(open->ldap.path, "/run/x");
     assert_true(open->ldap.is_external);
     assert_string_equal(open->ldap.filter, "(mail=%a)");
@@ -198,17 +198,17 @@ static void test_directories(void **state)
     static const char *const addresses[] = {"a@example.org", "a@x.example.com", "a@example.com", "a@x.example.org"};
     static const bool serves[] = {true, true, false, false};
     for (size_t i = 0; i < 4; i++) {
-        assert_int_equal(config_directory_serves(corp, addresses[i]), serves[i]);
-        assert_int_equal(config_directory_is_believed(corp, addresses[i]), serves[i]);
+        assert_int_equal(config_source_serves(&corp->source, addresses[i]), serves[i]);
+        assert_int_equal(config_source_is_believed(&corp->source, addresses[i], addresses[i]), serves[i]);
         /* Without domains anything may be asked and nothing is believed; nor is anything that came in clear. */
-        assert_true(config_directory_serves(open, addresses[i]));
-        assert_false(config_directory_is_believed(open, addresses[i]));
-        assert_false(config_directory_is_believed(near, addresses[i]));
+        assert_true(config_source_serves(&open->source, addresses[i]));
+        assert_false(config_source_is_believed(&open->source, addresses[i], addresses[i]));
+        assert_false(config_source_is_believed(&near->source, addresses[i], addresses[i]));
     }
-    assert_int_equal(config_directories_timeout_ms(config, "a@example.com"), 10000);
+    assert_int_equal(config_stage_timeout_ms(config, "a@example.com", 0), 10000);
     config_free(&config);
     config = expect_good(STATE ACCOUNT DIRECTORY " domains = \"example.org\" }\n");
-    assert_int_equal(config_directories_timeout_ms(config, "a@example.com"), 0);
+    assert_int_equal(config_stage_timeout_ms(config, "a@example.com", 0), 0);
     config_free(&config);
 }
 
