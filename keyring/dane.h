@@ -37,4 +37,41 @@ ERR_RETURN enum err keyring_dane_name(const char *address, enum keyring_dane_typ
 ERR_RETURN enum err keyring_dane_print(const char *address, enum keyring_dane_type type, struct span bytes,
                                        bool is_generic, struct buf *out);
 
+/* ---- questions ---- */
+
+#define KEYRING_DANE_SERVERS_MAX 8
+#define KEYRING_DANE_SERVER_SIZE 64
+#define KEYRING_DANE_QUERIES_MAX 1000 /* addresses that are asked for at once */
+
+struct keyring_dane_options {
+    char anchor[512]; /* a file of DS or DNSKEY records, as zone files have them (RFC 1035 §5) */
+    /* Resolvers to ask, as "192.0.2.1" or "127.0.0.1@5353"; none: those of /etc/resolv.conf. */
+    char servers[KEYRING_DANE_SERVERS_MAX][KEYRING_DANE_SERVER_SIZE];
+    size_t servers_len;
+    bool is_recursive;   /* no resolver: the zones' own servers, from the root down */
+    uint32_t timeout_ms; /* of a question as a whole */
+};
+
+struct keyring_dane;
+struct keyring_dane_query;
+
+/* Reads the anchor and, unless there are `servers`, /etc/resolv.conf: before a sandbox closes. `options` are borrowed
+   for life. What is wrong with them is logged; every question then fails. ERR_MEMORY. */
+ERR_RETURN enum err keyring_dane_new(struct event_base *base, const struct keyring_dane_options *options,
+                                     struct keyring_dane **dane_out);
+/* Questions that are open are forgotten; their functions do not fire. Before the event base goes, and not from within
+   such a function. */
+void keyring_dane_free(struct keyring_dane **dane);
+
+/* Asks for the records of both types of `address` (normal form). With ERR_OK `fn` fires later, within the timeout
+   (keyring/found.h): ERR_OK with nothing also where the zone is not signed, and `problem` says so; ERR_LOOKUP: its
+   signatures are wrong; ERR_UPSTREAM_DOWN: the servers of its domain cannot be asked. ERR_BUSY. */
+ERR_RETURN enum err keyring_dane_find(struct keyring_dane *dane, const char *address, keyring_answer_fn fn,
+                                      void *context, struct keyring_dane_query **query_out);
+/* Asks whether `domain` ("." is the root) is signed, up to the anchor: ERR_LOOKUP if it is not, or wrongly. */
+ERR_RETURN enum err keyring_dane_try(struct keyring_dane *dane, const char *domain, keyring_answer_fn fn, void *context,
+                                     struct keyring_dane_query **query_out);
+/* `fn` will not fire. Clears the caller's pointer; NULL is nothing to cancel. */
+void keyring_dane_cancel(struct keyring_dane_query **query);
+
 #endif

@@ -57,9 +57,9 @@ static bool skip_questions(struct span *rest, uint32_t len)
 
 /* ---- records ---- */
 
-static enum err add(struct dane_answer *answer, enum keyring_found_kind kind, bool is_vouched, struct span bytes)
+static enum err add(struct dane_answer *answer, enum keyring_found_kind kind, struct span bytes)
 {
-    const struct dane_piece piece = {kind, is_vouched, answer->bytes.len, bytes.len};
+    const struct dane_piece piece = {kind, answer->bytes.len, bytes.len};
     enum err err = buf_add_span(&answer->bytes, bytes);
     if (err == ERR_OK)
         answer->pieces[answer->pieces_len++] = piece;
@@ -72,7 +72,7 @@ static enum err add_openpgpkey(struct dane_answer *answer, struct span rdata)
 {
     const unsigned first = rdata.len > 0 ? (unsigned char)rdata.ptr[0] : 0;
     if (first == 0xc6 || (first & 0xfcu) == 0x98)
-        return add(answer, KEYRING_FOUND_OPENPGP, true, rdata);
+        return add(answer, KEYRING_FOUND_OPENPGP, rdata);
     answer->malformed++;
     return ERR_OK;
 }
@@ -104,7 +104,7 @@ static enum err add_smimea(struct dane_answer *answer, struct span rdata)
         return ERR_OK;
     }
     if (is_certificate(rdata))
-        return add(answer, KEYRING_FOUND_CERTIFICATE, usage == USAGE_MAX, rdata);
+        return add(answer, usage == USAGE_MAX ? KEYRING_FOUND_CERTIFICATE : KEYRING_FOUND_HINT, rdata);
     answer->malformed++;
     return ERR_OK;
 }

@@ -16,7 +16,6 @@ struct dane_answer {
     struct buf bytes; /* at most 2 * KEYRING_DANE_RDATA_MAX: as much as two messages can hold */
     struct dane_piece {
         enum keyring_found_kind kind;
-        bool is_vouched; /* the record says that this key is the address's, and needs nobody else's word */
         size_t at, len;
     } pieces[DANE_PIECES_MAX];
     size_t pieces_len;

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/sasl.h"
 #include "crypto/smime_account.h"
+#include "keyring/dane.h"
 #include "keyring/ldap.h"
 #include "keyring/revocation.h"
 #include "policy/rule.h"
@@ -92,6 +93,12 @@ struct config_directory {
     char certificate_file[CONFIG_PATH_SIZE], key_file[CONFIG_PATH_SIZE]; /* shown to the server; "": none */
 };
 
+/* The domains' own zones. */
+struct config_dane {
+    struct config_source source;
+    struct keyring_dane_options dane;
+};
+
 struct config {
     char file[CONFIG_PATH_SIZE];
     char state_dir[CONFIG_PATH_SIZE];
@@ -104,6 +111,7 @@ struct config {
     size_t accounts_len;
     struct config_directory *directories;
     size_t directories_len;
+    struct config_dane dane;
     const struct config_source *sources[CONFIG_SOURCES_MAX]; /* that are asked, in order; each is part of its section */
     size_t sources_len;
     char **revocation_hosts; /* that may have private addresses (keyring/fetch.h) */

@@ -198,6 +198,11 @@ static cfg_t *make_grammar(void)
                                      CFG_STR_LIST("attributes", NULL, CFGF_NODEFAULT),
                                      CFG_STR_LIST("domains", NULL, CFGF_NODEFAULT),
                                      CFG_END()};
+    cfg_opt_t dane_options[] = {
+        CFG_STR("anchor", NULL, CFGF_NODEFAULT),       CFG_STR("timeout", NULL, CFGF_NODEFAULT),
+        CFG_STR("keep_found", NULL, CFGF_NODEFAULT),   CFG_STR("keep_missing", NULL, CFGF_NODEFAULT),
+        CFG_STR("keep_failed", NULL, CFGF_NODEFAULT),  CFG_STR_LIST("servers", NULL, CFGF_NODEFAULT),
+        CFG_STR_LIST("domains", NULL, CFGF_NODEFAULT), CFG_END()};
     const cfg_flag_t titled = CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES;
     cfg_opt_t options[] = {CFG_STR("state", NULL, CFGF_NODEFAULT),
                            CFG_STR("user", NULL, CFGF_NODEFAULT),
@@ -221,6 +226,7 @@ static cfg_t *make_grammar(void)
                            CFG_SEC("account", account_options, titled),
                            CFG_SEC("rule", rule_options, titled),
                            CFG_SEC("directory", directory_options, titled),
+                           CFG_SEC("dane", dane_options, CFGF_NODEFAULT),
                            CFG_STR(CONFIG_END, NULL, CFGF_NODEFAULT),
                            CFG_END()};
     cfg_t *root = cfg_init(options, CFGF_NONE);
@@ -232,6 +238,7 @@ static cfg_t *make_grammar(void)
     watch_options(root, "account|", account_options);
     watch_options(root, "rule|", rule_options);
     watch_options(root, "directory|", directory_options);
+    watch_options(root, "dane|", dane_options);
     return root;
 }
 

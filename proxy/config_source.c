@@ -43,7 +43,7 @@ static enum err read_limits(struct config_reader *reader, cfg_t *section, struct
                 {"keep_found", 0, 31536000, &found},
                 {"keep_missing", 0, 31536000, &missing},
                 {"keep_failed", 0, 3600, &failed}};
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    for (size_t i = 0; section && i < sizeof rows / sizeof *rows; i++) {
         enum err err =
             config_number(reader, section, rows[i].option, rows[i].least, rows[i].most, false, rows[i].number);
         if (err)
@@ -57,16 +57,19 @@ static enum err read_limits(struct config_reader *reader, cfg_t *section, struct
 }
 
 /* What is read when the finder starts is looked at now, so that the line can be named. */
-enum err config_check_file(struct config_reader *reader, cfg_t *section, const char *option, const char *path)
+enum err config_check_file(struct config_reader *reader, cfg_t *section, const char *option, const char *expected,
+                           const char *path)
 {
     if (!path[0] || access(path, R_OK) == 0)
         return ERR_OK;
-    return config_fail(reader, config_reader_line(reader, section, option), "%s = \"%s\": %s; expected a PEM file",
-                       option, path, strerror(errno));
+    return config_fail(reader, config_reader_line(reader, section, option), "%s = \"%s\": %s; expected %s", option,
+                       path, strerror(errno), expected);
 }
 
 enum err config_read_source(struct config_reader *reader, cfg_t *section, struct config_source *source)
 {
+    if (!section)
+        return read_limits(reader, NULL, source);
     const char *title = cfg_title(section);
     if (title && (!title[0] || !span_copy(span_of(title), source->name, sizeof source->name)))
         return config_fail(reader, config_reader_line(reader, section, NULL),
@@ -75,9 +78,10 @@ enum err config_read_source(struct config_reader *reader, cfg_t *section, struct
     enum err err = read_domains(reader, section, source);
     if (!err)
         err = read_limits(reader, section, source);
-    if (!err)
-        err = config_path(reader, section, "ca_file", source->ca_file);
-    return err ? err : config_check_file(reader, section, "ca_file", source->ca_file);
+    if (err || !config_reader_has(reader, section, "ca_file"))
+        return err;
+    err = config_path(reader, section, "ca_file", source->ca_file);
+    return err ? err : config_check_file(reader, section, "ca_file", "a PEM file", source->ca_file);
 }
 
 void config_free_source(struct config_source *source)
@@ -101,13 +105,18 @@ static void add_directories(struct config *config)
         add(config, &config->directories[i].source);
 }
 
+static void add_dane(struct config *config)
+{
+    add(config, &config->dane.source);
+}
+
 /* Keyservers come last wherever they are named: their word never counts for anything by itself. */
 static const struct kind {
     const char *name;    /* in the list */
     const char *section; /* that there must be; NULL: there may be */
     void (*add)(struct config *config);
     bool is_default, is_last;
-} kinds[] = {{"ldap", "directory", add_directories, true, false}};
+} kinds[] = {{"ldap", "directory", add_directories, true, false}, {"dane", "dane", add_dane, false, false}};
 #define KINDS_LEN (sizeof kinds / sizeof *kinds)
 
 static const struct kind *find_kind(const char *name)

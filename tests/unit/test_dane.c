@@ -195,7 +195,6 @@ static void expect_openpgpkey(struct span rdata, bool is_taken)
     assert_int_equal(answer.malformed, !is_taken);
     if (is_taken) {
         assert_int_equal(answer.pieces[0].kind, KEYRING_FOUND_OPENPGP);
-        assert_true(answer.pieces[0].is_vouched);
         assert_true(span_is_equal(buf_span(&answer.bytes), rdata));
     }
     buf_fini(&answer.bytes);
@@ -241,10 +240,9 @@ static void test_smimea(void **state)
                 assert_int_equal(answer.malformed, !is_known);
                 assert_int_equal(answer.digests, is_known && !is_whole);
                 assert_int_equal(answer.pieces_len, is_known && is_whole);
-                if (answer.pieces_len > 0) {
-                    assert_int_equal(answer.pieces[0].kind, KEYRING_FOUND_CERTIFICATE);
-                    assert_int_equal(answer.pieces[0].is_vouched, usage == 3);
-                }
+                if (answer.pieces_len > 0)
+                    assert_int_equal(answer.pieces[0].kind,
+                                     usage == 3 ? KEYRING_FOUND_CERTIFICATE : KEYRING_FOUND_HINT);
             }
     for (size_t cut = 0; cut < whole.len; cut++)
         assert_int_equal(read_smimea(span_slice(whole, 0, cut), 3, 0, 0).malformed, 1);
