@@ -69,7 +69,7 @@ class Zone:
         above = ["%s IN NS %s" % (origin, nameserver)]
         if self.signs is not None:
             now = int(time.time())
-            begin, end = (now - 3600, now + 86400) if self.signs == "good" else (now - 86400, now - 3600)
+            begin, end = (now - 3600, now + 86400) if self.signs == "good" else (now - 20 * 86400, now - 10 * 86400)
             key = run("ldns-keygen", "-a", "ECDSAP256SHA256", "-k", origin, folder=folder).strip()
             run("ldns-signzone", *self.options, "-i", str(begin), "-e", str(end), "-o", origin, "-f", file, file, key,
                 folder=folder)

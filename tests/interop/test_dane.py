@@ -71,7 +71,7 @@ class Find(Case):
             smimea("wrong@example.net", hers),
             smimea("chain@example.net", self.der("chain@example.net", "chain"), usage=1),
             smimea("digest@example.net", digest, usage=3, selector=1, matching=1),
-            smimea("garbage@example.net", b"0garbage"), "%s IN TYPE53 \\# 2 0300" % owner("short@example.net", "_smimecert"),
+            smimea("garbage@example.net", b"0garbage"),
             openpgpkey("garbage@example.net", b"garbage"),
             openpgpkey("wrong@example.net", self.key(CAROL)),
             "%s IN CNAME %s" % (owner("other@example.net", "_smimecert"), owner("gone@example.net", "_smimecert")),
@@ -85,7 +85,7 @@ class Find(Case):
         server = Nsd(self, zones)
         proxy = self.proxy(self.section(server), rules=RULES)
         status, lines = self.lines(proxy, ERIN)
-        self.assertEqual((status, [line[:3] for line in lines]), (DONE, [("found", "S/MIME", "found")]))
+        self.assertEqual((status, [line[:3] for line in lines]), (DONE, [("found", "S/MIME", "found")]), str(lines) + server.log())
         status, lines = self.lines(proxy, CAROL)
         self.assertEqual((status, [line[:2] for line in lines]), (DONE, [("found", "OpenPGP")]))
         # Proven not to be there: NSEC, and NSEC3.
@@ -108,7 +108,7 @@ class Find(Case):
         self.assertEqual((status, sorted(line[3] for line in lines)), (REFUSED, ["it does not carry the address"] * 2))
         status, lines = self.lines(proxy, "chain@example.net")
         self.assertEqual((status, [line[:3] for line in lines]), (DONE, [("found", "S/MIME", "unverified")]))
-        for address, why in (("digest@example.net", "only name a certificate"), ("short@example.net", "1 of its records"),
+        for address, why in (("digest@example.net", "only name a certificate"),
                              ("garbage@example.net", "2 of its records are no certificate and no key"),
                              (crowd, "more than 16")):
             status, lines = self.lines(proxy, address)
