@@ -1,6 +1,7 @@
 #include "cli/key.h"
 #include "cli/source.h"
 #include "cli/table.h"
+#include "cli/vault.h"
 
 #include "base/clock.h"
 #include "keyring/learn.h"
@@ -88,7 +89,8 @@ static enum err show(struct finding *finding, const struct config_source *source
                         .what = certificate                            ? "S/MIME"
                                 : found->kind == KEYRING_FOUND_OPENPGP ? "OpenPGP"
                                                                        : "",
-                        .trust = is_good ? keyring_trust_name(KEYRING_UNVERIFIED) : "",
+                        .trust =
+                            is_good ? keyring_trust_name(found->is_found ? KEYRING_FOUND : KEYRING_UNVERIFIED) : "",
                         .reason = keyring_learnt_text(learnt)};
     if (!err && certificate && is_good)
         err = describe(finding, found, certificate, issuers, &line);
@@ -146,17 +148,37 @@ static enum err show_source(struct finding *finding, const struct cli_source *so
     return err == ERR_END ? ERR_OK : err;
 }
 
+/* Whose word the OpenPGP keys that were kept are there by. */
+static enum err keep_words(const struct finding *finding, struct span said)
+{
+    struct cli_vault vault;
+    enum err err = said.len == 0 ? ERR_END : cli_vault_open_to_keep(finding->cli->config, &vault);
+    if (err)
+        return err == ERR_END ? ERR_OK : err;
+    err = cli_vault_peer_hear_all(&vault, finding->cli->account->address, said);
+    cli_vault_close(&vault);
+    return err;
+}
+
 static enum err import(struct finding *finding, const struct cli_source *sources)
 {
+    struct buf said;
     enum err err = ERR_OK;
+    buf_init(&said, KEYRING_LEARN_WORDS_MAX);
+    finding->learner.words = &said;
     for (size_t i = 0; !err && i < finding->cli->config->sources_len; i++) {
         char name[PROXY_SOURCE_NAME_SIZE];
         size_t kept;
         proxy_source_name(sources[i].config, name);
+        buf_clear(&said);
         err = keyring_learn(&finding->learner, buf_span(&sources[i].found), &kept);
+        if (!err)
+            err = keep_words(finding, buf_span(&said));
         if (!err && kept > 0)
             fprintf(finding->cli->is_json ? stderr : stdout, "%s: %zu kept\n", name, kept);
     }
+    finding->learner.words = NULL;
+    buf_fini(&said);
     return err;
 }
 

@@ -13,6 +13,7 @@
 #include "keyring/dane.h"
 #include "keyring/ldap.h"
 #include "keyring/revocation.h"
+#include "keyring/web.h"
 #include "policy/rule.h"
 
 #define CONFIG_PATH_SIZE 512
@@ -99,6 +100,16 @@ struct config_dane {
     struct keyring_dane_options dane;
 };
 
+#define CONFIG_KEYSERVERS_MAX 16
+
+/* The Web Key Directories, or a keyserver. */
+struct config_web {
+    struct config_source source;
+    struct keyring_web_options web;
+    char **hosts; /* of `web` */
+    size_t hosts_len;
+};
+
 struct config {
     char file[CONFIG_PATH_SIZE];
     char state_dir[CONFIG_PATH_SIZE];
@@ -112,8 +123,11 @@ struct config {
     struct config_directory *directories;
     size_t directories_len;
     struct config_dane dane;
+    struct config_web *webs;
+    size_t webs_len;
     const struct config_source *sources[CONFIG_SOURCES_MAX]; /* that are asked, in order; each is part of its section */
     size_t sources_len;
+    bool has_autocrypt;      /* `sources` names it */
     char **revocation_hosts; /* that may have private addresses (keyring/fetch.h) */
     size_t revocation_hosts_len;
     struct policy policy;

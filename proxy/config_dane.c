@@ -47,7 +47,11 @@ static enum err read_servers(struct config_reader *reader, cfg_t *section, struc
 enum err config_read_dane(struct config_reader *reader)
 {
     struct config_dane *dane = &reader->config->dane;
-    cfg_t *section = cfg_size(reader->root, "dane") > 0 ? cfg_getsec(reader->root, "dane") : NULL;
+    const unsigned sections = cfg_size(reader->root, "dane");
+    cfg_t *section = sections > 0 ? cfg_getnsec(reader->root, "dane", 0) : NULL;
+    if (sections > 1)
+        return config_fail(reader, config_reader_line(reader, cfg_getnsec(reader->root, "dane", 1), NULL),
+                           "there is a second section dane; expected one");
     dane->source.kind = KEYRING_SOURCE_DANE;
     dane->source.belief = CONFIG_BELIEVED_BY_DOMAIN;
     snprintf(dane->dane.anchor, sizeof dane->dane.anchor, "%s", ANCHOR);

@@ -13,8 +13,8 @@
 /* "example.org", "*.example.org"; kept as patterns of mime_addr_matches. */
 static enum err read_domains(struct config_reader *reader, cfg_t *section, struct config_source *source)
 {
-    const int line = config_reader_line(reader, section, "domains");
-    for (unsigned i = 0; i < cfg_size(section, "domains"); i++) {
+    for (unsigned i = 0; section && i < cfg_size(section, "domains"); i++) {
+        const int line = config_reader_line(reader, section, "domains");
         const char *text = cfg_getnstr(section, "domains", i);
         const char *prefix = strncmp(text, "*.", 2) == 0 ? "*." : "";
         char sample[MIME_ADDR_SIZE], address[MIME_ADDR_SIZE], pattern[MIME_ADDR_SIZE + 8];
@@ -43,7 +43,7 @@ static enum err read_limits(struct config_reader *reader, cfg_t *section, struct
                 {"keep_found", 0, 31536000, &found},
                 {"keep_missing", 0, 31536000, &missing},
                 {"keep_failed", 0, 3600, &failed}};
-    for (size_t i = 0; section && i < sizeof rows / sizeof *rows; i++) {
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         enum err err =
             config_number(reader, section, rows[i].option, rows[i].least, rows[i].most, false, rows[i].number);
         if (err)
@@ -68,9 +68,7 @@ enum err config_check_file(struct config_reader *reader, cfg_t *section, const c
 
 enum err config_read_source(struct config_reader *reader, cfg_t *section, struct config_source *source)
 {
-    if (!section)
-        return read_limits(reader, NULL, source);
-    const char *title = cfg_title(section);
+    const char *title = section ? cfg_title(section) : NULL;
     if (title && (!title[0] || !span_copy(span_of(title), source->name, sizeof source->name)))
         return config_fail(reader, config_reader_line(reader, section, NULL),
                            "%s \"%s\"; expected a name of at most %zu bytes", cfg_name(section), title,
@@ -78,9 +76,8 @@ enum err config_read_source(struct config_reader *reader, cfg_t *section, struct
     enum err err = read_domains(reader, section, source);
     if (!err)
         err = read_limits(reader, section, source);
-    if (err || !config_reader_has(reader, section, "ca_file"))
-        return err;
-    err = config_path(reader, section, "ca_file", source->ca_file);
+    if (!err)
+        err = config_path(reader, section, "ca_file", source->ca_file);
     return err ? err : config_check_file(reader, section, "ca_file", "a PEM file", source->ca_file);
 }
 
@@ -110,13 +107,37 @@ static void add_dane(struct config *config)
     add(config, &config->dane.source);
 }
 
+static void add_webs(struct config *config, enum keyring_source kind)
+{
+    for (size_t i = 0; i < config->webs_len; i++)
+        if (config->webs[i].source.kind == kind)
+            add(config, &config->webs[i].source);
+}
+
+static void add_wkd(struct config *config)
+{
+    add_webs(config, KEYRING_SOURCE_WKD);
+}
+
+static void add_keyservers(struct config *config)
+{
+    add_webs(config, KEYRING_SOURCE_KEYSERVER);
+}
+
 /* Keyservers come last wherever they are named: their word never counts for anything by itself. */
 static const struct kind {
     const char *name;    /* in the list */
-    const char *section; /* that there must be; NULL: there may be */
+    const char *section; /* NULL: it has none */
     void (*add)(struct config *config);
-    bool is_default, is_last;
-} kinds[] = {{"ldap", "directory", add_directories, true, false}, {"dane", "dane", add_dane, false, false}};
+    bool is_default;
+    bool needs_section;
+    bool is_last;
+} kinds[] = {
+    {.name = "autocrypt", .is_default = true},
+    {.name = "ldap", .section = "directory", .add = add_directories, .is_default = true},
+    {.name = "wkd", .section = "wkd", .add = add_wkd},
+    {.name = "dane", .section = "dane", .add = add_dane},
+    {.name = "keyserver", .section = "keyserver", .add = add_keyservers, .needs_section = true, .is_last = true}};
 #define KINDS_LEN (sizeof kinds / sizeof *kinds)
 
 static const struct kind *find_kind(const char *name)
@@ -141,7 +162,7 @@ static enum err refuse_name(struct config_reader *reader, const char *name, cons
 static enum err refuse_forgotten(struct config_reader *reader, const bool *is_named)
 {
     for (size_t i = 0; i < KINDS_LEN; i++)
-        if (!is_named[i] && cfg_size(reader->root, kinds[i].section) > 0)
+        if (!is_named[i] && kinds[i].section && cfg_size(reader->root, kinds[i].section) > 0)
             return config_fail(reader, config_reader_line(reader, cfg_getnsec(reader->root, kinds[i].section, 0), NULL),
                                "the section %s is not used; expected sources = { ..., \"%s\" }, or no such section",
                                kinds[i].section, kinds[i].name);
@@ -161,6 +182,8 @@ enum err config_read_sources(struct config_reader *reader)
             return refuse_name(reader, name, " is no source");
         if (is_named[kind - kinds])
             return refuse_name(reader, name, " stands twice");
+        if (kind->needs_section && cfg_size(reader->root, kind->section) == 0)
+            return refuse_name(reader, name, " has no section of its own");
         is_named[kind - kinds] = true;
         order[len++] = kind;
     }
@@ -172,8 +195,9 @@ enum err config_read_sources(struct config_reader *reader)
     enum err err = refuse_forgotten(reader, is_named);
     for (int is_last = 0; !err && is_last <= 1; is_last++)
         for (size_t i = 0; i < len; i++)
-            if (order[i]->is_last == (bool)is_last)
+            if (order[i]->add && order[i]->is_last == (bool)is_last)
                 order[i]->add(reader->config);
+    reader->config->has_autocrypt = is_named[0];
     return err;
 }
 

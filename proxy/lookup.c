@@ -33,6 +33,7 @@ struct proxy_lookup {
     uint32_t seconds; /* how long the answer counts */
     struct proxy_finder_request *request;
     struct proxy_job *job;
+    struct proxy_vault_request *hearing;
     proxy_lookup_fn fn;
     void *context;
 };
@@ -41,6 +42,7 @@ struct proxy_lookups {
     const struct config *config;
     struct proxy_pool *pool;
     struct proxy_finderlink *finder;
+    struct proxy_vaultlink *vault;
     LIST_HEAD(, known) buckets[BUCKETS];
     TAILQ_HEAD(, known) ages;
     size_t known_len;
@@ -109,6 +111,7 @@ static void lookup_free(struct proxy_lookup *lookup)
 {
     proxy_finder_cancel(&lookup->request);
     proxy_pool_cancel(&lookup->job);
+    proxy_vault_cancel(&lookup->hearing);
     LIST_REMOVE(lookup, link);
     free(lookup);
 }
@@ -123,16 +126,37 @@ static void finish(struct proxy_lookup *lookup, enum err err)
     fn(err, context);
 }
 
+static void on_heard(enum err err, void *context)
+{
+    struct proxy_lookup *lookup = context;
+    lookup->hearing = NULL;
+    if (err != ERR_OK)
+        log_failure(err, "keeping who has a key of %s", lookup->address);
+    finish(lookup, err == ERR_OK ? ERR_OK : ERR_LOOKUP);
+}
+
+/* What the sources say of OpenPGP keys stands in the correspondent's record: the keeper has looked at it, and the vault
+   believes no more of it than that a source said so. */
+static enum err hear(struct proxy_lookup *lookup, struct span words)
+{
+    const struct proxy_lookups *lookups = lookup->lookups;
+    return proxy_vault_peer_hear(lookups->vault, lookups->config->accounts[lookup->account].address, words, on_heard,
+                                 lookup, &lookup->hearing);
+}
+
 static void on_learnt(enum err err, struct ipc_in *answer, void *context)
 {
     struct proxy_lookup *lookup = context;
     lookup->job = NULL;
     const uint32_t kept = err == ERR_OK ? ipc_get_u32(answer) : 0;
+    const struct span words = err == ERR_OK ? ipc_get_span(answer) : SPAN_NONE;
     if (err == ERR_OK)
         err = ipc_in_end(answer);
     if (err == ERR_OK)
         log_info("%u keys of %s kept", (unsigned)kept, lookup->address);
-    else
+    if (err == ERR_OK && words.len > 0 && (err = hear(lookup, words)) == ERR_OK)
+        return;
+    if (err != ERR_OK)
         log_failure(err, "keeping what was found for %s", lookup->address);
     finish(lookup, err == ERR_OK ? ERR_OK : ERR_LOOKUP);
 }
@@ -184,12 +208,12 @@ void proxy_lookup_cancel(struct proxy_lookup **lookup)
 }
 
 enum err proxy_lookups_new(const struct config *config, struct proxy_pool *pool, struct proxy_finderlink *finder,
-                           struct proxy_lookups **lookups_out)
+                           struct proxy_vaultlink *vault, struct proxy_lookups **lookups_out)
 {
     struct proxy_lookups *lookups = calloc(1, sizeof(*lookups));
     if (lookups == NULL)
         return ERR_MEMORY;
-    *lookups = (struct proxy_lookups){.config = config, .pool = pool, .finder = finder};
+    *lookups = (struct proxy_lookups){.config = config, .pool = pool, .finder = finder, .vault = vault};
     TAILQ_INIT(&lookups->ages);
     *lookups_out = lookups;
     return ERR_OK;

@@ -1,6 +1,7 @@
 /*
  * Keys that are looked for while a recipient waits for its answer: the finder is asked, a keeper looks at what was
- * found and keeps what is good, and then the ring is looked at again, by whoever asked.
+ * found and keeps what is good, the vault is told whose word it is, and then the ring is looked at again, by whoever
+ * asked.
  *
  * Sources are asked stage by stage (proxy/config.h): whoever asked says, with another question, whether what has been
  * found will do. What has been asked for an account and an address is remembered for as long as the answer counts, so
@@ -11,12 +12,14 @@
 
 #include "proxy/finderlink.h"
 #include "proxy/pool.h"
+#include "proxy/vaultlink.h"
 
 struct proxy_lookups;
 struct proxy_lookup;
 
 ERR_RETURN enum err proxy_lookups_new(const struct config *config, struct proxy_pool *pool,
-                                      struct proxy_finderlink *finder, struct proxy_lookups **lookups_out);
+                                      struct proxy_finderlink *finder, struct proxy_vaultlink *vault,
+                                      struct proxy_lookups **lookups_out);
 void proxy_lookups_free(struct proxy_lookups **lookups);
 
 /* Moves `*stage` on to the first stage, it included, of which no answer for this account and `address` (normal form)

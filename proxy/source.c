@@ -9,6 +9,8 @@
 
 static const struct proxy_source_ops *const ops[KEYRING_SOURCE_COUNT] = {
     [KEYRING_SOURCE_DIRECTORY] = &proxy_source_ldap,
+    [KEYRING_SOURCE_WKD] = &proxy_source_wkd,
+    [KEYRING_SOURCE_KEYSERVER] = &proxy_source_keyserver,
     [KEYRING_SOURCE_DANE] = &proxy_source_dane,
 };
 

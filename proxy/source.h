@@ -54,6 +54,8 @@ ERR_RETURN enum err proxy_source_keep(const struct config_source *config, const 
 extern const struct proxy_source_ops proxy_source_dane; /* source_dane.c */
 /* source_ldap.c; after keyring_ldap_init. */
 extern const struct proxy_source_ops proxy_source_ldap;
+/* source_web.c */
+extern const struct proxy_source_ops proxy_source_wkd, proxy_source_keyserver;
 /* The directory of a source; NULL: it is none. */
 struct keyring_ldap *proxy_source_directory(const struct proxy_source *source);
 

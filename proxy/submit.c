@@ -20,6 +20,7 @@ static void submit_destroy(struct proxy_submit *submit)
     free(submit->is_visible);
     free(submit->is_delivered);
     free(submit->accepted);
+    free(submit->chosen);
     smtp_reply_fini(&submit->last_ok);
     smtp_reply_fini(&submit->failure);
     free(submit);
@@ -111,6 +112,8 @@ static void make_plan(struct proxy_submit *submit, const struct keyring *keyring
                                      .groups_max = session->net->config->groups_max};
     enum err err = policy_plan_make(&session->net->config->policy, keyring, &message, &submit->plan, detail);
     free(recipients);
+    if (err == ERR_OK)
+        err = submit_note_keys(submit, keyring);
     if (err != ERR_OK) {
         submit_fail(submit, err, detail[0] == '\0' ? NULL : detail);
         return;
