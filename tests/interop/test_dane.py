@@ -15,7 +15,7 @@ from nsd import Nsd, Zone, openpgpkey, owner, smimea  # noqa: E402
 from test_smime import Authority  # noqa: E402
 
 DONE, REFUSED, USAGE, FAILED = 0, 1, 2, 3
-CAROL = harness.CAROL
+CAROL, DAVE = harness.CAROL, harness.DAVE
 ERIN, FRANK = "erin@example.net", "frank@example.net"
 RULES = ('rule "net" { to = { "*@example.net", "*@bogus.example", "*@plain.example" }  encrypt = required\n'
          '    sign = never  format = { smime } }\n'
@@ -160,6 +160,29 @@ class Find(Case):
             self.assertRaises(BlockingIOError, silent.recv, 4096)
 
 
+class Printed(Case):
+    """One's own records, as they are printed, read by a name server and found again."""
+
+    def printed(self, kind, address, data):
+        tool = os.path.join(os.path.dirname(PRIVYSEAL), "tests", "dane_print")
+        done = subprocess.run([tool, kind, address], input=data, capture_output=True, check=False)
+        self.assertEqual(done.returncode, 0)
+        return done.stdout.decode().splitlines()
+
+    def test_printed(self):
+        der, key = self.der(ERIN), self.key(DAVE)
+        records = self.printed("smimea", ERIN, der) + self.printed("openpgpkey", DAVE, key)
+        self.assertEqual([line.split()[0] for line in records],
+                         [owner(ERIN, "_smimecert")] * 2 + [owner(DAVE)] * 2)
+        # Both forms are one record.
+        for parts in (slice(0, None, 2), slice(1, None, 2), slice(0, None)):
+            server = Nsd(self, [Zone("example.net", records[:2][parts]), Zone("example.edu", records[2:][parts])])
+            proxy = self.proxy(self.section(server))
+            for address, kind in ((ERIN, "S/MIME"), (DAVE, "OpenPGP")):
+                status, lines = self.lines(proxy, address)
+                self.assertEqual((status, [line[:2] for line in lines]), (DONE, [("found", kind)]), server.log())
+
+
 class Rcpt(Case):
     """The proxy asks while the client waits for the answer to RCPT, out of the finder's sandbox."""
 
@@ -173,7 +196,8 @@ class Rcpt(Case):
         bogus, plain = "gail@bogus.example", "gail@plain.example"
         certificate, key = self.authority.issue(ERIN, "erin")
         mine, spoilt = self.authority.run("x509", "-in", certificate, "-outform", "DER"), self.der(bogus, "bogus")
-        server = Nsd(self, [Zone("example.net", [smimea(ERIN, mine)]),
+        # What is longer than a datagram comes over TCP; what is no certificate does not harm the one beside it.
+        server = Nsd(self, [Zone("example.net", [smimea(ERIN, mine), smimea(ERIN, b"0" * 4000)]),
                             Zone("plain.example", [smimea(plain, self.der(plain, "plain"))], signs=None),
                             Zone("bogus.example", [smimea(bogus, spoilt)],
                                  spoil=lambda text: text.replace(spoilt.hex()[-8:], "00000000"))])
@@ -191,6 +215,17 @@ class Rcpt(Case):
         self.assertNotIn(b"for Erin alone", upstream.wire())
         opened = self.authority.run("cms", "-decrypt", "-recip", certificate, "-inkey", key, data=sealed)
         self.assertIn(b"for Erin alone", opened)
+
+    def test_openpgp(self):
+        """A key that only the zone has is trusted by its word, and sealed to."""
+        server, upstream = Nsd(self, [Zone("example.edu", [openpgpkey(DAVE, self.key(DAVE))])]), RefServer(self, "s")
+        proxy = self.proxy(self.section(server), start=True, server=upstream,
+                           rules='rule "all" { encrypt = required  sign = never }')
+        self.assertEqual([code for code, _ in self.rcpt(proxy, DAVE)], [250], proxy.log())
+        proxy.send("From: <%s>\r\nTo: <%s>\r\nSubject: x\r\n\r\nfor Dave alone\r\n" % (harness.ALICE, DAVE), [DAVE])
+        _, sealed = upstream.mail()[0]
+        self.assertNotIn(b"for Dave alone", upstream.wire())
+        self.assertIn(b"multipart/encrypted", sealed)
 
 
 if __name__ == "__main__":
