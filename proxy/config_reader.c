@@ -157,6 +157,46 @@ static void watch_options(cfg_t *root, const char *prefix, const cfg_opt_t *opti
     }
 }
 
+/* libconfuse copies them. */
+static cfg_opt_t directory_options[] = {CFG_STR("url", NULL, CFGF_NODEFAULT),
+                                        CFG_STR("base", NULL, CFGF_NODEFAULT),
+                                        CFG_STR("scope", NULL, CFGF_NODEFAULT),
+                                        CFG_STR("bind_dn", NULL, CFGF_NODEFAULT),
+                                        CFG_STR("password_command", NULL, CFGF_NODEFAULT),
+                                        CFG_STR("sasl", NULL, CFGF_NODEFAULT),
+                                        CFG_STR("certificate_file", NULL, CFGF_NODEFAULT),
+                                        CFG_STR("key_file", NULL, CFGF_NODEFAULT),
+                                        CFG_STR("filter", NULL, CFGF_NODEFAULT),
+                                        CFG_STR("timeout", NULL, CFGF_NODEFAULT),
+                                        CFG_STR("time_limit", NULL, CFGF_NODEFAULT),
+                                        CFG_STR("size_limit", NULL, CFGF_NODEFAULT),
+                                        CFG_STR("ca_file", NULL, CFGF_NODEFAULT),
+                                        CFG_STR("keep_found", NULL, CFGF_NODEFAULT),
+                                        CFG_STR("keep_missing", NULL, CFGF_NODEFAULT),
+                                        CFG_STR("keep_failed", NULL, CFGF_NODEFAULT),
+                                        CFG_STR_LIST("attributes", NULL, CFGF_NODEFAULT),
+                                        CFG_STR_LIST("domains", NULL, CFGF_NODEFAULT),
+                                        CFG_END()};
+static cfg_opt_t dane_options[] = {
+    CFG_STR("anchor", NULL, CFGF_NODEFAULT),       CFG_STR("timeout", NULL, CFGF_NODEFAULT),
+    CFG_STR("keep_found", NULL, CFGF_NODEFAULT),   CFG_STR("keep_missing", NULL, CFGF_NODEFAULT),
+    CFG_STR("keep_failed", NULL, CFGF_NODEFAULT),  CFG_STR_LIST("servers", NULL, CFGF_NODEFAULT),
+    CFG_STR_LIST("domains", NULL, CFGF_NODEFAULT), CFG_END()};
+static cfg_opt_t wkd_options[] = {CFG_STR("timeout", NULL, CFGF_NODEFAULT),
+                                  CFG_STR("ca_file", NULL, CFGF_NODEFAULT),
+                                  CFG_STR("keep_found", NULL, CFGF_NODEFAULT),
+                                  CFG_STR("keep_missing", NULL, CFGF_NODEFAULT),
+                                  CFG_STR("keep_failed", NULL, CFGF_NODEFAULT),
+                                  CFG_STR("method", NULL, CFGF_NODEFAULT),
+                                  CFG_STR_LIST("hosts", NULL, CFGF_NODEFAULT),
+                                  CFG_STR_LIST("domains", NULL, CFGF_NODEFAULT),
+                                  CFG_END()};
+static cfg_opt_t keyserver_options[] = {
+    CFG_STR("url", NULL, CFGF_NODEFAULT),          CFG_STR("timeout", NULL, CFGF_NODEFAULT),
+    CFG_STR("ca_file", NULL, CFGF_NODEFAULT),      CFG_STR("keep_found", NULL, CFGF_NODEFAULT),
+    CFG_STR("keep_missing", NULL, CFGF_NODEFAULT), CFG_STR("keep_failed", NULL, CFGF_NODEFAULT),
+    CFG_STR_LIST("domains", NULL, CFGF_NODEFAULT), CFG_END()};
+
 static cfg_t *make_grammar(void)
 {
     cfg_opt_t listen_options[] = {CFG_STR_LIST("at", NULL, CFGF_NODEFAULT), CFG_STR("tls", NULL, CFGF_NODEFAULT),
@@ -179,44 +219,6 @@ static cfg_t *make_grammar(void)
                                 CFG_STR("may_ask_less", NULL, CFGF_NODEFAULT),
                                 CFG_STR("replies", NULL, CFGF_NODEFAULT),
                                 CFG_END()};
-    cfg_opt_t directory_options[] = {CFG_STR("url", NULL, CFGF_NODEFAULT),
-                                     CFG_STR("base", NULL, CFGF_NODEFAULT),
-                                     CFG_STR("scope", NULL, CFGF_NODEFAULT),
-                                     CFG_STR("bind_dn", NULL, CFGF_NODEFAULT),
-                                     CFG_STR("password_command", NULL, CFGF_NODEFAULT),
-                                     CFG_STR("sasl", NULL, CFGF_NODEFAULT),
-                                     CFG_STR("certificate_file", NULL, CFGF_NODEFAULT),
-                                     CFG_STR("key_file", NULL, CFGF_NODEFAULT),
-                                     CFG_STR("filter", NULL, CFGF_NODEFAULT),
-                                     CFG_STR("timeout", NULL, CFGF_NODEFAULT),
-                                     CFG_STR("time_limit", NULL, CFGF_NODEFAULT),
-                                     CFG_STR("size_limit", NULL, CFGF_NODEFAULT),
-                                     CFG_STR("ca_file", NULL, CFGF_NODEFAULT),
-                                     CFG_STR("keep_found", NULL, CFGF_NODEFAULT),
-                                     CFG_STR("keep_missing", NULL, CFGF_NODEFAULT),
-                                     CFG_STR("keep_failed", NULL, CFGF_NODEFAULT),
-                                     CFG_STR_LIST("attributes", NULL, CFGF_NODEFAULT),
-                                     CFG_STR_LIST("domains", NULL, CFGF_NODEFAULT),
-                                     CFG_END()};
-    cfg_opt_t dane_options[] = {
-        CFG_STR("anchor", NULL, CFGF_NODEFAULT),       CFG_STR("timeout", NULL, CFGF_NODEFAULT),
-        CFG_STR("keep_found", NULL, CFGF_NODEFAULT),   CFG_STR("keep_missing", NULL, CFGF_NODEFAULT),
-        CFG_STR("keep_failed", NULL, CFGF_NODEFAULT),  CFG_STR_LIST("servers", NULL, CFGF_NODEFAULT),
-        CFG_STR_LIST("domains", NULL, CFGF_NODEFAULT), CFG_END()};
-    cfg_opt_t wkd_options[] = {CFG_STR("timeout", NULL, CFGF_NODEFAULT),
-                               CFG_STR("ca_file", NULL, CFGF_NODEFAULT),
-                               CFG_STR("keep_found", NULL, CFGF_NODEFAULT),
-                               CFG_STR("keep_missing", NULL, CFGF_NODEFAULT),
-                               CFG_STR("keep_failed", NULL, CFGF_NODEFAULT),
-                               CFG_STR("method", NULL, CFGF_NODEFAULT),
-                               CFG_STR_LIST("hosts", NULL, CFGF_NODEFAULT),
-                               CFG_STR_LIST("domains", NULL, CFGF_NODEFAULT),
-                               CFG_END()};
-    cfg_opt_t keyserver_options[] = {
-        CFG_STR("url", NULL, CFGF_NODEFAULT),          CFG_STR("timeout", NULL, CFGF_NODEFAULT),
-        CFG_STR("ca_file", NULL, CFGF_NODEFAULT),      CFG_STR("keep_found", NULL, CFGF_NODEFAULT),
-        CFG_STR("keep_missing", NULL, CFGF_NODEFAULT), CFG_STR("keep_failed", NULL, CFGF_NODEFAULT),
-        CFG_STR_LIST("domains", NULL, CFGF_NODEFAULT), CFG_END()};
     const cfg_flag_t titled = CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES;
     cfg_opt_t options[] = {CFG_STR("state", NULL, CFGF_NODEFAULT),
                            CFG_STR("user", NULL, CFGF_NODEFAULT),

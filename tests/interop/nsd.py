@@ -10,7 +10,7 @@ from slapd import free_port
 
 NSD = "/usr/sbin/nsd"
 START_S, TRIES = 30, 10
-HEAD = "$ORIGIN {origin}\n$TTL 300\n@ IN SOA ns.example.net. hostmaster.example.net. 1 3600 600 86400 60\n@ IN NS {ns}\n"
+HEAD = "$ORIGIN {origin}\n$TTL 300\n@ IN SOA {ns} hostmaster.example.net. 1 3600 600 86400 60\n@ IN NS {ns}\n"
 CONFIG = """
 server:
   ip-address: 127.0.0.1@{port}

@@ -243,22 +243,15 @@ static int listen_tcp(void)
     return listener;
 }
 
-static enum sandbox_role net_role; /* the finder has what net has, and perhaps local sockets */
-
+static enum sandbox_role net_role; /* the finder has what net has, ports of its choice, and perhaps local sockets */
 static void check_tcp(int listener)
 {
+    const struct sockaddr_in any = {.sin_family = AF_INET};
     struct sockaddr_in address;
     socklen_t size = sizeof address;
     CHECK(getsockname(listener, (struct sockaddr *)&address, &size) == 0);
     int client = socket(AF_INET, SOCK_STREAM, 0);
-    /* The finder's questions leave from ports of its choice; nothing comes in by one. */
-    const struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int sender = socket(AF_INET, SOCK_DGRAM, 0);
-    if (net_role == SANDBOX_NET)
-        FAILS(bind(sender, (const struct sockaddr *)&any, sizeof any));
-    else
-        CHECK(bind(sender, (const struct sockaddr *)&any, sizeof any) == 0);
-    close(sender);
+    CHECK((bind(client, (const struct sockaddr *)&any, sizeof any) == 0) == (net_role != SANDBOX_NET));
     FAILS(listen(client, 1));
     FAILS(fcntl(client, F_SETOWN, getppid()));
     FAILS(fcntl(client, F_SETSIG, SIGKILL));
