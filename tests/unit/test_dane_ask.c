@@ -163,6 +163,27 @@ static void test_no_name(void **state)
     world_close(&world);
 }
 
+/* From the root down: it is set up without asking anybody, and what is asked can be taken back. */
+static void test_without_a_resolver(void **state)
+{
+    (void)state;
+    struct world world;
+    struct keyring_dane *dane = NULL;
+    struct keyring_dane_query *query = NULL;
+    world_open(&world, 60000);
+    world.options.servers_len = 0;
+    world.options.is_recursive = true;
+    assert_int_equal(keyring_dane_new(world.base, &world.options, &dane), ERR_OK);
+    assert_int_equal(keyring_dane_find(dane, "erin@example.invalid", on_told, &world.told, NULL), ERR_OK);
+    run(&world);
+    assert_int_equal(world.told.err, ERR_OK);
+    assert_int_equal(keyring_dane_find(dane, "erin@example.invalid", on_told, &world.told, &query), ERR_OK);
+    keyring_dane_cancel(&query);
+    keyring_dane_free(&dane);
+    assert_int_equal(world.told.len, 1);
+    world_close(&world);
+}
+
 static void expect_unusable(const char *anchor, const char *server)
 {
     struct world world;
@@ -192,7 +213,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_deadline),         cmocka_unit_test(test_cancelled),
         cmocka_unit_test(test_not_more_at_once), cmocka_unit_test(test_no_name),
-        cmocka_unit_test(test_unusable_options),
+        cmocka_unit_test(test_unusable_options), cmocka_unit_test(test_without_a_resolver),
     };
     log_init("test", LOG_LEVEL_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);
