@@ -125,6 +125,48 @@ static void test_cancelled(void **state)
     assert_int_equal(world.told.len, 0);
 }
 
+/* A name server that answers nobody (REFUSED, RFC 1035 §4.1.1). */
+static void on_question(evutil_socket_t fd, short what, void *context)
+{
+    unsigned char message[1500];
+    struct sockaddr_in from;
+    socklen_t size = sizeof from;
+    (void)what;
+    (void)context;
+    const ssize_t len = recvfrom(fd, message, sizeof message, 0, (struct sockaddr *)&from, &size);
+    if (len < 12)
+        return;
+    message[2] |= 0x80;
+    message[3] = (unsigned char)((message[3] & 0xf0) | 5);
+    (void)sendto(fd, message, (size_t)len, 0, (struct sockaddr *)&from, size);
+}
+
+/* libunbound goes on asking what nobody waits for any more; what it then finds concerns nobody, and what is asked
+   meanwhile is told as ever. */
+static void test_late(void **state)
+{
+    (void)state;
+    struct world world;
+    struct keyring_dane_query *query = NULL;
+    world_open(&world, 50);
+    assert_int_equal(keyring_dane_find(world.dane, ERIN, on_told, &world.told, NULL), ERR_OK);
+    run(&world);
+    assert_int_equal(world.told.len, 1);
+    world.options.timeout_ms = 60000;
+    assert_int_equal(keyring_dane_find(world.dane, ERIN, on_told, &world.told, &query), ERR_OK);
+    keyring_dane_cancel(&query);
+    assert_int_equal(keyring_dane_find(world.dane, ERIN, on_told, &world.told, NULL), ERR_OK);
+    world.told.expected = 2;
+    struct event *question = event_new(world.base, world.silent, EV_READ | EV_PERSIST, on_question, NULL);
+    assert_true(question != NULL && event_add(question, NULL) == 0);
+    run(&world);
+    event_free(question);
+    assert_int_equal(world.told.err, ERR_UPSTREAM_DOWN);
+    assert_non_null(strstr(world.told.problem, "cannot be asked"));
+    world_close(&world);
+    assert_int_equal(world.told.len, 2);
+}
+
 static void test_not_more_at_once(void **state)
 {
     (void)state;
@@ -211,9 +253,13 @@ static void test_unusable_options(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_deadline),         cmocka_unit_test(test_cancelled),
-        cmocka_unit_test(test_not_more_at_once), cmocka_unit_test(test_no_name),
-        cmocka_unit_test(test_unusable_options), cmocka_unit_test(test_without_a_resolver),
+        cmocka_unit_test(test_deadline),
+        cmocka_unit_test(test_cancelled),
+        cmocka_unit_test(test_late),
+        cmocka_unit_test(test_not_more_at_once),
+        cmocka_unit_test(test_no_name),
+        cmocka_unit_test(test_unusable_options),
+        cmocka_unit_test(test_without_a_resolver),
     };
     log_init("test", LOG_LEVEL_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);
