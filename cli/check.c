@@ -161,8 +161,8 @@ const struct cli_command cli_check = {
     .text =
         "Looks at the configuration, the state directory, the certificate, the key rings with their agents and own\n"
         "keys, and asks every server for its EHLO (ten seconds each at most) and every directory\n"
-        "and keyserver whether it is there. Prints one line for each: ok, or what to do. Exits 1 if something is bad; warnings do not "
-        "count.",
+        "and keyserver whether it is there. Prints one line for each: ok, or what to do.\n"
+        "Exits 1 if something is bad; warnings do not count.",
     .example = "privyseal check",
     .options = options,
     .run = run};

@@ -157,8 +157,14 @@ static void watch_options(cfg_t *root, const char *prefix, const cfg_opt_t *opti
     }
 }
 
-/* libconfuse copies them. */
-static cfg_opt_t directory_options[] = {CFG_STR("url", NULL, CFGF_NODEFAULT),
+/* What the sections of all sources of keys have. libconfuse copies every table. */
+#define SOURCE_OPTIONS                                                                                                 \
+    CFG_STR_LIST("domains", NULL, CFGF_NODEFAULT), CFG_STR("timeout", NULL, CFGF_NODEFAULT),                           \
+        CFG_STR("ca_file", NULL, CFGF_NODEFAULT), CFG_STR("keep_found", NULL, CFGF_NODEFAULT),                         \
+        CFG_STR("keep_missing", NULL, CFGF_NODEFAULT), CFG_STR("keep_failed", NULL, CFGF_NODEFAULT)
+
+static cfg_opt_t directory_options[] = {SOURCE_OPTIONS,
+                                        CFG_STR("url", NULL, CFGF_NODEFAULT),
                                         CFG_STR("base", NULL, CFGF_NODEFAULT),
                                         CFG_STR("scope", NULL, CFGF_NODEFAULT),
                                         CFG_STR("bind_dn", NULL, CFGF_NODEFAULT),
@@ -167,35 +173,19 @@ static cfg_opt_t directory_options[] = {CFG_STR("url", NULL, CFGF_NODEFAULT),
                                         CFG_STR("certificate_file", NULL, CFGF_NODEFAULT),
                                         CFG_STR("key_file", NULL, CFGF_NODEFAULT),
                                         CFG_STR("filter", NULL, CFGF_NODEFAULT),
-                                        CFG_STR("timeout", NULL, CFGF_NODEFAULT),
                                         CFG_STR("time_limit", NULL, CFGF_NODEFAULT),
                                         CFG_STR("size_limit", NULL, CFGF_NODEFAULT),
-                                        CFG_STR("ca_file", NULL, CFGF_NODEFAULT),
-                                        CFG_STR("keep_found", NULL, CFGF_NODEFAULT),
-                                        CFG_STR("keep_missing", NULL, CFGF_NODEFAULT),
-                                        CFG_STR("keep_failed", NULL, CFGF_NODEFAULT),
                                         CFG_STR_LIST("attributes", NULL, CFGF_NODEFAULT),
-                                        CFG_STR_LIST("domains", NULL, CFGF_NODEFAULT),
                                         CFG_END()};
+/* Without ca_file: there is no TLS. */
 static cfg_opt_t dane_options[] = {
-    CFG_STR("anchor", NULL, CFGF_NODEFAULT),       CFG_STR("timeout", NULL, CFGF_NODEFAULT),
+    CFG_STR_LIST("domains", NULL, CFGF_NODEFAULT), CFG_STR("timeout", NULL, CFGF_NODEFAULT),
     CFG_STR("keep_found", NULL, CFGF_NODEFAULT),   CFG_STR("keep_missing", NULL, CFGF_NODEFAULT),
-    CFG_STR("keep_failed", NULL, CFGF_NODEFAULT),  CFG_STR_LIST("servers", NULL, CFGF_NODEFAULT),
-    CFG_STR_LIST("domains", NULL, CFGF_NODEFAULT), CFG_END()};
-static cfg_opt_t wkd_options[] = {CFG_STR("timeout", NULL, CFGF_NODEFAULT),
-                                  CFG_STR("ca_file", NULL, CFGF_NODEFAULT),
-                                  CFG_STR("keep_found", NULL, CFGF_NODEFAULT),
-                                  CFG_STR("keep_missing", NULL, CFGF_NODEFAULT),
-                                  CFG_STR("keep_failed", NULL, CFGF_NODEFAULT),
-                                  CFG_STR("method", NULL, CFGF_NODEFAULT),
-                                  CFG_STR_LIST("hosts", NULL, CFGF_NODEFAULT),
-                                  CFG_STR_LIST("domains", NULL, CFGF_NODEFAULT),
-                                  CFG_END()};
-static cfg_opt_t keyserver_options[] = {
-    CFG_STR("url", NULL, CFGF_NODEFAULT),          CFG_STR("timeout", NULL, CFGF_NODEFAULT),
-    CFG_STR("ca_file", NULL, CFGF_NODEFAULT),      CFG_STR("keep_found", NULL, CFGF_NODEFAULT),
-    CFG_STR("keep_missing", NULL, CFGF_NODEFAULT), CFG_STR("keep_failed", NULL, CFGF_NODEFAULT),
-    CFG_STR_LIST("domains", NULL, CFGF_NODEFAULT), CFG_END()};
+    CFG_STR("keep_failed", NULL, CFGF_NODEFAULT),  CFG_STR("anchor", NULL, CFGF_NODEFAULT),
+    CFG_STR_LIST("servers", NULL, CFGF_NODEFAULT), CFG_END()};
+static cfg_opt_t wkd_options[] = {SOURCE_OPTIONS, CFG_STR("method", NULL, CFGF_NODEFAULT),
+                                  CFG_STR_LIST("hosts", NULL, CFGF_NODEFAULT), CFG_END()};
+static cfg_opt_t keyserver_options[] = {SOURCE_OPTIONS, CFG_STR("url", NULL, CFGF_NODEFAULT), CFG_END()};
 
 static cfg_t *make_grammar(void)
 {

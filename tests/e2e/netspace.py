@@ -1,6 +1,6 @@
 """A network of the test program's own: every port is free, also those below 1024, and names are what the test says.
 
-The program goes into namespaces of its own (user, network, mounts), so nothing outside notices; it must be called before
+The program goes into namespaces of its own (user, network, mounts), so nothing outside notices; enter() comes before
 there are threads. A name server of a few lines answers at the only address that /etc/resolv.conf has there."""
 import ctypes
 import fcntl
