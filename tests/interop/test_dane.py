@@ -1,5 +1,6 @@
 """Keys out of the DNS: a real nsd with signed, unsigned and wrongly signed zones, asked by `key find`, `check` and
 `why`, and at RCPT by the proxy."""
+import concurrent.futures
 import hashlib
 import json
 import os
@@ -84,34 +85,40 @@ class Find(Case):
                  Zone("example.com", [openpgpkey(CAROL, self.key(CAROL))], options=["-n"])]
         server = Nsd(self, zones)
         proxy = self.proxy(self.section(server), rules=RULES)
-        status, lines = self.lines(proxy, ERIN)
+        absent = ["nobody@example.net", "nobody@example.com", "nobody@nowhere.example.net", "other@example.net"]
+        unsigned, refused = [plain, "nobody@plain.example"], {bogus: "signature", expired: "expired"}
+        unusable = {"digest@example.net": "only name a certificate", crowd: "more than 16",
+                    "garbage@example.net": "2 of its records are no certificate and no key"}
+        wrong, chain = "wrong@example.net", "chain@example.net"
+        addresses = [ERIN, CAROL, wrong, chain, *absent, *unsigned, *refused, *unusable]
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            told = dict(zip(addresses, pool.map(lambda address: self.lines(proxy, address), addresses)))
+        status, lines = told[ERIN]
         self.assertEqual((status, [line[:3] for line in lines]), (DONE, [("found", "S/MIME", "found")]), server.log())
-        status, lines = self.lines(proxy, CAROL)
+        status, lines = told[CAROL]
         self.assertEqual((status, [line[:2] for line in lines]), (DONE, [("found", "OpenPGP")]))
         # Proven not to be there: NSEC, and NSEC3.
-        for address in ("nobody@example.net", "nobody@example.com", "nobody@nowhere.example.net", "other@example.net"):
-            status, lines = self.lines(proxy, address)
+        for address in absent:
+            status, lines = told[address]
             self.assertEqual((status, [(line[0], line[3]) for line in lines]),
                              (REFUSED, [("nothing", "it knows no key for the address")]), address)
         # What nobody signed says nothing; what is signed wrongly cannot be asked.
-        for address in (plain, "nobody@plain.example"):
-            status, lines = self.lines(proxy, address)
+        for address in unsigned:
+            status, lines = told[address]
             self.assertEqual((status, lines[0][0]), (REFUSED, "nothing"), address)
             self.assertIn("plain.example is not signed", lines[0][3])
-        for address, why in ((bogus, "signature"), (expired, "expired")):
-            status, lines = self.lines(proxy, address)
+        for address, why in refused.items():
+            status, lines = told[address]
             self.assertEqual((status, len(lines), lines[0][0]), (FAILED, 1, "failed"), address)
             self.assertIn("signatures of %s are wrong" % address.split("@")[1], lines[0][3])
             self.assertIn(why, lines[0][3])
         # Signed, and still not the address's.
-        status, lines = self.lines(proxy, "wrong@example.net")
+        status, lines = told[wrong]
         self.assertEqual((status, sorted(line[3] for line in lines)), (REFUSED, ["it does not carry the address"] * 2))
-        status, lines = self.lines(proxy, "chain@example.net")
+        status, lines = told[chain]
         self.assertEqual((status, [line[:3] for line in lines]), (DONE, [("found", "S/MIME", "unverified")]))
-        for address, why in (("digest@example.net", "only name a certificate"),
-                             ("garbage@example.net", "2 of its records are no certificate and no key"),
-                             (crowd, "more than 16")):
-            status, lines = self.lines(proxy, address)
+        for address, why in unusable.items():
+            status, lines = told[address]
             self.assertEqual((status, [line[0] for line in lines]), (REFUSED, ["nothing"]), address)
             self.assertIn(why, lines[0][3])
         # Words of `check` and `why`.
