@@ -178,6 +178,12 @@ static cfg_opt_t directory_options[] = {SOURCE_OPTIONS,
                                         CFG_STR_LIST("attributes", NULL, CFGF_NODEFAULT),
                                         CFG_STR_LIST("referral_hosts", NULL, CFGF_NODEFAULT),
                                         CFG_END()};
+/* Without ca_file: there is no TLS. */
+static cfg_opt_t dane_options[] = {
+    CFG_STR_LIST("domains", NULL, CFGF_NODEFAULT), CFG_STR("timeout", NULL, CFGF_NODEFAULT),
+    CFG_STR("keep_found", NULL, CFGF_NODEFAULT),   CFG_STR("keep_missing", NULL, CFGF_NODEFAULT),
+    CFG_STR("keep_failed", NULL, CFGF_NODEFAULT),  CFG_STR("anchor", NULL, CFGF_NODEFAULT),
+    CFG_STR_LIST("servers", NULL, CFGF_NODEFAULT), CFG_END()};
 static cfg_opt_t wkd_options[] = {SOURCE_OPTIONS, CFG_STR("method", NULL, CFGF_NODEFAULT),
                                   CFG_STR_LIST("hosts", NULL, CFGF_NODEFAULT), CFG_END()};
 static cfg_opt_t keyserver_options[] = {SOURCE_OPTIONS, CFG_STR("url", NULL, CFGF_NODEFAULT), CFG_END()};
@@ -227,6 +233,7 @@ static cfg_t *make_grammar(void)
                            CFG_SEC("account", account_options, titled),
                            CFG_SEC("rule", rule_options, titled),
                            CFG_SEC("directory", directory_options, titled),
+                           CFG_SEC("dane", dane_options, CFGF_MULTI),
                            CFG_SEC("keyserver", keyserver_options, titled),
                            CFG_SEC("wkd", wkd_options, CFGF_MULTI),
                            CFG_STR(CONFIG_END, NULL, CFGF_NODEFAULT),
@@ -240,6 +247,7 @@ static cfg_t *make_grammar(void)
     watch_options(root, "account|", account_options);
     watch_options(root, "rule|", rule_options);
     watch_options(root, "directory|", directory_options);
+    watch_options(root, "dane|", dane_options);
     watch_options(root, "keyserver|", keyserver_options);
     watch_options(root, "wkd|", wkd_options);
     return root;
