@@ -1,9 +1,8 @@
-#include "keyring/key_packets.h"
+#include "keyring/key_packets_internal.h"
 
 #include <openssl/evp.h>
 #include <stdio.h>
 
-enum { TAG_SIGNATURE = 2, TAG_PUBLIC_KEY = 6 };
 enum { SUBPACKET_FEATURES = 30, SUBPACKET_AEAD = 34, SUBPACKET_AEAD_SUITES = 39 };
 
 /* Feature bits: OCB packets of LibrePGP, and version 2 of the protected data packet (RFC 9580 §5.2.3.32). */
@@ -18,7 +17,7 @@ static bool take(struct span *rest, size_t count, struct span *piece_out)
     return true;
 }
 
-static bool take_number(struct span *rest, size_t bytes, size_t *number_out)
+bool key_packets_take_number(struct span *rest, size_t bytes, size_t *number_out)
 {
     struct span piece;
     if (!take(rest, bytes, &piece))
@@ -34,25 +33,25 @@ static bool take_number(struct span *rest, size_t bytes, size_t *number_out)
 static bool take_length(struct span *rest, bool is_subpacket, size_t *length_out)
 {
     size_t first, second;
-    if (!take_number(rest, 1, &first))
+    if (!key_packets_take_number(rest, 1, &first))
         return false;
     if (first < 192) {
         *length_out = first;
         return true;
     }
     if (first == 255)
-        return take_number(rest, 4, length_out);
-    if ((!is_subpacket && first >= 224) || !take_number(rest, 1, &second))
+        return key_packets_take_number(rest, 4, length_out);
+    if ((!is_subpacket && first >= 224) || !key_packets_take_number(rest, 1, &second))
         return false;
     *length_out = ((first - 192) << 8) + second + 192;
     return true;
 }
 
-/* RFC 4880 §4.2: bit 7 is always set; bit 6 tells new from old. */
-static bool take_packet(struct span *rest, unsigned *tag_out, struct span *body_out)
+/* Bit 7 is always set; bit 6 tells new from old. */
+static bool take_body(struct span *rest, unsigned *tag_out, struct span *body_out)
 {
     size_t head, length;
-    if (!take_number(rest, 1, &head) || (head & 0x80) == 0)
+    if (!key_packets_take_number(rest, 1, &head) || (head & 0x80) == 0)
         return false;
     if ((head & 0x40) != 0) {
         *tag_out = head & 0x3f;
@@ -60,16 +59,26 @@ static bool take_packet(struct span *rest, unsigned *tag_out, struct span *body_
     }
     *tag_out = (head >> 2) & 0x0f;
     /* Length type 3 is "until the end", which no packet of a key has. */
-    return (head & 3) != 3 && take_number(rest, (size_t)1 << (head & 3), &length) && take(rest, length, body_out);
+    return (head & 3) != 3 && key_packets_take_number(rest, (size_t)1 << (head & 3), &length) &&
+           take(rest, length, body_out);
 }
 
-static bool subpacket_asks_for_aead(struct span body)
+bool key_packets_take(struct span *rest, struct key_packets_packet *packet_out)
 {
-    if (body.len < 2)
+    struct span before = *rest;
+    if (!take_body(rest, &packet_out->tag, &packet_out->body))
         return false;
-    switch ((unsigned char)body.ptr[0] & 0x7f) { /* bit 7: critical */
+    packet_out->whole = span_slice(before, 0, before.len - rest->len);
+    return true;
+}
+
+static bool subpacket_asks_for_aead(unsigned type, struct span value)
+{
+    if (value.len < 1)
+        return false;
+    switch (type) {
     case SUBPACKET_FEATURES:
-        return ((unsigned char)body.ptr[1] & FEATURES_AEAD) != 0;
+        return ((unsigned char)value.ptr[0] & FEATURES_AEAD) != 0;
     case SUBPACKET_AEAD:
     case SUBPACKET_AEAD_SUITES:
         return true;
@@ -78,20 +87,37 @@ static bool subpacket_asks_for_aead(struct span body)
     }
 }
 
-/* RFC 4880 §5.2.3: version, type, public key algorithm, hash algorithm, length and bytes of the hashed subpackets.
-   Certifications (0x10 to 0x13) and direct signatures (0x1f) carry preferences. */
+/* Version, type, public key algorithm, hash algorithm, length and bytes of the hashed subpackets. */
+bool key_packets_read_signature(struct span body, struct key_packets_signature *signature_out)
+{
+    size_t version, algorithms, length;
+    return key_packets_take_number(&body, 1, &version) && version == 4 &&
+           key_packets_take_number(&body, 1, &signature_out->type) && key_packets_take_number(&body, 2, &algorithms) &&
+           key_packets_take_number(&body, 2, &length) && take(&body, length, &signature_out->hashed);
+}
+
+bool key_packets_take_subpacket(struct span *hashed, unsigned *type_out, struct span *value_out)
+{
+    size_t length;
+    struct span subpacket;
+    if (!take_length(hashed, true, &length) || !take(hashed, length, &subpacket))
+        return false;
+    *type_out = length > 0 ? (unsigned char)subpacket.ptr[0] & 0x7f : 0; /* bit 7: critical; an empty one is none */
+    *value_out = span_skip(subpacket, 1);
+    return true;
+}
+
+/* Certifications (0x10 to 0x13) and direct signatures (0x1f) carry preferences. */
 static bool signature_asks_for_aead(struct span body)
 {
-    size_t version, type, algorithms, length;
-    struct span hashed;
-    if (!take_number(&body, 1, &version) || version != 4 || !take_number(&body, 1, &type) ||
-        !take_number(&body, 2, &algorithms) || !take_number(&body, 2, &length) || !take(&body, length, &hashed))
+    struct key_packets_signature signature;
+    unsigned type;
+    struct span value;
+    if (!key_packets_read_signature(body, &signature) ||
+        ((signature.type < 0x10 || signature.type > 0x13) && signature.type != 0x1f))
         return false;
-    if ((type < 0x10 || type > 0x13) && type != 0x1f)
-        return false;
-    struct span subpacket;
-    while (take_length(&hashed, true, &length) && take(&hashed, length, &subpacket))
-        if (subpacket_asks_for_aead(subpacket))
+    while (key_packets_take_subpacket(&signature.hashed, &type, &value))
+        if (subpacket_asks_for_aead(type, value))
             return true;
     return false;
 }
@@ -122,11 +148,11 @@ enum err key_packets_walk(struct span packets, key_packets_fn fn, void *context)
     bool is_in_key = false;
     enum err err = ERR_OK;
     while (err == ERR_OK && packets.len > 0) {
-        unsigned tag;
-        struct span body;
-        if (!take_packet(&packets, &tag, &body))
+        struct key_packets_packet packet;
+        if (!key_packets_take(&packets, &packet))
             return ERR_MALFORMED;
-        if (tag == TAG_PUBLIC_KEY) {
+        struct span body = packet.body;
+        if (packet.tag == KEY_PACKETS_KEY) {
             if (is_in_key)
                 err = fn(&key, context);
             key = (struct key_packets_key){.has_aead = false};
@@ -134,9 +160,35 @@ enum err key_packets_walk(struct span packets, key_packets_fn fn, void *context)
             is_in_key = body.len > 0 && body.len <= 0xffff && body.ptr[0] == 4;
             if (err == ERR_OK && is_in_key)
                 err = note_fingerprint(body, &key);
-        } else if (tag == TAG_SIGNATURE && is_in_key) {
+        } else if (packet.tag == KEY_PACKETS_SIGNATURE && is_in_key) {
             key.has_aead = key.has_aead || signature_asks_for_aead(body);
         }
     }
     return err == ERR_OK && is_in_key ? fn(&key, context) : err;
+}
+
+static enum err take_fingerprint(const struct key_packets_key *key, void *context)
+{
+    (void)span_copy(span_of(key->fingerprint), context, KEYRING_FPR_SIZE);
+    return ERR_OK;
+}
+
+enum err key_packets_single(struct span packets, char fingerprint_out[KEYRING_FPR_SIZE])
+{
+    size_t keys = 0, user_ids = 0;
+    struct key_packets_packet packet;
+    for (struct span rest = packets; rest.len > 0;) {
+        if (!key_packets_take(&rest, &packet) || (keys == 0) != (packet.tag == KEY_PACKETS_KEY))
+            return ERR_MALFORMED;
+        keys += packet.tag == KEY_PACKETS_KEY;
+        user_ids += packet.tag == KEY_PACKETS_USER_ID;
+        if (packet.tag != KEY_PACKETS_KEY && packet.tag != KEY_PACKETS_SIGNATURE && packet.tag != KEY_PACKETS_USER_ID &&
+            packet.tag != KEY_PACKETS_SUBKEY && packet.tag != KEY_PACKETS_ATTRIBUTE)
+            return ERR_MALFORMED;
+    }
+    fingerprint_out[0] = '\0';
+    if (user_ids == 0)
+        return ERR_MALFORMED;
+    enum err err = key_packets_walk(packets, take_fingerprint, fingerprint_out);
+    return err == ERR_OK && fingerprint_out[0] == '\0' ? ERR_MALFORMED : err;
 }
