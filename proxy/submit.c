@@ -110,12 +110,13 @@ static void make_plan(struct proxy_submit *submit, const struct keyring *keyring
                                      .now = clock_now(),
                                      .groups_max = session->net->config->groups_max};
     enum err err = policy_plan_make(&session->net->config->policy, keyring, &message, &submit->plan, detail);
-    free(recipients);
-    if (err != ERR_OK) {
+    struct proxy_copy copy = {
+        .config = session->net->config, .account = account, .keyring = keyring, .message = &message};
+    if (err == ERR_OK)
+        submit_seal(submit, &copy);
+    else
         submit_fail(submit, err, detail[0] == '\0' ? NULL : detail);
-        return;
-    }
-    submit_seal(submit);
+    free(recipients);
 }
 
 static void on_ring(enum err err, const struct keyring *keyring, void *context)

@@ -140,9 +140,16 @@ void proxy_get_facts(struct ipc_in *in, struct crypto_facts *facts_out, bool *is
 
 /* A seal request without its output bound and key cache, which the keeper knows. */
 void proxy_put_seal(struct ipc_out *out, const struct crypto_seal_request *request);
-/* `*recipients_out` is allocated and belongs to the caller, also after an error. */
-ERR_RETURN enum err proxy_get_seal(struct ipc_in *in, struct crypto_seal_request *request_out, char *subject_tag_out,
-                                   size_t subject_tag_size, char (**recipients_out)[KEYRING_FPR_SIZE]);
+/* What a request that was read points to. */
+struct proxy_seal_lists {
+    char subject_tag[64];
+    char (*recipients)[KEYRING_FPR_SIZE];
+    struct crypto_announced *gossip;
+};
+/* `lists_out` is finished by the caller, also after an error. */
+ERR_RETURN enum err proxy_get_seal(struct ipc_in *in, struct crypto_seal_request *request_out,
+                                   struct proxy_seal_lists *lists_out);
+void proxy_seal_lists_fini(struct proxy_seal_lists *lists);
 
 /* What is asked of a keeper that opens a message. */
 struct proxy_open_request {
