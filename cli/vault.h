@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "crypto/message_ids.h"
 #include "keyring/gpg.h"
+#include "keyring/peer.h"
 #include "proxy/wire.h"
 #include "store/account.h"
 #include "store/private_key.h"
@@ -58,5 +59,23 @@ ERR_RETURN enum err cli_vault_private_get(struct cli_vault *vault, const char *a
 ERR_RETURN enum err cli_vault_private_remove(struct cli_vault *vault, const char *account, const char *fingerprint);
 ERR_RETURN enum err cli_vault_private_list(struct cli_vault *vault, const char *account, store_fingerprint_fn fn,
                                            void *context);
+
+/* ---- vault_peer.c: records of correspondents ---- */
+/* The caller finishes `peer_out` after ERR_OK. ERR_NOT_FOUND; ERR_STORE: it is damaged (said in the log). */
+ERR_RETURN enum err cli_vault_peer_get(struct cli_vault *vault, const char *account, const char *address,
+                                       struct keyring_peer *peer_out);
+/* As keyring_peer_hear. */
+ERR_RETURN enum err cli_vault_peer_hear(struct cli_vault *vault, const char *account, const struct keyring_word *word);
+/* Saved forms of words, all of one address, as keyring_peer_hear_all. */
+ERR_RETURN enum err cli_vault_peer_hear_all(struct cli_vault *vault, const char *account, struct span words);
+/* ERR_NOT_FOUND: there is no record, or no person's word of this format in it. */
+ERR_RETURN enum err cli_vault_peer_unpin(struct cli_vault *vault, const char *account, const char *address,
+                                         enum keyring_format format);
+ERR_RETURN enum err cli_vault_peer_remove(struct cli_vault *vault, const char *account, const char *address);
+ERR_RETURN enum err cli_vault_peer_received(struct cli_vault *vault, const char *account,
+                                            const struct keyring_heard *heard);
+/* Adds all words of the account that count at `now`, as keyring_vouch takes them, to `out` (which may become as long as
+   KEYRING_WORDS_SIZE_MAX). */
+ERR_RETURN enum err cli_vault_words(struct cli_vault *vault, const char *account, int64_t now, struct buf *out);
 
 #endif

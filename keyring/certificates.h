@@ -19,9 +19,6 @@
 
 #define KEYRING_KEY_PLACE_SIZE 512
 
-/* A source is asked again so many seconds before its word runs out: what is under way still needs its key then. */
-#define KEYRING_WORD_LONGER_S 600
-
 struct keyring_certificate {
     X509 *certificate; /* owned by the folder */
     char fingerprint[KEYRING_FPR_SIZE];

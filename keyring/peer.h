@@ -20,6 +20,8 @@
 #define KEYRING_PEER_KEY_MAX ((size_t)65536)    /* bytes of an Autocrypt key, in binary */
 #define KEYRING_PEER_SAVED_MAX ((size_t)196608) /* bytes of a saved record, two such keys and the rest */
 #define KEYRING_WORDS_MAX 1000000
+#define KEYRING_WORDS_SIZE_MAX ((size_t)1 << 28) /* bytes of the saved forms of all words of an account */
+#define KEYRING_HEARD_SIZE_MAX ((size_t)8 << 20) /* bytes of the saved forms of what one message tells */
 
 /* One source's word that a key is an address's. */
 struct keyring_word {
@@ -60,16 +62,23 @@ ERR_RETURN enum err keyring_peer_save(const struct keyring_peer *peer, struct bu
 ERR_RETURN enum err keyring_peer_load(struct span saved, struct keyring_peer *peer_out);
 
 /* ---- events ---- */
-/* A source said that the key is theirs: in place of its earlier word for that key. A word that gives more than its
-   source may is ERR_REFUSED; one of a person replaces the person's word for every other key of that format, too. */
+/* A source said that the key is theirs: in place of its earlier word for that key. A person's pin replaces that of any
+   other key of the format, too (what the person said is not theirs stays so). ERR_REFUSED: it gives more than its
+   source may, or comes of a state that only received mail changes (Autocrypt), or is of another address. */
 ERR_RETURN enum err keyring_peer_hear(struct keyring_peer *peer, const struct keyring_word *word);
+/* Hears words (saved forms) one after the other. One without a fingerprint says that its source has told all that it
+   has: keyring_peer_all with the words beside it. `*changed_out`: some word is not what it was. With any error some
+   of them may have been heard. ERR_PEER_PROTOCOL. */
+ERR_RETURN enum err keyring_peer_hear_all(struct keyring_peer *peer, struct span words, bool *changed_out);
 /* A source has said all that it has: its words (of `source` and `title`) for keys that are not among
    `fingerprints` go. */
 void keyring_peer_all(struct keyring_peer *peer, enum keyring_source source, const char *title,
                       const char *const *fingerprints, size_t fingerprints_len);
-/* `key pin --remove`: the person's words of this format go. */
-void keyring_peer_unpin(struct keyring_peer *peer, enum keyring_format format);
-/* A message was sent to the address, encrypted to `fingerprint` ("": not encrypted). */
+/* `key pin --remove`: the person's words of this format go; false if there was none. */
+bool keyring_peer_unpin(struct keyring_peer *peer, enum keyring_format format);
+/* Whether a person has said something of this address, which must not be forgotten for want of room. */
+bool keyring_peer_is_pinned(const struct keyring_peer *peer);
+/* A message was sent to the address, encrypted to `fingerprint` ("": not encrypted, or not by us). */
 void keyring_peer_sent(struct keyring_peer *peer, enum keyring_format format, const char *fingerprint, int64_t at);
 
 /* What a received message tells of an address, already parsed: its From (Autocrypt 2.3), or one of those it gossips
@@ -87,6 +96,10 @@ struct keyring_heard {
    that a word comes of has changed. */
 ERR_RETURN enum err keyring_peer_received(struct keyring_peer *peer, const struct keyring_heard *heard,
                                           bool *changed_out);
+/* Saved forms of what was heard, one after the other, as they travel to the vault; ERR_END, ERR_PEER_PROTOCOL as
+   keyring_found_take. The key is borrowed from there. */
+ERR_RETURN enum err keyring_heard_add(struct buf *out, const struct keyring_heard *heard);
+ERR_RETURN enum err keyring_heard_take(struct span *rest, struct keyring_heard *heard_out);
 
 /* ---- words ---- */
 /* Those that count at `now`, Autocrypt's own (with its advice) among them, after one another into `words_out`, which
@@ -96,10 +109,12 @@ size_t keyring_peer_words(const struct keyring_peer *peer, int64_t now, struct k
    keyring_found_take. */
 ERR_RETURN enum err keyring_word_add(struct buf *out, const struct keyring_word *word);
 ERR_RETURN enum err keyring_word_take(struct span *rest, struct keyring_word *word_out);
-/* Lays words (a saved form) over `listed`: a new index in which the entry (address, key) has the strongest trust of
-   those that count at `now`, with its source and until when; a person's NEVER beats all but OWN. A key that is listed
-   without that address (Autocrypt does not look at user IDs) gets an entry for it. A word for a key that is not listed
-   does nothing. ERR_PEER_PROTOCOL. */
+/* Lays words (saved forms, those of one address one after the other) over `listed`: a new index in which the entry
+   (address, key) has the strongest trust of those that count at `now`, with its source and until when; a person's NEVER
+   beats all but OWN, and the ring's own NEVER all but a person's pin. For a key that is listed without that address one
+   is added by the word of Autocrypt, which does not look at user IDs, or of a person; no source that is asked may give
+   a key an address that it does not carry. A word for a key that is not listed does nothing. What is gossiped counts
+   less than the correspondent's own Autocrypt key, unless that can no longer be used. ERR_PEER_PROTOCOL. */
 ERR_RETURN enum err keyring_vouch(const struct keyring *listed, struct span words, int64_t now,
                                   struct keyring **vouched_out);
 

@@ -21,6 +21,9 @@ enum keyring_source {
     KEYRING_SOURCE_COUNT
 };
 
+/* A source is asked again so many seconds before its word runs out: what is under way still needs its key then. */
+#define KEYRING_WORD_LONGER_S 600
+
 /* One word, as in the configuration and in files: "import", "wkd". */
 const char *keyring_source_name(enum keyring_source source);
 /* ERR_CONFIG if there is none such. */

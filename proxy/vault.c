@@ -75,12 +75,18 @@ static const struct service SERVICES[] = {
     {PROXY_STORE_TOTALS, vault_store_totals},
     {PROXY_STORE_REOPEN, vault_store_reopen},
     {PROXY_STORE_KEPT, vault_store_kept},
+    {PROXY_PEER_GET, vault_peer_get},
+    {PROXY_PEER_HEAR, vault_peer_hear},
+    {PROXY_PEER_RECEIVED, vault_peer_received},
+    {PROXY_PEER_SENT, vault_peer_sent},
 };
 
 /* Keepers are served nothing else. */
 static const struct service KEEPER_SERVICES[] = {
-    {PROXY_KEYS_GET, vault_keys_get},   {PROXY_KEYS_OPEN, vault_keys_open},     {PROXY_KEYS_TAKE, vault_keys_take},
-    {PROXY_KEYS_WRAP, vault_keys_wrap}, {PROXY_KEYS_UNSEAL, vault_keys_unseal}, {PROXY_PRIVATE_GET, vault_private_get},
+    {PROXY_KEYS_GET, vault_keys_get},       {PROXY_KEYS_OPEN, vault_keys_open},
+    {PROXY_KEYS_TAKE, vault_keys_take},     {PROXY_KEYS_WRAP, vault_keys_wrap},
+    {PROXY_KEYS_UNSEAL, vault_keys_unseal}, {PROXY_PRIVATE_GET, vault_private_get},
+    {PROXY_PEER_WORDS, vault_peer_words},
 };
 
 /* Commands have these beside what net has. What nothing brings back is forgotten for them alone. */
@@ -89,7 +95,8 @@ static const struct service COMMAND_SERVICES[] = {
     {PROXY_KEYS_UNSEAL, vault_keys_unseal},   {PROXY_KEYS_GET, vault_keys_get},
     {PROXY_KEYS_OPEN, vault_keys_open},       {PROXY_PRIVATE_GET, vault_private_get},
     {PROXY_PRIVATE_PUT, vault_private_put},   {PROXY_PRIVATE_REMOVE, vault_private_remove},
-    {PROXY_PRIVATE_LIST, vault_private_list},
+    {PROXY_PRIVATE_LIST, vault_private_list}, {PROXY_PEER_WORDS, vault_peer_words},
+    {PROXY_PEER_UNPIN, vault_peer_unpin},     {PROXY_PEER_REMOVE, vault_peer_remove},
 };
 
 static vault_serve_fn find_in(const struct service *services, size_t len, uint16_t type)
@@ -216,6 +223,31 @@ static void close_dropped(struct vault *vault)
     }
 }
 
+/* Net lists an account anew whose words have changed: it hears so before anybody hears that they have. */
+static void tell_words(struct vault *vault, const char *account)
+{
+    for (nfds_t i = 1; i < vault->sockets_len; i++) {
+        struct ipc_out out;
+        if (vault->sockets[i].fd < 0 || vault->accounts[i] != NULL || vault->are_commands[i])
+            continue;
+        ipc_out_begin(&out, PROXY_PEER_CHANGED);
+        ipc_put_string(&out, account);
+        enum err err = ipc_send(vault->sockets[i].fd, &out);
+        if (err != ERR_OK)
+            drop_client(vault, i, err);
+    }
+}
+
+static void tell_changes(struct vault *vault, const struct turn *turn)
+{
+    const char *last = "";
+    for (size_t i = 0; i < turn->len; i++) {
+        const char *account = turn->items[i].answer.words_changed;
+        if (turn->items[i].result == ERR_OK && *account != '\0' && strcmp(account, last) != 0)
+            tell_words(vault, last = account);
+    }
+}
+
 /* One commit for all that wait: a first sync would else cost a flush of the disk for each message. */
 static void serve_clients(struct vault *vault)
 {
@@ -225,11 +257,12 @@ static void serve_clients(struct vault *vault)
     bool is_group = store_group_begin(vault->store) == ERR_OK;
     take_requests(vault, &turn);
     enum err err = is_group ? store_group_end(vault->store) : ERR_OK;
-    for (size_t i = 0; i < turn.len; i++) {
+    for (size_t i = 0; i < turn.len; i++)
         if (err != ERR_OK && turn.items[i].answer.is_changed)
             turn.items[i].result = err;
+    tell_changes(vault, &turn);
+    for (size_t i = 0; i < turn.len; i++)
         send_answer(vault, &turn.items[i]);
-    }
     close_dropped(vault);
     if (turn.is_changed)
         vault->is_too_big = true;

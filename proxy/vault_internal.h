@@ -12,10 +12,11 @@
 
 struct vault_answer {
     struct ipc_out out;
-    int file;            /* -1: none */
-    bool is_changed;     /* the store was to be changed: nothing is said before that is on disk */
-    const char *account; /* whose keeper asks; NULL: no keeper does */
-    bool is_command;     /* a command of our own user asks */
+    int file;                           /* -1: none */
+    bool is_changed;                    /* the store was to be changed: nothing is said before that is on disk */
+    const char *account;                /* whose keeper asks; NULL: no keeper does */
+    bool is_command;                    /* a command of our own user asks */
+    char words_changed[MIME_ADDR_SIZE]; /* the account of which net is to be told so; "": none */
 };
 
 /* Reads the request to its end and writes what stands after the error into the answer. What it gives is what the client
@@ -59,5 +60,16 @@ enum err vault_private_get(struct store *store, struct ipc_in *in, struct vault_
 enum err vault_private_put(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 enum err vault_private_remove(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 enum err vault_private_list(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+
+/* vault_peers.c. Net tells what happened, and may ask for one record at a time. */
+enum err vault_peer_get(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+enum err vault_peer_hear(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+enum err vault_peer_received(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+enum err vault_peer_sent(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+/* A keeper's own account; a command may name any. */
+enum err vault_peer_words(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+/* A command's alone. */
+enum err vault_peer_unpin(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+enum err vault_peer_remove(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 
 #endif

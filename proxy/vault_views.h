@@ -24,7 +24,6 @@ struct proxy_vault_found {
 /* `len` may be less than was asked for, but not 0: answers are bounded (32 MiB, or one view). They are the first of the
    keys; the rest is to be asked for again. */
 typedef void (*proxy_vault_views_fn)(enum err err, const struct proxy_vault_found *views, size_t len, void *context);
-typedef void (*proxy_vault_done_fn)(enum err err, void *context);
 typedef void (*proxy_vault_generation_fn)(enum err err, uint32_t generation, void *context);
 /* ERR_NOT_FOUND: the text of view number `missing` must be made again first. `bits`: one row of (keys_len + 7) / 8
    bytes for each leaf; message i is bit i % 8 (value 1 << i % 8) of byte i / 8. */

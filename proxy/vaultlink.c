@@ -41,6 +41,8 @@ struct proxy_vaultlink {
     size_t held_len;      /* of those that nobody awaits */
     proxy_vault_locked_fn on_locked;
     void *locked_context;
+    proxy_vault_words_fn on_words;
+    void *words_context;
 };
 
 static struct proxy_vault_request *take_first(struct proxy_vaultlink *link, struct requests *queue)
@@ -236,9 +238,28 @@ void proxy_vaultlink_unlocked(struct proxy_vaultlink *link, const char *account,
     flush(link);
 }
 
+void proxy_vaultlink_on_words(struct proxy_vaultlink *link, proxy_vault_words_fn on_words, void *context)
+{
+    link->on_words = on_words;
+    link->words_context = context;
+}
+
+/* What the vault says by itself. */
+static enum err take_changed(struct proxy_vaultlink *link, struct ipc_in *in)
+{
+    char account[MIME_ADDR_SIZE];
+    ipc_get_string(in, account, sizeof(account));
+    enum err err = ipc_in_end(in);
+    if (err == ERR_OK && link->on_words != NULL)
+        link->on_words(account, link->words_context);
+    return err;
+}
+
 /* Reads one answer; ERR_PEER_PROTOCOL if it is none. */
 static enum err take_answer(struct proxy_vaultlink *link, struct ipc_in *in)
 {
+    if (ipc_type(in) == PROXY_PEER_CHANGED)
+        return take_changed(link, in);
     uint32_t code = ipc_get_u32(in);
     if (STAILQ_EMPTY(&link->open) || ipc_type(in) != PROXY_VAULT_DONE || in->err != ERR_OK || code >= ERR_COUNT ||
         (code != ERR_OK && ipc_in_end(in) != ERR_OK))
@@ -294,6 +315,9 @@ void proxy_vaultlink_connect(struct proxy_vaultlink *link, int socket)
         return;
     }
     watch_stall(link);
+    /* What was changed while there was no line nobody has told. */
+    if (link->on_words != NULL)
+        link->on_words(NULL, link->words_context);
     flush(link);
 }
 

@@ -14,6 +14,7 @@
 
 #include "base/ipc.h"
 #include "crypto/message_ids.h"
+#include "keyring/peer.h"
 #include "store/delivery.h"
 
 #include <event2/event.h>
@@ -53,6 +54,9 @@ ERR_RETURN enum err proxy_vault_ask(struct proxy_vaultlink *link, struct ipc_out
 /* `fn` will not fire. The request may be carried out all the same. Clears `*request`; NULL is nothing to cancel. */
 void proxy_vault_cancel(struct proxy_vault_request **request);
 
+/* It is done, or not; fires once. */
+typedef void (*proxy_vault_done_fn)(enum err err, void *context);
+
 /* Delivery records (vaultlink_delivery.c). Fires once for each request: ERR_OK with the recipients (for a get), or what
    went wrong. The addresses are valid during the call. */
 typedef void (*proxy_vault_fn)(enum err err, const char *const *addresses, size_t addresses_len, void *context);
@@ -71,5 +75,32 @@ typedef void (*proxy_vault_found_fn)(enum err err, bool is_found, void *context)
 ERR_RETURN enum err proxy_vault_find_encrypted(struct proxy_vaultlink *link, const char *account,
                                                const struct crypto_message_ids *ids, proxy_vault_found_fn fn,
                                                void *context, struct proxy_vault_request **request_out);
+
+/* ---- records of correspondents (vaultlink_peers.c) ---- */
+/* The words of an account may have changed, whoever did it, so that its ring is to be listed anew; NULL: those of any
+   account, since the line to the vault is new. Fires before the answer to a request that changed them. */
+typedef void (*proxy_vault_words_fn)(const char *account, void *context);
+void proxy_vaultlink_on_words(struct proxy_vaultlink *link, proxy_vault_words_fn on_words, void *context);
+
+/* With ERR_OK the record, valid during the call. ERR_NOT_FOUND; ERR_STORE: it is damaged. */
+typedef void (*proxy_vault_peer_fn)(enum err err, const struct keyring_peer *peer, void *context);
+ERR_RETURN enum err proxy_vault_peer_get(struct proxy_vaultlink *link, const char *account, const char *address,
+                                         proxy_vault_peer_fn fn, void *context,
+                                         struct proxy_vault_request **request_out);
+/* Saved forms of words (keyring_word_add), all of one address, as keyring_peer_hear_all takes them. A NULL `fn` lets a
+   failure be logged, here and below. */
+ERR_RETURN enum err proxy_vault_peer_hear(struct proxy_vaultlink *link, const char *account, struct span words,
+                                          proxy_vault_done_fn fn, void *context,
+                                          struct proxy_vault_request **request_out);
+/* A sealed memory file of what a message tells (keyring_heard_add); it stays the caller's. */
+ERR_RETURN enum err proxy_vault_peer_received(struct proxy_vaultlink *link, const char *account, int heard,
+                                              proxy_vault_done_fn fn, void *context,
+                                              struct proxy_vault_request **request_out);
+/* A copy has been accepted for these addresses, encrypted in `format` to the key of each ("": not encrypted). */
+struct proxy_vault_sent {
+    const char *address, *fingerprint;
+};
+ERR_RETURN enum err proxy_vault_peer_sent(struct proxy_vaultlink *link, const char *account, int64_t at,
+                                          enum keyring_format format, const struct proxy_vault_sent *sent, size_t len);
 
 #endif

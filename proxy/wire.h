@@ -73,9 +73,21 @@ enum proxy_message {
     PROXY_STORE_CLEAR,   /* account, or an empty one for all; u32: 0, 1: decisions and keys, too, 2: and private keys */
     PROXY_STORE_REOPEN,  /* account; answered with the number of messages u64 */
     PROXY_STORE_KEPT,    /* account; answered with how its keys are kept */
+    PROXY_PEER_GET,      /* account, address; answered with file of the saved record (keyring/peer.h) */
+    PROXY_PEER_HEAR, /* account, words (keyring/peer.h) of one address; answered with changed u32. Net may say at most
+                        `found`, and nothing in a person's name */
+    PROXY_PEER_RECEIVED,    /* account; file of what a message tells (keyring_heard_add); answered with changed u32 */
+    PROXY_PEER_SENT,        /* account, at u64, format u32, recipients u32, of each: address, fingerprint ("": plain) */
     PROXY_STORE_PASSPHRASE, /* account, key of the old passphrase or nothing, new recipe, key of the new one: opens the
                                account's keys with the first if they are not, and seals them under the second; with no
                                recipe a passphrase is taken away */
+    /* vault to net, between answers: account whose words have changed; the ring is to be listed anew */
+    PROXY_PEER_CHANGED,
+    /* keeper to vault, about its own account, and command to vault */
+    PROXY_PEER_WORDS, /* account, now u64; answered with file of words */
+    /* command to vault */
+    PROXY_PEER_UNPIN,  /* account, address, format u32 */
+    PROXY_PEER_REMOVE, /* account, address */
     /* keeper to vault, about its own account */
     PROXY_KEYS_GET,  /* account; answered with how its keys are kept, and if they are locked what holds them */
     PROXY_KEYS_OPEN, /* account, keys */

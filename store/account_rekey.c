@@ -265,6 +265,7 @@ static enum err delete_rows(struct store *store, const struct store_account *acc
         "DELETE FROM view WHERE account = ?",
         "DELETE FROM encrypted WHERE account = ?",
         "DELETE FROM private_key WHERE account = ?",
+        "DELETE FROM peer WHERE account = ?",
         "DELETE FROM account WHERE id = ?"};
     enum err err = ERR_OK;
     for (size_t i = 0; !err && i < sizeof deletions / sizeof *deletions; i++) {

@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 #define APPLICATION 0x50727653 /* "PrvS", in the database's header */
-#define VERSION 5
+#define VERSION 6
 
 /* From version i to i + 1. A view's session keys are apart from its decision, since they are sealed with another key.
    Accounts of version 3 have keys that come of the store's own (STORE_WRAP_DERIVED). */
@@ -30,7 +30,10 @@ static const char *const steps[VERSION] = {
     " (SELECT account FROM view UNION SELECT account FROM reopen UNION SELECT account FROM mailbox);",
     /* In brackets: clang takes two strings for two that lack a comma. */
     ("CREATE TABLE private_key (account BLOB NOT NULL, fingerprint BLOB NOT NULL, sealed BLOB NOT NULL,"
-     " PRIMARY KEY (account, fingerprint)) WITHOUT ROWID;")};
+     " PRIMARY KEY (account, fingerprint)) WITHOUT ROWID;"),
+    ("CREATE TABLE peer (id INTEGER PRIMARY KEY, tag BLOB NOT NULL UNIQUE, account BLOB NOT NULL,"
+     " rank INTEGER NOT NULL, at INTEGER NOT NULL, sealed BLOB NOT NULL);"
+     "CREATE INDEX peer_account ON peer (account, rank, at);")};
 
 enum err store_check_version(struct store *store, const char *path)
 {
