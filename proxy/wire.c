@@ -315,6 +315,7 @@ void proxy_put_opened(struct ipc_out *out, const struct proxy_open_answer *answe
     ipc_put_span(out, answer->decision);
     ipc_put_span(out, answer->session_keys);
     ipc_put_span(out, answer->encrypted_ids);
+    ipc_put_u32(out, answer->has_heard);
 }
 
 void proxy_get_opened(struct ipc_in *in, struct proxy_open_answer *answer)
@@ -323,4 +324,5 @@ void proxy_get_opened(struct ipc_in *in, struct proxy_open_answer *answer)
     answer->decision = ipc_get_span(in);
     answer->session_keys = ipc_get_span(in);
     answer->encrypted_ids = proxy_get_message_ids(in);
+    answer->has_heard = ipc_get_u32(in) != 0;
 }

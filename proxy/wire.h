@@ -178,6 +178,7 @@ struct proxy_open_answer {
     bool is_plain; /* the message needs no view; nothing else follows */
     struct span decision, session_keys;
     struct span encrypted_ids; /* crypto_message_ids_span of the view, if it came encrypted and was opened */
+    bool has_heard;            /* the last file is of what it tells by Autocrypt (keyring_heard_add) */
 };
 void proxy_put_opened(struct ipc_out *out, const struct proxy_open_answer *answer);
 void proxy_get_opened(struct ipc_in *in, struct proxy_open_answer *answer_out);
