@@ -63,6 +63,7 @@ struct cli {
     const struct config_account *account; /* borrowed from config */
     struct keyring_gpg *gpg;
     struct keyring *keyring;
+    struct buf words;                          /* what is known of correspondents' keys; empty: none was read */
     struct keyring_certificates *certificates; /* of the account, and its trust anchors: see cli_open_smime */
     struct keyring_anchors *anchors;
     struct keyring_token *token; /* NULL: not needed so far */
@@ -86,10 +87,13 @@ int cli_usage(const struct cli *cli, const char *format, ...) __attribute__((for
 ERR_RETURN enum err cli_open_config(struct cli *cli);
 /* The account of --account, else the one that owns `address` (may be NULL), else the only one. */
 ERR_RETURN enum err cli_open_account(struct cli *cli, const char *address);
-/* The account's key ring: agent, gpg, certificates and the index. With `is_as_of`, gpg itself judges by the time of
+/* Agent and gpg alone, for who asks them and looks at no key: the store need not be free for it. */
+ERR_RETURN enum err cli_open_gpg(struct cli *cli, bool is_as_of);
+/* The account's key ring: agent, gpg, certificates and the index, with what is known of correspondents. Not while this
+   command has the store open: there it is read. With `is_as_of`, gpg itself judges by the time of
    --at, on a throw-away copy of the home. */
 ERR_RETURN enum err cli_open_ring(struct cli *cli, bool is_as_of);
-/* Lists the ring anew, after it was changed. */
+/* Lists the ring anew, after it was changed; what is known of correspondents stays as it was read. */
 ERR_RETURN enum err cli_list_ring(struct cli *cli);
 /* Closes what cli_open_ring opened, so that another account's can be opened. */
 void cli_close_ring(struct cli *cli);

@@ -1,7 +1,7 @@
 /*
  * Configuration, account and key ring of a command, opened in this order and closed together.
  */
-#include "cli/cli.h"
+#include "cli/vault.h"
 
 #include "base/clock.h"
 #include "proxy/state.h"
@@ -58,6 +58,42 @@ enum err cli_open_account(struct cli *cli, const char *address)
     return cli->account ? ERR_OK : ERR_USAGE;
 }
 
+/* What is known of correspondents. Where nothing was ever kept, nothing is. */
+static enum err read_words(struct cli *cli)
+{
+    struct cli_vault vault;
+    buf_fini(&cli->words);
+    buf_init(&cli->words, KEYRING_WORDS_SIZE_MAX);
+    enum err err = cli_vault_open(cli->config, false, &vault);
+    if (err == ERR_NOT_FOUND)
+        return ERR_OK;
+    if (!err) {
+        err = cli_vault_words(&vault, cli->account->address, clock_now(), &cli->words);
+        cli_vault_close(&vault);
+    }
+    if (err == ERR_REFUSED)
+        fprintf(stderr,
+                "privyseal %s: what is known of correspondents belongs to %s; do this as that user, or while "
+                "`privyseal serve` runs\n",
+                cli->command->name, cli->config->user);
+    else if (err)
+        (void)cli_fail(cli, err, "reading what is known of correspondents");
+    return err;
+}
+
+static enum err lay_words(struct cli *cli)
+{
+    struct keyring *vouched;
+    enum err err = keyring_vouch(cli->keyring, buf_span(&cli->words), clock_now(), &vouched);
+    if (err) {
+        (void)cli_fail(cli, err, "applying what is known of correspondents");
+        return err;
+    }
+    keyring_free(&cli->keyring);
+    cli->keyring = vouched;
+    return ERR_OK;
+}
+
 enum err cli_list_ring(struct cli *cli)
 {
     keyring_free(&cli->keyring);
@@ -71,10 +107,11 @@ enum err cli_list_ring(struct cli *cli)
         (void)cli_fail(cli, err, "listing the keys in %s", cli->account->gnupghome);
         return err;
     }
-    return cli_list_certificates(cli);
+    err = cli_list_certificates(cli);
+    return err ? err : lay_words(cli);
 }
 
-enum err cli_open_ring(struct cli *cli, bool is_as_of)
+enum err cli_open_gpg(struct cli *cli, bool is_as_of)
 {
     char wrapper[CONFIG_PATH_SIZE], faked[CONFIG_PATH_SIZE];
     const char *home = cli->account->gnupghome, *engine = wrapper;
@@ -99,12 +136,21 @@ enum err cli_open_ring(struct cli *cli, bool is_as_of)
         (void)cli_fail(cli, err, "opening the key ring in %s", home);
         return err;
     }
-    return cli_list_ring(cli);
+    return ERR_OK;
+}
+
+enum err cli_open_ring(struct cli *cli, bool is_as_of)
+{
+    enum err err = cli_open_gpg(cli, is_as_of);
+    if (!err)
+        err = read_words(cli);
+    return err ? err : cli_list_ring(cli);
 }
 
 void cli_close_ring(struct cli *cli)
 {
     keyring_free(&cli->keyring);
+    buf_fini(&cli->words);
     keyring_certificates_close(&cli->certificates);
     keyring_anchors_close(&cli->anchors);
     keyring_token_close(&cli->token);

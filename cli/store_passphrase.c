@@ -42,9 +42,9 @@ static const char *address_of(const struct change *change)
 }
 
 /* Only where somebody must be asked, or gpg. */
-static enum err open_ring(const struct change *change)
+static enum err open_gpg(const struct change *change)
 {
-    return change->cli->gpg ? ERR_OK : cli_open_ring(change->cli, false);
+    return change->cli->gpg ? ERR_OK : cli_open_gpg(change->cli, false);
 }
 
 static enum err ask(const struct change *change, const char *what, const char *error, struct secret *passphrase)
@@ -53,7 +53,7 @@ static enum err ask(const struct change *change, const char *what, const char *e
     snprintf(description, sizeof description, "%s for what privyseal keeps of the mail of\n%s", what,
              address_of(change));
     const struct keyring_question question = {.description = description, .prompt = "Passphrase", .error = error};
-    enum err err = open_ring(change);
+    enum err err = open_gpg(change);
     return err ? err : keyring_ask(change->cli->gpg, &question, passphrase);
 }
 
@@ -114,7 +114,7 @@ static enum err unwrap(struct change *change)
     buf_init_secret(&keys, CRYPTO_WRAP_SECRET_MAX);
     enum err err = store ? store_account_wrapped(store, address_of(change), &wrapped) : ERR_KEY_LOCKED;
     if (!err)
-        err = open_ring(change);
+        err = open_gpg(change);
     if (!err)
         err = crypto_unwrap(change->cli->gpg, true, buf_span(&wrapped), &keys);
     if (!err)

@@ -8,7 +8,12 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <time.h>
 #include <unistd.h>
+
+/* No command holds the store for long. */
+#define BUSY_WAIT_MS 5000
+#define BUSY_PAUSE_MS 20
 
 /* A command that only looks must not make a store where there is none. */
 static enum err look(const char *dir)
@@ -38,18 +43,33 @@ static enum err open_alone(const struct config *config, bool is_confined, bool i
     return err ? err : store_open(dir, store_out);
 }
 
+/* Other commands have the store for a moment, or the vault that has just started: whoever is not confined yet waits for
+   that. */
+static enum err open_or_wait(const struct config *config, bool is_confined, bool is_made, struct cli_vault *vault)
+{
+    const struct timespec pause = {0, (long)BUSY_PAUSE_MS * 1000000};
+    enum err err = ERR_BUSY;
+    for (int i = 0; err == ERR_BUSY && i < BUSY_WAIT_MS / BUSY_PAUSE_MS; i++) {
+        if (i > 0)
+            (void)nanosleep(&pause, NULL);
+        *vault = (struct cli_vault){.socket = -1};
+        err = proxy_vault_socket_connect(config, &vault->socket);
+        if (err == ERR_NOT_FOUND)
+            err = open_alone(config, is_confined, is_made, &vault->store);
+        if (is_confined)
+            return err;
+    }
+    return err;
+}
+
 enum err cli_vault_open(const struct config *config, bool is_confined, struct cli_vault *vault)
 {
-    *vault = (struct cli_vault){.socket = -1};
-    enum err err = proxy_vault_socket_connect(config, &vault->socket);
-    return err == ERR_NOT_FOUND ? open_alone(config, is_confined, false, &vault->store) : err;
+    return open_or_wait(config, is_confined, false, vault);
 }
 
 enum err cli_vault_open_to_keep(const struct config *config, struct cli_vault *vault)
 {
-    *vault = (struct cli_vault){.socket = -1};
-    enum err err = proxy_vault_socket_connect(config, &vault->socket);
-    return err == ERR_NOT_FOUND ? open_alone(config, false, true, &vault->store) : err;
+    return open_or_wait(config, false, true, vault);
 }
 
 void cli_vault_close(struct cli_vault *vault)

@@ -3,11 +3,17 @@
  * come out of the ring, and whoever reads the field checks them.
  */
 #include "keyring/autocrypt.h"
-#include "keyring/key_packets_internal.h"
+#include "keyring/key_packets.h"
 
+enum { TAG_SIGNATURE = 2, TAG_KEY = 6, TAG_SUBKEY = 14, TAG_ATTRIBUTE = 17 };
 enum { CREATED = 2, KEY_EXPIRES = 9, KEY_FLAGS = 27 };
 enum { BINDING = 0x18, SUBKEY_REVOCATION = 0x28, CERTIFICATION_REVOCATION = 0x30 };
 #define ENCRYPTS (0x04 | 0x08) /* communications, storage (RFC 4880 §5.2.3.21) */
+
+struct packet {
+    unsigned tag;
+    struct span whole, body;
+};
 
 /* A user ID or subkey, and the newest signature that makes it one. */
 struct piece {
@@ -21,6 +27,26 @@ struct piece {
 struct picked {
     struct piece user_id, subkey;
 };
+
+static bool take_packet(struct span *rest, struct packet *packet)
+{
+    const struct span before = *rest;
+
+    if (!key_packets_take(rest, &packet->tag, &packet->body))
+        return false;
+    packet->whole = span_slice(before, 0, before.len - rest->len);
+    return true;
+}
+
+/* The big-endian number of `len` bytes at `at`; 0 where there are fewer. */
+static size_t number_at(struct span bytes, size_t at, size_t len)
+{
+    size_t number = 0;
+
+    for (size_t i = at; bytes.len >= at + len && i < at + len; i++)
+        number = number << 8 | (unsigned char)bytes.ptr[i];
+    return number;
+}
 
 /* The address in a user ID: what stands in its last angle brackets, or the whole of it. */
 static bool has_address(struct span user_id, const char *address)
@@ -49,40 +75,40 @@ static void finish(struct picked *picked, const struct piece *piece)
         *best = *piece;
 }
 
-static struct piece begin(const struct key_packets_packet *packet, const char *address)
+static struct piece begin(const struct packet *packet, const char *address)
 {
-    struct piece piece = {.whole = packet->whole, .is_subkey = packet->tag == KEY_PACKETS_SUBKEY};
-    struct span body = packet->body;
-    size_t version;
+    struct piece piece = {.whole = packet->whole, .is_subkey = packet->tag == TAG_SUBKEY};
 
-    if (packet->tag == KEY_PACKETS_ATTRIBUTE)
+    if (packet->tag == TAG_ATTRIBUTE)
         return (struct piece){.whole = SPAN_NONE};
     if (!piece.is_subkey)
-        piece.is_theirs = has_address(body, address);
-    else if (!key_packets_take_number(&body, 1, &version) || !key_packets_take_number(&body, 4, &piece.created))
-        piece.whole = SPAN_NONE;
+        piece.is_theirs = has_address(packet->body, address);
+    else
+        piece.created = number_at(packet->body, 1, 4);
     return piece;
 }
 
-static void take_signature(struct piece *piece, const struct key_packets_packet *packet, int64_t now)
+static void take_signature(struct piece *piece, const struct packet *packet, int64_t now)
 {
-    struct key_packets_signature signature;
+    const size_t type = number_at(packet->body, 1, 1);
     size_t signed_at = 0, expires = 0, flags = 0;
-    struct span value;
-    unsigned type;
+    struct span hashed = span_slice(packet->body, 6, 6 + number_at(packet->body, 4, 2)), subpacket;
 
-    if (!key_packets_read_signature(packet->body, &signature))
+    /* RFC 4880 §5.2.3: version, type, two algorithms, the length of the hashed subpackets. */
+    if (number_at(packet->body, 0, 1) != 4)
         return;
-    piece->is_revoked |= signature.type == (piece->is_subkey ? SUBKEY_REVOCATION : CERTIFICATION_REVOCATION);
-    if (piece->is_subkey ? signature.type != BINDING : signature.type < 0x10 || signature.type > 0x13)
+    piece->is_revoked |= type == (piece->is_subkey ? SUBKEY_REVOCATION : CERTIFICATION_REVOCATION);
+    if (piece->is_subkey ? type != BINDING : type < 0x10 || type > 0x13)
         return;
-    while (key_packets_take_subpacket(&signature.hashed, &type, &value)) {
-        if (type == CREATED)
-            (void)key_packets_take_number(&value, 4, &signed_at);
-        else if (type == KEY_EXPIRES)
-            (void)key_packets_take_number(&value, 4, &expires);
-        else if (type == KEY_FLAGS)
-            (void)key_packets_take_number(&value, 1, &flags);
+    while (key_packets_take_subpacket(&hashed, &subpacket)) {
+        const size_t kind = number_at(subpacket, 0, 1) & 0x7f;
+
+        if (kind == CREATED)
+            signed_at = number_at(subpacket, 1, 4);
+        else if (kind == KEY_EXPIRES)
+            expires = number_at(subpacket, 1, 4);
+        else if (kind == KEY_FLAGS)
+            flags = number_at(subpacket, 1, 1);
     }
     if (piece->signature.ptr && signed_at < piece->signed_at)
         return;
@@ -96,16 +122,16 @@ enum err keyring_autocrypt_reduce(struct span packets, const char *address, int6
     struct picked picked = {.user_id = {.is_subkey = false}};
     struct piece piece = {.is_subkey = false};
     struct span primary = SPAN_NONE;
-    struct key_packets_packet packet;
+    struct packet packet;
     size_t before = out->len;
     enum err err;
 
     while (packets.len > 0) {
-        if (!key_packets_take(&packets, &packet) || (primary.ptr == NULL) != (packet.tag == KEY_PACKETS_KEY))
+        if (!take_packet(&packets, &packet) || (primary.ptr == NULL) != (packet.tag == TAG_KEY))
             return ERR_MALFORMED;
-        if (packet.tag == KEY_PACKETS_KEY) {
+        if (packet.tag == TAG_KEY) {
             primary = packet.whole;
-        } else if (packet.tag == KEY_PACKETS_SIGNATURE) {
+        } else if (packet.tag == TAG_SIGNATURE) {
             take_signature(&piece, &packet, now);
         } else {
             finish(&picked, &piece);

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "keyring/certificates_internal.h"
+#include "keyring/peer.h"
 #include "keyring/x509_internal.h"
 
 #include <openssl/err.h>
@@ -126,10 +127,35 @@ static enum err put(const struct keyring_learner *learner, const struct keyring_
     return keyring_certificates_put(learner->certificates, &entry);
 }
 
+/* For the record of the correspondent; without a fingerprint: the source has told all. */
+static enum err add_word(const struct keyring_learner *learner, const struct keyring_found *found,
+                         const char *fingerprint)
+{
+    struct keyring_word word = {.format = KEYRING_OPENPGP,
+                                .source = found->source,
+                                .trust = found->is_found ? KEYRING_FOUND : KEYRING_UNVERIFIED,
+                                .since = learner->now,
+                                .until = found->until > 0 ? found->until : learner->now};
+    if (learner->words == NULL)
+        return ERR_OK;
+    (void)span_copy(span_of(learner->address), word.address, sizeof(word.address));
+    (void)span_copy(span_of(fingerprint), word.fingerprint, sizeof(word.fingerprint));
+    (void)span_copy(span_of(found->directory), word.title, sizeof(word.title));
+    return keyring_word_add(learner->words, &word);
+}
+
+static enum err import(const struct keyring_learner *learner, const struct keyring_found *found)
+{
+    struct keyring_import result;
+    enum err err = keyring_gpg_import(learner->gpg, found->bytes, true, &result);
+    for (size_t i = 0; err == ERR_OK && i < result.fingerprints_len; i++)
+        err = add_word(learner, found, result.fingerprints[i]);
+    return err;
+}
+
 static enum err keep(const struct keyring_learner *learner, const struct keyring_found *found, size_t *kept)
 {
     enum keyring_learnt learnt;
-    struct keyring_import result;
     X509 *certificate;
     /* Others put certificates there, too, and their private keys' places. */
     enum err err = keyring_certificates_refresh(learner->certificates);
@@ -142,7 +168,7 @@ static enum err keep(const struct keyring_learner *learner, const struct keyring
     else if (err == ERR_OK && certificate != NULL && learnt != KEYRING_LEARNT_KNOWN)
         err = put(learner, found, certificate);
     else if (err == ERR_OK && learnt == KEYRING_LEARNT_NEW)
-        err = keyring_gpg_import(learner->gpg, found->bytes, true, &result);
+        err = import(learner, found);
     if (err == ERR_OK && learnt == KEYRING_LEARNT_NEW) {
         (*kept)++;
         log_info("%s %s: a key for %s is kept", keyring_source_name(found->source), found->directory, learner->address);
@@ -231,14 +257,42 @@ static enum err remove_gone(const struct keyring_learner *learner, const struct 
     return err;
 }
 
+/* The next piece, which can claim no more than its source may give. */
+static enum err take(struct span *rest, struct keyring_found *found)
+{
+    enum err err = keyring_found_take(rest, found);
+    if (err == ERR_OK)
+        found->is_found = found->is_found && keyring_source_trust_max(found->source) >= KEYRING_FOUND;
+    return err;
+}
+
+static enum err learn_one(const struct keyring_learner *learner, const struct keyring_found *found, struct span all,
+                          size_t *kept)
+{
+    if (!keyring_source_is_asked(found->source))
+        return ERR_REFUSED;
+    return found->kind == KEYRING_FOUND_ALL ? remove_gone(learner, found, all) : keep(learner, found, kept);
+}
+
+/* Not if one of its keys could not be kept: then it has more than was heard. */
+static enum err add_ends(const struct keyring_learner *learner, struct span saved)
+{
+    struct keyring_found found;
+    enum err err;
+    while ((err = take(&saved, &found)) == ERR_OK)
+        if (found.kind == KEYRING_FOUND_ALL && (err = add_word(learner, &found, "")) != ERR_OK)
+            return err;
+    return err == ERR_END ? ERR_OK : err;
+}
+
 enum err keyring_learn(const struct keyring_learner *learner, struct span saved, size_t *kept)
 {
     const struct span all = saved;
     struct keyring_found found;
     enum err err, first = ERR_OK;
     *kept = 0;
-    while ((err = keyring_found_take(&saved, &found)) == ERR_OK) {
-        err = found.kind == KEYRING_FOUND_ALL ? remove_gone(learner, &found, all) : keep(learner, &found, kept);
+    while ((err = take(&saved, &found)) == ERR_OK) {
+        err = learn_one(learner, &found, all, kept);
         /* One that cannot be kept is no reason to lose the others. */
         if (err != ERR_OK) {
             log_failure(err, "%s %s: keeping a key for %s", keyring_source_name(found.source), found.directory,
@@ -248,6 +302,8 @@ enum err keyring_learn(const struct keyring_learner *learner, struct span saved,
     }
     if (err != ERR_END)
         return err;
+    if (first == ERR_OK)
+        first = add_ends(learner, all);
     if (*kept > 0)
         forget_stale(learner);
     return *kept > 0 ? ERR_OK : first;

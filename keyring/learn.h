@@ -4,8 +4,10 @@
  * Whatever is kept carries the address that was asked for or may issue others, is valid now, and is never put in the
  * place of something that a person or verified mail put there. What a directory no longer has for the address goes, if
  * it is there by that directory's word and the directory has told all. How far it is trusted is for the folder's
- * listing and for gpg to say: a certificate by its chain or by the directory's word, while that counts; an OpenPGP key
- * stays unverified until somebody vouches for it. In keepers and on the command line; synchronous.
+ * listing and for the record of the correspondent to say: a certificate by its chain or by the directory's word, while
+ * that counts; an OpenPGP key by the word that is given here for the record (keyring/peer.h). Only sources that are
+ * asked over the network are heard here, whatever the findings call themselves. In keepers and on the command line;
+ * synchronous.
  */
 #ifndef KEYRING_LEARN_H
 #define KEYRING_LEARN_H
@@ -14,12 +16,17 @@
 #include "keyring/found.h"
 #include "keyring/gpg.h"
 
+#define KEYRING_LEARN_WORDS_MAX ((size_t)65536) /* bytes of the words of one learning */
+
 struct keyring_learner {
     const char *address; /* normal form */
     struct keyring_certificates *certificates;
     const struct keyring_anchors *anchors; /* NULL: no chain leads anywhere */
     struct keyring_gpg *gpg;               /* NULL: OpenPGP keys are left out */
     int64_t now;
+    /* NULL: nobody wants to know. Gets what the sources say of OpenPGP keys that are kept (saved forms of words), and
+       which of them have told all (keyring_peer_hear_all). */
+    struct buf *words;
 };
 
 enum keyring_learnt {

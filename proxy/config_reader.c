@@ -107,7 +107,7 @@ static void say_unknown(cfg_t *section, const char *name)
 
 static const char *section_of_title(cfg_t *root, const char *title, int *line_out)
 {
-    static const char *const names[] = {"listen", "account", "rule", "directory"};
+    static const char *const names[] = {"listen", "account", "rule", "directory", "keyserver"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const cfg_t *section = cfg_gettsec(root, names[i], title);
         if (section && section->line >= *line_out) {
@@ -206,6 +206,20 @@ static cfg_t *make_grammar(void)
                                      CFG_STR_LIST("attributes", NULL, CFGF_NODEFAULT),
                                      CFG_STR_LIST("domains", NULL, CFGF_NODEFAULT),
                                      CFG_END()};
+    cfg_opt_t wkd_options[] = {CFG_STR("timeout", NULL, CFGF_NODEFAULT),
+                               CFG_STR("ca_file", NULL, CFGF_NODEFAULT),
+                               CFG_STR("keep_found", NULL, CFGF_NODEFAULT),
+                               CFG_STR("keep_missing", NULL, CFGF_NODEFAULT),
+                               CFG_STR("keep_failed", NULL, CFGF_NODEFAULT),
+                               CFG_STR("method", NULL, CFGF_NODEFAULT),
+                               CFG_STR_LIST("hosts", NULL, CFGF_NODEFAULT),
+                               CFG_STR_LIST("domains", NULL, CFGF_NODEFAULT),
+                               CFG_END()};
+    cfg_opt_t keyserver_options[] = {
+        CFG_STR("url", NULL, CFGF_NODEFAULT),          CFG_STR("timeout", NULL, CFGF_NODEFAULT),
+        CFG_STR("ca_file", NULL, CFGF_NODEFAULT),      CFG_STR("keep_found", NULL, CFGF_NODEFAULT),
+        CFG_STR("keep_missing", NULL, CFGF_NODEFAULT), CFG_STR("keep_failed", NULL, CFGF_NODEFAULT),
+        CFG_STR_LIST("domains", NULL, CFGF_NODEFAULT), CFG_END()};
     const cfg_flag_t titled = CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES;
     cfg_opt_t options[] = {CFG_STR("state", NULL, CFGF_NODEFAULT),
                            CFG_STR("user", NULL, CFGF_NODEFAULT),
@@ -224,10 +238,13 @@ static cfg_t *make_grammar(void)
                            CFG_STR("view_cache_max", NULL, CFGF_NODEFAULT),
                            CFG_STR("store_max", NULL, CFGF_NODEFAULT),
                            CFG_STR_LIST("revocation_hosts", NULL, CFGF_NODEFAULT),
+                           CFG_STR_LIST("sources", NULL, CFGF_NODEFAULT),
                            CFG_SEC("listen", listen_options, titled),
                            CFG_SEC("account", account_options, titled),
                            CFG_SEC("rule", rule_options, titled),
                            CFG_SEC("directory", directory_options, titled),
+                           CFG_SEC("keyserver", keyserver_options, titled),
+                           CFG_SEC("wkd", wkd_options, CFGF_MULTI),
                            CFG_STR(CONFIG_END, NULL, CFGF_NODEFAULT),
                            CFG_END()};
     cfg_t *root = cfg_init(options, CFGF_NONE);
@@ -239,6 +256,8 @@ static cfg_t *make_grammar(void)
     watch_options(root, "account|", account_options);
     watch_options(root, "rule|", rule_options);
     watch_options(root, "directory|", directory_options);
+    watch_options(root, "keyserver|", keyserver_options);
+    watch_options(root, "wkd|", wkd_options);
     return root;
 }
 

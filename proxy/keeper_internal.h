@@ -68,6 +68,9 @@ ERR_RETURN enum err keeper_keys_keep(const struct keeper *keeper, bool asks_pers
 
 /* Opens the account's keys in the store if they are not, asking nobody. ERR_NOT_FOUND: there are none yet. */
 ERR_RETURN enum err keeper_keys_open(const struct keeper *keeper);
+/* keeper_words.c: lays what the vault knows of correspondents over `listed`, which it frees: a new index. */
+ERR_RETURN enum err keeper_vouch(const struct keeper *keeper, struct keyring **listed, int64_t now,
+                                 struct keyring **vouched_out);
 /* Asks the vault. With ERR_OK `in` stands after the error of the answer, and is finished by the caller. */
 ERR_RETURN enum err keeper_ask_vault(const struct keeper *keeper, struct ipc_out *out, struct ipc_in *in);
 

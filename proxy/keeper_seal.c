@@ -42,7 +42,8 @@ static enum err list_home(struct keeper *keeper, uint64_t number)
 
 static enum err list_ring(struct keeper *keeper, uint64_t number, int *fd_out)
 {
-    struct keyring *keyring = NULL;
+    struct keyring *keyring = NULL, *vouched = NULL;
+    const int64_t now = clock_now();
     const char *own[PROXY_ADDRESSES_MAX];
     const struct crypto_smime *smime;
     struct buf saved;
@@ -58,13 +59,16 @@ static enum err list_ring(struct keeper *keeper, uint64_t number, int *fd_out)
     if (err == ERR_OK)
         err = keeper_smime(keeper, &smime);
     if (err == ERR_OK)
-        err = keyring_certificates_list(smime->certificates, smime->anchors, own, keeper->setup.addresses_len,
-                                        clock_now(), keyring);
+        err = keyring_certificates_list(smime->certificates, smime->anchors, own, keeper->setup.addresses_len, now,
+                                        keyring);
     if (err == ERR_OK)
-        err = keyring_save(keyring, &saved);
+        err = keeper_vouch(keeper, &keyring, now, &vouched);
+    if (err == ERR_OK)
+        err = keyring_save(vouched, &saved);
     if (err == ERR_OK)
         err = memfd_of("index", buf_span(&saved), KEEPER_INDEX_MAX, fd_out);
     keyring_free(&keyring);
+    keyring_free(&vouched);
     buf_fini(&saved);
     return err;
 }

@@ -10,7 +10,7 @@
 
 #define BUCKETS 1024u
 #define KNOWN_MAX 20000u
-/* The finder keeps the directories' own deadlines; this is for one that does not. */
+/* The finder keeps the sources' own deadlines; this is for one that does not. */
 #define SLACK_MS 1000u
 
 /* An answer that counts: by the clock that certificates go by, which goes on while the machine sleeps. */
@@ -19,6 +19,7 @@ struct known {
     TAILQ_ENTRY(known) age;
     size_t account;
     char address[MIME_ADDR_SIZE];
+    size_t stage;
     int64_t since, until;
 };
 
@@ -27,10 +28,12 @@ struct proxy_lookup {
     struct proxy_lookups *lookups;
     size_t account;
     char address[MIME_ADDR_SIZE];
+    size_t stage;
     bool is_again;
     uint32_t seconds; /* how long the answer counts */
     struct proxy_finder_request *request;
     struct proxy_job *job;
+    struct proxy_vault_request *hearing;
     proxy_lookup_fn fn;
     void *context;
 };
@@ -39,6 +42,7 @@ struct proxy_lookups {
     const struct config *config;
     struct proxy_pool *pool;
     struct proxy_finderlink *finder;
+    struct proxy_vaultlink *vault;
     LIST_HEAD(, known) buckets[BUCKETS];
     TAILQ_HEAD(, known) ages;
     size_t known_len;
@@ -70,6 +74,7 @@ static void remember(const struct proxy_lookup *lookup)
     if (known == NULL)
         return;
     known->account = lookup->account;
+    known->stage = lookup->stage;
     memcpy(known->address, lookup->address, sizeof(known->address));
     known->since = clock_now();
     known->until = known->since + lookup->seconds;
@@ -78,26 +83,35 @@ static void remember(const struct proxy_lookup *lookup)
     lookups->known_len++;
 }
 
-bool proxy_lookup_is_due(struct proxy_lookups *lookups, size_t account, const char *address)
+static bool is_known(struct proxy_lookups *lookups, size_t account, const char *address, size_t stage)
 {
     struct known *known, *next;
     const int64_t now = clock_now();
-    if (config_directories_timeout_ms(lookups->config, address) == 0)
-        return false;
     for (known = LIST_FIRST(&lookups->buckets[bucket_of(address)]); known != NULL; known = next) {
         next = LIST_NEXT(known, same);
         if (known->until <= now || known->since > now)
             forget(lookups, known);
-        else if (known->account == account && strcmp(known->address, address) == 0)
-            return false;
+        else if (known->account == account && known->stage == stage && strcmp(known->address, address) == 0)
+            return true;
     }
-    return true;
+    return false;
+}
+
+bool proxy_lookup_is_due(struct proxy_lookups *lookups, size_t account, const char *address, size_t *stage)
+{
+    while (config_stage_timeout_ms(lookups->config, address, *stage) > 0) {
+        if (!is_known(lookups, account, address, *stage))
+            return true;
+        (*stage)++;
+    }
+    return false;
 }
 
 static void lookup_free(struct proxy_lookup *lookup)
 {
     proxy_finder_cancel(&lookup->request);
     proxy_pool_cancel(&lookup->job);
+    proxy_vault_cancel(&lookup->hearing);
     LIST_REMOVE(lookup, link);
     free(lookup);
 }
@@ -112,16 +126,37 @@ static void finish(struct proxy_lookup *lookup, enum err err)
     fn(err, context);
 }
 
+static void on_heard(enum err err, void *context)
+{
+    struct proxy_lookup *lookup = context;
+    lookup->hearing = NULL;
+    if (err != ERR_OK)
+        log_failure(err, "keeping who has a key of %s", lookup->address);
+    finish(lookup, err == ERR_OK ? ERR_OK : ERR_LOOKUP);
+}
+
+/* What the sources say of OpenPGP keys stands in the correspondent's record: the keeper has looked at it, and the vault
+   believes no more of it than that a source said so. */
+static enum err hear(struct proxy_lookup *lookup, struct span words)
+{
+    const struct proxy_lookups *lookups = lookup->lookups;
+    return proxy_vault_peer_hear(lookups->vault, lookups->config->accounts[lookup->account].address, words, on_heard,
+                                 lookup, &lookup->hearing);
+}
+
 static void on_learnt(enum err err, struct ipc_in *answer, void *context)
 {
     struct proxy_lookup *lookup = context;
     lookup->job = NULL;
     const uint32_t kept = err == ERR_OK ? ipc_get_u32(answer) : 0;
+    const struct span words = err == ERR_OK ? ipc_get_span(answer) : SPAN_NONE;
     if (err == ERR_OK)
         err = ipc_in_end(answer);
     if (err == ERR_OK)
         log_info("%u keys of %s kept", (unsigned)kept, lookup->address);
-    else
+    if (err == ERR_OK && words.len > 0 && (err = hear(lookup, words)) == ERR_OK)
+        return;
+    if (err != ERR_OK)
         log_failure(err, "keeping what was found for %s", lookup->address);
     finish(lookup, err == ERR_OK ? ERR_OK : ERR_LOOKUP);
 }
@@ -144,19 +179,19 @@ static void on_found(enum err err, const struct proxy_finder_answer *answer, voi
     finish(lookup, err == ERR_OK ? ERR_OK : ERR_LOOKUP);
 }
 
-enum err proxy_lookup_begin(struct proxy_lookups *lookups, size_t account, const char *address, bool is_again,
-                            proxy_lookup_fn fn, void *context, struct proxy_lookup **lookup_out)
+enum err proxy_lookup_begin(struct proxy_lookups *lookups, size_t account, const char *address, size_t stage,
+                            bool is_again, proxy_lookup_fn fn, void *context, struct proxy_lookup **lookup_out)
 {
     struct proxy_lookup *lookup = calloc(1, sizeof(*lookup));
     if (lookup == NULL)
         return ERR_MEMORY;
     *lookup = (struct proxy_lookup){
-        .lookups = lookups, .account = account, .is_again = is_again, .fn = fn, .context = context};
+        .lookups = lookups, .account = account, .stage = stage, .is_again = is_again, .fn = fn, .context = context};
     (void)span_copy(span_of(address), lookup->address, sizeof(lookup->address));
     LIST_INSERT_HEAD(&lookups->open, lookup, link);
-    enum err err = proxy_finder_find(lookups->finder, lookup->address,
-                                     config_directories_timeout_ms(lookups->config, lookup->address) + SLACK_MS,
-                                     on_found, lookup, &lookup->request);
+    const uint32_t timeout_ms = config_stage_timeout_ms(lookups->config, lookup->address, stage) + SLACK_MS;
+    enum err err =
+        proxy_finder_find(lookups->finder, lookup->address, stage, timeout_ms, on_found, lookup, &lookup->request);
     if (err != ERR_OK) {
         lookup_free(lookup);
         return err;
@@ -173,12 +208,12 @@ void proxy_lookup_cancel(struct proxy_lookup **lookup)
 }
 
 enum err proxy_lookups_new(const struct config *config, struct proxy_pool *pool, struct proxy_finderlink *finder,
-                           struct proxy_lookups **lookups_out)
+                           struct proxy_vaultlink *vault, struct proxy_lookups **lookups_out)
 {
     struct proxy_lookups *lookups = calloc(1, sizeof(*lookups));
     if (lookups == NULL)
         return ERR_MEMORY;
-    *lookups = (struct proxy_lookups){.config = config, .pool = pool, .finder = finder};
+    *lookups = (struct proxy_lookups){.config = config, .pool = pool, .finder = finder, .vault = vault};
     TAILQ_INIT(&lookups->ages);
     *lookups_out = lookups;
     return ERR_OK;

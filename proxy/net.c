@@ -220,6 +220,12 @@ static void on_vault_lost(void *context)
         log_failure(err, "asking for a line to the vault");
 }
 
+static void on_words(const char *account, void *context)
+{
+    struct proxy_net *net = context;
+    proxy_ring_words_changed(net->ring, account);
+}
+
 static void on_finder_lost(void *context)
 {
     struct proxy_net *net = context;
@@ -283,9 +289,11 @@ static enum err start(struct net_process *process, const struct proxy_sockets *s
     if (err == ERR_OK)
         err = proxy_vaultlink_new(net->base, on_vault_lost, net, &net->vault);
     if (err == ERR_OK)
+        proxy_vaultlink_on_words(net->vault, on_words, net);
+    if (err == ERR_OK)
         err = proxy_finderlink_new(net->base, on_finder_lost, net, &net->finder);
     if (err == ERR_OK)
-        err = proxy_lookups_new(net->config, net->pool, net->finder, &net->lookups);
+        err = proxy_lookups_new(net->config, net->pool, net->finder, net->vault, &net->lookups);
     if (err == ERR_OK)
         err = proxy_probe_new(net, &net->probe);
     if (err == ERR_OK)

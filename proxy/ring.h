@@ -3,7 +3,8 @@
  *
  * Whether it has changed is told by inotify, whose descriptor is made before the sandbox closes. A look drains it
  * first, so that a key imported before a RCPT is seen by that RCPT. Where the user has no inotify left, an index counts
- * for a second.
+ * for a second. What the vault knows of correspondents stands in it, too: the vault tells when that has changed, and
+ * where a source's word runs out, its key is judged without it a minute later at the latest.
  */
 #ifndef PROXY_RING_H
 #define PROXY_RING_H
@@ -28,6 +29,9 @@ void proxy_ring_set_pool(struct proxy_ring *ring, struct proxy_pool *pool);
 const struct keyring *proxy_ring_current(struct proxy_ring *ring, size_t account);
 /* What we do ourselves has changed it, so that an index counts no more where nothing else would tell. */
 void proxy_ring_changed(struct proxy_ring *ring, size_t account);
+/* Words about keys have changed, of the account with this address, or (NULL) of any: an index counts no more, though
+   the GnuPG home has not changed. */
+void proxy_ring_words_changed(struct proxy_ring *ring, const char *address);
 /* The last index that was listed, current or not, as a sealed memfd (borrowed, as above), and its number, which no
    other index of this process has; -1 if there is none. */
 int proxy_ring_file(const struct proxy_ring *ring, size_t account, uint64_t *number_out);

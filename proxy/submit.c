@@ -20,6 +20,7 @@ static void submit_destroy(struct proxy_submit *submit)
     free(submit->is_visible);
     free(submit->is_delivered);
     free(submit->accepted);
+    free(submit->chosen);
     smtp_reply_fini(&submit->last_ok);
     smtp_reply_fini(&submit->failure);
     free(submit);
@@ -112,6 +113,8 @@ static void make_plan(struct proxy_submit *submit, const struct keyring *keyring
     enum err err = policy_plan_make(&session->net->config->policy, keyring, &message, &submit->plan, detail);
     struct proxy_copy copy = {
         .config = session->net->config, .account = account, .keyring = keyring, .message = &message};
+    if (err == ERR_OK)
+        err = submit_note_keys(submit, keyring);
     if (err == ERR_OK)
         submit_seal(submit, &copy);
     else

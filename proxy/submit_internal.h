@@ -1,6 +1,6 @@
 /*
- * A submission under way, shared by submit.c (up to the plan), submit_seal.c (every copy sealed) and submit_send.c
- * (delivery).
+ * A submission under way, shared by submit.c (up to the plan), submit_seal.c (every copy sealed), submit_send.c
+ * (delivery) and submit_told.c.
  */
 #ifndef PROXY_SUBMIT_INTERNAL_H
 #define PROXY_SUBMIT_INTERNAL_H
@@ -35,6 +35,7 @@ struct proxy_submit {
     struct store_delivery_key key;
     bool has_record; /* the vault knows this message */
     struct policy_plan plan;
+    char (*chosen)[KEYRING_FPR_SIZE]; /* for each recipient, the key that its copy is encrypted to; "": none */
     struct submit_group *groups;
     size_t groups_len, unsealed_len;
 
@@ -63,6 +64,12 @@ void submit_end(struct proxy_submit *submit, const struct smtp_reply *reply);
 /* submit_seal.c: makes the groups from the plan and seals each; then goes on with submit_send. */
 void submit_seal(struct proxy_submit *submit, struct proxy_copy *copy);
 void submit_groups_free(struct proxy_submit *submit);
+
+/* submit_told.c: what the records of correspondents get to know of it. */
+/* The plan is made: which key is whose. */
+ERR_RETURN enum err submit_note_keys(struct proxy_submit *submit, const struct keyring *keyring);
+/* The server has taken a copy: tells the vault, and waits for nothing. A failure is logged. */
+void submit_tell_sent(struct proxy_submit *submit);
 
 /* submit_send.c: sends group by group. */
 void submit_send(struct proxy_submit *submit);

@@ -121,6 +121,7 @@ static void on_data_reply(struct smtp_client *client, const struct smtp_reply *r
     smtp_reply_clear(&submit->last_ok);
     if (smtp_reply_copy(reply, &submit->last_ok) != ERR_OK)
         submit->last_ok.code = 250;
+    submit_tell_sent(submit);
     enum err err = needs_record(submit) ? record(submit, submit->accepted, submit->accepted_len, on_recorded) : ERR_END;
     if (err == ERR_OK)
         return;

@@ -49,9 +49,9 @@ enum proxy_message {
                           then, and wrapped to the account's own key if they are not */
     PROXY_JOB_KEYS,    /* -: opens the account's keys in the store, if that asks nobody */
     PROXY_JOB_LEARN,   /* address; file of what was found for it (keyring/found.h) */
-    PROXY_JOB_DONE,    /* err u32, then by job: index file | facts | size u64, is_8bit u32, file | (learn) kept u32 |
-                          (open) see    proxy_put_opened; view file, and if asked for record file, searchable text file,
-                          unless it is    plain */
+    PROXY_JOB_DONE, /* err u32, then by job: index file | facts | size u64, is_8bit u32, file | (learn) kept u32, words
+                       (keyring/learn.h) | (open) see    proxy_put_opened; view file, and if asked for record file,
+                       searchable text file, unless it is    plain */
     /* net to vault, and back */
     PROXY_DELIVERY_GET,    /* key */
     PROXY_DELIVERY_ADD,    /* key, now u64, recipients u32, each */
@@ -103,7 +103,7 @@ enum proxy_message {
     PROXY_PRIVATE_LIST,   /* account; answered with their number u32, the fingerprint of each */
     PROXY_VAULT_DONE,     /* err u32; if that is 0, by request: recipients u32, each (deliveries) | what stands above */
     /* net to finder, and back; answers come in any order */
-    PROXY_FIND, /* number u32, address */
+    PROXY_FIND, /* number u32, address, stage u32 (proxy/config.h) */
     /* keeper to finder, about its own account's anchors, and back */
     PROXY_REVOCATION, /* number u32; file of the path's certificates, DER, leaf first */
     PROXY_FINDER_DONE /* number u32, err u32; if that is 0, by request: (find) seconds u32 for which the answer counts,

@@ -287,7 +287,7 @@ static void test_versions(void **state)
     store_close(&store);
     assert_int_equal(unlink(in_directory("views.sqlite")), 0);
     run_sql("DROP TABLE encrypted; DROP TABLE view; DROP TABLE reopen; DROP TABLE mailbox; DROP TABLE place;"
-            " DROP TABLE account; DROP TABLE private_key; PRAGMA user_version = 1");
+            " DROP TABLE account; DROP TABLE private_key; DROP TABLE peer; PRAGMA user_version = 1");
     store = open_store();
     assert_string_equal(find(store, &message).text, "[bob@example.org]");
     store_close(&store);
@@ -295,9 +295,9 @@ static void test_versions(void **state)
     store = open_store();
     assert_string_equal(find(store, &message).text, "[bob@example.org]");
     store_close(&store);
-    run_sql("PRAGMA user_version = 6");
+    run_sql("PRAGMA user_version = 7");
     assert_int_equal(store_open(directory, &store), ERR_STORE);
-    run_sql("PRAGMA user_version = 5; PRAGMA application_id = 7");
+    run_sql("PRAGMA user_version = 6; PRAGMA application_id = 7");
     assert_int_equal(store_open(directory, &store), ERR_STORE);
 }
 

@@ -226,7 +226,7 @@ static void test_earlier_version(void **state)
     (void)state;
     struct store *store = store_with_key();
     store_close(&store);
-    run_sql("DROP TABLE private_key; PRAGMA user_version = 4");
+    run_sql("DROP TABLE private_key; DROP TABLE peer; PRAGMA user_version = 4");
     store = open_store();
     expect_list(store, ALICE, "");
     assert_int_equal(store_private_key_put(store, ALICE, ONE, KEY), ERR_OK);
