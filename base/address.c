@@ -93,11 +93,12 @@ static void on_answer(int result, struct evutil_addrinfo *found, void *context)
     struct address_query *query = context;
     struct address_list list = {.count = 0};
     if (query->fn != NULL) {
+        const bool is_missing = result == EVUTIL_EAI_NONAME || result == EVUTIL_EAI_NODATA;
         if (result != 0)
             log_info("looking up a host name: %s", evutil_gai_strerror(result));
         else
             add_all(&list, found);
-        query->fn(list.count > 0 ? ERR_OK : ERR_UPSTREAM_DOWN, &list, query->context);
+        query->fn(list.count > 0 ? ERR_OK : is_missing ? ERR_NOT_FOUND : ERR_UPSTREAM_DOWN, &list, query->context);
     }
     if (found != NULL)
         evutil_freeaddrinfo(found);

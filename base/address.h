@@ -38,8 +38,8 @@ ERR_RETURN enum err address_host(const char *host, char host_out[ADDRESS_HOST_SI
 ERR_RETURN enum err address_literal(const char *host, int port, struct address_list *list_out);
 
 struct address_query;
-/* Fires once, unless the query was cancelled: ERR_OK with at least one address, or ERR_UPSTREAM_DOWN. It may fire
-   before address_query returns. `list` is valid during the call. */
+/* Fires once, unless the query was cancelled: ERR_OK with at least one address; ERR_NOT_FOUND: the name does not exist,
+   or has none; or ERR_UPSTREAM_DOWN. It may fire before address_query returns. `list` is valid during the call. */
 typedef void (*address_fn)(enum err err, const struct address_list *list, void *context);
 
 /* Asks `dns` for all addresses of a name. `*query_out` is NULL if the answer came at once. */

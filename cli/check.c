@@ -18,7 +18,7 @@
 static bool is_offline;
 
 static const struct cli_option options[] = {
-    {"offline", NULL, "do not connect to servers and directories", &is_offline, NULL, NULL},
+    {"offline", NULL, "do not connect to servers and sources of keys", &is_offline, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL, NULL}};
 
 void check_note(struct check *check, enum check_state state, const char *subject, const char *format, ...)
@@ -142,7 +142,7 @@ static int run(struct cli *cli, int argc, char **argv)
         if (!only || only == &cli->config->accounts[i])
             check_account(&check, &cli->config->accounts[i]);
     if (!is_offline)
-        check_directories(&check);
+        check_sources(&check);
     int status = CLI_DONE;
     if (check.err)
         status = cli_fail(cli, check.err, "checking");
@@ -157,11 +157,11 @@ static int run(struct cli *cli, int argc, char **argv)
 
 const struct cli_command cli_check = {
     .name = "check",
-    .summary = "checks configuration, keys, agent, servers and directories: each ok, or what to do",
+    .summary = "checks configuration, keys, agent, servers and sources of keys: each ok, or what to do",
     .text =
         "Looks at the configuration, the state directory, the certificate, the key rings with their agents and own\n"
         "keys, and asks every server for its EHLO (ten seconds each at most) and every directory\n"
-        "for its base. Prints one line for each: ok, or what to do. Exits 1 if something is bad; warnings do not "
+        "and keyserver whether it is there. Prints one line for each: ok, or what to do. Exits 1 if something is bad; warnings do not "
         "count.",
     .example = "privyseal check",
     .options = options,

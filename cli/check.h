@@ -27,6 +27,6 @@ void check_store(struct check *check, const struct config_account *account);
 /* Connects, does TLS as configured and asks what the server offers, for at most ten seconds. */
 void check_server(struct check *check, const struct config_account *account, enum config_protocol protocol);
 /* Connects to each directory as configured, logs in and looks for the base, within its timeout. */
-void check_directories(struct check *check);
+void check_sources(struct check *check);
 
 #endif

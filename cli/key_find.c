@@ -1,5 +1,5 @@
-#include "cli/directory.h"
 #include "cli/key.h"
+#include "cli/source.h"
 #include "cli/table.h"
 #include "cli/vault.h"
 
@@ -22,22 +22,25 @@ struct finding {
     struct table *table;
     json_t *list;
     size_t good;     /* pieces that could be kept, or are here already */
-    size_t failures; /* directories that could not be asked */
+    size_t failures; /* sources that could not be asked */
 };
 
 struct line {
-    const char *directory, *state, *what, *trust;
+    const struct config_source *source;
+    const char *state, *what, *trust;
     char name[300], until[CLI_DATE_SIZE];
     const char *reason;
 };
 
 static enum err add_line(struct finding *finding, const struct line *line)
 {
-    const char *const cells[] = {line->directory, line->state, line->what,  line->trust,
-                                 line->until,     line->name,  line->reason};
+    char source[PROXY_SOURCE_NAME_SIZE];
+    const char *const cells[] = {source, line->state, line->what, line->trust, line->until, line->name, line->reason};
+    proxy_source_name(line->source, source);
     json_t *json =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "directory", line->directory, "state", line->state, "kind",
-                  line->what, "trust", line->trust, "until", line->until, "name", line->name, "reason", line->reason);
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "source", keyring_source_name(line->source->kind),
+                  "directory", line->source->name, "state", line->state, "kind", line->what, "trust", line->trust,
+                  "until", line->until, "name", line->name, "reason", line->reason);
     if (json_array_append_new(finding->list, json))
         return ERR_MEMORY;
     return table_add(finding->table, cells);
@@ -71,14 +74,15 @@ static enum err describe(const struct finding *finding, const struct keyring_fou
     return err;
 }
 
-static enum err show(struct finding *finding, const struct keyring_found *found, STACK_OF(X509) * issuers)
+static enum err show(struct finding *finding, const struct config_source *source, const struct keyring_found *found,
+                     STACK_OF(X509) * issuers)
 {
     enum keyring_learnt learnt;
     X509 *certificate;
     enum err err = keyring_learn_judge(&finding->learner, found, &learnt, &certificate);
     const bool is_issuer = certificate && learnt >= KEYRING_LEARNT_ISSUER && X509_check_ca(certificate) > 0;
     const bool is_good = learnt >= KEYRING_LEARNT_KNOWN && !is_issuer;
-    struct line line = {.directory = found->directory,
+    struct line line = {.source = source,
                         .state = is_good     ? "found"
                                  : is_issuer ? "issuer"
                                              : "ignored",
@@ -112,21 +116,21 @@ static STACK_OF(X509) * all_issuers(const struct finding *finding, struct span r
     return issuers;
 }
 
-static enum err show_directory(struct finding *finding, const struct cli_directory *directory)
+static enum err show_source(struct finding *finding, const struct cli_source *source)
 {
-    struct line line = {.directory = directory->config->ldap.name, .what = "", .trust = ""};
-    struct span rest = buf_span(&directory->found);
+    struct line line = {.source = source->config, .what = "", .trust = ""};
+    struct span rest = buf_span(&source->found);
     struct keyring_found found;
     enum err err;
-    if (!directory->is_asked) {
+    if (!source->is_asked) {
         line.state = "not asked";
         line.reason = "its domains are others";
         return add_line(finding, &line);
     }
-    if (directory->err) {
+    if (source->err) {
         finding->failures++;
         line.state = "failed";
-        line.reason = directory->problem;
+        line.reason = source->problem;
         return add_line(finding, &line);
     }
     if (rest.len == 0) {
@@ -138,7 +142,7 @@ static enum err show_directory(struct finding *finding, const struct cli_directo
     if (!issuers)
         return ERR_MEMORY;
     while ((err = keyring_found_take(&rest, &found)) == ERR_OK)
-        if ((err = show(finding, &found, issuers)) != ERR_OK)
+        if ((err = show(finding, source->config, &found, issuers)) != ERR_OK)
             break;
     sk_X509_pop_free(issuers, X509_free);
     return err == ERR_END ? ERR_OK : err;
@@ -156,20 +160,22 @@ static enum err keep_words(const struct finding *finding, struct span said)
     return err;
 }
 
-static enum err import(struct finding *finding, const struct cli_directory *directories)
+static enum err import(struct finding *finding, const struct cli_source *sources)
 {
     struct buf said;
     enum err err = ERR_OK;
     buf_init(&said, KEYRING_LEARN_WORDS_MAX);
     finding->learner.words = &said;
-    for (size_t i = 0; !err && i < finding->cli->config->directories_len; i++) {
+    for (size_t i = 0; !err && i < finding->cli->config->sources_len; i++) {
+        char name[PROXY_SOURCE_NAME_SIZE];
         size_t kept;
+        proxy_source_name(sources[i].config, name);
         buf_clear(&said);
-        err = keyring_learn(&finding->learner, buf_span(&directories[i].found), &kept);
+        err = keyring_learn(&finding->learner, buf_span(&sources[i].found), &kept);
         if (!err)
             err = keep_words(finding, buf_span(&said));
         if (!err && kept > 0)
-            fprintf(finding->cli->is_json ? stderr : stdout, "%s: %zu kept\n", directories[i].config->ldap.name, kept);
+            fprintf(finding->cli->is_json ? stderr : stdout, "%s: %zu kept\n", name, kept);
     }
     finding->learner.words = NULL;
     buf_fini(&said);
@@ -178,20 +184,20 @@ static enum err import(struct finding *finding, const struct cli_directory *dire
 
 static enum err find_all(struct finding *finding)
 {
-    static const char *const heads[] = {"DIRECTORY", "STATE", "KIND", "TRUST", "UNTIL", "NAME", "REASON"};
+    static const char *const heads[] = {"SOURCE", "STATE", "KIND", "TRUST", "UNTIL", "NAME", "REASON"};
     const struct config *config = finding->cli->config;
-    struct cli_directory *directories;
+    struct cli_source *sources;
     enum err err = table_new(heads, 7, &finding->table);
     if (err)
         return err;
-    err = cli_ask_directories(config, finding->learner.address, &directories);
-    for (size_t i = 0; !err && i < config->directories_len; i++)
-        err = show_directory(finding, &directories[i]);
+    err = cli_ask_sources(config, finding->learner.address, &sources);
+    for (size_t i = 0; !err && i < config->sources_len; i++)
+        err = show_source(finding, &sources[i]);
     if (!err && !finding->cli->is_json)
         table_print(finding->table);
     if (!err && is_importing)
-        err = import(finding, directories);
-    cli_directories_free(config, &directories);
+        err = import(finding, sources);
+    cli_sources_free(config, &sources);
     return err;
 }
 
@@ -209,8 +215,9 @@ static int run(struct cli *cli, int argc, char **argv)
         err = cli_open_ring(cli, false);
     if (err)
         return cli_exit_of(err);
-    if (cli->config->directories_len == 0)
-        return cli_usage(cli, "there is nobody to ask; expected directory \"NAME\" { url = ... } in the configuration");
+    if (cli->config->sources_len == 0)
+        return cli_usage(cli, "there is nobody to ask; expected `sources`, or a section directory, in the "
+                              "configuration");
     if (keyring_anchors_open(cli->account->smime_ca, &anchors))
         return cli_fail(cli, ERR_CONFIG, "reading the trust anchors in %s", cli->account->smime_ca);
     err = config_certificates(cli->config, cli->account, path) ? keyring_certificates_open(path, &certificates)
@@ -235,11 +242,11 @@ static int run(struct cli *cli, int argc, char **argv)
 const struct cli_command cli_key_find = {
     .name = "key find",
     .operands = "ADDRESS",
-    .summary = "asks the directories for an address, and shows what each of them has",
+    .summary = "asks the sources of keys for an address, and shows what each of them has",
     .text =
-        "Asks every directory whose `domains` let it be asked for ADDRESS, and shows what each of them has, what it\n"
-        "would be trusted for, or why it would be ignored. Nothing is kept unless --import says so. Exits 1 if there\n"
-        "is no key that could be kept, 3 if that is because a directory could not be asked.",
+        "Asks every source of keys whose `domains` let it be asked for ADDRESS, all at once, and shows what each of\n"
+        "them has, what it would be trusted for, or why it would be ignored. Nothing is kept unless --import says so.\n"
+        "Exits 1 if there is no key that could be kept, 3 if that is because a source could not be asked.",
     .example = "privyseal key find bob@example.org",
     .options = options,
     .run = run};

@@ -2,6 +2,7 @@
 #include "cli/vault.h"
 
 #include "base/clock.h"
+#include "proxy/source.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -92,18 +93,22 @@ static const char *plain_with_key(const struct why *answer)
 }
 
 /* Those that would be asked before the recipient is answered; why asks none. */
-static bool is_asked(const struct config_directory *directory, const struct why *answer)
+static bool is_asked(const struct config_source *source, const struct why *answer)
 {
-    return !answer->choice.key && answer->choice.rule->encrypt != POLICY_ENCRYPT_NEVER &&
-           config_directory_serves(directory, answer->address);
+    const struct keyring_entry *key = answer->choice.key;
+    return (!key || key->advice != KEYRING_ADVICE_NONE) && answer->choice.rule->encrypt != POLICY_ENCRYPT_NEVER &&
+           config_source_serves(source, answer->address);
 }
 
-static json_t *directories_json(const struct config *config, const struct why *answer)
+static json_t *sources_json(const struct config *config, const struct why *answer)
 {
     json_t *list = json_array();
-    for (size_t i = 0; i < config->directories_len; i++)
-        if (is_asked(&config->directories[i], answer))
-            (void)json_array_append_new(list, json_string(config->directories[i].ldap.name));
+    for (size_t i = 0; i < config->sources_len; i++) {
+        char name[PROXY_SOURCE_NAME_SIZE];
+        proxy_source_name(config->sources[i], name);
+        if (is_asked(config->sources[i], answer))
+            (void)json_array_append_new(list, json_string(name));
+    }
     return list;
 }
 
@@ -123,8 +128,8 @@ static int print_json(const struct cli *cli, const struct why *answer)
         "sign", policy_sign_name(choice->rule->sign), "trust", keyring_trust_name(policy_least_trust(choice->rule)),
         "action", plan_action_name(answer->action), "result", answer->err ? err_name(answer->err) : "ok", "key", key,
         "reason", choice->key ? plain_with_key(answer) : missing_key(answer), "detail",
-        answer->detail[0] ? answer->detail : NULL, "signer", answer->signer, "directories",
-        directories_json(cli->config, answer), "candidates", why_candidates_json(answer), "conflict",
+        answer->detail[0] ? answer->detail : NULL, "signer", answer->signer, "sources",
+        sources_json(cli->config, answer), "candidates", why_candidates_json(answer), "conflict",
         why_conflict_json(answer), "peer", why_peer_json(answer)));
 }
 
@@ -177,19 +182,22 @@ static enum err add_key(const struct cli *cli, struct table *table, const struct
     return err ? err : why_add(table, "trust", keyring_trust_name(key->trust));
 }
 
-static enum err add_directories(struct table *table, const struct config *config, const struct why *answer)
+/* In what order they would be asked: those of one stage together, the next stage if that has brought nothing. */
+static enum err add_sources(struct table *table, const struct config *config, const struct why *answer)
 {
     enum err err = ERR_OK;
-    for (size_t i = 0; !err && i < config->directories_len; i++) {
-        const struct config_directory *directory = &config->directories[i];
-        char text[160];
-        const char *state = is_asked(directory, answer) ? "is asked for a key"
-                            : !config_directory_serves(directory, answer->address)
-                                ? "is never asked: its domains are others"
-                            : answer->choice.key ? "is not asked: there is a key"
-                                                 : "is not asked: nothing is encrypted";
-        snprintf(text, sizeof text, "%s %s", directory->ldap.name, state);
-        err = why_add(table, "directory", text);
+    for (size_t i = 0; !err && i < config->sources_len; i++) {
+        const struct config_source *source = config->sources[i];
+        char name[PROXY_SOURCE_NAME_SIZE], text[200];
+        proxy_source_name(source, name);
+        const char *state = !config_source_serves(source, answer->address)    ? "is never asked: its domains are others"
+                            : !is_asked(source, answer) && answer->choice.key ? "is not asked: there is a key"
+                            : !is_asked(source, answer)                       ? "is not asked: nothing is encrypted"
+                            : config_source_stage(config, i, answer->address) == 0
+                                ? "is asked for a key"
+                                : "is asked for a key if those before it have none";
+        snprintf(text, sizeof text, "%s %s", name, state);
+        err = why_add(table, "asks", text);
     }
     return err;
 }
@@ -218,7 +226,7 @@ static int print_table(const struct cli *cli, const struct why *answer)
     if (!err)
         err = why_add_peer(answer, table);
     if (!err)
-        err = add_directories(table, cli->config, answer);
+        err = add_sources(table, cli->config, answer);
     if (!err && answer->signer[0])
         err = why_add(table, "signed by", answer->signer);
     if (!err)

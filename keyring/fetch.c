@@ -1,9 +1,11 @@
 #include "keyring/fetch.h"
 
 #include "base/log.h"
+#include "base/tls.h"
 
 #include <arpa/inet.h>
 #include <event2/buffer.h>
+#include <event2/bufferevent_ssl.h>
 #include <event2/http.h>
 #include <event2/keyvalq_struct.h>
 #include <ldap.h>
@@ -13,7 +15,7 @@
 #include <string.h>
 
 #define HEADERS_MAX 16384
-#define TARGET_SIZE 1024
+#define TARGET_SIZE 2048
 #define LIST_ATTRIBUTE "certificateRevocationList;binary"
 
 struct keyring_fetch {
@@ -33,6 +35,7 @@ struct keyring_fetch {
     struct event *deadline;
     struct event *turn; /* goes on out of the loop, where nothing of libevent's own is under way */
     enum err result;    /* ERR_AGAIN: not known yet */
+    enum err so_far;    /* what it is if no other address does better */
 };
 
 /* ---- addresses ---- */
@@ -129,8 +132,11 @@ static void on_deadline(evutil_socket_t unused, short events, void *context)
 
 static void on_error(enum evhttp_request_error error, void *context)
 {
+    struct keyring_fetch *fetch = context;
+    /* Somebody is there. */
+    fetch->so_far = ERR_LOOKUP;
     if (error == EVREQ_HTTP_DATA_TOO_LONG)
-        take_result(context, ERR_LIMIT);
+        take_result(fetch, ERR_LIMIT);
 }
 
 static void on_response(struct evhttp_request *request, void *context)
@@ -147,12 +153,17 @@ static void on_response(struct evhttp_request *request, void *context)
     struct evbuffer *body = evhttp_request_get_input_buffer(request);
     size_t len = evbuffer_get_length(body);
     const unsigned char *bytes = len == 0 ? NULL : evbuffer_pullup(body, -1);
-    enum err err = ERR_LOOKUP;
+    enum err err = code >= 300 && code < 500 ? ERR_UPSTREAM_REJECTED : ERR_LOOKUP;
     if (code == HTTP_OK && (len == 0 || bytes != NULL))
         err = buf_add(&fetch->answer, bytes == NULL ? (const unsigned char *)"" : bytes, len);
     else
-        log_info("%s answers %d", fetch->host, code);
+        log_info("%s answers %d%s", fetch->host, code, code / 100 == 3 ? ", which is not followed" : "");
     take_result(fetch, err);
+}
+
+static int usual_port(const struct keyring_fetch *fetch)
+{
+    return fetch->options->tls == NULL ? 80 : 443;
 }
 
 static bool send_request(struct keyring_fetch *fetch)
@@ -165,7 +176,7 @@ static bool send_request(struct keyring_fetch *fetch)
     struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
     const char *const form = strchr(fetch->host, ':') == NULL ? "%s:%d" : "[%s]:%d";
     (void)snprintf(host, sizeof host,
-                   fetch->port != 80                  ? form
+                   fetch->port != usual_port(fetch)   ? form
                    : strchr(fetch->host, ':') == NULL ? "%s"
                                                       : "[%s]",
                    fetch->host, fetch->port);
@@ -183,15 +194,48 @@ static bool send_request(struct keyring_fetch *fetch)
                                fetch->body_type[0] == '\0' ? EVHTTP_REQ_GET : EVHTTP_REQ_POST, fetch->target) == 0;
 }
 
+/* NULL: there is no memory for it, or the host cannot be one. */
+static struct bufferevent *open_tls(const struct keyring_fetch *fetch)
+{
+    SSL *session = NULL;
+    if (tls_client_session(fetch->options->tls, fetch->host, &session) != ERR_OK)
+        return NULL;
+    struct bufferevent *line = bufferevent_openssl_socket_new(fetch->options->base, -1, session,
+                                                              BUFFEREVENT_SSL_CONNECTING, BEV_OPT_CLOSE_ON_FREE);
+    if (line == NULL)
+        SSL_free(session);
+    return line;
+}
+
+/* Says what a handshake came to grief over. */
+static void look_at_certificate(struct keyring_fetch *fetch)
+{
+    SSL *session = fetch->options->tls == NULL
+                       ? NULL
+                       : bufferevent_openssl_get_ssl(evhttp_connection_get_bufferevent(fetch->connection));
+    const long result = session == NULL ? X509_V_OK : SSL_get_verify_result(session);
+    if (result == X509_V_OK)
+        return;
+    log_warning("%s: its certificate: %s", fetch->host, X509_verify_cert_error_string(result));
+    fetch->so_far = ERR_UPSTREAM_TLS;
+}
+
 static bool connect_to(struct keyring_fetch *fetch, const struct address *address)
 {
     char host[NI_MAXHOST];
     if (getnameinfo((const struct sockaddr *)&address->storage, address->len, host, sizeof host, NULL, 0,
                     NI_NUMERICHOST) != 0)
         return false;
-    fetch->connection = evhttp_connection_base_new(fetch->options->base, NULL, host, (unsigned short)fetch->port);
-    if (fetch->connection == NULL)
+    struct bufferevent *line = fetch->options->tls == NULL ? NULL : open_tls(fetch);
+    if (fetch->options->tls != NULL && line == NULL)
         return false;
+    fetch->connection =
+        evhttp_connection_base_bufferevent_new(fetch->options->base, NULL, line, host, (unsigned short)fetch->port);
+    if (fetch->connection == NULL) {
+        if (line != NULL)
+            bufferevent_free(line);
+        return false;
+    }
     evhttp_connection_set_max_headers_size(fetch->connection, HEADERS_MAX);
     evhttp_connection_set_max_body_size(fetch->connection, (ev_ssize_t)fetch->options->answer_max);
     evhttp_connection_set_retries(fetch->connection, 0);
@@ -206,11 +250,13 @@ static void on_turn(evutil_socket_t unused, short events, void *context)
     (void)unused;
     (void)events;
     while (fetch->result == ERR_AGAIN) {
-        if (fetch->connection != NULL)
+        if (fetch->connection != NULL) {
+            look_at_certificate(fetch);
             evhttp_connection_free(fetch->connection);
+        }
         fetch->connection = NULL;
         if (fetch->next >= fetch->addresses.count)
-            fetch->result = ERR_LOOKUP;
+            fetch->result = fetch->so_far;
         else if (connect_to(fetch, &fetch->addresses.items[fetch->next++]))
             return;
     }
@@ -220,8 +266,7 @@ static void on_turn(evutil_socket_t unused, short events, void *context)
 
 /* ---- directories ---- */
 
-static void on_values(enum err err, const struct keyring_ldap_value *values, size_t len, const char *problem,
-                      void *context)
+static void on_values(enum err err, const struct keyring_piece *values, size_t len, const char *problem, void *context)
 {
     struct keyring_fetch *fetch = context;
     (void)problem; /* has been logged */
@@ -272,11 +317,11 @@ static void on_addresses(enum err err, const struct address_list *list, void *co
         if (is_trusted || keyring_fetch_is_public(&list->items[i]))
             fetch->addresses.items[fetch->addresses.count++] = list->items[i];
     if (err == ERR_OK && fetch->addresses.count == 0) {
-        log_warning("%s has none but private addresses, and is not among revocation_hosts", fetch->host);
+        log_warning("%s has none but private addresses, and the configuration does not let it", fetch->host);
         err = ERR_REFUSED;
     }
     if (err != ERR_OK)
-        take_result(fetch, err == ERR_REFUSED ? err : ERR_LOOKUP);
+        take_result(fetch, err);
     else
         event_active(fetch->turn, EV_TIMEOUT, 0);
 }
@@ -286,14 +331,15 @@ static bool take_url(struct keyring_fetch *fetch, const char *url)
     struct evhttp_uri *uri = evhttp_uri_parse(url);
     const char *scheme = uri == NULL ? NULL : evhttp_uri_get_scheme(uri),
                *host = uri == NULL ? NULL : evhttp_uri_get_host(uri);
+    const struct span wanted = fetch->options->tls == NULL ? SPAN_LIT("http") : SPAN_LIT("https");
     bool is_taken = false;
     if (scheme != NULL && host != NULL && evhttp_uri_get_userinfo(uri) == NULL &&
-        span_is_case_equal(span_of(scheme), SPAN_LIT("http")) && address_host(host, fetch->host) == ERR_OK) {
+        span_is_case_equal(span_of(scheme), wanted) && address_host(host, fetch->host) == ERR_OK) {
         const char *path = evhttp_uri_get_path(uri), *query = evhttp_uri_get_query(uri);
         int len = snprintf(fetch->target, sizeof fetch->target, "%s%s%s", path == NULL || *path == '\0' ? "/" : path,
                            query == NULL ? "" : "?", query == NULL ? "" : query);
         int port = evhttp_uri_get_port(uri);
-        fetch->port = port < 0 ? 80 : port;
+        fetch->port = port < 0 ? usual_port(fetch) : port;
         is_taken = len > 0 && (size_t)len < sizeof fetch->target && fetch->port > 0 && fetch->port <= UINT16_MAX;
     }
     if (uri != NULL)
@@ -309,7 +355,7 @@ static enum err resolve(struct keyring_fetch *fetch)
         return ERR_OK;
     }
     if (fetch->options->dns == NULL) {
-        on_addresses(ERR_LOOKUP, NULL, fetch);
+        on_addresses(ERR_UPSTREAM_DOWN, NULL, fetch);
         return ERR_OK;
     }
     return address_query_begin(fetch->options->dns, fetch->host, fetch->port, on_addresses, fetch, &fetch->query);
@@ -327,9 +373,10 @@ enum err keyring_fetch_begin(const struct keyring_fetch_options *options, const 
     fetch->fn = fn;
     fetch->context = context;
     fetch->result = ERR_AGAIN;
+    fetch->so_far = ERR_UPSTREAM_DOWN;
     buf_init(&fetch->body, body.len);
     buf_init(&fetch->answer, options->answer_max);
-    const bool is_ldap = span_has_case_prefix(span_of(url), SPAN_LIT("ldap://"));
+    const bool is_ldap = options->tls == NULL && span_has_case_prefix(span_of(url), SPAN_LIT("ldap://"));
     enum err err = is_ldap || take_url(fetch, url) ? buf_add_span(&fetch->body, body) : ERR_MALFORMED;
     if (err == ERR_OK && body_type != NULL && !span_copy(span_of(body_type), fetch->body_type, sizeof fetch->body_type))
         err = ERR_INTERNAL;

@@ -21,6 +21,18 @@ enum keyring_found_kind {
     KEYRING_FOUND_ALL = 3          /* no bytes: the source has nothing else for the address */
 };
 
+/* One piece of a source's answer; its bytes are borrowed. */
+struct keyring_piece {
+    enum keyring_found_kind kind;
+    struct span bytes;
+};
+/* How a source answers what it was asked. Fires once: ERR_OK with what was found, which may be nothing (borrowed during
+   the call); ERR_LOOKUP: this question has no answer; ERR_UPSTREAM_DOWN: the source cannot be asked, or does not answer
+   in time. `problem` says why, for people; with ERR_OK, why that is not all that the source has ("": it is). It may be
+   asked again from there. */
+typedef void (*keyring_answer_fn)(enum err err, const struct keyring_piece *pieces, size_t pieces_len,
+                                  const char *problem, void *context);
+
 struct keyring_found {
     enum keyring_found_kind kind;
     enum keyring_source source;

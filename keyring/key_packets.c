@@ -3,7 +3,7 @@
 #include <openssl/evp.h>
 #include <stdio.h>
 
-enum { TAG_SIGNATURE = 2, TAG_PUBLIC_KEY = 6 };
+enum { TAG_SIGNATURE = 2, TAG_PUBLIC_KEY = 6, TAG_USER_ID = 13, TAG_SUBKEY = 14, TAG_ATTRIBUTE = 17 };
 enum { SUBPACKET_FEATURES = 30, SUBPACKET_AEAD = 34, SUBPACKET_AEAD_SUITES = 39 };
 
 /* Feature bits: OCB packets of LibrePGP, and version 2 of the protected data packet (RFC 9580 §5.2.3.32). */
@@ -48,8 +48,8 @@ static bool take_length(struct span *rest, bool is_subpacket, size_t *length_out
     return true;
 }
 
-/* RFC 4880 §4.2: bit 7 is always set; bit 6 tells new from old. */
-static bool take_packet(struct span *rest, unsigned *tag_out, struct span *body_out)
+/* Bit 7 is always set; bit 6 tells new from old. */
+bool key_packets_take(struct span *rest, unsigned *tag_out, struct span *body_out)
 {
     size_t head, length;
     if (!take_number(rest, 1, &head) || (head & 0x80) == 0)
@@ -61,6 +61,12 @@ static bool take_packet(struct span *rest, unsigned *tag_out, struct span *body_
     *tag_out = (head >> 2) & 0x0f;
     /* Length type 3 is "until the end", which no packet of a key has. */
     return (head & 3) != 3 && take_number(rest, (size_t)1 << (head & 3), &length) && take(rest, length, body_out);
+}
+
+bool key_packets_take_subpacket(struct span *rest, struct span *body_out)
+{
+    size_t length;
+    return rest->len > 0 && take_length(rest, true, &length) && take(rest, length, body_out);
 }
 
 static bool subpacket_asks_for_aead(struct span body)
@@ -90,15 +96,16 @@ static bool signature_asks_for_aead(struct span body)
     if ((type < 0x10 || type > 0x13) && type != 0x1f)
         return false;
     struct span subpacket;
-    while (take_length(&hashed, true, &length) && take(&hashed, length, &subpacket))
+    while (key_packets_take_subpacket(&hashed, &subpacket))
         if (subpacket_asks_for_aead(subpacket))
             return true;
     return false;
 }
 
-/* RFC 4880 §12.2: SHA-1 over 0x99, the two-byte length and the packet's body. */
-static enum err note_fingerprint(struct span body, struct key_packets_key *key)
+/* SHA-1 over 0x99, the two-byte length and the packet's body. */
+enum err key_packets_fingerprint(struct span body, char fingerprint[KEYRING_FPR_SIZE])
 {
+    fingerprint[0] = '\0';
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned digest_len = 0;
     const unsigned char head[3] = {0x99, (unsigned char)(body.len >> 8), (unsigned char)body.len};
@@ -111,8 +118,8 @@ static enum err note_fingerprint(struct span body, struct key_packets_key *key)
     EVP_MD_CTX_free(hash);
     if (!is_done)
         return ERR_ENGINE;
-    for (unsigned i = 0; i < digest_len && 2 * i + 3 <= sizeof key->fingerprint; i++)
-        (void)snprintf(key->fingerprint + 2 * i, 3, "%02X", digest[i]);
+    for (unsigned i = 0; i < digest_len && 2 * i + 3 <= KEYRING_FPR_SIZE; i++)
+        (void)snprintf(fingerprint + 2 * i, 3, "%02X", digest[i]);
     return ERR_OK;
 }
 
@@ -124,7 +131,7 @@ enum err key_packets_walk(struct span packets, key_packets_fn fn, void *context)
     while (err == ERR_OK && packets.len > 0) {
         unsigned tag;
         struct span body;
-        if (!take_packet(&packets, &tag, &body))
+        if (!key_packets_take(&packets, &tag, &body))
             return ERR_MALFORMED;
         if (tag == TAG_PUBLIC_KEY) {
             if (is_in_key)
@@ -133,10 +140,36 @@ enum err key_packets_walk(struct span packets, key_packets_fn fn, void *context)
             /* Other versions have other fingerprints, and gpg 2.2 does not read them. */
             is_in_key = body.len > 0 && body.len <= 0xffff && body.ptr[0] == 4;
             if (err == ERR_OK && is_in_key)
-                err = note_fingerprint(body, &key);
+                err = key_packets_fingerprint(body, key.fingerprint);
         } else if (tag == TAG_SIGNATURE && is_in_key) {
             key.has_aead = key.has_aead || signature_asks_for_aead(body);
         }
     }
     return err == ERR_OK && is_in_key ? fn(&key, context) : err;
+}
+static enum err take_fingerprint(const struct key_packets_key *key, void *context)
+{
+    (void)span_copy(span_of(key->fingerprint), context, KEYRING_FPR_SIZE);
+    return ERR_OK;
+}
+
+enum err key_packets_single(struct span packets, char fingerprint_out[KEYRING_FPR_SIZE])
+{
+    size_t keys = 0, user_ids = 0;
+    struct span body;
+    unsigned tag;
+    for (struct span rest = packets; rest.len > 0;) {
+        if (!key_packets_take(&rest, &tag, &body) || (keys == 0) != (tag == TAG_PUBLIC_KEY))
+            return ERR_MALFORMED;
+        keys += tag == TAG_PUBLIC_KEY;
+        user_ids += tag == TAG_USER_ID;
+        if (tag != TAG_PUBLIC_KEY && tag != TAG_SIGNATURE && tag != TAG_USER_ID && tag != TAG_SUBKEY &&
+            tag != TAG_ATTRIBUTE)
+            return ERR_MALFORMED;
+    }
+    fingerprint_out[0] = '\0';
+    if (user_ids == 0)
+        return ERR_MALFORMED;
+    enum err err = key_packets_walk(packets, take_fingerprint, fingerprint_out);
+    return err == ERR_OK && fingerprint_out[0] == '\0' ? ERR_MALFORMED : err;
 }

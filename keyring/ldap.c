@@ -32,14 +32,14 @@ static void go_on(struct keyring_ldap *ldap)
 
 static void finish(struct keyring_ldap_query *query, enum err err, const char *problem)
 {
-    struct keyring_ldap_value values[KEYRING_LDAP_VALUES_MAX];
+    struct keyring_piece values[KEYRING_LDAP_VALUES_MAX];
     const struct ldap_answer *answer = &query->answer;
     const char *name = query->ldap->options->name;
     const size_t len = err == ERR_OK ? answer->pieces_len : 0;
     take_out(query);
     for (size_t i = 0; i < len; i++)
-        values[i] = (struct keyring_ldap_value){answer->pieces[i].kind,
-                                                {answer->bytes.data + answer->pieces[i].at, answer->pieces[i].len}};
+        values[i] = (struct keyring_piece){answer->pieces[i].kind,
+                                           {answer->bytes.data + answer->pieces[i].at, answer->pieces[i].len}};
     if (err != ERR_OK)
         log_warning("directory %s: %s", name, problem);
     else if (answer->ignored > 0)
@@ -325,7 +325,7 @@ void keyring_ldap_free(struct keyring_ldap **ldap_pointer)
     free(ldap);
 }
 
-static enum err ask(struct keyring_ldap *ldap, const char *address, keyring_ldap_fn fn, void *context,
+static enum err ask(struct keyring_ldap *ldap, const char *address, keyring_answer_fn fn, void *context,
                     struct keyring_ldap_query **query_out)
 {
     const struct timeval time = {ldap->options->timeout_ms / 1000, ldap->options->timeout_ms % 1000 * 1000};
@@ -353,13 +353,13 @@ static enum err ask(struct keyring_ldap *ldap, const char *address, keyring_ldap
     return ERR_OK;
 }
 
-enum err keyring_ldap_find(struct keyring_ldap *ldap, const char *address, keyring_ldap_fn fn, void *context,
+enum err keyring_ldap_find(struct keyring_ldap *ldap, const char *address, keyring_answer_fn fn, void *context,
                            struct keyring_ldap_query **query_out)
 {
     return ask(ldap, address, fn, context, query_out);
 }
 
-enum err keyring_ldap_read(struct keyring_ldap *ldap, const char *dn, const char *attribute, keyring_ldap_fn fn,
+enum err keyring_ldap_read(struct keyring_ldap *ldap, const char *dn, const char *attribute, keyring_answer_fn fn,
                            void *context, struct keyring_ldap_query **query_out)
 {
     if (dn[0] == '\0' || strlen(dn) >= KEYRING_LDAP_DN_SIZE || attribute[0] == '\0' ||
@@ -373,7 +373,7 @@ enum err keyring_ldap_read(struct keyring_ldap *ldap, const char *dn, const char
     return err;
 }
 
-enum err keyring_ldap_try(struct keyring_ldap *ldap, keyring_ldap_fn fn, void *context,
+enum err keyring_ldap_try(struct keyring_ldap *ldap, keyring_answer_fn fn, void *context,
                           struct keyring_ldap_query **query_out)
 {
     return ask(ldap, NULL, fn, context, query_out);

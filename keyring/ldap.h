@@ -61,19 +61,8 @@ struct keyring_ldap_options {
    else. ERR_ADDRESS_SYNTAX if the address is no address in normal form; ERR_CONFIG if the pattern is none. */
 ERR_RETURN enum err keyring_ldap_filter(const char *pattern, const char *address, struct buf *out);
 
-struct keyring_ldap_value {
-    enum keyring_found_kind kind;
-    struct span bytes;
-};
-
 struct keyring_ldap;
 struct keyring_ldap_query;
-
-/* Fires once: ERR_OK with what was found, which may be nothing (borrowed during the call); ERR_LOOKUP: this question
-   has no answer; ERR_UPSTREAM_DOWN: the directory cannot be asked, or does not answer in time. `problem` says why, for
-   people; with ERR_OK, why that is not all that the directory has ("": it is). It may ask again. */
-typedef void (*keyring_ldap_fn)(enum err err, const struct keyring_ldap_value *values, size_t values_len,
-                                const char *problem, void *context);
 
 /* Sets libldap up so that it reads no configuration of its own. Once, before threads and sandbox. */
 void keyring_ldap_init(void);
@@ -88,13 +77,13 @@ void keyring_ldap_free(struct keyring_ldap **ldap);
 
 /* Asks for what is known of `address` (normal form). With ERR_OK `fn` fires later, within the directory's timeout.
    ERR_ADDRESS_SYNTAX, ERR_BUSY. */
-ERR_RETURN enum err keyring_ldap_find(struct keyring_ldap *ldap, const char *address, keyring_ldap_fn fn, void *context,
-                                      struct keyring_ldap_query **query_out);
+ERR_RETURN enum err keyring_ldap_find(struct keyring_ldap *ldap, const char *address, keyring_answer_fn fn,
+                                      void *context, struct keyring_ldap_query **query_out);
 /* Asks for the values of `attribute` of the entry `dn`, whatever they are: KEYRING_FOUND_RAW. */
 ERR_RETURN enum err keyring_ldap_read(struct keyring_ldap *ldap, const char *dn, const char *attribute,
-                                      keyring_ldap_fn fn, void *context, struct keyring_ldap_query **query_out);
+                                      keyring_answer_fn fn, void *context, struct keyring_ldap_query **query_out);
 /* Asks whether the base is there: connects, TLS, bind and all. An error also if it is not. */
-ERR_RETURN enum err keyring_ldap_try(struct keyring_ldap *ldap, keyring_ldap_fn fn, void *context,
+ERR_RETURN enum err keyring_ldap_try(struct keyring_ldap *ldap, keyring_answer_fn fn, void *context,
                                      struct keyring_ldap_query **query_out);
 /* `fn` will not fire. Clears the caller's pointer; NULL is nothing to cancel. */
 void keyring_ldap_cancel(struct keyring_ldap_query **query);

@@ -38,7 +38,7 @@ enum ldap_state { LDAP_OFF, LDAP_CONNECTING, LDAP_ASKING_TLS, LDAP_HANDSHAKE, LD
 struct keyring_ldap_query {
     TAILQ_ENTRY(keyring_ldap_query) link;
     struct keyring_ldap *ldap;
-    keyring_ldap_fn fn;
+    keyring_answer_fn fn;
     void *context;
     struct buf filter; /* empty: what the entry `dn` has, or, without that, whether the base is there */
     char dn[KEYRING_LDAP_DN_SIZE], attribute[KEYRING_LDAP_ATTRIBUTE_SIZE];

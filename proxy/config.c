@@ -185,7 +185,9 @@ static enum err interpret(struct config_reader *reader)
                                                                 config_read_accounts,
                                                                 config_read_listeners,
                                                                 config_read_rules,
-                                                                config_read_directories};
+                                                                config_read_directories,
+                                                                config_read_webs,
+                                                                config_read_sources};
     enum err err = ERR_OK;
     for (size_t i = 0; !err && i < sizeof steps / sizeof *steps; i++)
         err = steps[i](reader);
@@ -288,6 +290,7 @@ void config_free(struct config **config)
     free(old->listeners);
     free(old->accounts);
     config_free_directories(old);
+    config_free_webs(old);
     policy_fini(&old->policy);
     free(old);
     *config = NULL;

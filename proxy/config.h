@@ -10,8 +10,10 @@
 #include "base/log.h"
 #include "base/sasl.h"
 #include "crypto/smime_account.h"
+#include "keyring/autocrypt.h"
 #include "keyring/ldap.h"
 #include "keyring/revocation.h"
+#include "keyring/web.h"
 #include "policy/rule.h"
 
 #define CONFIG_PATH_SIZE 512
@@ -36,6 +38,7 @@ struct config_account {
     char login[256]; /* the address if not given */
     struct config_upstream upstreams[CONFIG_PROTOCOL_COUNT];
     bool append_plain; /* append = plain: what is saved is not sealed */
+    enum keyring_preference autocrypt;
     char gnupghome[CONFIG_PATH_SIZE];
     bool is_own_home;                     /* privyseal's own, under the state directory */
     char smime_ca[CONFIG_PATH_SIZE];      /* trust anchors for S/MIME: a file, a folder, "system"; "": none */
@@ -62,17 +65,44 @@ struct config_listener {
 };
 
 #define CONFIG_DIRECTORIES_MAX 32
+#define CONFIG_SOURCES_MAX 80
 
-/* Where keys of correspondents are looked for (LDAP). */
-struct config_directory {
-    struct keyring_ldap_options ldap; /* its name is the section's title */
-    char password_command[1024];      /* a line for the shell that prints the password; "": none */
-    char ca_file[CONFIG_PATH_SIZE];   /* "": the system's */
-    char certificate_file[CONFIG_PATH_SIZE], key_file[CONFIG_PATH_SIZE]; /* shown to the server; "": none */
-    char **domains; /* patterns of mime_addr_matches; none: it may be asked for any address, and believed for none */
+/* For which addresses a source's word counts as `found`. */
+enum config_belief {
+    CONFIG_BELIEVED_NEVER,
+    CONFIG_BELIEVED_IF_LISTED, /* of its `domains` */
+    CONFIG_BELIEVED_BY_DOMAIN  /* each domain speaks for its own addresses */
+};
+
+/* What all sources of keys that are asked over the network have in common. */
+struct config_source {
+    enum keyring_source kind;
+    char name[64];  /* the title of its section; "" where there is one of its kind */
+    char **domains; /* patterns of mime_addr_matches that it may be asked about; none: all */
     size_t domains_len;
-    uint32_t found_s, missing_s; /* how long its answers count */
-    uint32_t failed_s;           /* how long it is left alone after it did not answer */
+    enum config_belief belief;
+    uint32_t timeout_ms;            /* of a question as a whole */
+    uint32_t found_s, missing_s;    /* how long its answers count */
+    uint32_t failed_s;              /* how long it is left alone after it did not answer */
+    char ca_file[CONFIG_PATH_SIZE]; /* "": the system's */
+};
+
+/* An LDAP directory. */
+struct config_directory {
+    struct config_source source;
+    struct keyring_ldap_options ldap;
+    char password_command[1024]; /* a line for the shell that prints the password; "": none */
+    char certificate_file[CONFIG_PATH_SIZE], key_file[CONFIG_PATH_SIZE]; /* shown to the server; "": none */
+};
+
+#define CONFIG_KEYSERVERS_MAX 16
+
+/* The Web Key Directories, or a keyserver. */
+struct config_web {
+    struct config_source source;
+    struct keyring_web_options web;
+    char **hosts; /* of `web` */
+    size_t hosts_len;
 };
 
 struct config {
@@ -87,6 +117,11 @@ struct config {
     size_t accounts_len;
     struct config_directory *directories;
     size_t directories_len;
+    struct config_web *webs;
+    size_t webs_len;
+    const struct config_source *sources[CONFIG_SOURCES_MAX]; /* that are asked, in order; each is part of its section */
+    size_t sources_len;
+    bool has_autocrypt;      /* `sources` names it */
     char **revocation_hosts; /* that may have private addresses (keyring/fetch.h) */
     size_t revocation_hosts_len;
     struct policy policy;
@@ -126,12 +161,19 @@ void config_authserv_id(const struct config *config, char id_out[CONFIG_AUTHSERV
 /* True if both servers are the same. */
 bool config_upstream_is_same(const struct config_upstream *a, const struct config_upstream *b);
 
-/* Whether the directory may be asked for this address (normal form), and whether what it then says counts as `found`.
- */
-bool config_directory_serves(const struct config_directory *directory, const char *address);
-bool config_directory_is_believed(const struct config_directory *directory, const char *address);
-/* How long an answer may take of all directories that serve the address; 0: none does. */
-uint32_t config_directories_timeout_ms(const struct config *config, const char *address);
+/* Sources in an order: those of one stage are asked together, and the next stage only where that has brought nothing
+   that will do, so that a weaker source hears of no address that a stronger one answers. Neighbours whose word counts
+   as much for an address are one stage. Addresses are in normal form. */
+
+/* Whether the source may be asked for the address. */
+bool config_source_serves(const struct config_source *source, const char *address);
+/* Whether what it says of `named` (an address, one of a certificate's others) counts as `found`, when it was asked for
+   `address`. */
+bool config_source_is_believed(const struct config_source *source, const char *address, const char *named);
+/* The stage in which config->sources[index] is asked for the address; SIZE_MAX: in none. */
+size_t config_source_stage(const struct config *config, size_t index, const char *address);
+/* How long the answers of a stage may take together; 0: there is no such stage. */
+uint32_t config_stage_timeout_ms(const struct config *config, const char *address, size_t stage);
 
 /* Paths below the state directory: "tls/certificate.pem", "tls/key.pem", "keys/<account>". False if too long. */
 bool config_state_path(const struct config *config, const char *name, char path_out[CONFIG_PATH_SIZE]);

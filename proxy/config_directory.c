@@ -6,11 +6,9 @@
 #include "proxy/config_reader.h"
 
 #include <ctype.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define LOCAL_SOCKET "/var/run/slapd/ldapi" /* where Debian's slapd listens */
 
@@ -80,28 +78,6 @@ static enum err read_url(struct config_reader *reader, cfg_t *section, struct ke
                            "url = \"%s\" would ask in clear; expected ldaps:// or ldap:// (ldap+clear:// is for this "
                            "machine only)",
                            url);
-    return ERR_OK;
-}
-
-/* "example.org", "*.example.org"; kept as patterns of mime_addr_matches. */
-static enum err read_domains(struct config_reader *reader, cfg_t *section, struct config_directory *directory)
-{
-    const int line = config_reader_line(reader, section, "domains");
-    for (unsigned i = 0; i < cfg_size(section, "domains"); i++) {
-        const char *text = cfg_getnstr(section, "domains", i);
-        const char *prefix = strncmp(text, "*.", 2) == 0 ? "*." : "";
-        char sample[MIME_ADDR_SIZE], address[MIME_ADDR_SIZE], pattern[MIME_ADDR_SIZE + 8];
-        int count = snprintf(sample, sizeof sample, "x@%s", text + strlen(prefix));
-        if (count < 0 || (size_t)count >= sizeof sample || strpbrk(text + strlen(prefix), "*@ ") ||
-            mime_addr_normalise(span_of(sample), address))
-            return config_fail(reader, line, "domains = \"%s\"; expected \"example.org\" or \"*.example.org\"", text);
-        snprintf(pattern, sizeof pattern, "*@%s%s", prefix, mime_addr_domain(address));
-        enum err err = config_grow(&directory->domains, &directory->domains_len, sizeof *directory->domains);
-        if (err)
-            return err;
-        if (!(directory->domains[directory->domains_len - 1] = strdup(pattern)))
-            return ERR_MEMORY;
-    }
     return ERR_OK;
 }
 
@@ -192,36 +168,14 @@ static enum err read_login(struct config_reader *reader, cfg_t *section, struct 
 
 static enum err read_limits(struct config_reader *reader, cfg_t *section, struct config_directory *directory)
 {
-    uint64_t timeout = 10, time = 0, size = 20, found = 86400, missing = 600, failed = 30;
-    const struct {
-        const char *option;
-        uint64_t least, most;
-        uint64_t *number;
-    } rows[] = {{"timeout", 1, 300, &timeout},           {"time_limit", 1, 300, &time},
-                {"size_limit", 1, 1000, &size},          {"keep_found", 0, 31536000, &found},
-                {"keep_missing", 0, 31536000, &missing}, {"keep_failed", 0, 3600, &failed}};
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        enum err err =
-            config_number(reader, section, rows[i].option, rows[i].least, rows[i].most, false, rows[i].number);
-        if (err)
-            return err;
-    }
-    directory->ldap.timeout_ms = (uint32_t)timeout * 1000;
-    directory->ldap.time_limit_s = (uint32_t)(time ? time : timeout);
+    uint64_t time = directory->source.timeout_ms / 1000, size = 20;
+    enum err err = config_number(reader, section, "time_limit", 1, 300, false, &time);
+    if (!err)
+        err = config_number(reader, section, "size_limit", 1, 1000, false, &size);
+    directory->ldap.timeout_ms = directory->source.timeout_ms;
+    directory->ldap.time_limit_s = (uint32_t)time;
     directory->ldap.size_limit = (uint32_t)size;
-    directory->found_s = (uint32_t)found;
-    directory->missing_s = (uint32_t)missing;
-    directory->failed_s = (uint32_t)failed;
-    return ERR_OK;
-}
-
-/* What is read when the finder starts is looked at now, so that the line can be named. */
-static enum err check_file(struct config_reader *reader, cfg_t *section, const char *option, const char *path)
-{
-    if (!path[0] || access(path, R_OK) == 0)
-        return ERR_OK;
-    return config_fail(reader, config_reader_line(reader, section, option), "%s = \"%s\": %s; expected a PEM file",
-                       option, path, strerror(errno));
+    return err;
 }
 
 static enum err read_search(struct config_reader *reader, cfg_t *section, struct keyring_ldap_options *ldap)
@@ -243,27 +197,23 @@ static enum err read_search(struct config_reader *reader, cfg_t *section, struct
 
 static enum err read_directory(struct config_reader *reader, cfg_t *section, struct config_directory *directory)
 {
-    const char *title = cfg_title(section);
-    if (!title[0] || !span_copy(span_of(title), directory->ldap.name, sizeof directory->ldap.name))
-        return config_fail(reader, config_reader_line(reader, section, NULL),
-                           "directory \"%s\"; expected a name of at most %zu bytes", title,
-                           sizeof directory->ldap.name - 1);
-    enum err err = read_url(reader, section, &directory->ldap);
+    struct keyring_ldap_options *ldap = &directory->ldap;
+    directory->source.kind = KEYRING_SOURCE_DIRECTORY;
+    enum err err = config_read_source(reader, section, &directory->source);
+    memcpy(ldap->name, directory->source.name, sizeof ldap->name);
     if (!err)
-        err = read_search(reader, section, &directory->ldap);
+        err = read_url(reader, section, ldap);
+    /* Nothing that came in clear is believed. */
+    directory->source.belief = ldap->security == KEYRING_LDAP_CLEAR ? CONFIG_BELIEVED_NEVER : CONFIG_BELIEVED_IF_LISTED;
+    if (!err)
+        err = read_search(reader, section, ldap);
     if (!err)
         err = read_login(reader, section, directory);
     if (!err)
-        err = read_domains(reader, section, directory);
-    if (!err)
         err = read_limits(reader, section, directory);
     if (!err)
-        err = config_path(reader, section, "ca_file", directory->ca_file);
-    if (!err)
-        err = check_file(reader, section, "ca_file", directory->ca_file);
-    if (!err)
-        err = check_file(reader, section, "certificate_file", directory->certificate_file);
-    return err ? err : check_file(reader, section, "key_file", directory->key_file);
+        err = config_check_file(reader, section, "certificate_file", directory->certificate_file);
+    return err ? err : config_check_file(reader, section, "key_file", directory->key_file);
 }
 
 enum err config_read_directories(struct config_reader *reader)
@@ -284,38 +234,7 @@ enum err config_read_directories(struct config_reader *reader)
 
 void config_free_directories(struct config *config)
 {
-    for (size_t i = 0; i < config->directories_len; i++) {
-        for (size_t j = 0; j < config->directories[i].domains_len; j++)
-            free(config->directories[i].domains[j]);
-        free(config->directories[i].domains);
-    }
-    free(config->directories);
-}
-
-static bool is_listed(const struct config_directory *directory, const char *address)
-{
-    for (size_t i = 0; i < directory->domains_len; i++)
-        if (mime_addr_matches(address, directory->domains[i]))
-            return true;
-    return false;
-}
-
-bool config_directory_serves(const struct config_directory *directory, const char *address)
-{
-    return directory->domains_len == 0 || is_listed(directory, address);
-}
-
-bool config_directory_is_believed(const struct config_directory *directory, const char *address)
-{
-    return directory->ldap.security != KEYRING_LDAP_CLEAR && is_listed(directory, address);
-}
-
-uint32_t config_directories_timeout_ms(const struct config *config, const char *address)
-{
-    uint32_t longest = 0;
     for (size_t i = 0; i < config->directories_len; i++)
-        if (config_directory_serves(&config->directories[i], address) &&
-            config->directories[i].ldap.timeout_ms > longest)
-            longest = config->directories[i].ldap.timeout_ms;
-    return longest;
+        config_free_source(&config->directories[i].source);
+    free(config->directories);
 }

@@ -107,7 +107,7 @@ static void say_unknown(cfg_t *section, const char *name)
 
 static const char *section_of_title(cfg_t *root, const char *title, int *line_out)
 {
-    static const char *const names[] = {"listen", "account", "rule", "directory"};
+    static const char *const names[] = {"listen", "account", "rule", "directory", "keyserver"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const cfg_t *section = cfg_gettsec(root, names[i], title);
         if (section && section->line >= *line_out) {
@@ -161,15 +161,23 @@ static cfg_t *make_grammar(void)
 {
     cfg_opt_t listen_options[] = {CFG_STR_LIST("at", NULL, CFGF_NODEFAULT), CFG_STR("tls", NULL, CFGF_NODEFAULT),
                                   CFG_STR_LIST("accounts", NULL, CFGF_NODEFAULT), CFG_END()};
-    cfg_opt_t account_options[] = {
-        CFG_STR_LIST("also", NULL, CFGF_NODEFAULT),    CFG_STR("login", NULL, CFGF_NODEFAULT),
-        CFG_STR("smtp", NULL, CFGF_NODEFAULT),         CFG_STR("imap", NULL, CFGF_NODEFAULT),
-        CFG_STR("append", NULL, CFGF_NODEFAULT),       CFG_STR("ca_file", NULL, CFGF_NODEFAULT),
-        CFG_STR("gnupghome", NULL, CFGF_NODEFAULT),    CFG_STR("smime_ca", NULL, CFGF_NODEFAULT),
-        CFG_STR("smime_sign", NULL, CFGF_NODEFAULT),   CFG_STR("pkcs11_module", NULL, CFGF_NODEFAULT),
-        CFG_STR("pkcs11_dir", NULL, CFGF_NODEFAULT),   CFG_STR("smime_rsa", NULL, CFGF_NODEFAULT),
-        CFG_STR("smime_cipher", NULL, CFGF_NODEFAULT), CFG_STR("smime_compress", NULL, CFGF_NODEFAULT),
-        CFG_STR("revocation", NULL, CFGF_NODEFAULT),   CFG_END()};
+    cfg_opt_t account_options[] = {CFG_STR_LIST("also", NULL, CFGF_NODEFAULT),
+                                   CFG_STR("login", NULL, CFGF_NODEFAULT),
+                                   CFG_STR("smtp", NULL, CFGF_NODEFAULT),
+                                   CFG_STR("imap", NULL, CFGF_NODEFAULT),
+                                   CFG_STR("append", NULL, CFGF_NODEFAULT),
+                                   CFG_STR("ca_file", NULL, CFGF_NODEFAULT),
+                                   CFG_STR("gnupghome", NULL, CFGF_NODEFAULT),
+                                   CFG_STR("smime_ca", NULL, CFGF_NODEFAULT),
+                                   CFG_STR("smime_sign", NULL, CFGF_NODEFAULT),
+                                   CFG_STR("pkcs11_module", NULL, CFGF_NODEFAULT),
+                                   CFG_STR("pkcs11_dir", NULL, CFGF_NODEFAULT),
+                                   CFG_STR("smime_rsa", NULL, CFGF_NODEFAULT),
+                                   CFG_STR("smime_cipher", NULL, CFGF_NODEFAULT),
+                                   CFG_STR("smime_compress", NULL, CFGF_NODEFAULT),
+                                   CFG_STR("revocation", NULL, CFGF_NODEFAULT),
+                                   CFG_STR("autocrypt", NULL, CFGF_NODEFAULT),
+                                   CFG_END()};
     cfg_opt_t rule_options[] = {CFG_STR_LIST("to", NULL, CFGF_NODEFAULT),
                                 CFG_STR("encrypt", NULL, CFGF_NODEFAULT),
                                 CFG_STR("sign", NULL, CFGF_NODEFAULT),
@@ -198,6 +206,20 @@ static cfg_t *make_grammar(void)
                                      CFG_STR_LIST("attributes", NULL, CFGF_NODEFAULT),
                                      CFG_STR_LIST("domains", NULL, CFGF_NODEFAULT),
                                      CFG_END()};
+    cfg_opt_t wkd_options[] = {CFG_STR("timeout", NULL, CFGF_NODEFAULT),
+                               CFG_STR("ca_file", NULL, CFGF_NODEFAULT),
+                               CFG_STR("keep_found", NULL, CFGF_NODEFAULT),
+                               CFG_STR("keep_missing", NULL, CFGF_NODEFAULT),
+                               CFG_STR("keep_failed", NULL, CFGF_NODEFAULT),
+                               CFG_STR("method", NULL, CFGF_NODEFAULT),
+                               CFG_STR_LIST("hosts", NULL, CFGF_NODEFAULT),
+                               CFG_STR_LIST("domains", NULL, CFGF_NODEFAULT),
+                               CFG_END()};
+    cfg_opt_t keyserver_options[] = {
+        CFG_STR("url", NULL, CFGF_NODEFAULT),          CFG_STR("timeout", NULL, CFGF_NODEFAULT),
+        CFG_STR("ca_file", NULL, CFGF_NODEFAULT),      CFG_STR("keep_found", NULL, CFGF_NODEFAULT),
+        CFG_STR("keep_missing", NULL, CFGF_NODEFAULT), CFG_STR("keep_failed", NULL, CFGF_NODEFAULT),
+        CFG_STR_LIST("domains", NULL, CFGF_NODEFAULT), CFG_END()};
     const cfg_flag_t titled = CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES;
     cfg_opt_t options[] = {CFG_STR("state", NULL, CFGF_NODEFAULT),
                            CFG_STR("user", NULL, CFGF_NODEFAULT),
@@ -216,10 +238,13 @@ static cfg_t *make_grammar(void)
                            CFG_STR("view_cache_max", NULL, CFGF_NODEFAULT),
                            CFG_STR("store_max", NULL, CFGF_NODEFAULT),
                            CFG_STR_LIST("revocation_hosts", NULL, CFGF_NODEFAULT),
+                           CFG_STR_LIST("sources", NULL, CFGF_NODEFAULT),
                            CFG_SEC("listen", listen_options, titled),
                            CFG_SEC("account", account_options, titled),
                            CFG_SEC("rule", rule_options, titled),
                            CFG_SEC("directory", directory_options, titled),
+                           CFG_SEC("keyserver", keyserver_options, titled),
+                           CFG_SEC("wkd", wkd_options, CFGF_MULTI),
                            CFG_STR(CONFIG_END, NULL, CFGF_NODEFAULT),
                            CFG_END()};
     cfg_t *root = cfg_init(options, CFGF_NONE);
@@ -231,6 +256,8 @@ static cfg_t *make_grammar(void)
     watch_options(root, "account|", account_options);
     watch_options(root, "rule|", rule_options);
     watch_options(root, "directory|", directory_options);
+    watch_options(root, "keyserver|", keyserver_options);
+    watch_options(root, "wkd|", wkd_options);
     return root;
 }
 

@@ -67,7 +67,18 @@ bool config_split_host(struct span text, char *host_out, size_t host_size, int *
 ERR_RETURN enum err config_read_accounts(struct config_reader *reader);
 ERR_RETURN enum err config_read_listeners(struct config_reader *reader); /* after the accounts */
 ERR_RETURN enum err config_read_rules(struct config_reader *reader);
+/* What each source's section has (config_source.c); the caller has set what is not in it. `section` NULL: there is
+   none, and all is as it is by default. */
+ERR_RETURN enum err config_read_source(struct config_reader *reader, cfg_t *section, struct config_source *source);
+void config_free_source(struct config_source *source);
+/* A file that is read later can be read: else the line is named. */
+ERR_RETURN enum err config_check_file(struct config_reader *reader, cfg_t *section, const char *option,
+                                      const char *path);
 ERR_RETURN enum err config_read_directories(struct config_reader *reader);
 void config_free_directories(struct config *config);
+ERR_RETURN enum err config_read_webs(struct config_reader *reader);
+void config_free_webs(struct config *config);
+/* Their order; after all of their sections. */
+ERR_RETURN enum err config_read_sources(struct config_reader *reader);
 
 #endif

@@ -8,8 +8,8 @@
 
 #include "base/ipc.h"
 #include "keyring/fetch.h"
-#include "proxy/directory.h"
 #include "proxy/finder.h"
+#include "proxy/source.h"
 
 #include <sys/queue.h>
 
@@ -47,7 +47,7 @@ void finder_answer_begin(struct ipc_out *out, uint32_t number, enum err err);
 /* Sends it; a client that does not take it is ended. */
 void finder_answer_send(struct finder_client *client, struct ipc_out *out);
 
-/* finder_keys.c: opens all directories, before the sandbox. */
+/* finder_keys.c: opens all sources, before the sandbox. */
 ERR_RETURN enum err finder_keys_new(struct finder *finder, struct finder_keys **keys_out);
 void finder_keys_free(struct finder_keys **keys);
 /* All directories, for others than net; they stand for as long as `keys` do. NULL: `keys` has none, or memory is short.

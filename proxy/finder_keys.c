@@ -1,5 +1,5 @@
 /*
- * Keys of correspondents: which directories are asked for an address, and what they said while it counts.
+ * Keys of correspondents: which sources are asked for an address, and what they said while it counts.
  */
 #include "proxy/finder_internal.h"
 
@@ -16,8 +16,9 @@
 #define ENTRIES_MAX 20000u
 #define BYTES_MAX ((size_t)64 << 20) /* of all that is kept */
 #define WAITS_MAX 10000u
-/* What was found counts no longer than this where another directory could not be asked. */
+/* What was found counts no longer than this where another source could not be asked. */
 #define PARTLY_S 60u
+#define DOWN_SLOTS 512u
 
 struct wait {
     STAILQ_ENTRY(wait) link;
@@ -25,27 +26,30 @@ struct wait {
     uint32_t number;
 };
 
-/* What one directory is asked for an address. */
+/* What one source is asked for an address. */
 struct question {
     struct entry *entry;
-    struct place *place;
+    const struct proxy_source *source;
 };
 
-/* A directory; one that did not answer is left alone for a while, so that not every address waits for it. */
-struct place {
-    struct proxy_directory directory;
-    uint64_t down_until_ms;
+/* A source that did not answer, or its servers for one domain: left alone for a while, so that not every address waits
+   for it. */
+struct down {
+    const struct proxy_source *source;
+    char domain[MIME_ADDR_SIZE];
+    uint64_t until_ms;
 };
 
-/* One address: being asked for, or known from `settled` until `expires`: by the clock that certificates go by, which
-   goes on while the machine sleeps. */
+/* One address in one stage (proxy/config.h): being asked for, or known from `settled` until `expires`: by the clock
+   that certificates go by, which goes on while the machine sleeps. */
 struct entry {
     LIST_ENTRY(entry) same; /* of its bucket */
     TAILQ_ENTRY(entry) age; /* oldest first */
     struct finder_keys *keys;
-    struct question *questions; /* one for each directory */
+    struct question *questions; /* one for each source */
     char address[MIME_ADDR_SIZE];
-    size_t open;      /* directories that have not answered */
+    size_t stage;
+    size_t open;      /* sources that have not answered */
     bool is_starting; /* not all of them have been asked */
     bool has_failed;  /* one of them could not be asked */
     uint32_t seconds; /* how long the answer counts */
@@ -57,8 +61,9 @@ struct entry {
 
 struct finder_keys {
     struct finder *finder;
-    struct place *places;
-    size_t places_len;
+    struct proxy_source *sources;
+    size_t sources_len;
+    struct down downs[DOWN_SLOTS]; /* by a hash; one that falls on another takes its place */
     LIST_HEAD(, entry) buckets[BUCKETS];
     TAILQ_HEAD(, entry) entries;
     size_t entries_len, bytes, waits_len;
@@ -94,7 +99,7 @@ static void make_room(struct finder_keys *keys)
     }
 }
 
-static struct entry *find_entry(struct finder_keys *keys, const char *address)
+static struct entry *find_entry(struct finder_keys *keys, const char *address, size_t stage)
 {
     struct entry *entry, *next;
     const int64_t now = clock_now();
@@ -102,21 +107,22 @@ static struct entry *find_entry(struct finder_keys *keys, const char *address)
         next = LIST_NEXT(entry, same);
         if (entry->open == 0 && !entry->is_starting && (entry->expires <= now || entry->settled > now))
             entry_free(entry);
-        else if (strcmp(entry->address, address) == 0)
+        else if (entry->stage == stage && strcmp(entry->address, address) == 0)
             return entry;
     }
     return NULL;
 }
 
-static struct entry *add_entry(struct finder_keys *keys, const char *address)
+static struct entry *add_entry(struct finder_keys *keys, const char *address, size_t stage)
 {
     make_room(keys);
     struct entry *entry = keys->entries_len < ENTRIES_MAX ? calloc(1, sizeof(*entry)) : NULL;
-    if (entry == NULL || (entry->questions = calloc(keys->places_len + 1, sizeof(struct question))) == NULL) {
+    if (entry == NULL || (entry->questions = calloc(keys->sources_len + 1, sizeof(struct question))) == NULL) {
         free(entry);
         return NULL;
     }
     entry->keys = keys;
+    entry->stage = stage;
     memcpy(entry->address, address, strlen(address) + 1);
     entry->seconds = UINT32_MAX;
     buf_init(&entry->found, KEYRING_FOUND_SIZE_MAX);
@@ -153,7 +159,7 @@ static void answer(const struct entry *entry, struct finder_client *client, uint
         close(fd);
 }
 
-/* All directories have answered. What is no answer is not kept. */
+/* All sources have answered. What is no answer is not kept. */
 static void settle(struct entry *entry)
 {
     struct wait *wait;
@@ -174,32 +180,63 @@ static void settle(struct entry *entry)
         entry_free(entry);
 }
 
-static enum err keep(struct entry *entry, const struct config_directory *config, enum keyring_found_kind kind,
-                     struct span bytes)
+/* ---- sources that are down ---- */
+
+static const char *down_domain(const struct question *question)
 {
-    const struct keyring_ldap_value value = {.kind = kind, .bytes = bytes};
+    return question->source->ops->is_of_domain ? mime_addr_domain(question->entry->address) : "";
+}
+
+static struct down *down_slot(const struct question *question)
+{
+    struct finder_keys *keys = question->entry->keys;
+    const size_t index = (size_t)(question->source - keys->sources);
+    return &keys->downs[(span_hash(span_of(down_domain(question))) + index) % DOWN_SLOTS];
+}
+
+static bool is_down(const struct question *question)
+{
+    const struct down *down = down_slot(question);
+    return down->source == question->source && strcmp(down->domain, down_domain(question)) == 0 &&
+           clock_monotonic_ms() < down->until_ms;
+}
+
+static void note_down(const struct question *question, bool is_down_now)
+{
+    struct down *down = down_slot(question);
+    if (!is_down_now && down->source != question->source)
+        return;
+    down->source = question->source;
+    (void)span_copy(span_of(down_domain(question)), down->domain, sizeof(down->domain));
+    down->until_ms = is_down_now ? clock_monotonic_ms() + (uint64_t)question->source->config->failed_s * 1000 : 0;
+}
+
+/* ---- questions ---- */
+
+static enum err keep(struct entry *entry, const struct config_source *config, const struct keyring_piece *piece)
+{
     const size_t before = entry->found.len;
-    enum err err = proxy_directory_keep(config, entry->address, &value, &entry->found);
+    enum err err = proxy_source_keep(config, entry->address, piece, &entry->found);
     entry->keys->bytes += entry->found.len - before;
-    entry->found_len += err == ERR_OK && kind != KEYRING_FOUND_ALL;
+    entry->found_len += err == ERR_OK && piece->kind != KEYRING_FOUND_ALL;
     return err;
 }
 
-static void on_answer(enum err err, const struct keyring_ldap_value *values, size_t values_len, const char *problem,
+static void on_answer(enum err err, const struct keyring_piece *pieces, size_t pieces_len, const char *problem,
                       void *context)
 {
+    static const struct keyring_piece all = {.kind = KEYRING_FOUND_ALL};
     struct question *question = context;
     struct entry *entry = question->entry;
-    const struct config_directory *config = question->place->directory.config;
-    question->place->down_until_ms =
-        err == ERR_UPSTREAM_DOWN ? clock_monotonic_ms() + (uint64_t)config->failed_s * 1000 : 0;
-    for (size_t i = 0; err == ERR_OK && i < values_len; i++)
-        err = keep(entry, config, values[i].kind, values[i].bytes);
+    const struct config_source *config = question->source->config;
+    note_down(question, err == ERR_UPSTREAM_DOWN);
+    for (size_t i = 0; err == ERR_OK && i < pieces_len; i++)
+        err = keep(entry, config, &pieces[i]);
     if (err == ERR_OK && problem[0] == '\0')
-        err = keep(entry, config, KEYRING_FOUND_ALL, SPAN_NONE);
+        err = keep(entry, config, &all);
     if (err != ERR_OK)
         entry->has_failed = true;
-    const uint32_t seconds = values_len > 0 ? config->found_s : config->missing_s;
+    const uint32_t seconds = pieces_len > 0 ? config->found_s : config->missing_s;
     if (err == ERR_OK && seconds < entry->seconds)
         entry->seconds = seconds;
     entry->open--;
@@ -209,39 +246,41 @@ static void on_answer(enum err err, const struct keyring_ldap_value *values, siz
 
 static void ask(struct entry *entry, size_t index)
 {
-    struct place *place = &entry->keys->places[index];
+    const struct proxy_source *source = &entry->keys->sources[index];
     struct question *question = &entry->questions[index];
-    *question = (struct question){entry, place};
-    enum err err = clock_monotonic_ms() < place->down_until_ms
-                       ? ERR_UPSTREAM_DOWN
-                       : keyring_ldap_find(place->directory.ldap, entry->address, on_answer, question, NULL);
+    char name[PROXY_SOURCE_NAME_SIZE];
+    *question = (struct question){entry, source};
+    enum err err =
+        is_down(question) ? ERR_UPSTREAM_DOWN : source->ops->ask(source->state, entry->address, on_answer, question);
     if (err == ERR_OK) {
         entry->open++;
         return;
     }
     entry->has_failed = true;
+    proxy_source_name(source->config, name);
     if (err == ERR_UPSTREAM_DOWN)
-        log_info("directory %s did not answer, and is not asked again yet", place->directory.config->ldap.name);
+        log_info("%s did not answer, and is not asked again yet", name);
     else
-        log_failure(err, "asking directory %s", place->directory.config->ldap.name);
+        log_failure(err, "asking %s", name);
 }
 
 static void ask_all(struct entry *entry)
 {
     struct finder_keys *keys = entry->keys;
     entry->is_starting = true;
-    /* No directory hears of an address that is not for it. */
-    for (size_t i = 0; i < keys->places_len; i++)
-        if (config_directory_serves(keys->places[i].directory.config, entry->address))
+    /* No source hears of an address that is not for it, or not yet. */
+    for (size_t i = 0; i < keys->sources_len; i++)
+        if (config_source_stage(keys->finder->config, i, entry->address) == entry->stage)
             ask(entry, i);
     entry->is_starting = false;
     if (entry->open == 0)
         settle(entry);
 }
 
-static enum err enter(struct finder_keys *keys, struct finder_client *client, uint32_t number, const char *address)
+static enum err enter(struct finder_keys *keys, struct finder_client *client, uint32_t number, const char *address,
+                      size_t stage)
 {
-    struct entry *entry = find_entry(keys, address);
+    struct entry *entry = find_entry(keys, address, stage);
     if (entry != NULL && entry->open == 0) {
         answer(entry, client, number);
         return ERR_OK;
@@ -251,7 +290,7 @@ static enum err enter(struct finder_keys *keys, struct finder_client *client, ui
         return ERR_BUSY;
     const bool is_new = entry == NULL;
     if (is_new)
-        entry = add_entry(keys, address);
+        entry = add_entry(keys, address, stage);
     if (entry == NULL) {
         free(wait);
         return ERR_BUSY;
@@ -269,10 +308,11 @@ enum err finder_find(struct finder_client *client, uint32_t number, struct ipc_i
     char address[MIME_ADDR_SIZE], normal[MIME_ADDR_SIZE];
     struct ipc_out out;
     ipc_get_string(in, address, sizeof(address));
+    const uint32_t stage = ipc_get_u32(in);
     enum err err = ipc_in_end(in);
     if (err != ERR_OK || mime_addr_normalise(span_of(address), normal) || strcmp(address, normal) != 0)
         return ERR_PEER_PROTOCOL;
-    err = enter(client->finder->keys, client, number, address);
+    err = enter(client->finder->keys, client, number, address, stage);
     if (err == ERR_OK)
         return ERR_OK;
     finder_answer_begin(&out, number, err);
@@ -292,15 +332,18 @@ void finder_keys_forget(struct finder_keys *keys, const struct finder_client *cl
                 wait->client = NULL;
 }
 
-struct keyring_fetch_directory *finder_keys_directories(const struct finder_keys *keys, size_t *len)
+struct keyring_fetch_directory *finder_keys_directories(const struct finder_keys *keys, size_t *len_out)
 {
-    *len = keys == NULL ? 0 : keys->places_len;
-    struct keyring_fetch_directory *directories = *len == 0 ? NULL : calloc(*len, sizeof(*directories));
-    if (directories == NULL)
-        *len = 0;
-    for (size_t i = 0; i < *len; i++)
-        directories[i] = (struct keyring_fetch_directory){keys->places[i].directory.config->ldap.host,
-                                                          keys->places[i].directory.ldap};
+    size_t len = 0;
+    struct keyring_fetch_directory *directories =
+        keys == NULL || keys->sources_len == 0 ? NULL : calloc(keys->sources_len, sizeof(*directories));
+    for (size_t i = 0; directories != NULL && i < keys->sources_len; i++) {
+        const struct proxy_source *source = &keys->sources[i];
+        if (proxy_source_directory(source) != NULL)
+            directories[len++] = (struct keyring_fetch_directory){
+                PROXY_SECTION(struct config_directory, source->config)->ldap.host, proxy_source_directory(source)};
+    }
+    *len_out = len;
     return directories;
 }
 
@@ -312,11 +355,11 @@ enum err finder_keys_new(struct finder *finder, struct finder_keys **keys_out)
         return ERR_MEMORY;
     keys->finder = finder;
     TAILQ_INIT(&keys->entries);
-    keys->places = calloc(config->directories_len + 1, sizeof(*keys->places));
-    enum err err = keys->places == NULL ? ERR_MEMORY : ERR_OK;
-    for (size_t i = 0; err == ERR_OK && i < config->directories_len; i++) {
-        err = proxy_directory_open(&config->directories[i], finder->base, finder->dns, &keys->places[i].directory);
-        keys->places_len += err == ERR_OK;
+    keys->sources = calloc(config->sources_len + 1, sizeof(*keys->sources));
+    enum err err = keys->sources == NULL ? ERR_MEMORY : ERR_OK;
+    for (size_t i = 0; err == ERR_OK && i < config->sources_len; i++) {
+        err = proxy_source_open(config->sources[i], finder->base, finder->dns, &keys->sources[i]);
+        keys->sources_len += err == ERR_OK;
     }
     if (err != ERR_OK)
         finder_keys_free(&keys);
@@ -325,16 +368,16 @@ enum err finder_keys_new(struct finder *finder, struct finder_keys **keys_out)
     return err;
 }
 
-/* Questions that are still open with the directories go with the process. */
+/* Questions that are still open with the sources go with the process. */
 void finder_keys_free(struct finder_keys **keys_pointer)
 {
     struct finder_keys *keys = *keys_pointer;
     *keys_pointer = NULL;
     if (keys == NULL)
         return;
-    for (size_t i = 0; i < keys->places_len; i++)
-        proxy_directory_close(&keys->places[i].directory);
-    free(keys->places);
+    for (size_t i = 0; i < keys->sources_len; i++)
+        proxy_source_close(&keys->sources[i]);
+    free(keys->sources);
     while (!TAILQ_EMPTY(&keys->entries)) {
         struct entry *entry = TAILQ_FIRST(&keys->entries);
         while (!STAILQ_EMPTY(&entry->waits)) {

@@ -10,7 +10,7 @@
 
 #define BUCKETS 1024u
 #define KNOWN_MAX 20000u
-/* The finder keeps the directories' own deadlines; this is for one that does not. */
+/* The finder keeps the sources' own deadlines; this is for one that does not. */
 #define SLACK_MS 1000u
 
 /* An answer that counts: by the clock that certificates go by, which goes on while the machine sleeps. */
@@ -19,6 +19,7 @@ struct known {
     TAILQ_ENTRY(known) age;
     size_t account;
     char address[MIME_ADDR_SIZE];
+    size_t stage;
     int64_t since, until;
 };
 
@@ -27,6 +28,7 @@ struct proxy_lookup {
     struct proxy_lookups *lookups;
     size_t account;
     char address[MIME_ADDR_SIZE];
+    size_t stage;
     bool is_again;
     uint32_t seconds; /* how long the answer counts */
     struct proxy_finder_request *request;
@@ -72,6 +74,7 @@ static void remember(const struct proxy_lookup *lookup)
     if (known == NULL)
         return;
     known->account = lookup->account;
+    known->stage = lookup->stage;
     memcpy(known->address, lookup->address, sizeof(known->address));
     known->since = clock_now();
     known->until = known->since + lookup->seconds;
@@ -80,20 +83,28 @@ static void remember(const struct proxy_lookup *lookup)
     lookups->known_len++;
 }
 
-bool proxy_lookup_is_due(struct proxy_lookups *lookups, size_t account, const char *address)
+static bool is_known(struct proxy_lookups *lookups, size_t account, const char *address, size_t stage)
 {
     struct known *known, *next;
     const int64_t now = clock_now();
-    if (config_directories_timeout_ms(lookups->config, address) == 0)
-        return false;
     for (known = LIST_FIRST(&lookups->buckets[bucket_of(address)]); known != NULL; known = next) {
         next = LIST_NEXT(known, same);
         if (known->until <= now || known->since > now)
             forget(lookups, known);
-        else if (known->account == account && strcmp(known->address, address) == 0)
-            return false;
+        else if (known->account == account && known->stage == stage && strcmp(known->address, address) == 0)
+            return true;
     }
-    return true;
+    return false;
+}
+
+bool proxy_lookup_is_due(struct proxy_lookups *lookups, size_t account, const char *address, size_t *stage)
+{
+    while (config_stage_timeout_ms(lookups->config, address, *stage) > 0) {
+        if (!is_known(lookups, account, address, *stage))
+            return true;
+        (*stage)++;
+    }
+    return false;
 }
 
 static void lookup_free(struct proxy_lookup *lookup)
@@ -168,19 +179,19 @@ static void on_found(enum err err, const struct proxy_finder_answer *answer, voi
     finish(lookup, err == ERR_OK ? ERR_OK : ERR_LOOKUP);
 }
 
-enum err proxy_lookup_begin(struct proxy_lookups *lookups, size_t account, const char *address, bool is_again,
-                            proxy_lookup_fn fn, void *context, struct proxy_lookup **lookup_out)
+enum err proxy_lookup_begin(struct proxy_lookups *lookups, size_t account, const char *address, size_t stage,
+                            bool is_again, proxy_lookup_fn fn, void *context, struct proxy_lookup **lookup_out)
 {
     struct proxy_lookup *lookup = calloc(1, sizeof(*lookup));
     if (lookup == NULL)
         return ERR_MEMORY;
     *lookup = (struct proxy_lookup){
-        .lookups = lookups, .account = account, .is_again = is_again, .fn = fn, .context = context};
+        .lookups = lookups, .account = account, .stage = stage, .is_again = is_again, .fn = fn, .context = context};
     (void)span_copy(span_of(address), lookup->address, sizeof(lookup->address));
     LIST_INSERT_HEAD(&lookups->open, lookup, link);
-    enum err err = proxy_finder_find(lookups->finder, lookup->address,
-                                     config_directories_timeout_ms(lookups->config, lookup->address) + SLACK_MS,
-                                     on_found, lookup, &lookup->request);
+    const uint32_t timeout_ms = config_stage_timeout_ms(lookups->config, lookup->address, stage) + SLACK_MS;
+    enum err err =
+        proxy_finder_find(lookups->finder, lookup->address, stage, timeout_ms, on_found, lookup, &lookup->request);
     if (err != ERR_OK) {
         lookup_free(lookup);
         return err;

@@ -3,8 +3,9 @@
  * found and keeps what is good, the vault is told whose word it is, and then the ring is looked at again, by whoever
  * asked.
  *
- * What has been asked for an account and an address is remembered for as long as the answer counts, so that no
- * directory hears of it more often. In the net process.
+ * Sources are asked stage by stage (proxy/config.h): whoever asked says, with another question, whether what has been
+ * found will do. What has been asked for an account and an address is remembered for as long as the answer counts, so
+ * that no source hears of it more often. In the net process.
  */
 #ifndef PROXY_LOOKUP_H
 #define PROXY_LOOKUP_H
@@ -21,14 +22,14 @@ ERR_RETURN enum err proxy_lookups_new(const struct config *config, struct proxy_
                                       struct proxy_lookups **lookups_out);
 void proxy_lookups_free(struct proxy_lookups **lookups);
 
-/* True if a directory may be asked for `address` (normal form), and none of its answers for this account still counts.
- */
-bool proxy_lookup_is_due(struct proxy_lookups *lookups, size_t account, const char *address);
+/* Moves `*stage` on to the first stage, it included, of which no answer for this account and `address` (normal form)
+   counts; false if there is none such. */
+bool proxy_lookup_is_due(struct proxy_lookups *lookups, size_t account, const char *address, size_t *stage);
 
 /* Fires once, later, unless cancelled: ERR_OK, the ring may have changed or not; or ERR_LOOKUP. `is_again`: something
-   that a directory has said is in the ring already, and goes if it no longer says so. */
+   that a source has said is in the ring already, and goes if it no longer says so. */
 typedef void (*proxy_lookup_fn)(enum err err, void *context);
-ERR_RETURN enum err proxy_lookup_begin(struct proxy_lookups *lookups, size_t account, const char *address,
+ERR_RETURN enum err proxy_lookup_begin(struct proxy_lookups *lookups, size_t account, const char *address, size_t stage,
                                        bool is_again, proxy_lookup_fn fn, void *context,
                                        struct proxy_lookup **lookup_out);
 /* `fn` will not fire. Clears the caller's pointer; NULL is nothing to cancel. */

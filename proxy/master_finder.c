@@ -11,7 +11,7 @@ bool master_needs_finder(const struct master *master)
     for (size_t i = 0; i < master->config->accounts_len; i++)
         if (master->config->accounts[i].revocation != KEYRING_REVOCATION_OFF)
             return true;
-    return master->config->directories_len > 0;
+    return master->config->sources_len > 0;
 }
 
 void master_give_finder(struct master *master, struct master_net *net)

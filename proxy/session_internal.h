@@ -56,9 +56,9 @@ struct proxy_session {
 
     struct proxy_probe_wait *probe_wait;
     struct proxy_ring_wait *ring_wait;
-    struct proxy_lookup *lookup;    /* directories are asked for the recipient */
-    bool is_looked_up;              /* they have been, for this RCPT */
-    enum err looked_up;             /* whether they could be */
+    struct proxy_lookup *lookup;    /* sources of keys are asked for the recipient */
+    size_t lookup_stage;            /* the first of which they have not been, for this RCPT (proxy/config.h) */
+    enum err looked_up;             /* whether all could be */
     bool had_key;                   /* there is a key for this RCPT */
     struct proxy_submit *submit;    /* a message is on its way */
     struct store_delivery_key told; /* record to forget once the client shows that it has the 250 */

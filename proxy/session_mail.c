@@ -5,6 +5,7 @@
 #include "proxy/session_internal.h"
 
 #include "base/clock.h"
+#include "proxy/source.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -113,10 +114,8 @@ static enum err keep_recipient(struct proxy_session *session)
         session->recipients = recipients;
         session->recipients_capacity = capacity;
     }
-    session->recipients[session->recipients_len++] =
-        (struct session_recipient){.rcpt = session->pending,
-                                   .had_key = session->had_key,
-                                   .is_unasked = session->is_looked_up && session->looked_up != ERR_OK};
+    session->recipients[session->recipients_len++] = (struct session_recipient){
+        .rcpt = session->pending, .had_key = session->had_key, .is_unasked = session->looked_up != ERR_OK};
     session->addresses_size += strlen(session->pending.to.address);
     return ERR_OK;
 }
@@ -151,22 +150,22 @@ static enum err check_groups(const struct proxy_session *session, const struct k
     return least > config->groups_max ? ERR_TOO_MANY_GROUPS : ERR_OK;
 }
 
-/* The rule would encrypt, and a directory may know more: nothing that the rule takes is in the ring, or only what
-   anybody could have sent, or what the directory has to be asked for again. */
-static bool wants_lookup(const struct proxy_session *session, const struct keyring *keyring, int64_t now)
+/* The rule would encrypt, and a source may know more: nothing that the rule takes is in the ring, or only what anybody
+   could have sent, or what its source has to be asked for again. Sources are asked stage by stage for as long as that
+   is so. */
+static bool wants_lookup(struct proxy_session *session, const struct keyring *keyring, int64_t now)
 {
     struct policy_choice choice;
     const char *address = session->pending.to.address;
-    if (session->is_looked_up || !proxy_lookup_is_due(session->net->lookups, session->account, address))
-        return false;
     policy_choose(&session->net->config->policy, keyring, address, now, &choice);
     return choice.rule->encrypt != POLICY_ENCRYPT_NEVER &&
            (choice.key == NULL || choice.key->advice != KEYRING_ADVICE_NONE ||
-            (choice.key->ask_again != 0 && choice.key->ask_again <= now));
+            (choice.key->ask_again != 0 && choice.key->ask_again <= now)) &&
+           proxy_lookup_is_due(session->net->lookups, session->account, address, &session->lookup_stage);
 }
 
-/* True if the directories' answer could take something away. */
-static bool has_of_directory(const struct keyring *keyring, const char *address)
+/* True if the sources' answer could take something away. */
+static bool has_asked_for(const struct keyring *keyring, const char *address)
 {
     size_t first;
     const size_t len = keyring_find(keyring, address, &first);
@@ -182,8 +181,9 @@ static void on_looked_up(enum err err, void *context)
 {
     struct proxy_session *session = context;
     session->lookup = NULL;
-    session->is_looked_up = true;
-    session->looked_up = err;
+    session->lookup_stage++;
+    if (err != ERR_OK)
+        session->looked_up = err;
     if (session->server == NULL || session->upstream == NULL)
         return;
     if (err == ERR_OK)
@@ -191,22 +191,33 @@ static void on_looked_up(enum err err, void *context)
     look_at_ring(session);
 }
 
-/* What was tried. */
-static void say_directories(char detail[POLICY_DETAIL_SIZE])
+/* What was tried, as far as there is room. */
+static void say_sources(const struct config *config, const char *address, char detail[POLICY_DETAIL_SIZE])
 {
-    const size_t len = strlen(detail);
-    (void)snprintf(detail + len, POLICY_DETAIL_SIZE - len, "%sno directory has one that can be used",
-                   len == 0 ? "" : "; ");
+    const char *before = detail[0] == '\0' ? "asked in vain: " : "; asked in vain: ";
+    struct buf text;
+    buf_init(&text, POLICY_DETAIL_SIZE - 1);
+    bool is_fit = buf_add_string(&text, detail) == ERR_OK;
+    for (size_t i = 0; is_fit && i < config->sources_len; i++) {
+        char name[PROXY_SOURCE_NAME_SIZE];
+        if (!config_source_serves(config->sources[i], address))
+            continue;
+        proxy_source_name(config->sources[i], name);
+        is_fit = buf_addf(&text, "%s%s", before, name) == ERR_OK;
+        before = ", ";
+    }
+    (void)span_copy(buf_span(&text), detail, POLICY_DETAIL_SIZE);
+    buf_fini(&text);
 }
 
-/* A directory that could not be asked may have known a key: where one is required, or the only one has been revoked,
-   that is for later. */
+/* A source that could not be asked may have known a key: where one is required, or the only one has been revoked, that
+   is for later. */
 static enum err after_failure(const struct proxy_session *session, enum err err, char detail[POLICY_DETAIL_SIZE])
 {
     if (err == ERR_CONFLICT)
         return err;
     if (err == ERR_OK) {
-        log_warning("%s: no directory could be asked for %s: it goes on without", session->peer,
+        log_warning("%s: not every source could be asked for %s: it goes on with what there is", session->peer,
                     session->pending.to.address);
         return err;
     }
@@ -222,8 +233,8 @@ static void judge_recipient(struct proxy_session *session, const struct keyring 
     enum err err;
     if (wants_lookup(session, keyring, now)) {
         err = proxy_lookup_begin(session->net->lookups, session->account, session->pending.to.address,
-                                 has_of_directory(keyring, session->pending.to.address), on_looked_up, session,
-                                 &session->lookup);
+                                 session->lookup_stage, has_asked_for(keyring, session->pending.to.address),
+                                 on_looked_up, session, &session->lookup);
         if (err == ERR_OK)
             return;
         smtp_server_fail(session->server, err, NULL);
@@ -233,11 +244,10 @@ static void judge_recipient(struct proxy_session *session, const struct keyring 
     policy_choose(policy, keyring, session->pending.to.address, now, &choice);
     session->had_key = choice.key != NULL;
     err = policy_at_rcpt(policy, keyring, session->pending.to.address, now, detail);
-    if (session->is_looked_up && session->looked_up != ERR_OK)
+    if (session->looked_up != ERR_OK)
         err = after_failure(session, err, detail);
-    if ((err == ERR_NO_KEY || err == ERR_KEY_UNUSABLE) &&
-        config_directories_timeout_ms(session->net->config, session->pending.to.address) > 0)
-        say_directories(detail);
+    if (err == ERR_NO_KEY || err == ERR_KEY_UNUSABLE)
+        say_sources(session->net->config, session->pending.to.address, detail);
     if (err == ERR_OK)
         err = check_groups(session, keyring, now);
     if (err == ERR_OK)
@@ -285,7 +295,8 @@ void session_on_rcpt(struct smtp_server *server, const struct smtp_rcpt *rcpt, v
         smtp_server_fail(server, ERR_UPSTREAM_LOST, NULL);
         return;
     }
-    session->is_looked_up = false;
+    session->lookup_stage = 0;
+    session->looked_up = ERR_OK;
     look_at_ring(session);
 }
 

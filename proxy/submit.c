@@ -116,17 +116,18 @@ static void make_plan(struct proxy_submit *submit, const struct keyring *keyring
                                      .now = clock_now(),
                                      .groups_max = session->net->config->groups_max};
     enum err err = policy_plan_make(&session->net->config->policy, keyring, &message, &submit->plan, detail);
-    free(recipients);
+    struct proxy_copy copy = {
+        .config = session->net->config, .account = account, .keyring = keyring, .message = &message};
     if (err == ERR_OK)
         err = submit_note_keys(submit, keyring);
-    if (err != ERR_OK) {
-        submit_fail(submit, err, detail[0] == '\0' ? NULL : detail);
-        return;
-    }
-    if (submit->plan.warning[0] != '\0')
+    if (err == ERR_OK && submit->plan.warning[0] != '\0')
         log_warning("%s: %s: message %s: %s", session->peer, account->address, submit->facts.message_id,
                     submit->plan.warning);
-    submit_seal(submit);
+    if (err == ERR_OK)
+        submit_seal(submit, &copy);
+    else
+        submit_fail(submit, err, detail[0] == '\0' ? NULL : detail);
+    free(recipients);
 }
 
 static void on_ring(enum err err, const struct keyring *keyring, void *context)

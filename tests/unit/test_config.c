@@ -167,51 +167,6 @@ static void test_revocation(void **state)
     config_free(&config);
 }
 
-static void test_directories(void **state)
-{
-    (void)state;
-    struct config *config = expect_good(
-        STATE ACCOUNT
-        "directory corp { url = \"ldap://[::1]:3389/\" base = \"dc=x\" scope = one bind_dn = \"cn=r\"\n"
-        " password_command = \"cat x\" filter = \"(uid=%l)\" attributes = pgpKey timeout = 3 size_limit = 7\n"
-        " domains = { \"Example.ORG\", \"*.example.com\" } keep_found = 60 keep_missing = 0 }\n"
-        "directory open { url = \"ldapi://%2Frun%2fx\" base = \"\" sasl = external }\n"
-        "directory near { url = \"ldap+clear://localhost\" base = \"\" domains = \"example.org\" }\n");
-    const struct config_directory *corp = &config->directories[0], *open = &config->directories[1],
-                                  *near = &config->directories[2];
-    assert_int_equal(config->directories_len, 3);
-    assert_string_equal(corp->ldap.host, "::1");
-    assert_int_equal(corp->ldap.port, 3389);
-    assert_int_equal(corp->ldap.security, KEYRING_LDAP_STARTTLS);
-    assert_int_equal(corp->ldap.scope, KEYRING_LDAP_ONE);
-    assert_int_equal(corp->ldap.attributes_len, 1);
-    assert_int_equal(corp->ldap.timeout_ms, 3000);
-    assert_int_equal(corp->ldap.time_limit_s, 3);
-    assert_int_equal(corp->ldap.size_limit, 7);
-    assert_int_equal(corp->found_s, 60);
-    assert_int_equal(corp->missing_s, 0);
-    assert_string_equal(open->ldap.path, "/run/x");
-    assert_true(open->ldap.is_external);
-    assert_string_equal(open->ldap.filter, "(mail=%a)");
-    assert_int_equal(open->ldap.attributes_len, 3);
-    assert_int_equal(near->ldap.port, 389);
-    static const char *const addresses[] = {"a@example.org", "a@x.example.com", "a@example.com", "a@x.example.org"};
-    static const bool serves[] = {true, true, false, false};
-    for (size_t i = 0; i < 4; i++) {
-        assert_int_equal(config_directory_serves(corp, addresses[i]), serves[i]);
-        assert_int_equal(config_directory_is_believed(corp, addresses[i]), serves[i]);
-        /* Without domains anything may be asked and nothing is believed; nor is anything that came in clear. */
-        assert_true(config_directory_serves(open, addresses[i]));
-        assert_false(config_directory_is_believed(open, addresses[i]));
-        assert_false(config_directory_is_believed(near, addresses[i]));
-    }
-    assert_int_equal(config_directories_timeout_ms(config, "a@example.com"), 10000);
-    config_free(&config);
-    config = expect_good(STATE ACCOUNT DIRECTORY " domains = \"example.org\" }\n");
-    assert_int_equal(config_directories_timeout_ms(config, "a@example.com"), 0);
-    config_free(&config);
-}
-
 static void test_defaults(void **state)
 {
     (void)state;
@@ -310,6 +265,22 @@ static const struct {
     {STATE ACCOUNT "directory d {\n base = \"dc=x\" }\n", 4, "no url", "ldaps://"},
     {STATE ACCOUNT "directory d {\n url = \"ldaps://x\" }\n", 4, "no base", "dc="},
     {STATE ACCOUNT "directory \"\" { }\n", 3, "\"\"", "name"},
+    {STATE ACCOUNT "sources = { \"ldap\", \"carrier-pigeon\" }\n", 3, "carrier-pigeon", "\"wkd\""},
+    {STATE ACCOUNT "sources = { \"wkd\", \"wkd\" }\n", 3, "twice", "some of"},
+    {STATE ACCOUNT "sources = \"keyserver\"\n", 3, "no section", "some of"},
+    {STATE ACCOUNT "wkd {\n}\n", 4, "not used", "\"wkd\""},
+    {STATE ACCOUNT "keyserver k {\n url = \"hkps://x\" }\n", 4, "not used", "\"keyserver\""},
+    {STATE ACCOUNT DIRECTORY "}\n sources = \"wkd\"\n", 4, "not used", "\"ldap\""},
+    {STATE ACCOUNT "wkd { }\n wkd { }\n", 4, "second section", "one"},
+    {STATE ACCOUNT "wkd {\n hosts = \"https://x\" }\n", 4, "https://x", "host"},
+    {STATE ACCOUNT "wkd {\n method = advance }\n", 4, "advance", "direct"},
+    {STATE ACCOUNT "wkd {\n ca_file = \"nowhere\" }\n", 4, "nowhere", "PEM"},
+    {STATE ACCOUNT "wkd {\n domains = \"a@b\" }\n", 4, "a@b", "example.org"},
+    {STATE ACCOUNT "keyserver k {\n}\n", 4, "no url", "hkps://"},
+    {STATE ACCOUNT "keyserver k {\n url = \"hkp://x\" }\n", 4, "hkp://x", "hkps://"},
+    {STATE ACCOUNT "keyserver k {\n url = \"hkps://x/path\" }\n", 4, "/path", "nothing behind"},
+    {STATE ACCOUNT "keyserver k {\n url = \"hkps://x:0\" }\n", 4, ":0", ":PORT"},
+    {STATE ACCOUNT "keyserver k {\n url = \"hkp+clear://keys.example\" }\n", 4, "in clear", "hkps://"},
     {STATE ACCOUNT "directory d { url = \"ldaps://x\" base = x }\n directory d { }\n", 4, "directory \"d\"", "once"},
     {STATE ACCOUNT "directory d {\n url = \"http://x\" }\n", 4, "http", "ldaps://"},
     {STATE ACCOUNT "directory d {\n url = \"ldaps://x/dc=org\" }\n", 4, "dc=org", ":PORT"},
@@ -490,7 +461,6 @@ int main(void)
         cmocka_unit_test(test_all_of_it),
         cmocka_unit_test(test_replies),
         cmocka_unit_test(test_revocation),
-        cmocka_unit_test(test_directories),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_every_error_names_file_line_and_expectation),
         cmocka_unit_test(test_long_state_leaves_no_room_for_sockets),

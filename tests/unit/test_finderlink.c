@@ -87,8 +87,8 @@ static void run(void)
 
 static void find(size_t index, const char *address, uint32_t timeout_ms)
 {
-    assert_int_equal(proxy_finder_find(line, address, timeout_ms, on_answer, &asked[index], &asked[index].request),
-                     ERR_OK);
+    assert_int_equal(
+        proxy_finder_find(line, address, index, timeout_ms, on_answer, &asked[index], &asked[index].request), ERR_OK);
     assert_int_equal(asked[index].fired, 0);
 }
 
@@ -101,6 +101,7 @@ static uint32_t heard(const char *expected)
     assert_int_equal(ipc_type(&in), PROXY_FIND);
     const uint32_t number = ipc_get_u32(&in);
     ipc_get_string(&in, address, sizeof address);
+    (void)ipc_get_u32(&in);
     assert_int_equal(ipc_in_end(&in), ERR_OK);
     ipc_in_fini(&in);
     assert_string_equal(address, expected);

@@ -1,6 +1,6 @@
-/* How far a directory's word goes. */
+/* How far a source's word goes. */
 #include "base/log.h"
-#include "proxy/directory.h"
+#include "proxy/source.h"
 #include "tests/unit/x509_made.h"
 
 #define ERIN "erin@example.net"
@@ -10,20 +10,21 @@
 static bool is_found(const char *san, bool is_clear)
 {
     char *domains[] = {(char[]){"*@example.net"}, (char[]){"*@example.org"}};
-    const struct config_directory config = {
-        .ldap = {.name = "corp", .security = is_clear ? KEYRING_LDAP_CLEAR : KEYRING_LDAP_TLS},
-        .domains = domains,
-        .domains_len = 2,
-        .found_s = 60};
+    const struct config_source config = {.kind = KEYRING_SOURCE_DIRECTORY,
+                                         .name = "corp",
+                                         .belief = is_clear ? CONFIG_BELIEVED_NEVER : CONFIG_BELIEVED_IF_LISTED,
+                                         .domains = domains,
+                                         .domains_len = 2,
+                                         .found_s = 60};
     const struct made_wish wish = {.name = "Erin", .san = san};
     struct made made = made_with_key(&wish, NULL, NULL);
     unsigned char *der = NULL;
     const int len = i2d_X509(made.certificate, &der);
-    const struct keyring_ldap_value value = {KEYRING_FOUND_CERTIFICATE, {(const char *)der, (size_t)len}};
+    const struct keyring_piece value = {KEYRING_FOUND_CERTIFICATE, {(const char *)der, (size_t)len}};
     struct keyring_found found;
     struct buf saved;
     buf_init(&saved, KEYRING_FOUND_SIZE_MAX);
-    assert_int_equal(proxy_directory_keep(&config, ERIN, &value, &saved), ERR_OK);
+    assert_int_equal(proxy_source_keep(&config, ERIN, &value, &saved), ERR_OK);
     struct span rest = buf_span(&saved);
     assert_int_equal(keyring_found_take(&rest, &found), ERR_OK);
     assert_true(span_is_equal(found.bytes, value.bytes));
@@ -49,15 +50,15 @@ static void test_no_certificate(void **state)
 {
     (void)state;
     char *domains[] = {(char[]){"*@example.net"}};
-    const struct config_directory config = {
-        .ldap = {.name = "corp", .security = KEYRING_LDAP_TLS}, .domains = domains, .domains_len = 1};
-    const struct keyring_ldap_value values[] = {{KEYRING_FOUND_CERTIFICATE, SPAN_LIT("0garbage")},
-                                                {KEYRING_FOUND_OPENPGP, SPAN_LIT("a key")}};
+    const struct config_source config = {
+        .kind = KEYRING_SOURCE_DIRECTORY, .belief = CONFIG_BELIEVED_IF_LISTED, .domains = domains, .domains_len = 1};
+    const struct keyring_piece values[] = {{KEYRING_FOUND_CERTIFICATE, SPAN_LIT("0garbage")},
+                                           {KEYRING_FOUND_OPENPGP, SPAN_LIT("a key")}};
     for (size_t i = 0; i < 2; i++) {
         struct keyring_found found;
         struct buf saved;
         buf_init(&saved, KEYRING_FOUND_SIZE_MAX);
-        assert_int_equal(proxy_directory_keep(&config, ERIN, &values[i], &saved), ERR_OK);
+        assert_int_equal(proxy_source_keep(&config, ERIN, &values[i], &saved), ERR_OK);
         struct span rest = buf_span(&saved);
         assert_int_equal(keyring_found_take(&rest, &found), ERR_OK);
         assert_int_equal(found.is_found, values[i].kind == KEYRING_FOUND_OPENPGP);

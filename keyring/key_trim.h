@@ -1,0 +1,26 @@
+/*
+ * OpenPGP keys out of a stranger's answer, cut down to what can serve one address: the key, its user IDs with that
+ * address, its subkeys, and the signatures that the key itself says it made on them.
+ *
+ * Other user IDs and other people's signatures, which anybody can add without end, are left out, so that a flooded key
+ * stays small and a source that is asked for one address says nothing of another. No signature is checked: gpg does
+ * that. Bounded in keys, signatures and bytes; linear in the answer.
+ */
+#ifndef KEYRING_KEY_TRIM_H
+#define KEYRING_KEY_TRIM_H
+
+#include "base/buf.h"
+
+#define KEY_TRIM_KEYS_MAX 16        /* of one answer; further ones are left out */
+#define KEY_TRIM_SIGNATURES_MAX 128 /* for one user ID, one subkey, the key itself; further ones are left out */
+#define KEY_TRIM_SUBKEYS_MAX 32
+
+/* Gets each key (binary), valid during the call; another value than ERR_OK ends it. */
+typedef enum err (*key_trim_fn)(struct span key, void *context);
+
+/* Reads `answer` (binary, or armour of one or several keys) and hands up those with `address` (normal form), but none
+   that is larger than `key_max`. ERR_MALFORMED: the answer is no row of public keys
+   from its beginning to its end; what came before has been handed up. */
+ERR_RETURN enum err key_trim(struct span answer, const char *address, size_t key_max, key_trim_fn fn, void *context);
+
+#endif
