@@ -163,6 +163,7 @@ static enum err make_plan(struct seal *seal)
                                             .is_reply_to_encrypted = is_reply_to_encrypted,
                                             .wants_encryption = seal->facts.wants_encryption,
                                             .wants_plain = seal->facts.wants_plain,
+                                            .is_mutual = account->autocrypt == KEYRING_PREFERENCE_MUTUAL,
                                             .now = clock_now(),
                                             .groups_max = config->groups_max};
     char detail[POLICY_DETAIL_SIZE];

@@ -101,7 +101,7 @@ static void make_plan(struct proxy_submit *submit, const struct keyring *keyring
         const struct session_recipient *recipient = &session->recipients[i];
         recipients[i] = (struct policy_recipient){.address = recipient->rcpt.to.address,
                                                   .is_visible = submit->is_visible[i],
-                                                  .had_key = recipient->had_key,
+                                                  .had_word = recipient->had_word,
                                                   .is_unasked = recipient->is_unasked};
     }
     struct policy_message message = {.recipients = recipients,
@@ -113,6 +113,7 @@ static void make_plan(struct proxy_submit *submit, const struct keyring *keyring
                                      .is_reply_to_encrypted = submit->is_reply_to_encrypted,
                                      .wants_encryption = submit->facts.wants_encryption,
                                      .wants_plain = submit->facts.wants_plain,
+                                     .is_mutual = account->autocrypt == KEYRING_PREFERENCE_MUTUAL,
                                      .now = clock_now(),
                                      .groups_max = session->net->config->groups_max};
     enum err err = policy_plan_make(&session->net->config->policy, keyring, &message, &submit->plan, detail);

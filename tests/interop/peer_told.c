@@ -2,7 +2,7 @@
  * Tells the store of a configuration (through the vault, where one runs) what sources that a test has not got would
  * say. For tests/interop/test_answer.py.
  *
- * peer_told CONFIG ACCOUNT word ADDRESS FINGERPRINT SOURCE TRUST SINCE
+ * peer_told CONFIG ACCOUNT word ADDRESS FINGERPRINT SOURCE TRUST SINCE UNTIL
  * peer_told CONFIG ACCOUNT autocrypt ADDRESS FINGERPRINT mutual|nopreference AT, the key (binary) on standard input
  */
 #include "base/log.h"
@@ -23,7 +23,8 @@ static int64_t number_of(const char *text)
 static enum err tell_word(struct cli_vault *vault, char **words)
 {
     struct keyring_word word = {.format = strlen(words[4]) == 40 ? KEYRING_OPENPGP : KEYRING_SMIME,
-                                .since = number_of(words[7])};
+                                .since = number_of(words[7]),
+                                .until = number_of(words[8])};
     if (!span_copy(span_of(words[3]), word.address, sizeof word.address) ||
         !span_copy(span_of(words[4]), word.fingerprint, sizeof word.fingerprint) ||
         keyring_source_parse(span_of(words[5]), &word.source) || keyring_trust_parse(span_of(words[6]), &word.trust))
@@ -49,7 +50,7 @@ int main(int argc, char **argv)
     struct cli_vault vault;
     log_init("peer_told", LOG_LEVEL_WARNING);
     char **words = argv + 1;
-    const bool is_word = argc == 9 && strcmp(words[2], "word") == 0;
+    const bool is_word = argc == 10 && strcmp(words[2], "word") == 0;
     const bool is_autocrypt = argc == 8 && strcmp(words[2], "autocrypt") == 0;
     if ((!is_word && !is_autocrypt) || config_read(words[0], &config))
         return 2;

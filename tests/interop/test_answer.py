@@ -19,9 +19,9 @@ RULES = 'rule "all" { encrypt = %s  sign = when-possible %s }'
 
 
 class Case(World):
-    def begin(self, encrypt="required", more="", start=True):
-        self.server = harness.RefServer(self)
-        self.proxy = harness.Proxy(self, self.server, rules=RULES % (encrypt, more), start=start)
+    def begin(self, encrypt="required", more="", start=True, **options):
+        self.server = harness.RefServer(self, name="s%d" % self.count())
+        self.proxy = harness.Proxy(self, self.server, rules=RULES % (encrypt, more), start=start, **options)
 
     def other(self):
         """Another key with Bob's address, in Alice's ring; its fingerprint."""
@@ -37,12 +37,12 @@ class Case(World):
                               check=False)
         self.assertEqual((done.returncode, done.stderr), (0, b""), words)
 
-    def says(self, source, fingerprint, trust="found", address=BOB, since=None):
-        self.told("word", address, fingerprint, source, trust, since or int(time.time()) - 3 * DAY)
+    def says(self, source, fingerprint, trust="found", until=0):
+        self.told("word", BOB, fingerprint, source, trust, int(time.time()) - 3 * DAY, until)
 
-    def autocrypt(self, gpg, mutual, address=BOB):
-        key = gpg.run("--export", address).stdout
-        self.told("autocrypt", address, gpg.fingerprint(address), "mutual" if mutual else "nopreference",
+    def autocrypt(self, gpg, mutual):
+        key = gpg.run("--export", BOB).stdout
+        self.told("autocrypt", BOB, gpg.fingerprint(BOB), "mutual" if mutual else "nopreference",
                   int(time.time()) - 60, data=key)
 
     def command(self, *words, status=0):
@@ -178,6 +178,44 @@ class Conflicts(Case):
         self.command("key", "pin", "--yes", "--not", ALICE, mine, status=2)
 
 
+class Words(Case):
+    def between(self, change):
+        """What the end of a message is told if the recipient is taken before the change."""
+        with self.proxy.client() as client:
+            client.mail(ALICE)
+            self.assertEqual(client.rcpt(BOB)[0], 250)
+            change()
+            told = client.data(self.message())
+        self.assertNotIn(corpus.CANARY, self.server.wire())
+        self.assertEqual(self.server.mail(), [])
+        return told
+
+    def test_run_out_between_the_recipient_and_the_message(self):
+        """That is for now: who tries again is answered by what the sources say then."""
+        his, now = harness.keys().fingerprint(BOB), int(time.time())
+        for encrypt in ("required", "when-possible"):
+            with self.subTest(encrypt):
+                self.begin(encrypt)
+                self.says("wkd", his, until=now + DAY)
+                code, text = self.between(lambda: self.says("wkd", his, until=now - 1))
+                self.assertEqual((code, text[:5]), (451, b"4.7.5"), text)
+                self.assertIn(BOB.encode(), text)
+                if encrypt == "required":
+                    self.assertEqual(self.refused()[0], 550)
+                else:
+                    self.assertEqual(self.sent(), set())
+                self.proxy.stop()
+
+    def test_taken_back_by_a_person(self):
+        self.begin()
+        his = harness.keys().fingerprint(BOB)
+        self.says("mail", his, "seen")
+        self.command("key", "pin", "--yes", BOB, his)
+        code, text = self.between(lambda: self.command("key", "pin", "--yes", "--not", BOB, his))
+        self.assertEqual(code, 550)
+        self.assertIn(b"the person said that it is not theirs", text)
+
+
 class Autocrypt(Case):
     def test_as_it_recommends(self):
         self.begin("when-possible")
@@ -194,6 +232,16 @@ class Autocrypt(Case):
         # What asks for it gets it.
         self.assertEqual(self.proxy.send(b"Privyseal: encrypt=required\r\n" + self.message(), [BOB]), {})
         self.assertIn(b"multipart/encrypted", self.server.mail()[-1][1])
+
+    def test_both_prefer_it(self):
+        for preference in ("mutual", "nopreference"):
+            with self.subTest(preference):
+                self.begin("when-possible", account="    autocrypt = " + preference)
+                self.autocrypt(harness.keys(), mutual=True)
+                is_mutual = preference == "mutual"
+                self.assertEqual(self.sent() != set(), is_mutual)
+                self.assertEqual(self.json("why", BOB)["action"], "sign-encrypt" if is_mutual else "sign")
+                self.proxy.stop()
 
     def test_a_forged_field_blocks_nobody(self):
         self.begin()
