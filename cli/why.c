@@ -22,6 +22,7 @@ static void find_answer(const struct cli *cli, const char *sender, struct why *a
                                            .from = sender,
                                            .own = (const char *const *)cli->account->addresses,
                                            .own_len = cli->account->addresses_len,
+                                           .is_mutual = cli->account->autocrypt == KEYRING_PREFERENCE_MUTUAL,
                                            .now = answer->now,
                                            .groups_max = cli->config->groups_max};
     struct policy_plan plan;

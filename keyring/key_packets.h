@@ -17,6 +17,9 @@ typedef enum err (*key_packets_fn)(const struct key_packets_key *key, void *cont
 /* Calls `fn` for each version 4 key in `packets`; anything but ERR_OK from it ends the walk with that value.
    ERR_MALFORMED for what is no sequence of whole packets (what came before has been reported). */
 ERR_RETURN enum err key_packets_walk(struct span packets, key_packets_fn fn, void *context);
+/* Whether they are one transferable public key of version 4 with a user ID, and nothing else; its fingerprint.
+   ERR_MALFORMED. */
+ERR_RETURN enum err key_packets_single(struct span packets, char fingerprint_out[KEYRING_FPR_SIZE]);
 
 /* ---- one packet ---- */
 enum key_packets_tag {

@@ -114,10 +114,8 @@ static enum err keep_recipient(struct proxy_session *session)
         session->recipients = recipients;
         session->recipients_capacity = capacity;
     }
-    session->recipients[session->recipients_len++] =
-        (struct session_recipient){.rcpt = session->pending,
-                                   .had_key = session->had_key,
-                                   .is_unasked = session->looked_up != ERR_OK};
+    session->recipients[session->recipients_len++] = (struct session_recipient){
+        .rcpt = session->pending, .had_word = session->had_word, .is_unasked = session->looked_up != ERR_OK};
     session->addresses_size += strlen(session->pending.to.address);
     return ERR_OK;
 }
@@ -153,8 +151,8 @@ static enum err check_groups(const struct proxy_session *session, const struct k
 }
 
 /* The rule would encrypt, and a source may know more: nothing that the rule takes is in the ring, or only what anybody
-   could have sent, or what its source has to be asked for again. Sources are asked stage by stage for as long as that is
-   so. */
+   could have sent, or what its source has to be asked for again. Sources are asked stage by stage for as long as that
+   is so. */
 static bool wants_lookup(struct proxy_session *session, const struct keyring *keyring, int64_t now)
 {
     struct policy_choice choice;
@@ -244,7 +242,7 @@ static void judge_recipient(struct proxy_session *session, const struct keyring 
     }
     struct policy_choice choice;
     policy_choose(policy, keyring, session->pending.to.address, now, &choice);
-    session->had_key = choice.key != NULL;
+    session->had_word = choice.key != NULL && choice.key->ask_again != 0;
     err = policy_at_rcpt(policy, keyring, session->pending.to.address, now, detail);
     if (session->looked_up != ERR_OK)
         err = after_failure(session, err, detail);
