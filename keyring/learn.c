@@ -95,6 +95,8 @@ enum err keyring_learn_judge(const struct keyring_learner *learner, const struct
     } else if (found->kind == KEYRING_FOUND_OPENPGP && learner->gpg != NULL) {
         bool is_theirs = false;
         err = keyring_gpg_carries(learner->gpg, found->bytes, learner->address, &is_theirs);
+        /* Autocrypt does not look at user IDs (level 1, 2.1.1). */
+        is_theirs = is_theirs || found->source == KEYRING_SOURCE_AUTOCRYPT || found->source == KEYRING_SOURCE_GOSSIP;
         *learnt = err == ERR_MALFORMED ? KEYRING_LEARNT_GARBAGE
                   : is_theirs          ? KEYRING_LEARNT_NEW
                                        : KEYRING_LEARNT_STRANGER;
@@ -136,7 +138,8 @@ static enum err add_word(const struct keyring_learner *learner, const struct key
                                 .trust = found->is_found ? KEYRING_FOUND : KEYRING_UNVERIFIED,
                                 .since = learner->now,
                                 .until = found->until > 0 ? found->until : learner->now};
-    if (learner->words == NULL)
+    /* What mail told stands in the record already. */
+    if (learner->words == NULL || !keyring_source_is_asked(found->source))
         return ERR_OK;
     (void)span_copy(span_of(learner->address), word.address, sizeof(word.address));
     (void)span_copy(span_of(fingerprint), word.fingerprint, sizeof(word.fingerprint));
