@@ -3,6 +3,7 @@
 #include "cli/key_own.h"
 #include "cli/vault.h"
 
+#include "crypto/autocrypt_setup.h"
 #include "keyring/backup.h"
 #include "keyring/gpg_life.h"
 
@@ -25,7 +26,7 @@ static const struct cli_option options[] = {
      NULL},
     {"fingerprint", "FPR", "the fingerprint that you compared; nothing is asked for it", NULL, NULL, &fingerprints},
     {"own", NULL, "the keys are your own: secret keys are taken, and trusted as yours", &is_own, NULL, NULL},
-    {"passphrase-fd", "N", "with --own: read the passphrase of a PKCS#12 or PEM file from this descriptor", NULL,
+    {"passphrase-fd", "N", "read the passphrase of a PKCS#12 or PEM file, or a setup code, from this descriptor", NULL,
      &passphrase_fd, NULL},
     {"token", "URI", "take your certificate from a token (pkcs11_module); the private key stays there", NULL,
      &token_uri, NULL},
@@ -281,6 +282,56 @@ static int import_backup(struct cli *cli, const char *name, struct span bytes)
     return status;
 }
 
+#define SETUP_TRIES_MAX 3
+
+static enum err open_setup(struct cli *cli, const struct crypto_setup *setup, struct buf *key)
+{
+    struct secret typed = {NULL, 0}, code = {NULL, 0};
+    char what[160];
+    enum err err = ERR_AUTH_FAILED;
+    (void)snprintf(what, sizeof what, "Autocrypt setup code%s%s%s%s",
+                   setup->is_numeric ? " (nine blocks of four digits" : "",
+                   setup->begin[0] ? (setup->is_numeric ? ", beginning with " : " beginning with ") : "", setup->begin,
+                   setup->is_numeric ? ")" : "");
+    for (int i = 0; err == ERR_AUTH_FAILED && i < (passphrase_fd ? 1 : SETUP_TRIES_MAX); i++) {
+        err = key_ask_passphrase(cli, passphrase_fd, what, i > 0 ? "That is not its code." : NULL, &typed);
+        if (!err)
+            err = crypto_setup_normalise(secret_span(&typed), &code);
+        if (!err)
+            err = crypto_setup_open(cli->gpg, setup, &code, key);
+    }
+    secret_fini(&typed);
+    secret_fini(&code);
+    return err;
+}
+
+/* Whoever has the code says that the key is the person's own (Autocrypt level 1, 4.4.5). */
+static int import_setup(struct cli *cli, const char *name, struct span bytes)
+{
+    struct crypto_setup setup;
+    struct buf key;
+    buf_init_secret(&key, CRYPTO_SETUP_MAX);
+    enum err err = crypto_setup_read(bytes, &setup);
+    if (!err) {
+        err = open_setup(cli, &setup, &key);
+        crypto_setup_fini(&setup);
+    }
+    int status = err ? own_exit_of(err) : CLI_DONE;
+    if (err == ERR_MALFORMED)
+        fprintf(stderr, "privyseal key import: %s is a damaged Autocrypt setup message\n", name);
+    else if (err == ERR_AUTH_FAILED)
+        fprintf(stderr, "privyseal key import: %s: expected the setup code that was shown when it was made\n", name);
+    else if (err == ERR_KEY_LOCKED)
+        fprintf(stderr, "privyseal key import: %s: expected a setup code\n", name);
+    else if (err)
+        (void)cli_fail(cli, err, "opening %s", name);
+    is_own = is_own || !err;
+    if (!err)
+        status = import_openpgp(cli, name, buf_span(&key));
+    buf_fini(&key);
+    return status;
+}
+
 static bool is_anything(struct span bytes)
 {
     (void)bytes;
@@ -289,6 +340,7 @@ static bool is_anything(struct span bytes)
 
 /* The first that knows the file takes it. */
 static const struct key_import_kind kinds[] = {{keyring_backup_is, import_backup},
+                                               {crypto_setup_is, import_setup},
                                                {is_own_x509, read_own},
                                                {key_import_is_certificates, key_import_certificates},
                                                {is_anything, import_openpgp}};
@@ -360,7 +412,9 @@ const struct cli_command cli_key_import = {
         "in one file or several. A passphrase is asked for on the terminal or by gpg-agent. The private key is\n"
         "kept in the store, sealed with the account's key for secrets.\n"
         "A backup (`key make --backup`, `key backup`) brings back the key as your own, with what belongs to it; you\n"
-        "are asked, unless you give --own.",
+        "are asked, unless you give --own.\n"
+        "An Autocrypt setup message of another mail program (a saved .eml file) brings your key from there; the code\n"
+        "that was shown with it is asked for.",
     .example = "privyseal key import --certify bob.asc",
     .options = options,
     .run = run};

@@ -203,12 +203,12 @@ enum err key_packets_single(struct span packets, char fingerprint_out[KEYRING_FP
     struct span body;
     unsigned tag;
     for (struct span rest = packets; rest.len > 0;) {
-        if (!key_packets_take(&rest, &tag, &body) || (keys == 0) != (tag == TAG_PUBLIC_KEY))
+        if (!key_packets_take(&rest, &tag, &body) || (keys == 0) != (tag == KEY_PACKETS_PUBLIC_KEY))
             return ERR_MALFORMED;
-        keys += tag == TAG_PUBLIC_KEY;
-        user_ids += tag == TAG_USER_ID;
-        if (tag != TAG_PUBLIC_KEY && tag != TAG_SIGNATURE && tag != TAG_USER_ID && tag != TAG_SUBKEY &&
-            tag != TAG_ATTRIBUTE)
+        keys += tag == KEY_PACKETS_PUBLIC_KEY;
+        user_ids += tag == KEY_PACKETS_USER_ID;
+        if (tag != KEY_PACKETS_PUBLIC_KEY && tag != KEY_PACKETS_SIGNATURE && tag != KEY_PACKETS_USER_ID && tag != KEY_PACKETS_SUBKEY &&
+            tag != KEY_PACKETS_ATTRIBUTE)
             return ERR_MALFORMED;
     }
     fingerprint_out[0] = '\0';

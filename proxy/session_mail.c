@@ -150,6 +150,19 @@ static enum err check_groups(const struct proxy_session *session, const struct k
     return least > config->groups_max ? ERR_TOO_MANY_GROUPS : ERR_OK;
 }
 
+/* The rule would encrypt, and nothing that it takes is in the ring: mail may have told a key that was not wanted so
+ * far.
+ */
+static bool wants_record(const struct proxy_session *session, const struct keyring *keyring, int64_t now)
+{
+    const struct config *config = session->net->config;
+    struct policy_choice choice;
+    if (session->is_record_read || !config->has_autocrypt)
+        return false;
+    policy_choose(&config->policy, keyring, session->pending.to.address, now, &choice);
+    return choice.rule->encrypt != POLICY_ENCRYPT_NEVER && choice.key == NULL;
+}
+
 /* The rule would encrypt, and a source may know more: nothing that the rule takes is in the ring, or only what anybody
    could have sent, or what its source has to be asked for again. Sources are asked stage by stage for as long as that
    is so. */
@@ -182,6 +195,20 @@ static void on_looked_up(enum err err, void *context)
     struct proxy_session *session = context;
     session->lookup = NULL;
     session->lookup_stage++;
+    if (err != ERR_OK)
+        session->looked_up = err;
+    if (session->server == NULL || session->upstream == NULL)
+        return;
+    if (err == ERR_OK)
+        proxy_ring_changed(session->net->ring, session->account);
+    look_at_ring(session);
+}
+
+static void on_record_read(enum err err, void *context)
+{
+    struct proxy_session *session = context;
+    session->lookup = NULL;
+    session->is_record_read = true;
     if (err != ERR_OK)
         session->looked_up = err;
     if (session->server == NULL || session->upstream == NULL)
@@ -231,6 +258,13 @@ static void judge_recipient(struct proxy_session *session, const struct keyring 
     int64_t now = clock_now();
     const struct policy *policy = &session->net->config->policy;
     enum err err;
+    if (wants_record(session, keyring, now)) {
+        err = proxy_lookup_heard(session->net->lookups, session->account, session->pending.to.address, keyring,
+                                 on_record_read, session, &session->lookup);
+        if (err != ERR_OK)
+            smtp_server_fail(session->server, err, NULL);
+        return;
+    }
     if (wants_lookup(session, keyring, now)) {
         err = proxy_lookup_begin(session->net->lookups, session->account, session->pending.to.address,
                                  session->lookup_stage, has_asked_for(keyring, session->pending.to.address),
@@ -296,6 +330,7 @@ void session_on_rcpt(struct smtp_server *server, const struct smtp_rcpt *rcpt, v
         return;
     }
     session->lookup_stage = 0;
+    session->is_record_read = false;
     session->looked_up = ERR_OK;
     look_at_ring(session);
 }
