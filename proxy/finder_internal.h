@@ -17,13 +17,21 @@ struct finder;
 struct finder_keys;
 struct finder_revocation;
 
+/* An answer that its client has not had room for; its files are its own. */
+struct finder_answer {
+    STAILQ_ENTRY(finder_answer) link;
+    struct ipc_out out;
+};
+
 /* One client: a net process, or a keeper. */
 struct finder_client {
     LIST_ENTRY(finder_client) link;
     struct finder *finder;
     const struct config_account *account; /* of a keeper; NULL: net */
     int socket;
-    struct event *readable;
+    struct event *readable, *writable;
+    STAILQ_HEAD(, finder_answer) answers;
+    size_t answers_len;
     bool is_gone; /* freed when its callback returns */
 };
 
@@ -44,7 +52,7 @@ typedef enum err (*finder_serve_fn)(struct finder_client *client, uint32_t numbe
 
 /* Begins an answer: `err`, after which nothing follows unless it is ERR_OK. */
 void finder_answer_begin(struct ipc_out *out, uint32_t number, enum err err);
-/* Sends it; a client that does not take it is ended. */
+/* Sends it, as soon as the client has room for it; one that leaves too many waiting is ended. Waits for nobody. */
 void finder_answer_send(struct finder_client *client, struct ipc_out *out);
 
 /* finder_keys.c: opens all directories, before the sandbox. */
