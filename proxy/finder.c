@@ -1,5 +1,6 @@
 #include "proxy/finder_internal.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/sandbox.h"
 #include "proxy/wire.h"
@@ -13,6 +14,7 @@
 
 #define CLIENTS_MAX 1024
 #define FILES_MAX 4096
+#define RENEW_S 600
 #define MEMORY_MAX ((uint64_t)1 << 30)
 #define ANSWERS_MAX 1024 /* that wait for one client: each may hold a file open */
 
@@ -54,6 +56,14 @@ static void end_if_done(struct finder *finder)
 {
     if (finder->is_ending && LIST_EMPTY(&finder->clients))
         event_base_loopbreak(finder->base);
+}
+
+void finder_renew(struct finder *finder, const char *directory, bool was_taken)
+{
+    if (!was_taken && clock_now() - finder->started < RENEW_S)
+        return;
+    log_info("directory %s refuses its password: another finder asks for it again", directory);
+    event_base_loopexit(finder->base, NULL);
 }
 
 void finder_answer_begin(struct ipc_out *out, uint32_t number, enum err err)
@@ -257,7 +267,7 @@ static enum err start(struct finder *finder, int control)
 
 int proxy_finder_main(const struct config *config, int control)
 {
-    struct finder finder = {.config = config};
+    struct finder finder = {.config = config, .started = clock_now()};
     LIST_INIT(&finder.clients);
     log_init("finder", config->log_level);
     signal(SIGPIPE, SIG_IGN);

@@ -44,6 +44,7 @@ struct finder {
     struct finder_revocation *revocation;
     LIST_HEAD(, finder_client) clients;
     bool is_ending;
+    int64_t started;
 };
 
 /* Reads a request to its end, after its number, and answers it sooner or later. An error is the client's and ends it.
@@ -54,6 +55,11 @@ typedef enum err (*finder_serve_fn)(struct finder_client *client, uint32_t numbe
 void finder_answer_begin(struct ipc_out *out, uint32_t number, enum err err);
 /* Sends it, as soon as the client has room for it; one that leaves too many waiting is ended. Waits for nobody. */
 void finder_answer_send(struct finder_client *client, struct ipc_out *out);
+
+/* A directory has refused its password, which a sandbox keeps us from getting anew: the finder ends, and the master
+   starts another, which runs the command again. It does where the password `was_taken` before, so that it has been
+   changed; else at most every ten minutes. */
+void finder_renew(struct finder *finder, const char *directory, bool was_taken);
 
 /* finder_keys.c: opens all directories, before the sandbox. */
 ERR_RETURN enum err finder_keys_new(struct finder *finder, struct finder_keys **keys_out);

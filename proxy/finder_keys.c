@@ -191,6 +191,9 @@ static void on_answer(enum err err, const struct keyring_ldap_value *values, siz
     struct question *question = context;
     struct entry *entry = question->entry;
     const struct config_directory *config = question->place->directory.config;
+    bool was_taken;
+    if (err != ERR_OK && keyring_ldap_is_refused(question->place->directory.ldap, &was_taken))
+        finder_renew(entry->keys->finder, config->ldap.name, was_taken);
     question->place->down_until_ms =
         err == ERR_UPSTREAM_DOWN ? clock_monotonic_ms() + (uint64_t)config->failed_s * 1000 : 0;
     for (size_t i = 0; err == ERR_OK && i < values_len; i++)
