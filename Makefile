@@ -168,7 +168,7 @@ $(BUILD)/fuzz/%.o: %.c
 	@mkdir -p $(@D)
 	$(FUZZ_COMPILE) -MMD -MP -c -o $@ $<
 
-$(BUILD)/fuzz/libprivyseal.a: $(LIBRARY_SOURCES:%.c=$(BUILD)/fuzz/%.o)
+$(BUILD)/fuzz/libprivyseal.a: $(patsubst %.c,$(BUILD)/fuzz/%.o,$(filter-out cli/%,$(LIBRARY_SOURCES)))
 	@rm -f $@.new
 	@echo $(AR) $@
 	@$(AR) rcs $@.new $^ && mv $@.new $@

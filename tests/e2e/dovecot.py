@@ -119,7 +119,7 @@ class Dovecot:
     def __init__(self, users=("alice",), password="secret", kind="maildir", certificate=None, options="",
                  separator="."):
         # Not below a test's own folder, which other users may not enter.
-        self.folder = tempfile.mkdtemp(prefix="pd", dir="/tmp")
+        self.folder = tempfile.mkdtemp(prefix="pd")
         os.chmod(self.folder, 0o755)
         self.users, self.password, self.kind, self.process = tuple(users), password, kind, None
         self.separator, self.count, self.certificate = separator, 0, certificate
@@ -217,6 +217,7 @@ class Dovecot:
     def client(self, user=None, timeout=60):
         """A session of imaplib's, logged in."""
         client = imaplib.IMAP4("127.0.0.1", self.port, timeout=timeout)
+        client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             client.login(user or self.users[0], self.password)
         except BaseException:

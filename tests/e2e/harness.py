@@ -165,7 +165,7 @@ _KEYS = {}
 def keys():
     """One home with the secret keys of all persons, made once for a test program."""
     if not _KEYS:
-        folder = tempfile.mkdtemp(prefix="pv", dir="/tmp")
+        folder = tempfile.mkdtemp(prefix="pv")
         gpg = Gpg(os.path.join(folder, "k"))
         for address in (ALICE, BOB, CAROL, DAVE):
             gpg.make(address)
@@ -386,6 +386,8 @@ def imap_client(port, timeout=60, context=None):
     """An imaplib session, logged in, after STARTTLS if there is a context. As a context manager it says LOGOUT at its
     end."""
     client = imaplib.IMAP4("127.0.0.1", port, timeout=timeout)
+    # It sends a literal and its line end apart, and would wait for the first to be acknowledged.
+    client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         if context is not None:
             client.starttls(context)
@@ -493,7 +495,7 @@ class World(unittest.TestCase):
     """A test case with a temporary world; subclasses make servers and proxies in it."""
 
     def setUp(self):
-        self.folder = tempfile.mkdtemp(prefix="pv", dir="/tmp")
+        self.folder = tempfile.mkdtemp(prefix="pv")
         self._closers, self._count, self._alice = [], 0, None
         self.addCleanup(shutil.rmtree, self.folder, True)
         self.addCleanup(self._close)

@@ -39,7 +39,7 @@ class People:
 
 def people():
     if not _MADE:
-        _MADE["folder"] = tempfile.mkdtemp(prefix="pv", dir="/tmp")
+        _MADE["folder"] = tempfile.mkdtemp(prefix="pv")
         _MADE["people"] = People(_MADE["folder"])
         unittest.addModuleCleanup(_close)
     return _MADE["people"]

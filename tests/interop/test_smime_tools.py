@@ -32,7 +32,7 @@ class Tools(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.home = tempfile.mkdtemp(prefix="pv", dir="/tmp")
+        cls.home = tempfile.mkdtemp(prefix="pv")
         cls.authority = sealing.Authority(cls.home)
         for name, kind in smime_authority.KEYS.items():
             usage = "keyEncipherment" if kind.startswith("RSA") else "keyAgreement"
