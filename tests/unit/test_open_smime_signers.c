@@ -1,4 +1,5 @@
 /* Who signed by S/MIME: what is kept of their certificates, and what is asked about them. */
+#include "crypto/open_internal.h"
 #include "tests/unit/smime_mail.h"
 
 /* ---- what is learnt ---- */
@@ -97,6 +98,27 @@ static void capabilities_follow_the_newest_mail(void **state)
 
 /* ---- revocation ---- */
 
+/* A layer whose signers do not all fit is not judged by those that do. */
+static void more_than_are_looked_at(void **state)
+{
+    (void)state;
+    struct crypto_opened result = {.reason = ""};
+    struct opening opening = {.result = &result};
+    struct crypto_signature good[OPEN_SIGNATURES_MAX / 2 + 1];
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        good[i] = (struct crypto_signature){.state = CRYPTO_SIG_GOOD, .format = KEYRING_SMIME};
+    open_keep_signatures(&opening, good, sizeof good / sizeof *good);
+    assert_string_equal(result.reason, "");
+    open_keep_signatures(&opening, good, sizeof good / sizeof *good);
+    open_keep_signatures(&opening, good, 1);
+    assert_int_equal(opening.signatures_len, OPEN_SIGNATURES_MAX);
+    for (size_t i = 0; i < OPEN_SIGNATURES_MAX; i++)
+        assert_int_equal(opening.signatures[i].state,
+                         opening.signatures[i].layer == 0 ? CRYPTO_SIG_GOOD : CRYPTO_SIG_BAD);
+    assert_string_not_equal(result.reason, "");
+    assert_int_equal(opening.signed_layers, 3);
+}
+
 static enum err answer;
 static bool answer_is_unknown;
 static int asked;
@@ -163,6 +185,7 @@ int main(void)
         cmocka_unit_test(certificates_of_good_signers_are_kept),
         cmocka_unit_test(capabilities_follow_the_newest_mail),
         cmocka_unit_test(what_is_revoked_is_never_good),
+        cmocka_unit_test(more_than_are_looked_at),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
