@@ -236,7 +236,7 @@ int main(int argc, char **argv)
 {
     int port = 0;
     const char *address = "127.0.0.1";
-    struct sockaddr_in at;
+    struct sockaddr_in at = {.sin_family = AF_INET};
     socklen_t len = sizeof(at);
     take_options(argc, argv, &port, &address);
     signal(SIGPIPE, SIG_IGN);
