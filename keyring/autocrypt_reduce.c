@@ -93,6 +93,7 @@ static void take_signature(struct piece *piece, const struct packet *packet, int
     const size_t type = number_at(packet->body, 1, 1);
     size_t signed_at = 0, expires = 0, flags = 0;
     struct span hashed = span_slice(packet->body, 6, 6 + number_at(packet->body, 4, 2)), subpacket;
+    unsigned kind;
 
     /* RFC 4880 §5.2.3: version, type, two algorithms, the length of the hashed subpackets. */
     if (number_at(packet->body, 0, 1) != 4)
@@ -100,15 +101,13 @@ static void take_signature(struct piece *piece, const struct packet *packet, int
     piece->is_revoked |= type == (piece->is_subkey ? SUBKEY_REVOCATION : CERTIFICATION_REVOCATION);
     if (piece->is_subkey ? type != BINDING : type < 0x10 || type > 0x13)
         return;
-    while (key_packets_take_subpacket(&hashed, &subpacket)) {
-        const size_t kind = number_at(subpacket, 0, 1) & 0x7f;
-
+    while (key_packets_subpacket(&hashed, &kind, &subpacket)) {
         if (kind == CREATED)
-            signed_at = number_at(subpacket, 1, 4);
+            signed_at = number_at(subpacket, 0, 4);
         else if (kind == KEY_EXPIRES)
-            expires = number_at(subpacket, 1, 4);
+            expires = number_at(subpacket, 0, 4);
         else if (kind == KEY_FLAGS)
-            flags = number_at(subpacket, 1, 1);
+            flags = number_at(subpacket, 0, 1);
     }
     if (piece->signature.ptr && signed_at < piece->signed_at)
         return;
