@@ -1,4 +1,4 @@
-"""OpenPGP keys that only a directory has: trusted by its word, for as long as that counts, and for its domains alone."""
+"""OpenPGP keys that only a directory has: trusted by its word, while that counts, and for its domains alone."""
 import os
 import sqlite3
 import sys

@@ -150,6 +150,7 @@ static void test_what_is_ruled_out_stays_out(void **state)
     list(BOB, ONE, KEYRING_FULL);
     list(CAROL, TWO, KEYRING_NEVER);
     say(BOB, ONE, KEYRING_SOURCE_PERSON, KEYRING_NEVER, 0);
+    assert_int_equal(vouched(BOB, ONE).trust, KEYRING_NEVER);
     say(BOB, ONE, KEYRING_SOURCE_WKD, KEYRING_FOUND, 0);
     say(CAROL, TWO, KEYRING_SOURCE_WKD, KEYRING_FOUND, 0);
     assert_int_equal(vouched(BOB, ONE).trust, KEYRING_NEVER);
