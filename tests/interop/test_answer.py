@@ -89,7 +89,8 @@ class Conflicts(Case):
         self.says("dane", other)
         code, text = self.refused()
         self.assertEqual(code, 550)
-        for word in ("5.7.5", BOB, his, other, "a Web Key Directory", "a signed zone (DANE)", "privyseal key pin " + BOB):
+        for word in ("5.7.5", BOB, his, other, "a Web Key Directory", "a signed zone (DANE)",
+                     "privyseal key pin " + BOB):
             self.assertIn(word, text)
         why = self.json("why", BOB, status=1)
         self.assertEqual((why["result"], why["action"]), ("conflict", "refuse"))
