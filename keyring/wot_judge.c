@@ -226,6 +226,20 @@ static void begin(const struct judging *judging)
     }
 }
 
+/* What nobody had to look at any more, since all of the key was valid. */
+static void note_spare(struct keyring_wot *wot)
+{
+    for (size_t i = 0; i < wot->certifications_len; i++) {
+        struct keyring_wot_certification *it = &wot->certifications[i];
+        if (it->state != KEYRING_WOT_WITHOUT_WORD || keyring_wot_is_dead(wot, it->user_id))
+            continue;
+        const struct keyring_wot_key *signer = &wot->keys[it->signer];
+        if (signer->round >= 0 && signer->word >= KEYRING_WOT_MARGINAL &&
+            wot->user_ids[it->user_id].validity >= KEYRING_WOT_FULL)
+            it->state = KEYRING_WOT_SPARE;
+    }
+}
+
 enum err keyring_wot_judge(struct keyring_wot *wot, int64_t now)
 {
     struct judging judging = {.wot = wot,
@@ -241,6 +255,7 @@ enum err keyring_wot_judge(struct keyring_wot *wot, int64_t now)
             for (size_t i = 0; i < wot->keys_len; i++)
                 if (!judging.is_settled[i])
                     judge_key(&judging, i, round);
+        note_spare(wot);
     }
     free(judging.places);
     free(judging.scopes);
