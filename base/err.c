@@ -54,6 +54,8 @@ static const struct err_entry rows[] = {
 
     ROW(ERR_REFUSED, "refused", 550, "5.7.1", "NOPERM", "SYS/PERM", "Refused by policy"),
     ROW(ERR_NO_KEY, "no-key", 550, "5.7.5", "CANNOT", "SYS/PERM", "Encryption is required and no usable key was found"),
+    ROW(ERR_CONFLICT, "conflict", 550, "5.7.5", "CANNOT", "SYS/PERM",
+        "Encryption is required and two sources name different keys, confirm one with privyseal key pin"),
     ROW(ERR_NO_SIGNING_KEY, "no-signing-key", 550, "5.7.5", "CANNOT", "SYS/PERM",
         "A signature is required and the account has no key, make one with privyseal key make"),
     ROW(ERR_NOT_OWN_FROM, "not-own-from", 550, "5.7.1", "NOPERM", "SYS/PERM",

@@ -50,6 +50,7 @@ enum err {
     /* policy and keys */
     ERR_REFUSED, /* a plan nobody made: the zero value */
     ERR_NO_KEY,
+    ERR_CONFLICT, /* two sources name different keys, and one is required */
     ERR_NO_SIGNING_KEY,
     ERR_NOT_OWN_FROM,
     ERR_MIXED,

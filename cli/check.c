@@ -15,10 +15,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static bool is_offline;
+static bool is_offline, is_repairing, is_sure;
 
 static const struct cli_option options[] = {
     {"offline", NULL, "do not connect to servers and sources of keys", &is_offline, NULL, NULL},
+    {"repair", NULL, "mend what can be mended, after asking", &is_repairing, NULL, NULL},
+    {"yes", NULL, "with --repair: do not ask", &is_sure, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL, NULL}};
 
 void check_note(struct check *check, enum check_state state, const char *subject, const char *format, ...)
@@ -43,15 +45,54 @@ void check_note(struct check *check, enum check_state state, const char *subject
         check->err = ERR_MEMORY;
 }
 
+bool check_mend(struct check *check, enum check_state state, const char *subject, const char *what, const char *how,
+                check_mend_fn mend, void *context)
+{
+    char question[1500];
+    snprintf(question, sizeof question, "%s: %s.\n%s?", subject, what, how);
+    if (!check->is_repairing) {
+        check_note(check, state, subject, "%s; `privyseal check --repair` can mend it", what);
+        return false;
+    }
+    if (!check->is_sure && !cli_confirm(question)) {
+        check_note(check, state, subject, "%s; not mended: expected \"yes\", or --yes", what);
+        return false;
+    }
+    const enum err err = mend(context);
+    if (err)
+        check_note(check, CHECK_BAD, subject, "%s; it could not be mended: %s", what, err_sentence(err));
+    else
+        check_note(check, CHECK_OK, subject, "%s: mended", what);
+    return !err;
+}
+
+static enum err make_private(void *context)
+{
+    const char *path = context;
+    struct stat status;
+    if (lstat(path, &status) || S_ISLNK(status.st_mode) || chmod(path, status.st_mode & 0700))
+        return log_failure(ERR_IO, "chmod %s", path);
+    return ERR_OK;
+}
+
+bool check_is_private(struct check *check, const char *subject, const char *path)
+{
+    char what[CONFIG_PATH_SIZE + 200], own[CONFIG_PATH_SIZE + 160];
+    struct stat status;
+    if (stat(path, &status) || !(status.st_mode & 077))
+        return true;
+    snprintf(what, sizeof what, "%s can be read by others", path);
+    snprintf(own, sizeof own, "%s", path);
+    return check_mend(check, CHECK_BAD, subject, what, "Make it readable for you alone", make_private, own);
+}
+
 static void check_private(struct check *check, const char *subject, const char *path)
 {
     struct stat status;
     if (stat(path, &status))
         check_note(check, errno == ENOENT ? CHECK_OK : CHECK_BAD, subject, "%s: %s", path,
                    errno == ENOENT ? "not there yet" : strerror(errno));
-    else if (status.st_mode & 077)
-        check_note(check, CHECK_BAD, subject, "%s can be read by others; do chmod go= %s", path, path);
-    else
+    else if (check_is_private(check, subject, path) && !(status.st_mode & 077))
         check_note(check, CHECK_OK, subject, "%s", path);
 }
 
@@ -126,8 +167,10 @@ static int run(struct cli *cli, int argc, char **argv)
         err = cli_open_account(cli, NULL);
     if (err)
         return cli_exit_of(err);
+    if (is_sure && !is_repairing)
+        return cli_usage(cli, "--yes is for --repair");
     const struct config_account *only = cli->account;
-    struct check check = {.cli = cli, .list = json_array()};
+    struct check check = {.cli = cli, .list = json_array(), .is_repairing = is_repairing, .is_sure = is_sure};
     check.err = table_new(NULL, 3, &check.table);
     if (check.err) {
         json_decref(check.list);
@@ -161,8 +204,12 @@ const struct cli_command cli_check = {
     .text =
         "Looks at the configuration, the state directory, the certificate, the key rings with their agents and own\n"
         "keys, and asks every server for its EHLO (ten seconds each at most) and every directory\n"
-        "and keyserver whether it is there. Prints one line for each: ok, or what to do. Exits 1 if something is bad; warnings do not "
-        "count.",
+        "and keyserver whether it is there. Prints one line for each: ok, or what to do. Exits 1 if something is\n"
+        "bad; warnings do not count.\n"
+        "With --repair it mends, after asking, what can be mended without loss: files and folders of keys that others\n"
+        "can read, locks that processes left behind, a trust database that is out of date, own keys that ask for "
+        "AEAD.\n"
+        "What it cannot mend it never touches.",
     .example = "privyseal check",
     .options = options,
     .run = run};

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "cli/key.h"
+#include "keyring/expiry.h"
 #include "proxy/state.h"
 
 #include <stdio.h>
@@ -9,65 +10,35 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SOON_S (30 * 86400)
 #define AGENT_CONF_MAX 1048576
 
-static void check_expiry(struct check *check, const struct keyring_entry *key)
+static void check_uses(struct check *check, const struct keyring_entry *key)
 {
-    int64_t end = key->expires;
-    char date[CLI_DATE_SIZE];
-    if (key->sign_until > 0 && (!end || key->sign_until < end))
-        end = key->sign_until;
-    if (key->encrypt_until > 0 && (!end || key->encrypt_until < end))
-        end = key->encrypt_until;
-    cli_date(end, date);
-    if (key->format == KEYRING_SMIME && end <= clock_now() + SOON_S)
-        check_note(check, CHECK_WARNING, key->address, "the own certificate %s expires %s; have another one issued",
-                   key->fingerprint, date);
-    else if (key->format == KEYRING_SMIME)
-        check_note(check, CHECK_OK, key->address, "own certificate %s, %s, expires %s", key->fingerprint,
-                   key->algorithm, date);
-    else if (end && end <= clock_now() + SOON_S)
-        check_note(check, CHECK_WARNING, key->address,
-                   "the own key %s expires %s; extend it with gpg --quick-set-expire", key->fingerprint, date);
-    else
-        check_note(check, CHECK_OK, key->address, "own key %s, %s, expires %s", key->fingerprint, key->algorithm, date);
     if (key->format == KEYRING_OPENPGP && key->encrypt_until < 0)
         check_note(check, CHECK_WARNING, key->address,
                    "the own key cannot encrypt, so you will not be able to read your own sealed mail; make a key with "
                    "`privyseal key make --another`");
-    if (key->has_aead)
-        check_note(
-            check, CHECK_BAD, key->address,
-            "the own key asks others for AEAD, and such mail is refused; do `privyseal key export %s | privyseal "
-            "key import --re-issue`",
-            key->fingerprint);
 }
 
-/* An own certificate for the address, run out; one that is good now stands beside it where there is any. */
-static const struct keyring_entry *find_expired(const struct cli *cli, const char *address)
+/* `has_other`: another own key or certificate signs for the address. Whether there is one of this format at all. */
+static bool check_own(struct check *check, const char *address, enum keyring_format format, bool has_other)
 {
-    size_t first;
-    const size_t len = keyring_find(cli->keyring, address, &first);
-    for (size_t i = 0; i < len; i++) {
-        const struct keyring_entry *entry = keyring_at(cli->keyring, first + i);
-        if (entry->format == KEYRING_SMIME && entry->trust == KEYRING_OWN && entry->expires <= clock_now())
-            return entry;
-    }
-    return NULL;
-}
-
-static void check_expired(struct check *check, const char *address, bool has_key)
-{
-    const struct keyring_entry *expired = find_expired(check->cli, address);
-    char date[CLI_DATE_SIZE];
-    if (!expired)
-        return;
-    cli_date(expired->expires, date);
-    check_note(check, has_key ? CHECK_WARNING : CHECK_BAD, address,
-               "the own certificate %s has expired on %s, and mail is still read with it, but not signed; have another "
-               "one issued",
-               expired->fingerprint, date);
+    char text[KEYRING_EXPIRY_TEXT_SIZE], date[CLI_DATE_SIZE];
+    enum keyring_expiry expiry;
+    int64_t end;
+    const struct keyring_entry *key =
+        keyring_expiry_own(check->cli->keyring, address, format, clock_now(), &expiry, &end);
+    if (!key)
+        return false;
+    keyring_expiry_text(key, expiry, end, text);
+    cli_date(end, date);
+    if (expiry == KEYRING_LASTS)
+        check_note(check, CHECK_OK, address, "own %s %s, %s, expires %s",
+                   format == KEYRING_SMIME ? "certificate" : "key", key->fingerprint, key->algorithm, date);
+    else
+        check_note(check, expiry == KEYRING_ENDS_SOON || has_other ? CHECK_WARNING : CHECK_BAD, address, "%s", text);
+    check_uses(check, key);
+    return true;
 }
 
 /* What is there, and can be of no use. */
@@ -94,15 +65,11 @@ static void check_addresses(struct check *check, const struct config_account *ac
 {
     for (size_t i = 0; i < account->addresses_len; i++) {
         const char *address = account->addresses[i];
-        const struct keyring_entry *key = cli_own_key(check->cli, KEYRING_OPENPGP, address);
-        const struct keyring_entry *certificate = cli_own_key(check->cli, KEYRING_SMIME, address);
-        if (key)
-            check_expiry(check, key);
-        if (certificate)
-            check_expiry(check, certificate);
-        else
-            check_expired(check, address, key != NULL);
-        if (!key && !certificate)
+        const struct cli *cli = check->cli;
+        const bool has_key = check_own(check, address, KEYRING_OPENPGP, cli_own_key(cli, KEYRING_SMIME, address));
+        const bool has_certificate =
+            check_own(check, address, KEYRING_SMIME, cli_own_key(cli, KEYRING_OPENPGP, address));
+        if (!has_key && !has_certificate)
             check_note(check, i == 0 ? CHECK_BAD : CHECK_WARNING, address,
                        "has no own key that can sign; do `privyseal key make --address %s`, or import yours with "
                        "`privyseal key import --own`",
@@ -144,29 +111,20 @@ static void check_agent_options(struct check *check, const struct config_account
     buf_fini(&text);
 }
 
-static void check_home(struct check *check, const struct config_account *account)
-{
-    struct stat status;
-    if (stat(account->gnupghome, &status))
-        check_note(check, CHECK_BAD, account->address,
-                   "%s is not there; make it with mode 700, or leave `gnupghome` out", account->gnupghome);
-    else if (status.st_mode & 077)
-        check_note(check, CHECK_BAD, account->address, "%s can be read by others; do chmod go= %s", account->gnupghome,
-                   account->gnupghome);
-    else
-        check_note(check, CHECK_OK, account->address, "keys in %s", account->gnupghome);
-}
-
 void check_keys(struct check *check, const struct config_account *account)
 {
     struct cli *cli = check->cli;
     cli->account = account;
-    enum err err = cli_open_ring(cli, false);
+    /* gpg would wait for a lock of a process that is no more. */
     check_home(check, account);
-    if (err) {
+    enum err err = cli_open_ring(cli, false);
+    if (err && cli->gpg) {
+        check_damaged_ring(check, account);
+    } else if (err) {
         check_note(check, CHECK_BAD, account->address, "the key ring cannot be opened: %s", err_sentence(err));
     } else {
         check_note(check, CHECK_OK, account->address, cli->agent ? "gpg-agent starts" : "gpg-agent is running");
+        check_ring(check, account);
         check_addresses(check, account);
         check_certificates(check, account);
         if (!account->is_own_home)

@@ -74,6 +74,12 @@ void check_store(struct check *check, const struct config_account *account)
     }
     if (err == ERR_NOT_FOUND)
         check_note(check, CHECK_OK, account->address, "nothing is kept of opened mail yet");
+    else if (err == ERR_STORE)
+        check_note(check, CHECK_BAD, account->address,
+                   "the store is damaged, or cannot be read: %s/store/durable.sqlite; nothing is written to it. Stop "
+                   "privyseal and put back a backup of the folder %s/store, or move it away: then decisions and pins, "
+                   "private keys of S/MIME among them, are gone, and mail is opened anew",
+                   check->cli->config->state_dir, check->cli->config->state_dir);
     else if (err)
         check_note(check, CHECK_WARNING, account->address,
                    "how the store's keys are kept cannot be seen: %s; look again while `privyseal serve` runs",

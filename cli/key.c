@@ -40,7 +40,7 @@ static bool is_meant(const struct keyring_entry *entry, const char *digits, cons
     return len <= whole && strcmp(entry->fingerprint + whole - len, digits) == 0;
 }
 
-static enum err find(struct cli *cli, const char *name, const struct keyring_entry **entry_out)
+enum err key_find_named(const struct cli *cli, const char *name, const struct keyring_entry **entry_out)
 {
     char digits[KEYRING_FPR_SIZE], address[MIME_ADDR_SIZE] = "";
     const bool is_fingerprint = read_fingerprint(name, digits);
@@ -49,6 +49,7 @@ static enum err find(struct cli *cli, const char *name, const struct keyring_ent
         return ERR_USAGE;
     }
     const struct keyring_entry *found = NULL;
+    *entry_out = NULL;
     for (size_t i = 0; i < keyring_len(cli->keyring); i++) {
         const struct keyring_entry *entry = keyring_at(cli->keyring, i);
         if (!is_meant(entry, is_fingerprint ? digits : NULL, address))
@@ -73,7 +74,7 @@ enum err key_open(struct cli *cli, const char *name, const struct keyring_entry 
     enum err err = cli_open_account(cli, NULL);
     if (!err)
         err = cli_open_ring(cli, false);
-    return err ? err : find(cli, name, entry_out);
+    return err ? err : key_find_named(cli, name, entry_out);
 }
 
 void key_group(const char *fingerprint, char grouped_out[KEY_GROUPED_SIZE])
@@ -109,11 +110,12 @@ const char *key_state(const struct keyring_entry *entry)
 
 json_t *key_json(const struct keyring_entry *entry)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:b, s:b}", "address",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:b, s:b}", "address",
                      entry->address, "fingerprint", entry->fingerprint, "algorithm", entry->algorithm, "user_id",
                      entry->user_id, "format", entry->format == KEYRING_SMIME ? "smime" : "openpgp", "trust",
-                     keyring_trust_name(entry->trust), "created", (json_int_t)entry->created, "expires",
-                     (json_int_t)entry->expires, "encrypt_until", (json_int_t)entry->encrypt_until, "sign_until",
-                     (json_int_t)entry->sign_until, "revoked", entry->is_revoked, "disabled", entry->is_disabled,
-                     "secret", entry->has_secret, "aead", entry->has_aead, "primary", entry->is_primary_uid);
+                     keyring_trust_name(entry->trust), "source", keyring_source_name(entry->source), "created",
+                     (json_int_t)entry->created, "expires", (json_int_t)entry->expires, "encrypt_until",
+                     (json_int_t)entry->encrypt_until, "sign_until", (json_int_t)entry->sign_until, "revoked",
+                     entry->is_revoked, "disabled", entry->is_disabled, "secret", entry->has_secret, "aead",
+                     entry->has_aead, "primary", entry->is_primary_uid);
 }

@@ -12,6 +12,8 @@
 /* Opens account and ring, then finds the one key that `name` means: a fingerprint, its last 16 or more digits, or an
    address that a single key carries. Says what is wrong if there is none, or more than one. */
 ERR_RETURN enum err key_open(struct cli *cli, const char *name, const struct keyring_entry **entry_out);
+/* The same in a ring that is open. */
+ERR_RETURN enum err key_find_named(const struct cli *cli, const char *name, const struct keyring_entry **entry_out);
 /* The first entry of the key with this fingerprint, or NULL. */
 const struct keyring_entry *key_of_fingerprint(const struct keyring *keyring, const char *fingerprint);
 /* "ABCD EF01 ...", for comparing by eye or over the telephone. */

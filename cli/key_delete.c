@@ -1,7 +1,9 @@
 #include "cli/key.h"
 #include "cli/key_own.h"
+#include "cli/vault.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static bool is_sure, with_secret;
 
@@ -19,6 +21,37 @@ static enum err delete_certificate(struct cli *cli, const struct keyring_certifi
     return err || !gone.key_place[0] ? err : key_own_remove(cli, &gone);
 }
 
+/* The store's keys of the account would be lost with it. A store that cannot be looked at says nothing. */
+static bool is_store_held(const struct cli *cli, const struct keyring_entry *key)
+{
+    struct cli_vault vault;
+    struct store_kept kept = {.wrap = STORE_WRAP_FILE};
+    if (cli_vault_open(cli->config, false, &vault))
+        return false;
+    enum err err = cli_vault_kept(&vault, cli->account->address, &kept);
+    cli_vault_close(&vault);
+    return !err && kept.wrap == STORE_WRAP_OPENPGP && strcspn(kept.holder, " ") == strlen(key->fingerprint) &&
+           strncmp(kept.holder, key->fingerprint, strlen(key->fingerprint)) == 0;
+}
+
+static bool may_go(const struct cli *cli, const struct keyring_entry *key)
+{
+    if (key->has_secret && !with_secret) {
+        fprintf(stderr, "privyseal key delete: the secret key of %s is here; expected --secret to delete it too\n",
+                key->fingerprint);
+        return false;
+    }
+    if (key->has_secret && key->format == KEYRING_OPENPGP && is_store_held(cli, key)) {
+        fprintf(stderr,
+                "privyseal key delete: the keys of what is kept of the mail of %s are wrapped to %s; log in to IMAP "
+                "once, and they are wrapped to your other key, if you have one, or give up what is kept with "
+                "`privyseal store clear --all %s`\n",
+                cli->account->address, key->fingerprint, cli->account->address);
+        return false;
+    }
+    return true;
+}
+
 static int run(struct cli *cli, int argc, char **argv)
 {
     if (argc != 1)
@@ -27,14 +60,16 @@ static int run(struct cli *cli, int argc, char **argv)
     enum err err = key_open(cli, argv[0], &key);
     if (err)
         return cli_exit_of(err);
-    if (key->has_secret && !with_secret) {
-        fprintf(stderr, "privyseal key delete: the secret key of %s is here; expected --secret to delete it too\n",
-                key->fingerprint);
+    if (!may_go(cli, key))
         return CLI_REFUSED;
-    }
-    char question[600];
+    char question[900];
     snprintf(question, sizeof question, "Delete the key %s of %s%s?", key->fingerprint, key->user_id,
-             key->has_secret ? ", with its SECRET part (mail sealed to it can never be read again)" : "");
+             !key->has_secret ? ""
+             : key->format == KEYRING_OPENPGP
+                 ? ", with its SECRET part?\nMail sealed to it can never be read again, unless you have a backup "
+                   "(`privyseal key backup` writes one). Delete it"
+                 : ", with its SECRET part?\nMail sealed to it can never be read again, unless you have a backup "
+                   "(`privyseal key export --secret` writes one). Delete it");
     if (!is_sure && !cli_confirm(question)) {
         fprintf(stderr, "privyseal key delete: nothing was deleted; expected \"yes\", or --yes\n");
         return CLI_REFUSED;

@@ -135,7 +135,7 @@ static enum err show_source(struct finding *finding, const struct cli_source *so
     }
     if (rest.len == 0) {
         line.state = "nothing";
-        line.reason = "it knows no key for the address";
+        line.reason = source->problem[0] ? source->problem : "it knows no key for the address";
         return add_line(finding, &line);
     }
     STACK_OF(X509) *issuers = all_issuers(finding, rest);

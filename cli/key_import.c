@@ -4,6 +4,8 @@
 #include "cli/vault.h"
 
 #include "crypto/autocrypt_setup.h"
+#include "keyring/backup.h"
+#include "keyring/gpg_life.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -244,6 +246,42 @@ static int import_openpgp(struct cli *cli, const char *name, struct span bytes)
     return status ? status : is_refused || result.rejected ? CLI_REFUSED : CLI_DONE;
 }
 
+/* Whose key is one's own is for a person to say: from here on the file is as good as one given with --own. */
+static bool is_claimed(const struct keyring_backup *backup, const char *name)
+{
+    char grouped[KEY_GROUPED_SIZE], question[900];
+    key_group(backup->fingerprint, grouped);
+    snprintf(question, sizeof question,
+             "%.200s is a backup of a secret key that is said to be\n  %s\n  %s\nIs it your own?", name,
+             backup->user_id, grouped);
+    is_own = is_own || cli_confirm(question);
+    if (!is_own)
+        fprintf(stderr, "privyseal key import: %s is a backup of a secret key; expected \"yes\", or --own\n", name);
+    return is_own;
+}
+
+static int import_backup(struct cli *cli, const char *name, struct span bytes)
+{
+    struct keyring_backup backup;
+    keyring_backup_init(&backup);
+    enum err err = keyring_backup_read(bytes, &backup);
+    if (err)
+        fprintf(stderr, "privyseal key import: %s is a damaged backup\n", name);
+    int status = err ? cli_exit_of(err) : is_claimed(&backup, name) ? CLI_DONE : CLI_REFUSED;
+    if (!status)
+        status = import_openpgp(cli, name, bytes);
+    const struct keyring_entry *key = status ? NULL : key_of_fingerprint(cli->keyring, backup.fingerprint);
+    if (key && key->has_secret) {
+        err = backup.trust.len ? keyring_gpg_set_ownertrust(cli->gpg, buf_span(&backup.trust)) : ERR_OK;
+        if (!err && backup.revocation.len)
+            err = keyring_gpg_put_revocation(cli->gpg, backup.fingerprint, buf_span(&backup.revocation));
+        if (err)
+            status = cli_fail(cli, err, "%s: what belongs to the key", name);
+    }
+    keyring_backup_fini(&backup);
+    return status;
+}
+
 #define SETUP_TRIES_MAX 3
 
 static enum err open_setup(struct cli *cli, const struct crypto_setup *setup, struct buf *key)
@@ -301,7 +339,8 @@ static bool is_anything(struct span bytes)
 }
 
 /* The first that knows the file takes it. */
-static const struct key_import_kind kinds[] = {{crypto_setup_is, import_setup},
+static const struct key_import_kind kinds[] = {{keyring_backup_is, import_backup},
+                                               {crypto_setup_is, import_setup},
                                                {is_own_x509, read_own},
                                                {key_import_is_certificates, key_import_certificates},
                                                {is_anything, import_openpgp}};
@@ -372,6 +411,8 @@ const struct cli_command cli_key_import = {
         "With --own also your S/MIME certificates and their private keys: PKCS#12 (.p12, .pfx), or PEM and DER\n"
         "in one file or several. A passphrase is asked for on the terminal or by gpg-agent. The private key is\n"
         "kept in the store, sealed with the account's key for secrets.\n"
+        "A backup (`key make --backup`, `key backup`) brings back the key as your own, with what belongs to it; you\n"
+        "are asked, unless you give --own.\n"
         "An Autocrypt setup message of another mail program (a saved .eml file) brings your key from there; the code\n"
         "that was shown with it is asked for.",
     .example = "privyseal key import --certify bob.asc",

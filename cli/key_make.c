@@ -1,11 +1,12 @@
 #include "cli/key.h"
+#include "cli/key_life.h"
+
+#include "keyring/gpg_life.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define PASSPHRASE_MAX 1024
-
-static const char *real_name, *address_given, *expires_text, *passphrase_fd;
+static const char *real_name, *address_given, *expires_text, *passphrase_fd, *backup_path, *backup_fd;
 static bool is_unprotected, is_another;
 
 static const struct cli_option options[] = {
@@ -15,88 +16,145 @@ static const struct cli_option options[] = {
     {"passphrase-fd", "N", "read the passphrase from this descriptor; default: gpg-agent asks", NULL, &passphrase_fd,
      NULL},
     {"no-passphrase", NULL, "protect the key by its file mode alone", &is_unprotected, NULL, NULL},
+    {"backup", "FILE", "write a backup to this new file, protected by the passphrase of the key", NULL, &backup_path,
+     NULL},
+    {"backup-passphrase-fd", "N", "with --no-passphrase: read the passphrase of the backup from this descriptor", NULL,
+     &backup_fd, NULL},
     {"another", NULL, "make one although the address has an own key", &is_another, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL, NULL}};
 
-static bool read_expiry(const char *text, int64_t *seconds_out)
-{
-    static const struct {
-        char letter;
-        int64_t days;
-    } units[] = {{'d', 1}, {'m', 30}, {'y', 365}};
-    *seconds_out = 0;
-    if (!text || strcmp(text, "never") == 0)
-        return true;
-    const size_t len = strlen(text);
-    uint64_t number;
-    if (len < 2 || !span_to_u64((struct span){text, len - 1}, 36500, &number) || number == 0)
-        return false;
-    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
-        if (text[len - 1] == units[i].letter)
-            *seconds_out = (int64_t)number * units[i].days * 86400;
-    return *seconds_out > 0;
-}
+/* What is known before the key is made, and asked for before: who declines is left with nothing half done. */
+struct making {
+    char address[MIME_ADDR_SIZE], user_id[700];
+    int64_t life_s;
+    struct secret passphrase;  /* empty: none */
+    struct secret replacement; /* of the backup of a key without one */
+    bool is_asked_by_agent;
+    int backup; /* -1: none is wanted */
+};
 
-static int report(const struct cli *cli, const char *user_id, const char *fingerprint)
+static void report(const struct making *making, const char *fingerprint, const char *revocation)
 {
-    if (cli->is_json)
-        return cli_print_json(json_pack("{s:s, s:s}", "fingerprint", fingerprint, "user_id", user_id));
     char grouped[KEY_GROUPED_SIZE];
     key_group(fingerprint, grouped);
-    printf("made a key for %s\n  %s\nGive others the public part: privyseal key export %s\n", user_id, grouped,
-           fingerprint);
+    printf("made a key for %s\n  %s\nrevocation certificate, for the day that you lose the key: %s\n", making->user_id,
+           grouped, revocation);
+    if (backup_path)
+        printf("backup: %s; keep it and its passphrase apart, and away from this machine\n", backup_path);
+    else
+        printf("no backup was made: `privyseal key backup --output FILE` writes one\n");
+    printf("Give others the public part: privyseal key export %s\n", fingerprint);
+}
+
+static int finish(struct cli *cli, struct making *making, const char *fingerprint)
+{
+    char revocation[CONFIG_PATH_SIZE + 160];
+    const struct secret *passphrase = making->is_asked_by_agent ? NULL : &making->passphrase;
+    enum err err = keyring_gpg_keep_revocation(cli->gpg, fingerprint, passphrase, revocation, sizeof revocation);
+    if (err)
+        (void)cli_fail(cli, err, "making the revocation certificate of %s; the key is made", fingerprint);
+    if (!err && making->backup >= 0)
+        err = cli_list_ring(cli);
+    const struct keyring_entry *key = err || making->backup < 0 ? NULL : key_of_fingerprint(cli->keyring, fingerprint);
+    if (key) {
+        err = key_backup_write(cli, key, passphrase, &making->replacement, backup_path, making->backup);
+        making->backup = -1;
+        if (err)
+            fprintf(stderr, "privyseal key make: the key %s is made; write its backup with `privyseal key backup`\n",
+                    fingerprint);
+    }
+    if (err)
+        return cli_exit_of(err);
+    if (cli->is_json)
+        return cli_print_json(json_pack("{s:s, s:s, s:s, s:s?}", "fingerprint", fingerprint, "user_id", making->user_id,
+                                        "revocation", revocation, "backup", backup_path));
+    report(making, fingerprint, revocation);
     return CLI_DONE;
 }
 
-static int make(struct cli *cli, const char *address, int64_t expires_s, const struct secret *passphrase)
+static int name_it(const struct cli *cli, struct making *making)
 {
-    char user_id[700], fingerprint[KEYRING_FPR_SIZE];
-    int count = real_name && real_name[0] ? snprintf(user_id, sizeof user_id, "%s <%s>", real_name, address)
-                                          : snprintf(user_id, sizeof user_id, "%s", address);
-    if (count < 0 || (size_t)count >= sizeof user_id || (real_name && strpbrk(real_name, "<>\r\n")))
+    const char *format = real_name && real_name[0] ? "%s <%s>" : "%s%s";
+    int count = snprintf(making->user_id, sizeof making->user_id, format, real_name ? real_name : "", making->address);
+    if (count < 0 || (size_t)count >= sizeof making->user_id || (real_name && strpbrk(real_name, "<>\r\n")))
         return cli_usage(cli, "--name is too long, or holds < or >");
-    /* gpg refuses a second key of the very same name. */
-    for (size_t i = 0; i < keyring_len(cli->keyring); i++)
-        if (strcmp(keyring_at(cli->keyring, i)->user_id, user_id) == 0) {
-            fprintf(stderr, "privyseal key make: there is a key for %s already; expected another --name\n", user_id);
-            return CLI_REFUSED;
-        }
-    enum err err = keyring_gpg_make_key(cli->gpg, user_id, expires_s, passphrase, fingerprint);
-    return err ? cli_fail(cli, err, "making a key for %s", address) : report(cli, user_id, fingerprint);
+    return CLI_DONE;
+}
+
+/* With a backup to be written gpg-agent would ask again for what it was told. */
+static enum err ask(struct cli *cli, struct making *making)
+{
+    making->is_asked_by_agent = !passphrase_fd && !is_unprotected && !backup_path;
+    enum err err = ERR_OK;
+    if (backup_path)
+        err = key_backup_open(cli, backup_path, &making->backup);
+    if (!err && !is_unprotected && (passphrase_fd || backup_path))
+        err = key_ask_new_passphrase(cli, passphrase_fd, "A passphrase for the new key, and for its backup",
+                                     &making->passphrase);
+    if (!err && is_unprotected && backup_path)
+        err = key_ask_new_passphrase(cli, backup_fd, "A passphrase for the backup", &making->replacement);
+    return err;
+}
+
+static int make(struct cli *cli, struct making *making)
+{
+    char fingerprint[KEYRING_FPR_SIZE];
+    int status = name_it(cli, making);
+    if (status)
+        return status;
+    enum err err = ask(cli, making);
+    if (err)
+        return err == ERR_KEY_LOCKED ? CLI_REFUSED : cli_exit_of(err);
+    err = keyring_gpg_make_key(cli->gpg, making->user_id, making->life_s,
+                               making->is_asked_by_agent ? NULL : &making->passphrase, fingerprint);
+    return err ? cli_fail(cli, err, "making a key for %s", making->address) : finish(cli, making, fingerprint);
+}
+
+static int check_options(const struct cli *cli, struct making *making)
+{
+    if (expires_text && !key_read_life(expires_text, &making->life_s))
+        return cli_usage(cli, "--expires %s; expected 30d, 6m, 2y or never", expires_text);
+    if (passphrase_fd && is_unprotected)
+        return cli_usage(cli, "--passphrase-fd and --no-passphrase; expected one of them");
+    if (backup_fd && !(is_unprotected && backup_path))
+        return cli_usage(cli, "--backup-passphrase-fd is for --backup with --no-passphrase; else the backup has the "
+                              "passphrase of the key");
+    if (backup_path && strcmp(backup_path, "-") == 0)
+        return cli_usage(cli, "--backup -; expected the name of a new file");
+    return CLI_DONE;
 }
 
 static int run(struct cli *cli, int argc, char **argv)
 {
+    struct making making = {.backup = -1};
     (void)argc;
     (void)argv;
-    int64_t expires_s;
-    if (!read_expiry(expires_text, &expires_s))
-        return cli_usage(cli, "--expires %s; expected 30d, 6m, 2y or never", expires_text);
-    if (passphrase_fd && is_unprotected)
-        return cli_usage(cli, "--passphrase-fd and --no-passphrase; expected one of them");
+    int status = check_options(cli, &making);
+    if (status)
+        return status;
     enum err err = cli_open_account(cli, address_given);
     if (err)
         return cli_exit_of(err);
-    char address[MIME_ADDR_SIZE];
-    snprintf(address, sizeof address, "%s", cli->account->address);
-    if (address_given && (mime_addr_normalise(span_of(address_given), address) ||
-                          config_account_of_address(cli->config, address) != cli->account))
+    snprintf(making.address, sizeof making.address, "%s", cli->account->address);
+    if (address_given && (mime_addr_normalise(span_of(address_given), making.address) ||
+                          config_account_of_address(cli->config, making.address) != cli->account))
         return cli_usage(cli, "--address %s; expected an address of account %s", address_given, cli->account->address);
-    struct secret passphrase = {NULL, 0};
-    if (passphrase_fd)
-        err = cli_read_passphrase(cli, "passphrase-fd", passphrase_fd, PASSPHRASE_MAX, &passphrase);
-    if (!err)
-        err = cli_open_ring(cli, false);
-    int status = cli_exit_of(err);
-    const struct keyring_entry *own = err ? NULL : cli_own_key(cli, KEYRING_OPENPGP, address);
+    err = cli_open_ring(cli, false);
+    const struct keyring_entry *own = err ? NULL : cli_own_key(cli, KEYRING_OPENPGP, making.address);
+    status = cli_exit_of(err);
     if (own && !is_another) {
-        fprintf(stderr, "privyseal key make: %s has the own key %s already; expected --another to make one more\n",
-                address, own->fingerprint);
+        fprintf(stderr,
+                "privyseal key make: %s has the own key %s already; expected --another to make one more, or `privyseal "
+                "key rotate` for one in its place\n",
+                making.address, own->fingerprint);
         status = CLI_REFUSED;
     } else if (!err) {
-        status = make(cli, address, expires_s, passphrase_fd || is_unprotected ? &passphrase : NULL);
+        status = make(cli, &making);
     }
-    secret_fini(&passphrase);
+    if (making.backup >= 0)
+        key_backup_drop(backup_path, making.backup);
+    secret_fini(&making.passphrase);
+    secret_fini(&making.replacement);
     return status;
 }
 

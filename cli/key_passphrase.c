@@ -1,14 +1,19 @@
 /*
- * A passphrase of a file, from wherever a person can give it; never from the command line, which others can read.
+ * A passphrase of a file or a key, from wherever a person can give it; never from the command line, which others can
+ * read.
  */
+#include "cli/key_life.h"
 #include "cli/key_own.h"
 
 #include "keyring/ask.h"
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <termios.h>
 #include <unistd.h>
+
+#define TRIES_MAX 3
 
 static const int endings[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
 #define ENDINGS_LEN (sizeof endings / sizeof *endings)
@@ -91,4 +96,47 @@ enum err key_ask_passphrase(struct cli *cli, const char *passphrase_fd, const ch
     const struct keyring_question question = {.description = what, .prompt = "Passphrase", .error = error};
     enum err err = keyring_ask(cli->gpg, &question, passphrase);
     return !err && passphrase->len == 0 ? ERR_KEY_LOCKED : err;
+}
+
+enum err key_take_passphrase(const struct cli *cli, const char *passphrase_fd, struct secret *passphrase,
+                             const struct secret **given_out)
+{
+    *given_out = NULL;
+    if (!passphrase_fd)
+        return ERR_OK;
+    *given_out = passphrase;
+    return cli_read_passphrase(cli, "passphrase-fd", passphrase_fd, KEYRING_KEY_PASSPHRASE_MAX, passphrase);
+}
+
+/* Twice, so that it is what the person means. */
+static enum err ask_twice(struct cli *cli, const char *what, struct secret *passphrase)
+{
+    const char *error = NULL;
+    for (int i = 0; i < TRIES_MAX; i++) {
+        struct secret again = {NULL, 0};
+        enum err err = key_ask_passphrase(cli, NULL, what, error, passphrase);
+        if (!err)
+            err = key_ask_passphrase(cli, NULL, "Once more the passphrase", NULL, &again);
+        const bool is_same = !err && secret_is_equal(secret_span(passphrase), secret_span(&again));
+        secret_fini(&again);
+        if (err || is_same)
+            return err;
+        error = "They were not the same.";
+    }
+    return ERR_KEY_LOCKED;
+}
+
+enum err key_ask_new_passphrase(struct cli *cli, const char *passphrase_fd, const char *what, struct secret *passphrase)
+{
+    if (passphrase_fd)
+        return key_ask_passphrase(cli, passphrase_fd, what, NULL, passphrase);
+    enum err err = ask_twice(cli, what, passphrase);
+    if (err == ERR_KEY_LOCKED)
+        fprintf(stderr,
+                "privyseal %s: no passphrase was given; expected one on the terminal, by gpg-agent, or by "
+                "descriptor (see --help)\n",
+                cli->command->name);
+    else if (err)
+        (void)cli_fail(cli, err, "asking for a passphrase");
+    return err;
 }

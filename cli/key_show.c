@@ -1,5 +1,6 @@
 #include "cli/key.h"
 #include "cli/table.h"
+#include "keyring/answer.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -41,9 +42,12 @@ static enum err add_user_ids(const struct cli *cli, struct table *table, const c
             continue;
         char line[KEY_TEXT_SIZE];
         const bool is_certificate = entry->format == KEYRING_SMIME;
-        snprintf(line, sizeof line, "%s (trust %s%s)",
+        const bool has_voucher = entry->trust > KEYRING_UNVERIFIED && entry->trust != KEYRING_OWN;
+        snprintf(line, sizeof line, "%s (trust %s%s%s%s)",
                  is_certificate && entry->address[0] ? entry->address : entry->user_id,
-                 keyring_trust_name(entry->trust), entry->is_primary_uid && !is_certificate ? ", primary" : "");
+                 keyring_trust_name(entry->trust), has_voucher ? " by the word of " : "",
+                 has_voucher ? keyring_voucher_text(entry) : "",
+                 entry->is_primary_uid && !is_certificate ? ", primary" : "");
         err = add_line(table, is_certificate && entry->address[0] ? "address" : "user ID", line);
     }
     return err;

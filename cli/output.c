@@ -25,6 +25,7 @@ int cli_exit_of(enum err err)
     case ERR_NO_RECIPIENTS:
     case ERR_TOO_MANY_RECIPIENTS:
     case ERR_NO_KEY:
+    case ERR_CONFLICT:
     case ERR_NO_SIGNING_KEY:
     case ERR_NOT_OWN_FROM:
     case ERR_MIXED:

@@ -152,7 +152,8 @@ static enum err make_plan(struct seal *seal)
     if (err)
         return err;
     for (size_t i = 0; i < seal->addresses_len; i++)
-        seal->recipients[i] = (struct policy_recipient){seal->addresses[i], seal->is_visible[i]};
+        seal->recipients[i] =
+            (struct policy_recipient){.address = seal->addresses[i], .is_visible = seal->is_visible[i]};
     seal->planned = (struct policy_message){.recipients = seal->recipients,
                                             .recipients_len = seal->addresses_len,
                                             .from = seal->facts.from,
@@ -162,12 +163,15 @@ static enum err make_plan(struct seal *seal)
                                             .is_reply_to_encrypted = is_reply_to_encrypted,
                                             .wants_encryption = seal->facts.wants_encryption,
                                             .wants_plain = seal->facts.wants_plain,
+                                            .is_mutual = account->autocrypt == KEYRING_PREFERENCE_MUTUAL,
                                             .now = clock_now(),
                                             .groups_max = config->groups_max};
     char detail[POLICY_DETAIL_SIZE];
     err = policy_plan_make(&config->policy, seal->cli->keyring, &seal->planned, &seal->plan, detail);
     if (err)
         (void)cli_fail(seal->cli, err, "%s", detail);
+    else if (seal->plan.warning[0])
+        fprintf(stderr, "privyseal seal: %s\n", seal->plan.warning);
     return err;
 }
 

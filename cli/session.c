@@ -8,6 +8,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -111,10 +112,19 @@ enum err cli_list_ring(struct cli *cli)
     return err ? err : lay_words(cli);
 }
 
+/* A pinentry without windows asks on the terminal that gpg tells of, and gpg knows of none but this. */
+static void name_terminal(void)
+{
+    const char *name = getenv("GPG_TTY") ? NULL : ttyname(STDIN_FILENO);
+    if (name && setenv("GPG_TTY", name, 1))
+        log_warning("GPG_TTY could not be set");
+}
+
 enum err cli_open_gpg(struct cli *cli, bool is_as_of)
 {
     char wrapper[CONFIG_PATH_SIZE], faked[CONFIG_PATH_SIZE];
     const char *home = cli->account->gnupghome, *engine = wrapper;
+    name_terminal();
     enum err err = keyring_gpg_wrapper(wrapper, sizeof wrapper);
     if (err) {
         (void)cli_fail(cli, err,

@@ -1,9 +1,8 @@
-#include "cli/cli.h"
-#include "cli/key.h"
-#include "cli/table.h"
+#include "cli/why.h"
+#include "cli/vault.h"
+#include "cli/web.h"
 
 #include "base/clock.h"
-#include "policy/plan.h"
 #include "proxy/source.h"
 
 #include <stdio.h>
@@ -15,24 +14,16 @@ static const struct cli_option options[] = {
     {"from", "ADDRESS", "as if sent from this address; default: the account's", NULL, &from, NULL},
     {NULL, NULL, NULL, NULL, NULL, NULL}};
 
-struct answer {
-    const char *address;
-    struct policy_choice choice;
-    enum err err; /* of the plan */
-    enum plan_action action;
-    char signer[KEYRING_FPR_SIZE];
-    char detail[POLICY_DETAIL_SIZE];
-};
-
-static void find_answer(const struct cli *cli, const char *sender, struct answer *answer)
+static void find_answer(const struct cli *cli, const char *sender, struct why *answer)
 {
-    const struct policy_recipient recipient = {answer->address, true};
+    const struct policy_recipient recipient = {.address = answer->address, .is_visible = true};
     const struct policy_message message = {.recipients = &recipient,
                                            .recipients_len = 1,
                                            .from = sender,
                                            .own = (const char *const *)cli->account->addresses,
                                            .own_len = cli->account->addresses_len,
-                                           .now = clock_now(),
+                                           .is_mutual = cli->account->autocrypt == KEYRING_PREFERENCE_MUTUAL,
+                                           .now = answer->now,
                                            .groups_max = cli->config->groups_max};
     struct policy_plan plan;
     policy_choose(&cli->config->policy, cli->keyring, answer->address, message.now, &answer->choice);
@@ -40,11 +31,32 @@ static void find_answer(const struct cli *cli, const char *sender, struct answer
     if (!answer->err) {
         answer->action = plan.groups[0].action;
         memcpy(answer->signer, plan.groups[0].signer, sizeof answer->signer);
+        answer->is_discouraged = answer->choice.key && policy_is_discouraged(answer->choice.key, &message);
     }
     policy_plan_fini(&plan);
+    for (size_t i = 0; i < WHY_FORMATS; i++) {
+        const struct keyring_want want = {.purpose = KEYRING_ENCRYPT,
+                                          .formats = i == 0 ? KEYRING_OPENPGP : KEYRING_SMIME,
+                                          .least = policy_least_trust(answer->choice.rule),
+                                          .now = answer->now};
+        keyring_answer(cli->keyring, answer->address, &want, &answer->formats[i]);
+    }
 }
 
-static const char *outcome(const struct answer *answer)
+/* Where nothing was ever kept, nothing is known. */
+static enum err find_peer(const struct cli *cli, struct why *answer)
+{
+    struct cli_vault vault;
+    enum err err = cli_vault_open(cli->config, false, &vault);
+    if (!err) {
+        err = cli_vault_peer_get(&vault, cli->account->address, answer->address, &answer->peer);
+        cli_vault_close(&vault);
+    }
+    answer->has_peer = !err;
+    return err == ERR_NOT_FOUND ? ERR_OK : err;
+}
+
+static const char *outcome(const struct why *answer)
 {
     switch (answer->action) {
     case PLAN_PLAIN:
@@ -64,25 +76,33 @@ static const char *outcome(const struct answer *answer)
 }
 
 /* Why a copy that could have been encrypted is not. */
-static const char *missing_key(const struct answer *answer)
+static const char *missing_key(const struct why *answer)
 {
     if (!answer->choice.has_candidate)
         return "none; import one with `privyseal key import`";
     if (answer->choice.reason == KEYRING_TOO_LITTLE_TRUST && answer->choice.tried == KEYRING_SMIME)
         return "there is a certificate, not trusted enough; see `privyseal key show`, and `smime_ca`";
     if (answer->choice.reason == KEYRING_TOO_LITTLE_TRUST)
-        return "there is one, not trusted enough; compare its fingerprint and do `privyseal key import --certify`";
+        return "there is one, not trusted enough; compare its fingerprint and do `privyseal key pin`";
     return keyring_reason_text(answer->choice.reason);
 }
 
-/* Those that would be asked before the recipient is answered; why asks none. */
-static bool is_asked(const struct config_source *source, const struct answer *answer)
+/* Why a copy for which there is a key leaves in clear; NULL: it does not, or the rule says so. */
+static const char *plain_with_key(const struct why *answer)
 {
-    return !answer->choice.key && answer->choice.rule->encrypt != POLICY_ENCRYPT_NEVER &&
+    const bool is_plain = answer->action == PLAN_PLAIN || answer->action == PLAN_SIGN;
+    return is_plain && answer->is_discouraged ? "there is a key, but neither asks for encryption" : NULL;
+}
+
+/* Those that would be asked before the recipient is answered; why asks none. */
+static bool is_asked(const struct config_source *source, const struct why *answer)
+{
+    const struct keyring_entry *key = answer->choice.key;
+    return (!key || key->advice != KEYRING_ADVICE_NONE) && answer->choice.rule->encrypt != POLICY_ENCRYPT_NEVER &&
            config_source_serves(source, answer->address);
 }
 
-static json_t *sources_json(const struct config *config, const struct answer *answer)
+static json_t *sources_json(const struct config *config, const struct why *answer)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < config->sources_len; i++) {
@@ -94,7 +114,7 @@ static json_t *sources_json(const struct config *config, const struct answer *an
     return list;
 }
 
-static int print_json(const struct cli *cli, const struct answer *answer)
+static int print_json(const struct cli *cli, const struct why *answer)
 {
     const struct policy_choice *choice = &answer->choice;
     json_t *key = choice->key ? key_json(choice->key) : json_null();
@@ -102,19 +122,19 @@ static int print_json(const struct cli *cli, const struct answer *answer)
     if (key && more)
         (void)json_object_update(key, more);
     json_decref(more);
+    if (choice->key) {
+        (void)json_object_set_new(key, "words", why_words_json(answer, choice->key));
+        (void)json_object_set_new(key, "path", web_entry_json(cli, choice->key));
+    }
     return cli_print_json(json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s*, s:s*, s:s, s:o}", "address", answer->address, "rule",
-        choice->rule->name ? choice->rule->name : "", "encrypt", policy_encrypt_name(choice->rule->encrypt), "sign",
-        policy_sign_name(choice->rule->sign), "trust", keyring_trust_name(policy_least_trust(choice->rule)), "action",
-        plan_action_name(answer->action), "result", answer->err ? err_name(answer->err) : "ok", "key", key, "reason",
-        choice->key ? NULL : missing_key(answer), "detail", answer->detail[0] ? answer->detail : NULL, "signer",
-        answer->signer, "sources", sources_json(cli->config, answer)));
-}
-
-static enum err add_line(struct table *table, const char *name, const char *value)
-{
-    const char *const cells[] = {name, value};
-    return table_add(table, cells);
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s*, s:s*, s:s, s:o, s:o, s:o, s:o}", "address", answer->address,
+        "rule", choice->rule->name ? choice->rule->name : "", "encrypt", policy_encrypt_name(choice->rule->encrypt),
+        "sign", policy_sign_name(choice->rule->sign), "trust", keyring_trust_name(policy_least_trust(choice->rule)),
+        "action", plan_action_name(answer->action), "result", answer->err ? err_name(answer->err) : "ok", "key", key,
+        "reason", choice->key ? plain_with_key(answer) : missing_key(answer), "detail",
+        answer->detail[0] ? answer->detail : NULL, "signer", answer->signer, "sources",
+        sources_json(cli->config, answer), "candidates", why_candidates_json(answer), "conflict",
+        why_conflict_json(answer), "peer", why_peer_json(answer)));
 }
 
 /* Certificates for the address that are not taken: where each came from, and why its chain does not lead on. */
@@ -131,83 +151,96 @@ static enum err add_others(const struct cli *cli, struct table *table, const cha
         char source[KEY_TEXT_SIZE], grouped[KEY_GROUPED_SIZE];
         key_group(entry->fingerprint, grouped);
         key_certificate_source(certificate, source);
-        err = add_line(table, "certificate", grouped);
+        err = why_add(table, "certificate", grouped);
         if (!err)
-            err = add_line(table, "source", source);
+            err = why_add(table, "source", source);
         if (!err)
             err = key_certificate_explain(cli, certificate, KEYRING_ENCRYPT, table);
     }
     return err;
 }
 
-static enum err add_key(const struct cli *cli, struct table *table, const struct answer *answer)
+static enum err add_key(const struct cli *cli, struct table *table, const struct why *answer)
 {
     const struct keyring_entry *key = answer->choice.key;
     if (!key) {
-        enum err err = add_line(table, "key", missing_key(answer));
+        enum err err = why_add(table, "key", missing_key(answer));
         return err ? err : add_others(cli, table, answer->address);
     }
     char grouped[KEY_GROUPED_SIZE];
     key_group(key->fingerprint, grouped);
-    enum err err = add_line(table, "key", grouped);
+    enum err err = why_add(table, "key", grouped);
     if (!err)
-        err = add_line(table, "user ID", key->user_id);
+        err = why_add(table, "user ID", key->user_id);
     const struct keyring_certificate *certificate = key_certificate(cli, key);
     char text[KEY_TEXT_SIZE] = "the account's GnuPG key ring";
+    size_t words_len = 0;
+    if (!err)
+        err = why_add_words(answer, key, table, &words_len);
     if (certificate)
         key_certificate_source(certificate, text);
-    if (!err)
-        err = add_line(table, "source", text);
+    if (!err && (certificate || words_len == 0))
+        err = why_add(table, "source", text);
     if (!err && certificate)
         err = key_certificate_explain(cli, certificate, KEYRING_ENCRYPT, table);
-    return err ? err : add_line(table, "trust", keyring_trust_name(key->trust));
+    if (!err)
+        err = why_add(table, "trust", keyring_trust_name(key->trust));
+    return err ? err : web_add_entry(cli, key, table);
 }
 
 /* In what order they would be asked: those of one stage together, the next stage if that has brought nothing. */
-static enum err add_sources(struct table *table, const struct config *config, const struct answer *answer)
+static enum err add_sources(struct table *table, const struct config *config, const struct why *answer)
 {
     enum err err = ERR_OK;
     for (size_t i = 0; !err && i < config->sources_len; i++) {
         const struct config_source *source = config->sources[i];
         char name[PROXY_SOURCE_NAME_SIZE], text[200];
         proxy_source_name(source, name);
-        const char *state = !config_source_serves(source, answer->address) ? "is never asked: its domains are others"
-                            : answer->choice.key                           ? "is not asked: there is a key"
-                            : !is_asked(source, answer)                    ? "is not asked: nothing is encrypted"
+        const char *state = !config_source_serves(source, answer->address)    ? "is never asked: its domains are others"
+                            : !is_asked(source, answer) && answer->choice.key ? "is not asked: there is a key"
+                            : !is_asked(source, answer)                       ? "is not asked: nothing is encrypted"
                             : config_source_stage(config, i, answer->address) == 0
                                 ? "is asked for a key"
                                 : "is asked for a key if those before it have none";
         snprintf(text, sizeof text, "%s %s", name, state);
-        err = add_line(table, "asks", text);
+        err = why_add(table, "asks", text);
     }
     return err;
 }
 
-static int print_table(const struct cli *cli, const struct answer *answer)
+static int print_table(const struct cli *cli, const struct why *answer)
 {
     const struct policy_rule *rule = answer->choice.rule;
     struct table *table;
     enum err err = table_new(NULL, 2, &table);
     if (!err)
-        err = add_line(table, "mail for", answer->address);
+        err = why_add(table, "mail for", answer->address);
     if (!err)
-        err = add_line(table, "rule", rule->name ? rule->name : "");
+        err = why_add(table, "rule", rule->name ? rule->name : "");
     if (!err)
-        err = add_line(table, "encrypt", policy_encrypt_name(rule->encrypt));
+        err = why_add(table, "encrypt", policy_encrypt_name(rule->encrypt));
     if (!err)
-        err = add_line(table, "sign", policy_sign_name(rule->sign));
+        err = why_add(table, "sign", policy_sign_name(rule->sign));
     if (!err)
-        err = add_line(table, "least trust", keyring_trust_name(policy_least_trust(rule)));
+        err = why_add(table, "least trust", keyring_trust_name(policy_least_trust(rule)));
     if (!err)
         err = add_key(cli, table, answer);
     if (!err)
+        err = why_add_conflict(answer, table);
+    if (!err)
+        err = why_add_passed(answer, table);
+    if (!err)
+        err = why_add_peer(answer, table);
+    if (!err)
         err = add_sources(table, cli->config, answer);
     if (!err && answer->signer[0])
-        err = add_line(table, "signed by", answer->signer);
+        err = why_add(table, "signed by", answer->signer);
     if (!err)
-        err = add_line(table, "result", outcome(answer));
+        err = why_add(table, "result", outcome(answer));
     if (!err && answer->detail[0])
-        err = add_line(table, "because", answer->detail);
+        err = why_add(table, "because", answer->detail);
+    if (!err && plain_with_key(answer))
+        err = why_add(table, "because", plain_with_key(answer));
     if (!err)
         table_print(table);
     table_free(&table);
@@ -228,9 +261,17 @@ static int run(struct cli *cli, int argc, char **argv)
         err = cli_open_ring(cli, false);
     if (err)
         return cli_exit_of(err);
-    struct answer answer = {.address = address};
+    static struct why answer;
+    answer.cli = cli;
+    answer.address = address;
+    answer.now = clock_now();
     find_answer(cli, from ? sender : cli->account->address, &answer);
+    err = find_peer(cli, &answer);
+    if (err)
+        return cli_fail(cli, err, "reading what is known of %s", address);
     const int status = cli->is_json ? print_json(cli, &answer) : print_table(cli, &answer);
+    if (answer.has_peer)
+        keyring_peer_fini(&answer.peer);
     return status ? status : answer.err ? CLI_REFUSED : CLI_DONE;
 }
 
@@ -239,8 +280,10 @@ const struct cli_command cli_why = {
     .operands = "ADDRESS",
     .summary = "tells what would happen to mail for an address, and why",
     .text =
-        "Tells what would happen to mail for ADDRESS: which rule decides, which key would be used and how far it is\n"
-        "trusted, or why the mail would be refused and what to do. Exits 1 if it would be refused.",
+        "Tells what would happen to mail for ADDRESS: which rule decides, which key would be used, how far it is\n"
+        "trusted and by whose word, which other keys were passed over and why, whether two sources contradict each\n"
+        "other, what is known of the correspondent, or why the mail would be refused and what to do.\n"
+        "Exits 1 if it would be refused.",
     .example = "privyseal why bob@example.org",
     .options = options,
     .run = run};

@@ -57,17 +57,28 @@ static void become_gpg(const char **arguments)
     complain(GPG_PATH);
 }
 
-/* Where status lines go if these arguments list keys, else -1. */
-static int listing_status_fd(int argc, char **argv)
+/* Those of which a caller must know that gpg came to their end. */
+static bool is_watched_command(const char *word)
 {
-    bool is_listing = false;
+    static const char *const commands[] = {"--list-keys",      "--list-secret-keys", "--check-sigs",
+                                           "--quick-sign-key", "--quick-lsign-key",  "--quick-revoke-sig"};
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (strcmp(word, commands[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Where status lines go if these arguments hold such a command, else -1. */
+static int watched_status_fd(int argc, char **argv)
+{
+    bool is_watched = false;
     int fd = -1;
     for (int i = 1; i < argc; i++) {
-        is_listing = is_listing || strcmp(argv[i], "--list-keys") == 0 || strcmp(argv[i], "--list-secret-keys") == 0;
+        is_watched = is_watched || is_watched_command(argv[i]);
         if (strcmp(argv[i], "--status-fd") == 0 && i + 1 < argc)
             fd = (int)strtol(argv[i + 1], NULL, 10);
     }
-    return is_listing ? fd : -1;
+    return is_watched ? fd : -1;
 }
 
 static bool has_session_key(int argc, char **argv)
@@ -81,9 +92,9 @@ static bool has_session_key(int argc, char **argv)
 
 /* GPGME does not look at gpg's exit code, so to it a listing that broke off is a short ring; and mail for keys that
    seem missing may leave plain. A status line of our own says that gpg came to its end and all was well. */
-static int list_keys(const char **arguments, int status_fd)
+static int watch_gpg(const char **arguments, int status_fd)
 {
-    static const char listed[] = "[GNUPG:] PRIVYSEAL_LISTED\n";
+    static const char done[] = "[GNUPG:] PRIVYSEAL_DONE\n";
     int status = 0;
     pid_t pid = fork();
     if (pid < 0) {
@@ -100,7 +111,7 @@ static int list_keys(const char **arguments, int status_fd)
             return 2;
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
         return WIFEXITED(status) ? WEXITSTATUS(status) : 2;
-    return write(status_fd, listed, sizeof listed - 1) == (ssize_t)sizeof listed - 1 ? 0 : 2;
+    return write(status_fd, done, sizeof done - 1) == (ssize_t)sizeof done - 1 ? 0 : 2;
 }
 
 int main(int argc, char **argv)
@@ -119,9 +130,9 @@ int main(int argc, char **argv)
     }
     for (size_t i = 0; i < given; i++)
         arguments[len + i] = argv[1 + i];
-    int status_fd = listing_status_fd(argc, argv), code = 2;
+    int status_fd = watched_status_fd(argc, argv), code = 2;
     if (status_fd >= 0)
-        code = list_keys(arguments, status_fd);
+        code = watch_gpg(arguments, status_fd);
     else
         become_gpg(arguments);
     free(arguments);

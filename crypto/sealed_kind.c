@@ -1,6 +1,6 @@
 /* Is this message already encrypted? Only what is really encrypted, and nothing but that (design 1.1.1). */
 #include "base/base64.h"
-#include "crypto/ber.h"
+#include "crypto/ber_stream.h"
 #include "crypto/inspect.h"
 #include "crypto/packets.h"
 #include "mime/encoding.h"
@@ -175,107 +175,130 @@ static bool is_inline_pgp(const struct mime_part *root, struct span message)
            has_encrypted_armour(root, message);
 }
 
-/* Takes `[tag]` if it comes next. */
-static bool take_optional(struct span *rest, int tag, struct crypto_ber *item_out)
-{
-    struct span ahead = *rest;
-
-    if (!crypto_ber_expect(&ahead, V_ASN1_CONTEXT_SPECIFIC, tag, item_out))
-        return false;
-    *rest = ahead;
-    return true;
-}
-
 /* Octets of content, in pieces or not: in pieces there could be anything else. */
-static bool is_octets(const struct crypto_ber *item)
+static bool is_octets(struct crypto_ber_stream *stream, struct crypto_ber_item *item)
 {
-    struct span rest = item->content;
-    struct crypto_ber piece;
+    struct crypto_ber_item piece;
 
-    while (item->is_constructed && rest.len > 0)
-        if (!crypto_ber_expect(&rest, V_ASN1_UNIVERSAL, V_ASN1_OCTET_STRING, &piece) || piece.is_constructed)
+    while (item->is_constructed && crypto_ber_next(stream, item, &piece))
+        if (piece.class != V_ASN1_UNIVERSAL || piece.tag != V_ASN1_OCTET_STRING || piece.is_constructed ||
+            !crypto_ber_skip(stream, &piece, UINT64_MAX))
             return false;
-    return item->content.len > 0;
+    return (item->is_constructed || crypto_ber_skip(stream, item, UINT64_MAX)) && !stream->is_wrong &&
+           crypto_ber_read(stream, item) > 0;
 }
 
 /* AlgorithmIdentifier of a cipher; one that nobody knows may be none. */
-static bool is_cipher(struct span algorithm)
+static bool is_cipher(struct crypto_ber_stream *stream, struct crypto_ber_item *algorithm)
 {
-    int nid = crypto_ber_take_oid(&algorithm);
+    int nid = crypto_ber_next_oid(stream, algorithm);
 
-    return nid != NID_undef && EVP_get_cipherbynid(nid) != NULL && algorithm.len <= CIPHER_PARAMETERS_MAX;
+    return nid != NID_undef && EVP_get_cipherbynid(nid) != NULL &&
+           crypto_ber_skip(stream, algorithm, crypto_ber_read(stream, algorithm) + CIPHER_PARAMETERS_MAX);
 }
 
 /* EncryptedContentInfo ::= SEQUENCE { contentType, contentEncryptionAlgorithm, encryptedContent [0] IMPLICIT }
    (RFC 5652 §6.1). The content may be absent there by grammar; then nothing was encrypted. */
-static bool is_encrypted_content(struct span content)
+static bool is_encrypted_content(struct crypto_ber_stream *stream, struct crypto_ber_item *content)
 {
-    struct crypto_ber item;
+    struct crypto_ber_item item;
 
-    if (crypto_ber_take_oid(&content) == NID_undef ||
-        !crypto_ber_expect(&content, V_ASN1_UNIVERSAL, V_ASN1_SEQUENCE, &item) || !is_cipher(item.content))
-        return false;
-    return crypto_ber_expect(&content, V_ASN1_CONTEXT_SPECIFIC, 0, &item) && is_octets(&item) && content.len == 0;
+    return crypto_ber_next_oid(stream, content) != NID_undef &&
+           crypto_ber_next_is(stream, content, V_ASN1_UNIVERSAL, V_ASN1_SEQUENCE, &item) && is_cipher(stream, &item) &&
+           crypto_ber_next_is(stream, content, V_ASN1_CONTEXT_SPECIFIC, 0, &item) && is_octets(stream, &item) &&
+           crypto_ber_is_over(stream, content);
 }
 
 /* RecipientInfo ::= CHOICE { SEQUENCE, [1] kari, [2] kekri, [3] pwri, [4] ori } (RFC 5652 §6.2): of a key, and no
    longer than one is. Whom it is for stands there in clear, so text might, too. */
-static bool are_recipients(struct span set)
+static bool are_recipients(struct crypto_ber_stream *stream, struct crypto_ber_item *set)
 {
-    struct crypto_ber item;
+    struct crypto_ber_item item;
+    bool has_any = false;
 
-    if (set.len == 0)
-        return false;
-    while (set.len > 0) {
-        if (!crypto_ber_take(&set, &item) || !item.is_constructed || item.content.len > RECIPIENT_MAX)
+    while (crypto_ber_next(stream, set, &item)) {
+        if (!item.is_constructed)
             return false;
         if (!(item.class == V_ASN1_UNIVERSAL && item.tag == V_ASN1_SEQUENCE) &&
             !(item.class == V_ASN1_CONTEXT_SPECIFIC && (item.tag == 1 || item.tag == 2)))
             return false;
+        if (!crypto_ber_skip(stream, &item, RECIPIENT_MAX))
+            return false;
+        has_any = true;
     }
-    return true;
+    return has_any && !stream->is_wrong;
+}
+
+/* AuthEnvelopedData has authAttrs [1]?, mac, unauthAttrs [2]? at its end (RFC 5083 §2.1). */
+static bool has_tag(struct crypto_ber_stream *stream, struct crypto_ber_item *content)
+{
+    struct crypto_ber_item item;
+
+    if (!crypto_ber_next(stream, content, &item))
+        return false;
+    if (item.class == V_ASN1_CONTEXT_SPECIFIC && item.tag == 1 &&
+        (!crypto_ber_skip(stream, &item, ATTRIBUTES_MAX) || !crypto_ber_next(stream, content, &item)))
+        return false;
+    return item.class == V_ASN1_UNIVERSAL && item.tag == V_ASN1_OCTET_STRING && !item.is_constructed &&
+           item.end - item.begin >= TAG_MIN && crypto_ber_skip(stream, &item, TAG_MAX);
 }
 
 /* EnvelopedData ::= SEQUENCE { version, originatorInfo [0]?, recipientInfos SET, encryptedContentInfo,
-   unprotectedAttrs [1]? } (RFC 5652 §6.1); AuthEnvelopedData has authAttrs [1]?, mac, unauthAttrs [2]? at its end
-   (RFC 5083 §2.1). The originator's certificates and attributes that nothing protects could hold any text; mail
-   programs write none. */
-static bool is_enveloped(struct span content, bool is_authenticated)
+   unprotectedAttrs [1]? } (RFC 5652 §6.1). The originator's certificates and attributes that nothing protects could
+   hold any text; mail programs write none. */
+static bool is_enveloped(struct crypto_ber_stream *stream, struct crypto_ber_item *content, bool is_authenticated)
 {
-    struct crypto_ber item;
+    struct crypto_ber_item item;
 
-    if (!crypto_ber_expect(&content, V_ASN1_UNIVERSAL, V_ASN1_INTEGER, &item) || item.content.len != 1)
-        return false;
-    if (!crypto_ber_expect(&content, V_ASN1_UNIVERSAL, V_ASN1_SET, &item) || !are_recipients(item.content))
-        return false;
-    if (!crypto_ber_expect(&content, V_ASN1_UNIVERSAL, V_ASN1_SEQUENCE, &item) || !is_encrypted_content(item.content))
-        return false;
-    if (is_authenticated) {
-        if (take_optional(&content, 1, &item) && item.content.len > ATTRIBUTES_MAX)
-            return false;
-        if (!crypto_ber_expect(&content, V_ASN1_UNIVERSAL, V_ASN1_OCTET_STRING, &item) || item.is_constructed ||
-            item.content.len < TAG_MIN || item.content.len > TAG_MAX)
-            return false;
-    }
-    return content.len == 0;
+    return crypto_ber_next_is(stream, content, V_ASN1_UNIVERSAL, V_ASN1_INTEGER, &item) &&
+           crypto_ber_skip(stream, &item, 1) && crypto_ber_read(stream, &item) == 1 &&
+           crypto_ber_next_is(stream, content, V_ASN1_UNIVERSAL, V_ASN1_SET, &item) && are_recipients(stream, &item) &&
+           crypto_ber_next_is(stream, content, V_ASN1_UNIVERSAL, V_ASN1_SEQUENCE, &item) &&
+           is_encrypted_content(stream, &item) && (!is_authenticated || has_tag(stream, content)) &&
+           crypto_ber_is_over(stream, content);
 }
 
-static bool is_enveloped_cms(struct span cms)
+/* ContentInfo ::= SEQUENCE { contentType OBJECT IDENTIFIER, content [0] EXPLICIT ANY } (RFC 5652 §3), and nothing after
+   it; what follows the type may be looked at in between. */
+struct cms {
+    struct crypto_ber_stream stream;
+    struct crypto_ber_item whole, info, content;
+};
+
+static int open_cms(struct cms *cms, struct span body, bool is_base64)
 {
-    struct crypto_ber item;
-    struct span content;
-    int nid = crypto_cms_content(cms, &content);
+    int nid;
+
+    crypto_ber_stream_begin(body, is_base64, &cms->stream, &cms->whole);
+    if (!crypto_ber_next_is(&cms->stream, &cms->whole, V_ASN1_UNIVERSAL, V_ASN1_SEQUENCE, &cms->info))
+        return NID_undef;
+    nid = crypto_ber_next_oid(&cms->stream, &cms->info);
+    return crypto_ber_next_is(&cms->stream, &cms->info, V_ASN1_CONTEXT_SPECIFIC, 0, &cms->content) ? nid : NID_undef;
+}
+
+static bool is_over(struct cms *cms)
+{
+    return crypto_ber_is_over(&cms->stream, &cms->content) && crypto_ber_is_over(&cms->stream, &cms->info) &&
+           crypto_ber_is_over(&cms->stream, &cms->whole);
+}
+
+static bool is_enveloped_cms(struct span body, bool is_base64)
+{
+    struct cms cms;
+    struct crypto_ber_item item;
+    int nid = open_cms(&cms, body, is_base64);
 
     return (nid == NID_pkcs7_enveloped || nid == NID_id_smime_ct_authEnvelopedData) &&
-           crypto_ber_expect(&content, V_ASN1_UNIVERSAL, V_ASN1_SEQUENCE, &item) && content.len == 0 &&
-           is_enveloped(item.content, nid == NID_id_smime_ct_authEnvelopedData);
+           crypto_ber_next_is(&cms.stream, &cms.content, V_ASN1_UNIVERSAL, V_ASN1_SEQUENCE, &item) &&
+           is_enveloped(&cms.stream, &item, nid == NID_id_smime_ct_authEnvelopedData) && is_over(&cms);
 }
 
-static bool is_signed_cms(struct span cms)
+static bool is_signed_cms(struct span body, bool is_base64)
 {
-    struct span content;
+    struct cms cms;
 
-    return crypto_cms_content(cms, &content) == NID_pkcs7_signed;
+    return open_cms(&cms, body, is_base64) == NID_pkcs7_signed &&
+           crypto_ber_skip(&cms.stream, &cms.content, UINT64_MAX) && is_over(&cms);
 }
 
 /* Others may leave out what of S/MIME it is; what calls itself something else is left to whoever believes that. */
@@ -287,22 +310,16 @@ static bool is_called_encrypted(struct span type_value)
 }
 
 /* application/pkcs7-mime, alone, whose CMS is of the kind wanted. */
-static bool is_smime(const struct mime_part *root, struct span message, bool (*is_wanted)(struct span cms))
+static bool is_smime(const struct mime_part *root, struct span message,
+                     bool (*is_wanted)(struct span body, bool is_base64))
 {
-    struct span body = mime_part_body(root, message);
-    struct buf decoded;
     struct span type;
-    bool is_sealed = false;
 
     if (root->kind != MIME_LEAF || !find_type(mime_part_header(root, message), &type) ||
         (!mime_part_is(root, "application", "pkcs7-mime") && !mime_part_is(root, "application", "x-pkcs7-mime")))
         return false;
-    if (root->encoding != MIME_BASE64)
-        return root->encoding == MIME_BINARY && is_wanted(body);
-    buf_init(&decoded, body.len);
-    is_sealed = decode_base64(body, &decoded) && is_wanted(buf_span(&decoded));
-    buf_fini(&decoded);
-    return is_sealed;
+    return (root->encoding == MIME_BASE64 || root->encoding == MIME_BINARY) &&
+           is_wanted(mime_part_body(root, message), root->encoding == MIME_BASE64);
 }
 
 enum crypto_sealed crypto_sealed_kind(struct span message, const struct mime_tree *tree)

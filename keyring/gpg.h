@@ -10,6 +10,7 @@
 
 #include "base/secret.h"
 #include "keyring/index.h"
+#include "keyring/wot.h"
 
 #include <gpgme.h>
 
@@ -70,12 +71,39 @@ ERR_RETURN enum err keyring_gpg_make_key(struct keyring_gpg *gpg, const char *us
                                          const struct secret *passphrase, char fingerprint_out[KEYRING_FPR_SIZE]);
 /* Sets ownertrust to ultimate ("this key is mine"). */
 ERR_RETURN enum err keyring_gpg_own(struct keyring_gpg *gpg, const char *fingerprint);
-/* Signs the key's user IDs locally with the own key `signer`: the person confirmed the fingerprint. */
+/* ---- gpg_certify.c ---- */
+/* How user IDs are certified: the person confirmed the fingerprint. */
+struct keyring_gpg_certification {
+    const char *signer;          /* fingerprint of the own key that signs */
+    unsigned level;              /* 0: not said; 1 to 3: not checked, casually, carefully; gpg does not count 1 */
+    bool is_exportable;          /* else it stays on this machine */
+    const char *const *user_ids; /* the whole of each; none: all of them */
+    size_t user_ids_len;         /* at most 64 */
+};
+/* A certification by the same key that is there already is replaced. ERR_NO_SIGNING_KEY, ERR_KEY_LOCKED. */
+ERR_RETURN enum err keyring_gpg_certify_as(struct keyring_gpg *gpg, const char *fingerprint,
+                                           const struct keyring_gpg_certification *how);
+/* The same of all user IDs, locally, without a level. */
 ERR_RETURN enum err keyring_gpg_certify(struct keyring_gpg *gpg, const char *fingerprint, const char *signer);
+/* Withdraws what `signer` certified of these user IDs (none: of all). */
+ERR_RETURN enum err keyring_gpg_revoke_certification(struct keyring_gpg *gpg, const char *fingerprint,
+                                                     const char *signer, const char *const *user_ids,
+                                                     size_t user_ids_len);
+/* Sets how far the owner of a key is trusted to certify others. */
+ERR_RETURN enum err keyring_gpg_set_owner(struct keyring_gpg *gpg, const char *fingerprint,
+                                          enum keyring_wot_trust trust);
+
 /* Rewrites the preferences of an own key without AEAD. */
 ERR_RETURN enum err keyring_gpg_drop_aead(struct keyring_gpg *gpg, const char *fingerprint);
 /* Brings the trust database up to date (gpg --check-trustdb). */
 ERR_RETURN enum err keyring_gpg_check_trust(struct keyring_gpg *gpg);
+
+/* The web of trust of the ring that `keyring` lists, not judged yet: of each key that another one here has certified,
+   and of those that certify or have an ownertrust. Every certification in it was checked by gpg. What was not looked
+   at, for the limits of wot.h and wot_filter.h, is in keyring_wot_left_out; certifications by keys that are not here
+   are only counted (wot_filter.h says why). */
+ERR_RETURN enum err keyring_gpg_wot(struct keyring_gpg *gpg, const struct keyring *keyring,
+                                    struct keyring_wot **wot_out);
 
 /* gpg-agent for `home` with the master as parent: started in the foreground, ready when its socket answers. `*pid_out`
    is 0 if one was running already. */

@@ -34,6 +34,15 @@ struct keyring_gpg {
    adds its standard output to `output`. Its success must be read from there: its exit code is not known. */
 ERR_RETURN enum err gpg_run(struct keyring_gpg *gpg, const char *const *arguments, struct span input,
                             struct buf *output);
+/* The same with another home and no input; its output is written to `output` as it comes. */
+ERR_RETURN enum err gpg_run_into(struct keyring_gpg *gpg, const char *home, const char *const *arguments,
+                                 gpgme_data_t output);
+/* The same for work with secret keys whose passphrase is known: nobody is asked. NULL: gpg-agent asks where it must;
+   empty: they have none. ERR_USAGE: it holds a line end. `input`, for what gpg asks by --command-fd 0, is short. */
+ERR_RETURN enum err gpg_run_with(struct keyring_gpg *gpg, const struct secret *passphrase, const char *const *arguments,
+                                 const char *input, struct buf *output);
+/* What the status lines of gpg, which has not done what it should, say of the reason; never ERR_OK. It is logged. */
+enum err gpg_run_failure(struct span output, const char *action);
 /* True if `fingerprint` is 16 to 64 hexadecimal digits and so cannot be taken for an option or a pattern. */
 bool gpg_is_fingerprint(const char *fingerprint);
 /* A public (or secret) key by its fingerprint; ERR_NOT_FOUND. The caller unrefs it. */

@@ -171,7 +171,8 @@ static enum err create(struct keyring_gpg *gpg, const char *user_id, int64_t exp
                        char fingerprint_out[KEYRING_FPR_SIZE])
 {
     gpgme_ctx_t context = keyring_gpg_context(gpg);
-    unsigned flags = expires_s == 0 ? GPGME_CREATE_NOEXPIRE : 0u;
+    /* A second key of the very same name is made for good reasons: the first is replaced by it. */
+    unsigned flags = GPGME_CREATE_FORCE | (expires_s == 0 ? GPGME_CREATE_NOEXPIRE : 0u);
     enum err err = ERR_OK;
     if (passphrase != NULL && passphrase->len == 0)
         flags |= GPGME_CREATE_NOPASSWD;
@@ -207,51 +208,6 @@ enum err keyring_gpg_make_key(struct keyring_gpg *gpg, const char *user_id, int6
     if (err == ERR_OK)
         err = keyring_gpg_own(gpg, fingerprint_out);
     return err;
-}
-
-enum err keyring_gpg_own(struct keyring_gpg *gpg, const char *fingerprint)
-{
-    static const char *const arguments[] = {"--import-ownertrust", NULL};
-    char line[KEYRING_FPR_SIZE + 8];
-    gpgme_key_t key;
-    enum err err = gpg_find(gpg, fingerprint, false, &key);
-    if (err != ERR_OK)
-        return err;
-    /* 6 is "ultimate"; the file takes no short fingerprints. */
-    (void)snprintf(line, sizeof line, "%s:6:\n", key->fpr);
-    gpgme_key_unref(key);
-    struct buf output;
-    buf_init(&output, OUTPUT_MAX);
-    err = gpg_run(gpg, arguments, span_of(line), &output);
-    buf_fini(&output);
-    if (err == ERR_OK)
-        err = keyring_gpg_check_trust(gpg);
-    if (err == ERR_OK)
-        err = gpg_find(gpg, fingerprint, false, &key);
-    if (err != ERR_OK)
-        return err;
-    bool is_own = key->owner_trust == GPGME_VALIDITY_ULTIMATE;
-    gpgme_key_unref(key);
-    return is_own ? ERR_OK : log_failure(ERR_ENGINE, "setting the ownertrust of %s", fingerprint);
-}
-
-enum err keyring_gpg_certify(struct keyring_gpg *gpg, const char *fingerprint, const char *signer)
-{
-    gpgme_key_t key, own;
-    enum err err = gpg_find(gpg, fingerprint, false, &key);
-    if (err != ERR_OK)
-        return err;
-    err = keyring_gpg_signer(gpg, signer, &own);
-    if (err == ERR_OK) {
-        gpgme_ctx_t context = keyring_gpg_context(gpg);
-        gpgme_error_t error = gpgme_signers_add(context, own);
-        if (error == 0)
-            error = gpgme_op_keysign(context, key, NULL, 0, GPGME_KEYSIGN_LOCAL | GPGME_KEYSIGN_NOEXPIRE);
-        err = keyring_gpg_error(error, "certifying a key");
-        gpgme_signers_clear(context);
-    }
-    gpgme_key_unref(key);
-    return err == ERR_OK ? keyring_gpg_check_trust(gpg) : err;
 }
 
 enum err keyring_gpg_check_trust(struct keyring_gpg *gpg)

@@ -193,7 +193,7 @@ static gpgme_error_t hear_listed(void *context, const char *keyword, const char 
 {
     bool *is_whole = context;
     (void)arguments;
-    if (strcmp(keyword, "PRIVYSEAL_LISTED") == 0)
+    if (strcmp(keyword, "PRIVYSEAL_DONE") == 0)
         *is_whole = true;
     return 0;
 }

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ARGUMENTS_MAX 40
+#define ARGUMENTS_MAX 300
+#define GPG_INPUT_MAX ((size_t)65536)
 
 enum err gpg_data_of(struct span bytes, gpgme_data_t *data_out)
 {
@@ -34,27 +35,90 @@ enum err gpg_data_read(gpgme_data_t data, struct buf *out)
     return err;
 }
 
-enum err gpg_run(struct keyring_gpg *gpg, const char *const *arguments, struct span input, struct buf *output)
+static enum err run(struct keyring_gpg *gpg, const char *home, const char *const *options, const char *const *arguments,
+                    struct span input, gpgme_data_t output)
 {
-    const char *all[ARGUMENTS_MAX] = {gpg->wrapper, "--homedir", gpg->home,     "--batch",
+    const char *all[ARGUMENTS_MAX] = {gpg->wrapper, "--homedir", home,          "--batch",
                                       "--yes",      "--no-tty",  "--status-fd", "1"};
+    const char *const *const lists[] = {options, arguments};
     size_t len = 8;
-    for (; *arguments != NULL; arguments++) {
-        if (len + 1 >= ARGUMENTS_MAX)
-            return ERR_INTERNAL;
-        all[len++] = *arguments;
-    }
-    gpgme_data_t in = NULL, out = NULL;
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        for (const char *const *next = lists[i]; *next != NULL; next++) {
+            if (len + 1 >= ARGUMENTS_MAX)
+                return ERR_INTERNAL;
+            all[len++] = *next;
+        }
+    gpgme_data_t in = NULL;
     enum err err = gpg_data_of(input, &in);
     if (err == ERR_OK)
-        err = keyring_gpg_error(gpgme_data_new(&out), "data");
+        err = keyring_gpg_error(gpgme_op_spawn(gpg->runner, gpg->wrapper, all, in, output, NULL, 0), "running gpg");
+    gpgme_data_release(in);
+    return err;
+}
+
+static const char *const no_options[] = {NULL};
+
+enum err gpg_run_into(struct keyring_gpg *gpg, const char *home, const char *const *arguments, gpgme_data_t output)
+{
+    return run(gpg, home, no_options, arguments, SPAN_NONE, output);
+}
+
+static enum err run_here(struct keyring_gpg *gpg, const char *const *options, const char *const *arguments,
+                         struct span input, struct buf *output)
+{
+    gpgme_data_t out = NULL;
+    enum err err = keyring_gpg_error(gpgme_data_new(&out), "data");
     if (err == ERR_OK)
-        err = keyring_gpg_error(gpgme_op_spawn(gpg->runner, gpg->wrapper, all, in, out, NULL, 0), "running gpg");
+        err = run(gpg, gpg->home, options, arguments, input, out);
     if (err == ERR_OK)
         err = gpg_data_read(out, output);
-    gpgme_data_release(in);
     gpgme_data_release(out);
     return err;
+}
+
+enum err gpg_run(struct keyring_gpg *gpg, const char *const *arguments, struct span input, struct buf *output)
+{
+    return run_here(gpg, no_options, arguments, input, output);
+}
+
+/* gpg reads the passphrase byte by byte up to the end of its line; what follows is what it would have read anyway. */
+enum err gpg_run_with(struct keyring_gpg *gpg, const struct secret *passphrase, const char *const *arguments,
+                      const char *input, struct buf *output)
+{
+    static const char *const given[] = {"--pinentry-mode", "loopback", "--passphrase-fd", "0", NULL};
+    struct buf all;
+    if (passphrase == NULL)
+        return gpg_run(gpg, arguments, span_of(input), output);
+    if (memchr(passphrase->data == NULL ? "" : passphrase->data, '\n', passphrase->len) != NULL)
+        return ERR_USAGE;
+    buf_init_secret(&all, GPG_INPUT_MAX);
+    enum err err = buf_add_span(&all, secret_span(passphrase));
+    if (err == ERR_OK)
+        err = buf_addf(&all, "\n%s", input);
+    if (err == ERR_OK)
+        err = run_here(gpg, given, arguments, buf_span(&all), output);
+    buf_fini(&all);
+    return err;
+}
+
+/* ERROR <where> <code>, FAILURE <where> <code>; the last of them is of gpg's end, and says no more than that it failed.
+ */
+enum err gpg_run_failure(struct span output, const char *action)
+{
+    static const char *const keywords[] = {"ERROR", "FAILURE"};
+    for (size_t i = 0; i < sizeof keywords / sizeof *keywords; i++) {
+        struct span rest = output, arguments, where, code;
+        uint64_t number;
+        while (gpg_next_status(&rest, keywords[i], &arguments)) {
+            if (!span_take_until(&arguments, ' ', &where) || !span_take_until(&arguments, ' ', &code) ||
+                !span_to_u64(code, UINT32_MAX, &number) || gpgme_err_code((gpgme_error_t)number) == GPG_ERR_GENERAL)
+                continue;
+            enum err err = keyring_gpg_error((gpgme_error_t)number, action);
+            if (err != ERR_OK)
+                return err;
+        }
+    }
+    return log_failure(ERR_ENGINE, "gpg: %s", action);
 }
 
 bool gpg_next_status(struct span *rest, const char *keyword, struct span *arguments_out)

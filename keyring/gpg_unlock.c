@@ -3,6 +3,7 @@
  * nothing, which makes it ask the person for the passphrase and remember it. A key that can only decrypt is unlocked
  * the same way; that it then cannot sign does no harm.
  */
+#include "keyring/gpg_life.h"
 #include "keyring/gpg_talk.h"
 
 #include "base/log.h"
@@ -153,6 +154,30 @@ enum err keyring_gpg_unlock(struct keyring_gpg *gpg, const char *fingerprint, bo
     }
     gpg_talk_end(&agent);
     return err;
+}
+
+enum err keyring_gpg_is_unprotected(struct keyring_gpg *gpg, const char *fingerprint, bool *is_unprotected_out)
+{
+    struct gpg_talk agent;
+    struct keyinfo info = {.locked.len = 0};
+    gpgme_error_t error;
+    gpgme_key_t key = NULL;
+    int fd;
+    *is_unprotected_out = true;
+    enum err err = gpg_agent_connect(gpg, &fd);
+    if (err != ERR_OK)
+        return err;
+    err = gpg_talk_begin(&agent, fd);
+    if (err == ERR_OK)
+        err = gpg_talk(&agent, "KEYINFO", "--list", hear_keyinfo, &info, &error);
+    gpg_talk_end(&agent);
+    if (err == ERR_OK)
+        err = gpg_find(gpg, fingerprint, true, &key);
+    for (gpgme_subkey_t subkey = err == ERR_OK ? key->subkeys : NULL; subkey != NULL; subkey = subkey->next)
+        if (subkey->secret && !is_among(&info.clear, subkey->keygrip))
+            *is_unprotected_out = false;
+    gpgme_key_unref(key);
+    return err == ERR_NOT_FOUND ? ERR_NO_SIGNING_KEY : err;
 }
 
 enum err keyring_gpg_agent_settle(const char *home, const char *user)

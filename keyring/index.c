@@ -6,7 +6,7 @@
 struct keyring {
     struct keyring_entry *entries;
     size_t len, capacity;
-    bool is_sorted; /* additions only append; the first look sorts */
+    bool is_unsorted; /* additions only append; the first look sorts, unless they came in order */
 };
 
 enum err keyring_new(struct keyring **keyring_out)
@@ -24,23 +24,6 @@ void keyring_free(struct keyring **keyring)
     *keyring = NULL;
 }
 
-enum err keyring_add(struct keyring *keyring, const struct keyring_entry *entry)
-{
-    if (keyring->len >= KEYRING_ENTRIES_MAX)
-        return ERR_LIMIT;
-    if (keyring->len == keyring->capacity) {
-        size_t capacity = keyring->capacity == 0 ? 64 : keyring->capacity * 2;
-        struct keyring_entry *entries = reallocarray(keyring->entries, capacity, sizeof *entries);
-        if (entries == NULL)
-            return ERR_MEMORY;
-        keyring->entries = entries;
-        keyring->capacity = capacity;
-    }
-    keyring->entries[keyring->len++] = *entry;
-    keyring->is_sorted = false;
-    return ERR_OK;
-}
-
 static int compare_address(const char *a, const char *b)
 {
     while (*a != '\0' && span_lower(*a) == span_lower(*b)) {
@@ -55,6 +38,12 @@ static int compare_number(int64_t a, int64_t b)
     return (a > b) - (a < b);
 }
 
+/* What somebody else, or anybody at all, said without being asked by the owner. */
+static bool is_hearsay(const struct keyring_entry *entry)
+{
+    return entry->source == KEYRING_SOURCE_GOSSIP || entry->source == KEYRING_SOURCE_KEYSERVER;
+}
+
 /* Address, then the best choice first; what follows only keeps the order the same whatever the order of additions. */
 static int compare_entries(const void *left, const void *right)
 {
@@ -62,6 +51,8 @@ static int compare_entries(const void *left, const void *right)
     int order = compare_address(a->address, b->address);
     if (order == 0)
         order = compare_number(b->trust, a->trust);
+    if (order == 0)
+        order = compare_number(is_hearsay(a), is_hearsay(b));
     if (order == 0)
         order = compare_number(b->created, a->created);
     if (order == 0)
@@ -74,16 +65,38 @@ static int compare_entries(const void *left, const void *right)
         order = compare_number(b->is_primary_uid, a->is_primary_uid);
     if (order == 0)
         order = strcmp(a->user_id, b->user_id);
+    if (order == 0)
+        order = compare_number(a->source, b->source);
     return order == 0 ? strcmp(a->address, b->address) : order;
+}
+
+enum err keyring_add(struct keyring *keyring, const struct keyring_entry *entry)
+{
+    if (keyring->len >= KEYRING_ENTRIES_MAX)
+        return ERR_LIMIT;
+    if (keyring->len == keyring->capacity) {
+        size_t capacity = keyring->capacity == 0 ? 64 : keyring->capacity * 2;
+        struct keyring_entry *entries = reallocarray(keyring->entries, capacity, sizeof *entries);
+        if (entries == NULL)
+            return ERR_MEMORY;
+        keyring->entries = entries;
+        keyring->capacity = capacity;
+    }
+    struct keyring_entry *added = &keyring->entries[keyring->len];
+    *added = *entry;
+    /* A saved form is in order already. */
+    if (keyring->len++ > 0 && !keyring->is_unsorted)
+        keyring->is_unsorted = compare_entries(added - 1, added) > 0;
+    return ERR_OK;
 }
 
 /* Sorting is no change that a reader could see, so it is done behind a const pointer. */
 static void sort(const struct keyring *keyring)
 {
     struct keyring *writable = (struct keyring *)keyring;
-    if (!keyring->is_sorted && keyring->len > 1)
+    if (keyring->is_unsorted)
         qsort(writable->entries, writable->len, sizeof *writable->entries, compare_entries);
-    writable->is_sorted = true;
+    writable->is_unsorted = false;
 }
 
 size_t keyring_len(const struct keyring *keyring)
@@ -140,8 +153,12 @@ const char *keyring_reason_text(enum keyring_reason reason)
         return "not trusted enough";
     case KEYRING_WRONG_FORMAT:
         return "of a format that the rule does not take";
+    case KEYRING_NOT_THEIRS:
+        return "the person said that it is not theirs";
     case KEYRING_WEAKER:
         return "usable, but another is better";
+    case KEYRING_CONTRADICTED:
+        return "usable, but another source names another key";
     }
     return "unknown";
 }
@@ -151,6 +168,8 @@ enum keyring_reason keyring_judge(const struct keyring_entry *entry, const struc
     int64_t until = want->purpose == KEYRING_SIGN ? entry->sign_until : entry->encrypt_until;
     if ((want->formats & (unsigned)entry->format) == 0)
         return KEYRING_WRONG_FORMAT;
+    if (entry->trust == KEYRING_NEVER && entry->source == KEYRING_SOURCE_PERSON)
+        return KEYRING_NOT_THEIRS;
     if (entry->is_revoked)
         return KEYRING_REVOKED;
     if (entry->is_disabled)

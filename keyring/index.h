@@ -74,7 +74,9 @@ enum keyring_reason {
     KEYRING_NO_SECRET,
     KEYRING_TOO_LITTLE_TRUST,
     KEYRING_WRONG_FORMAT,
-    KEYRING_WEAKER /* usable, but another is better */
+    KEYRING_NOT_THEIRS,  /* a person said so (`key pin --not`) */
+    KEYRING_WEAKER,      /* usable, but another is better */
+    KEYRING_CONTRADICTED /* the same, and another source than the better one's names it */
 };
 const char *keyring_reason_text(enum keyring_reason reason);
 
@@ -85,9 +87,10 @@ struct keyring_want {
     int64_t now;
 };
 
-/* What `want` says of one entry by itself (never KEYRING_WEAKER). */
+/* What `want` says of one entry by itself (never KEYRING_WEAKER or KEYRING_CONTRADICTED). */
 enum keyring_reason keyring_judge(const struct keyring_entry *entry, const struct keyring_want *want);
-/* The best entry for `address`, or NULL. Order: higher trust, then the later `created`, then the smaller fingerprint.
+/* The best entry for `address`, or NULL: the one place where a choice is made. Order: higher trust, then other sources
+   before hearsay (gossip, keyservers), then the later `created`, then the smaller fingerprint.
    The reason that concerns the best of those refused (of a wanted format if there is one) goes to `*reason_out`
    (KEYRING_NEVER found: KEYRING_TAKEN with NULL). */
 const struct keyring_entry *keyring_choose(const struct keyring *keyring, const char *address,

@@ -3,7 +3,6 @@
 #include <openssl/evp.h>
 #include <stdio.h>
 
-enum { TAG_SIGNATURE = 2, TAG_PUBLIC_KEY = 6, TAG_USER_ID = 13, TAG_SUBKEY = 14, TAG_ATTRIBUTE = 17 };
 enum { SUBPACKET_FEATURES = 30, SUBPACKET_AEAD = 34, SUBPACKET_AEAD_SUITES = 39 };
 
 /* Feature bits: OCB packets of LibrePGP, and version 2 of the protected data packet (RFC 9580 §5.2.3.32). */
@@ -31,81 +30,122 @@ static bool take_number(struct span *rest, size_t bytes, size_t *number_out)
 
 /* RFC 4880 §4.2.2 and §5.2.3.1: one byte below 192; two up to 8,383; 255 and four. 224 to 254 is a partial length in a
    packet (which no packet of a key may have), two bytes in a subpacket. */
-static bool take_length(struct span *rest, bool is_subpacket, size_t *length_out)
+static enum err take_length(struct span *rest, bool is_subpacket, size_t *length_out)
 {
     size_t first, second;
     if (!take_number(rest, 1, &first))
-        return false;
+        return ERR_AGAIN;
     if (first < 192) {
         *length_out = first;
-        return true;
+        return ERR_OK;
     }
     if (first == 255)
-        return take_number(rest, 4, length_out);
-    if ((!is_subpacket && first >= 224) || !take_number(rest, 1, &second))
-        return false;
+        return take_number(rest, 4, length_out) ? ERR_OK : ERR_AGAIN;
+    if (!is_subpacket && first >= 224)
+        return ERR_MALFORMED;
+    if (!take_number(rest, 1, &second))
+        return ERR_AGAIN;
     *length_out = ((first - 192) << 8) + second + 192;
+    return ERR_OK;
+}
+
+enum err key_packets_head(struct span bytes, struct key_packets_head *head_out)
+{
+    struct span rest = bytes;
+    size_t head;
+    enum err err = ERR_OK;
+    if (!take_number(&rest, 1, &head))
+        return ERR_AGAIN;
+    /* RFC 4880 §4.2: bit 7 is always set; bit 6 tells new from old. */
+    if ((head & 0x80) == 0)
+        return ERR_MALFORMED;
+    if ((head & 0x40) != 0) {
+        head_out->tag = head & 0x3f;
+        err = take_length(&rest, false, &head_out->body_len);
+    } else {
+        head_out->tag = (head >> 2) & 0x0f;
+        /* Length type 3 is "until the end", which no packet of a key has. */
+        if ((head & 3) == 3)
+            return ERR_MALFORMED;
+        err = take_number(&rest, (size_t)1 << (head & 3), &head_out->body_len) ? ERR_OK : ERR_AGAIN;
+    }
+    head_out->head_len = bytes.len - rest.len;
+    return err;
+}
+
+bool key_packets_take(struct span *rest, unsigned *tag_out, struct span *body_out)
+{
+    struct key_packets_head head;
+    if (key_packets_head(*rest, &head) != ERR_OK)
+        return false;
+    *tag_out = (unsigned)head.tag;
+    *rest = span_skip(*rest, head.head_len);
+    return take(rest, head.body_len, body_out);
+}
+
+bool key_packets_subpacket(struct span *rest, unsigned *type_out, struct span *body_out)
+{
+    size_t length = 0;
+    struct span subpacket;
+    /* An empty one has not even a type. */
+    while (length == 0)
+        if (take_length(rest, true, &length) != ERR_OK)
+            return false;
+    if (!take(rest, length, &subpacket))
+        return false;
+    *type_out = (unsigned char)subpacket.ptr[0] & 0x7f; /* bit 7: critical */
+    *body_out = span_skip(subpacket, 1);
     return true;
 }
 
-/* Bit 7 is always set; bit 6 tells new from old. */
-bool key_packets_take(struct span *rest, unsigned *tag_out, struct span *body_out)
+bool key_packets_signature(struct span body, struct key_packets_signature *signature_out)
 {
-    size_t head, length;
-    if (!take_number(rest, 1, &head) || (head & 0x80) == 0)
+    size_t type, algorithms, length;
+    *signature_out = (struct key_packets_signature){.type = 0};
+    if (!take_number(&body, 1, &signature_out->version) || signature_out->version != 4 ||
+        !take_number(&body, 1, &type) || !take_number(&body, 2, &algorithms) || !take_number(&body, 2, &length) ||
+        !take(&body, length, &signature_out->hashed))
         return false;
-    if ((head & 0x40) != 0) {
-        *tag_out = head & 0x3f;
-        return take_length(rest, false, &length) && take(rest, length, body_out);
-    }
-    *tag_out = (head >> 2) & 0x0f;
-    /* Length type 3 is "until the end", which no packet of a key has. */
-    return (head & 3) != 3 && take_number(rest, (size_t)1 << (head & 3), &length) && take(rest, length, body_out);
+    /* Nobody has signed what follows: without it, the rest counts. */
+    if (!take_number(&body, 2, &length) || !take(&body, length, &signature_out->unhashed))
+        signature_out->unhashed = SPAN_NONE;
+    signature_out->type = (unsigned)type;
+    return true;
 }
 
-bool key_packets_take_subpacket(struct span *rest, struct span *body_out)
+static bool subpacket_asks_for_aead(unsigned type, struct span body)
 {
-    size_t length;
-    return rest->len > 0 && take_length(rest, true, &length) && take(rest, length, body_out);
-}
-
-static bool subpacket_asks_for_aead(struct span body)
-{
-    if (body.len < 2)
-        return false;
-    switch ((unsigned char)body.ptr[0] & 0x7f) { /* bit 7: critical */
+    switch (type) {
     case SUBPACKET_FEATURES:
-        return ((unsigned char)body.ptr[1] & FEATURES_AEAD) != 0;
+        return body.len > 0 && ((unsigned char)body.ptr[0] & FEATURES_AEAD) != 0;
     case SUBPACKET_AEAD:
     case SUBPACKET_AEAD_SUITES:
-        return true;
+        return body.len > 0;
     default:
         return false;
     }
 }
 
-/* RFC 4880 §5.2.3: version, type, public key algorithm, hash algorithm, length and bytes of the hashed subpackets.
-   Certifications (0x10 to 0x13) and direct signatures (0x1f) carry preferences. */
+/* Certifications (0x10 to 0x13) and direct signatures (0x1f) carry preferences. */
 static bool signature_asks_for_aead(struct span body)
 {
-    size_t version, type, algorithms, length;
-    struct span hashed;
-    if (!take_number(&body, 1, &version) || version != 4 || !take_number(&body, 1, &type) ||
-        !take_number(&body, 2, &algorithms) || !take_number(&body, 2, &length) || !take(&body, length, &hashed))
+    struct key_packets_signature signature;
+    unsigned type;
+    if (!key_packets_signature(body, &signature) ||
+        ((signature.type < 0x10 || signature.type > 0x13) && signature.type != 0x1f))
         return false;
-    if ((type < 0x10 || type > 0x13) && type != 0x1f)
-        return false;
-    struct span subpacket;
-    while (key_packets_take_subpacket(&hashed, &subpacket))
-        if (subpacket_asks_for_aead(subpacket))
+    while (key_packets_subpacket(&signature.hashed, &type, &body))
+        if (subpacket_asks_for_aead(type, body))
             return true;
     return false;
 }
 
-/* SHA-1 over 0x99, the two-byte length and the packet's body. */
-enum err key_packets_fingerprint(struct span body, char fingerprint[KEYRING_FPR_SIZE])
+enum err key_packets_fingerprint(struct span body, char fingerprint_out[KEYRING_FPR_SIZE])
 {
-    fingerprint[0] = '\0';
+    fingerprint_out[0] = '\0';
+    /* Other versions have other fingerprints, and gpg 2.2 does not read them. */
+    if (body.len == 0 || body.len > 0xffff || body.ptr[0] != 4)
+        return ERR_NOT_FOUND;
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned digest_len = 0;
     const unsigned char head[3] = {0x99, (unsigned char)(body.len >> 8), (unsigned char)body.len};
@@ -119,7 +159,7 @@ enum err key_packets_fingerprint(struct span body, char fingerprint[KEYRING_FPR_
     if (!is_done)
         return ERR_ENGINE;
     for (unsigned i = 0; i < digest_len && 2 * i + 3 <= KEYRING_FPR_SIZE; i++)
-        (void)snprintf(fingerprint + 2 * i, 3, "%02X", digest[i]);
+        (void)snprintf(fingerprint_out + 2 * i, 3, "%02X", digest[i]);
     return ERR_OK;
 }
 
@@ -129,19 +169,23 @@ enum err key_packets_walk(struct span packets, key_packets_fn fn, void *context)
     bool is_in_key = false;
     enum err err = ERR_OK;
     while (err == ERR_OK && packets.len > 0) {
-        unsigned tag;
+        struct key_packets_head head;
         struct span body;
-        if (!key_packets_take(&packets, &tag, &body))
+        if (key_packets_head(packets, &head) != ERR_OK)
             return ERR_MALFORMED;
-        if (tag == TAG_PUBLIC_KEY) {
+        packets = span_skip(packets, head.head_len);
+        if (!take(&packets, head.body_len, &body))
+            return ERR_MALFORMED;
+        if (head.tag == KEY_PACKETS_PUBLIC_KEY) {
             if (is_in_key)
                 err = fn(&key, context);
-            key = (struct key_packets_key){.has_aead = false};
-            /* Other versions have other fingerprints, and gpg 2.2 does not read them. */
-            is_in_key = body.len > 0 && body.len <= 0xffff && body.ptr[0] == 4;
-            if (err == ERR_OK && is_in_key)
-                err = key_packets_fingerprint(body, key.fingerprint);
-        } else if (tag == TAG_SIGNATURE && is_in_key) {
+            if (err != ERR_OK)
+                return err;
+            key.has_aead = false;
+            err = key_packets_fingerprint(body, key.fingerprint);
+            is_in_key = err == ERR_OK;
+            err = err == ERR_NOT_FOUND ? ERR_OK : err;
+        } else if (head.tag == KEY_PACKETS_SIGNATURE && is_in_key) {
             key.has_aead = key.has_aead || signature_asks_for_aead(body);
         }
     }
@@ -159,12 +203,12 @@ enum err key_packets_single(struct span packets, char fingerprint_out[KEYRING_FP
     struct span body;
     unsigned tag;
     for (struct span rest = packets; rest.len > 0;) {
-        if (!key_packets_take(&rest, &tag, &body) || (keys == 0) != (tag == TAG_PUBLIC_KEY))
+        if (!key_packets_take(&rest, &tag, &body) || (keys == 0) != (tag == KEY_PACKETS_PUBLIC_KEY))
             return ERR_MALFORMED;
-        keys += tag == TAG_PUBLIC_KEY;
-        user_ids += tag == TAG_USER_ID;
-        if (tag != TAG_PUBLIC_KEY && tag != TAG_SIGNATURE && tag != TAG_USER_ID && tag != TAG_SUBKEY &&
-            tag != TAG_ATTRIBUTE)
+        keys += tag == KEY_PACKETS_PUBLIC_KEY;
+        user_ids += tag == KEY_PACKETS_USER_ID;
+        if (tag != KEY_PACKETS_PUBLIC_KEY && tag != KEY_PACKETS_SIGNATURE && tag != KEY_PACKETS_USER_ID && tag != KEY_PACKETS_SUBKEY &&
+            tag != KEY_PACKETS_ATTRIBUTE)
             return ERR_MALFORMED;
     }
     fingerprint_out[0] = '\0';

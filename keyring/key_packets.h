@@ -1,5 +1,5 @@
 /*
- * A transferable public key (RFC 4880 §11.1, binary) as a row of packets, and what it says of itself that gpg's listing
+ * The packets of transferable public keys (RFC 4880 §11.1, binary), and what a key says of itself that gpg's listing
  * does not: whether it asks others for AEAD encryption, which is refused on opening (design 1.1.2). Reads, never
  * judges: no signature is checked.
  */
@@ -14,20 +14,41 @@ struct key_packets_key {
 };
 typedef enum err (*key_packets_fn)(const struct key_packets_key *key, void *context);
 
-/* Takes a packet off the front of `*rest` (RFC 4880 §4.2, RFC 9580 §4.2); its body is borrowed from there. False if
-   none that a key may have begins there, or it is cut off. */
-bool key_packets_take(struct span *rest, unsigned *tag_out, struct span *body_out);
-/* The same for a subpacket of a signature: its first byte, if it has one, is its type (bit 7: critical). False at the
-   end, too. */
-bool key_packets_take_subpacket(struct span *rest, struct span *body_out);
-/* The fingerprint of a version 4 public key's packet, in hexadecimal (RFC 4880 §12.2). */
-ERR_RETURN enum err key_packets_fingerprint(struct span body, char fingerprint_out[KEYRING_FPR_SIZE]);
-
 /* Calls `fn` for each version 4 key in `packets`; anything but ERR_OK from it ends the walk with that value.
    ERR_MALFORMED for what is no sequence of whole packets (what came before has been reported). */
 ERR_RETURN enum err key_packets_walk(struct span packets, key_packets_fn fn, void *context);
 /* Whether they are one transferable public key of version 4 with a user ID, and nothing else; its fingerprint.
    ERR_MALFORMED. */
 ERR_RETURN enum err key_packets_single(struct span packets, char fingerprint_out[KEYRING_FPR_SIZE]);
+
+/* ---- one packet ---- */
+enum key_packets_tag {
+    KEY_PACKETS_SIGNATURE = 2,
+    KEY_PACKETS_PUBLIC_KEY = 6,
+    KEY_PACKETS_USER_ID = 13,
+    KEY_PACKETS_SUBKEY = 14,
+    KEY_PACKETS_ATTRIBUTE = 17
+};
+struct key_packets_head {
+    size_t tag, head_len, body_len;
+};
+/* What stands before a packet's body (RFC 4880 §4.2). ERR_AGAIN: more bytes are needed. ERR_MALFORMED, also for lengths
+   that are partial or not given, which no packet of a key has. */
+ERR_RETURN enum err key_packets_head(struct span bytes, struct key_packets_head *head_out);
+/* Takes a whole packet off the front of `*rest`; its body is borrowed from there. False where key_packets_head fails, or
+   it is cut off. */
+bool key_packets_take(struct span *rest, unsigned *tag_out, struct span *body_out);
+/* Of a public key packet of version 4 (§12.2); ERR_NOT_FOUND for others. */
+ERR_RETURN enum err key_packets_fingerprint(struct span body, char fingerprint_out[KEYRING_FPR_SIZE]);
+
+struct key_packets_signature {
+    size_t version;
+    unsigned type;
+    struct span hashed, unhashed; /* subpackets, borrowed */
+};
+/* False for what is no signature packet of version 4 (§5.2.3), whose `version` is given nevertheless. */
+bool key_packets_signature(struct span body, struct key_packets_signature *signature_out);
+/* Takes the next subpacket (§5.2.3.1); false at the end, or where it makes no sense. */
+bool key_packets_subpacket(struct span *rest, unsigned *type_out, struct span *body_out);
 
 #endif

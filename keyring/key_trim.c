@@ -107,12 +107,12 @@ static bool is_hex_end(struct span bytes, const char *fingerprint)
 static bool names_issuer(struct span subpackets, const char *fingerprint)
 {
     struct span body;
-    while (key_packets_take_subpacket(&subpackets, &body)) {
-        const unsigned type = body.len == 0 ? 0 : (unsigned char)body.ptr[0] & 0x7f;
+    unsigned type;
+    while (key_packets_subpacket(&subpackets, &type, &body)) {
         /* A fingerprint stands behind the key's version. */
-        if ((type == SUBPACKET_ISSUER && body.len == 1 + ID_HEX / 2 && is_hex_end(span_skip(body, 1), fingerprint)) ||
-            (type == SUBPACKET_ISSUER_FINGERPRINT && body.len == 2 + strlen(fingerprint) / 2 &&
-             is_hex_end(span_skip(body, 2), fingerprint)))
+        if ((type == SUBPACKET_ISSUER && body.len == ID_HEX / 2 && is_hex_end(body, fingerprint)) ||
+            (type == SUBPACKET_ISSUER_FINGERPRINT && body.len == 1 + strlen(fingerprint) / 2 &&
+             is_hex_end(span_skip(body, 1), fingerprint)))
             return true;
     }
     return false;
@@ -163,10 +163,11 @@ static enum err end_key(struct trim *trim)
 static enum err begin_key(struct trim *trim, struct span body, struct span packet)
 {
     enum err err = end_key(trim);
-    trim->is_kept = body.len > 0 && body.len <= 0xffff && body.ptr[0] == 4;
-    if (err == ERR_OK && trim->is_kept)
-        err = key_packets_fingerprint(body, trim->fingerprint);
-    return err == ERR_OK && trim->is_kept ? add(trim, packet) : err;
+    if (err != ERR_OK)
+        return err;
+    err = key_packets_fingerprint(body, trim->fingerprint);
+    trim->is_kept = err == ERR_OK;
+    return err == ERR_NOT_FOUND ? ERR_OK : err == ERR_OK ? add(trim, packet) : err;
 }
 
 static enum err take_packet(struct trim *trim, unsigned tag, struct span body, struct span packet)

@@ -64,7 +64,8 @@ static bool is_try(const struct keyring_ldap_query *query)
 static void reset(struct keyring_ldap_query *query)
 {
     query->message = -1;
-    query->answer.is_partial = false;
+    query->targets_len = query->followed = 0;
+    query->problem[0] = '\0';
     query->answer.pieces_len = query->answer.entries = query->answer.ignored = 0;
     buf_clear(&query->answer.bytes);
 }
@@ -78,11 +79,14 @@ static struct keyring_ldap_query *first_failed(const struct keyring_ldap *ldap)
     return query;
 }
 
-/* What stood on a connection that had been good gets another one, once. Whoever is told may ask and cancel others. */
+/* What stood on a connection that had been good gets another one, once; what other servers are asked does not stand on
+   it. Whoever is told may ask and cancel others. */
 static void lost(struct keyring_ldap *ldap, bool was_open, const char *problem)
 {
     struct keyring_ldap_query *query;
     for (query = TAILQ_FIRST(&ldap->queries); query != NULL; query = TAILQ_NEXT(query, link)) {
+        if (query->waiting > 0)
+            continue;
         query->is_failed = !was_open || query->is_again;
         query->is_again = true;
         reset(query);
@@ -157,30 +161,61 @@ static enum err take_entry(struct keyring_ldap *ldap, struct keyring_ldap_query 
     return err;
 }
 
+void ldap_query_conclude(struct keyring_ldap_query *query)
+{
+    char problem[LDAP_PROBLEM_SIZE];
+    const bool has_something = query->answer.pieces_len > 0 || (is_try(query) && query->answer.entries > 0);
+    snprintf(problem, sizeof(problem), "%s", query->problem);
+    finish(query, query->is_unanswered && !has_something ? ERR_LOOKUP : ERR_OK, problem);
+}
+
+/* Where all that was asked for is elsewhere, and nobody can be asked there, nothing is known. */
+static void take_end(struct keyring_ldap_query *query, bool is_elsewhere)
+{
+    if (ldap_referral_follow(query))
+        return;
+    query->is_unanswered = query->is_unanswered || is_elsewhere;
+    ldap_query_conclude(query);
+}
+
 static void take_result(struct keyring_ldap *ldap, struct keyring_ldap_query *query, LDAPMessage *message)
 {
     char problem[LDAP_PROBLEM_SIZE];
-    char *detail = NULL;
+    char *detail = NULL, **referrals = NULL;
     int code = LDAP_PROTOCOL_ERROR;
-    const char *missing = query->answer.is_partial ? "other servers, which it refers to, have more" : "";
     ldap->received_at = ldap->received;
-    if (ldap_parse_result(ldap->handle, message, &code, NULL, &detail, NULL, NULL, 0) != LDAP_SUCCESS)
+    if (ldap_parse_result(ldap->handle, message, &code, NULL, &detail, &referrals, NULL, 0) != LDAP_SUCCESS)
         code = LDAP_DECODING_ERROR;
+    const bool is_elsewhere = code == LDAP_REFERRAL;
+    if (is_elsewhere) {
+        ldap_referral_add(query, referrals);
+        code = LDAP_SUCCESS;
+    }
+    ldap_memvfree((void **)referrals);
     if (code == LDAP_SIZELIMIT_EXCEEDED && query->filter.len > 0) {
         log_warning("directory %s has more entries for an address than size_limit", ldap->options->name);
         code = LDAP_SUCCESS;
-        missing = "it has more entries for the address than size_limit";
+        snprintf(query->problem, sizeof(query->problem), "it has more entries for the address than size_limit");
     }
-    if (code == LDAP_SUCCESS && is_try(query) && query->answer.entries == 0)
+    if (code == LDAP_SUCCESS && is_try(query) && query->answer.entries == 0 && !is_elsewhere)
         code = LDAP_NO_SUCH_OBJECT;
     snprintf(problem, sizeof(problem), "searching below \"%.100s\": %s%s%.80s",
              query->dn[0] != '\0' ? query->dn : ldap->options->base, ldap_err2string(code),
              detail != NULL && detail[0] != '\0' ? ", " : "", detail != NULL ? detail : "");
     ldap_memfree(detail);
     if (code == LDAP_SUCCESS)
-        finish(query, ERR_OK, missing);
+        take_end(query, is_elsewhere);
     else
         finish(query, ERR_LOOKUP, problem);
+}
+
+static void take_reference(struct keyring_ldap *ldap, struct keyring_ldap_query *query, LDAPMessage *message)
+{
+    char **referrals = NULL;
+    if (ldap_parse_reference(ldap->handle, message, &referrals, NULL, 0) != LDAP_SUCCESS)
+        referrals = NULL;
+    ldap_referral_add(query, referrals);
+    ldap_memvfree((void **)referrals);
 }
 
 static void give_up(struct keyring_ldap_query *query, enum err err, const char *problem)
@@ -207,18 +242,25 @@ void ldap_on_message(struct keyring_ldap *ldap, LDAPMessage *message)
     if (type == LDAP_RES_SEARCH_RESULT)
         take_result(ldap, query, message);
     else if (type == LDAP_RES_SEARCH_REFERENCE)
-        query->answer.is_partial = true;
+        take_reference(ldap, query, message);
     else if (type == LDAP_RES_SEARCH_ENTRY && take_entry(ldap, query, message) != ERR_OK)
         give_up(query, ERR_LOOKUP, "the answer is longer than it may be, and ignored");
 }
 
-static void on_deadline(evutil_socket_t fd, short what, void *context)
+/* The last of the children that are told takes their parent along. */
+static void expire(struct keyring_ldap_query *query)
 {
-    struct keyring_ldap_query *query = context;
     struct keyring_ldap *ldap = query->ldap;
     char problem[LDAP_PROBLEM_SIZE];
-    (void)fd;
-    (void)what;
+    size_t left = query->waiting;
+    for (size_t i = 0; left > 0; i++)
+        if (query->children[i] != NULL) {
+            if (--left == 0) {
+                expire(query->children[i]);
+                return;
+            }
+            expire(query->children[i]);
+        }
     /* Nothing has come since it was asked, or there is nobody to ask: the next question takes another connection. */
     const bool is_silent = ldap->state != LDAP_OPEN || (query->message >= 0 && ldap->received == query->received);
     snprintf(problem, sizeof(problem), "no answer in %u seconds", ldap->options->timeout_ms / 1000);
@@ -227,6 +269,13 @@ static void on_deadline(evutil_socket_t fd, short what, void *context)
         ldap_link_close(ldap);
         lost(ldap, true, problem);
     }
+}
+
+static void on_deadline(evutil_socket_t fd, short what, void *context)
+{
+    (void)fd;
+    (void)what;
+    expire(context);
 }
 
 static enum err send_query(struct keyring_ldap *ldap, struct keyring_ldap_query *query)
@@ -244,10 +293,10 @@ static enum err send_query(struct keyring_ldap *ldap, struct keyring_ldap_query 
     for (size_t i = 0; is_search && i < options->attributes_len; i++)
         attributes[i] = (char *)(uintptr_t)options->attributes[i];
     query->received = ldap->received;
+    const int scope = query->parent != NULL && query->at.scope >= 0 ? query->at.scope : scopes[options->scope];
     int code = ldap_search_ext(ldap->handle, query->dn[0] != '\0' ? query->dn : options->base,
-                               is_search ? scopes[options->scope] : LDAP_SCOPE_BASE,
-                               is_search ? query->filter.data : "(objectClass=*)", attributes, 0, NULL, NULL, &limit,
-                               (int)options->size_limit, &query->message);
+                               is_search ? scope : LDAP_SCOPE_BASE, is_search ? query->filter.data : "(objectClass=*)",
+                               attributes, 0, NULL, NULL, &limit, (int)options->size_limit, &query->message);
     ldap_link_flush(ldap);
     if (code == LDAP_SUCCESS)
         return ERR_OK;
@@ -266,7 +315,7 @@ static void send_queries(struct keyring_ldap *ldap)
         ldap->received_at = ldap->received;
     while (sent < SENT_MAX && ldap->state == LDAP_OPEN) {
         for (query = TAILQ_FIRST(&ldap->queries); query != NULL; query = TAILQ_NEXT(query, link))
-            if (query->message < 0)
+            if (query->message < 0 && query->waiting == 0)
                 break;
         if (query == NULL)
             return;
@@ -314,6 +363,7 @@ void keyring_ldap_free(struct keyring_ldap **ldap_pointer)
     *ldap_pointer = NULL;
     if (ldap == NULL)
         return;
+    ldap_referral_free(ldap);
     ldap_link_close(ldap);
     while (!TAILQ_EMPTY(&ldap->queries)) {
         struct keyring_ldap_query *query = TAILQ_FIRST(&ldap->queries);
@@ -379,12 +429,34 @@ enum err keyring_ldap_try(struct keyring_ldap *ldap, keyring_answer_fn fn, void 
     return ask(ldap, NULL, fn, context, query_out);
 }
 
+enum err ldap_query_refer(struct keyring_ldap *ldap, struct keyring_ldap_query *parent,
+                          const struct ldap_target *target, keyring_answer_fn fn, struct keyring_ldap_query **query_out)
+{
+    struct keyring_ldap_query *query;
+    enum err err = ask(ldap, NULL, fn, NULL, &query);
+    if (err != ERR_OK)
+        return err;
+    query->context = query;
+    query->parent = parent;
+    query->at = *target;
+    memcpy(query->dn, target->dn, sizeof(query->dn));
+    memcpy(query->attribute, parent->attribute, sizeof(query->attribute));
+    err = buf_add_span(&query->filter, buf_span(&parent->filter));
+    if (err != ERR_OK)
+        keyring_ldap_cancel(&query);
+    else
+        *query_out = query;
+    return err;
+}
+
 void keyring_ldap_cancel(struct keyring_ldap_query **query_pointer)
 {
     struct keyring_ldap_query *query = *query_pointer;
     *query_pointer = NULL;
     if (query == NULL)
         return;
+    for (size_t i = 0; i < query->targets_len; i++)
+        keyring_ldap_cancel(&query->children[i]);
     give_up(query, ERR_OK, NULL);
     take_out(query);
     query_free(query);

@@ -6,7 +6,8 @@
  * bytes that have the form of a certificate or of an OpenPGP key; whether they are the address's, and what the
  * directory's word counts, is for others to say. One connection for each directory, kept and made anew when it is lost.
  * TLS is required by all but loopback and local sockets, and a server that refuses StartTLS gets no question. Referrals
- * are not followed. Runs in the finder and on the command line.
+ * (RFC 4511 §4.1.10, §4.5.3) are followed only to servers that the options name, with the same question, the same login
+ * and the same need of TLS, and within the time of the question. Runs in the finder and on the command line.
  */
 #ifndef KEYRING_LDAP_H
 #define KEYRING_LDAP_H
@@ -27,6 +28,9 @@
 #define KEYRING_LDAP_VALUES_MAX 64                /* certificates and keys of one answer; further ones are left out */
 #define KEYRING_LDAP_ANSWER_MAX ((size_t)2 << 20) /* bytes of one answer; a longer one is no answer */
 #define KEYRING_LDAP_QUERIES_MAX 1000             /* waiting at one directory */
+#define KEYRING_LDAP_HOSTS_MAX 8                  /* that referrals may lead to */
+#define KEYRING_LDAP_REFERRALS_MAX 8              /* followed for one question; further ones are not */
+#define KEYRING_LDAP_DEPTH_MAX 3                  /* referrals on the way to an answer */
 
 enum keyring_ldap_security {
     KEYRING_LDAP_TLS,      /* ldaps:// */
@@ -36,6 +40,12 @@ enum keyring_ldap_security {
 };
 
 enum keyring_ldap_scope { KEYRING_LDAP_BASE, KEYRING_LDAP_ONE, KEYRING_LDAP_SUB };
+
+/* A server that referrals may lead to. */
+struct keyring_ldap_host {
+    char host[256];
+    int port; /* 0: that of the referral's scheme, 389 or 636 */
+};
 
 /* One directory, as the configuration has it. */
 struct keyring_ldap_options {
@@ -51,9 +61,11 @@ struct keyring_ldap_options {
     char filter[512];                   /* see keyring_ldap_filter */
     char attributes[KEYRING_LDAP_ATTRIBUTES_MAX][KEYRING_LDAP_ATTRIBUTE_SIZE];
     size_t attributes_len;
-    uint32_t timeout_ms;   /* of a question as a whole, connecting included */
-    uint32_t time_limit_s; /* what the server is told */
-    uint32_t size_limit;   /* entries: what the server is told, and held to */
+    uint32_t timeout_ms;                                             /* of a question as a whole, connecting included */
+    uint32_t time_limit_s;                                           /* what the server is told */
+    uint32_t size_limit;                                             /* entries: what the server is told, and held to */
+    struct keyring_ldap_host referral_hosts[KEYRING_LDAP_HOSTS_MAX]; /* none: referrals are not followed */
+    size_t referral_hosts_len;
 };
 
 /* Adds the filter for one address to `out`: in the pattern, %a stands for the address, %l for its local part, %d for
@@ -67,7 +79,8 @@ struct keyring_ldap_query;
 /* Sets libldap up so that it reads no configuration of its own. Once, before threads and sandbox. */
 void keyring_ldap_init(void);
 
-/* `options` and `password` (NULL: none) are borrowed for life. `tls` is for ldaps and StartTLS; counted up. `dns` may
+/* `options` and `password` (NULL: none) are borrowed for life. `tls` is for ldaps and StartTLS, also where a referral
+   leads; counted up. `dns` may
    be NULL: then literal addresses and localhost only. Connects at the first question. */
 ERR_RETURN enum err keyring_ldap_new(struct event_base *base, struct evdns_base *dns,
                                      const struct keyring_ldap_options *options, const struct secret *password,

@@ -64,7 +64,7 @@ static bool is_weaker(const struct keyring_word *word, const struct keyring_word
     return strength != other_strength ? strength < other_strength : word->since < other->since;
 }
 
-/* True if there is room for it now. */
+/* True if there is room for it now; for what a person says there always is. */
 static bool make_room(struct keyring_peer *peer, const struct keyring_word *word)
 {
     size_t weakest = 0;
@@ -73,7 +73,7 @@ static bool make_room(struct keyring_peer *peer, const struct keyring_word *word
     for (size_t i = 1; i < peer->words_len; i++)
         if (is_weaker(&peer->words[i], &peer->words[weakest], word->since))
             weakest = i;
-    if (is_weaker(word, &peer->words[weakest], word->since))
+    if (word->source != KEYRING_SOURCE_PERSON && is_weaker(word, &peer->words[weakest], word->since))
         return false;
     drop_word(peer, weakest);
     return true;

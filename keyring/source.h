@@ -26,6 +26,8 @@ enum keyring_source {
 
 /* One word, as in the configuration and in files: "import", "wkd". */
 const char *keyring_source_name(enum keyring_source source);
+/* For people, to stand after "by the word of": "a Web Key Directory". */
+const char *keyring_source_text(enum keyring_source source);
 /* ERR_CONFIG if there is none such. */
 ERR_RETURN enum err keyring_source_parse(struct span name, enum keyring_source *source_out);
 /* True for those that are asked over the network, whose word runs out and may be taken back. */

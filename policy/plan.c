@@ -2,8 +2,6 @@
 
 #include "policy/plan_internal.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -13,91 +11,6 @@ const char *plan_action_name(enum plan_action action)
     static const char *const names[] = {"refuse", "plain", "sign", "encrypt", "sign-encrypt", "pass"};
     const size_t index = (size_t)action;
     return index < sizeof names / sizeof *names ? names[index] : names[PLAN_REFUSE];
-}
-
-static void explain(char detail[POLICY_DETAIL_SIZE], const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static void explain(char detail[POLICY_DETAIL_SIZE], const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(detail, POLICY_DETAIL_SIZE, format, arguments);
-    va_end(arguments);
-}
-
-/* The key of this format that the rule takes. */
-static const struct keyring_entry *find_key(const struct policy_rule *rule, const struct keyring *keyring,
-                                            const char *address, enum keyring_format format, int64_t now,
-                                            enum keyring_reason *reason_out)
-{
-    const struct keyring_want want = {
-        .purpose = KEYRING_ENCRYPT, .formats = (unsigned)format, .least = policy_least_trust(rule), .now = now};
-    return keyring_choose(keyring, address, &want, reason_out);
-}
-
-void policy_choose(const struct policy *policy, const struct keyring *keyring, const char *address, int64_t now,
-                   struct policy_choice *choice_out)
-{
-    *choice_out = (struct policy_choice){.rule = policy_match(policy, address)};
-    const struct policy_rule *rule = choice_out->rule;
-    for (size_t i = 0; i < rule->formats_len && !choice_out->key; i++) {
-        enum keyring_reason reason = KEYRING_TAKEN;
-        choice_out->key = find_key(rule, keyring, address, rule->formats[i], now, &reason);
-        if (choice_out->key || reason == KEYRING_TAKEN)
-            continue;
-        if (!choice_out->has_candidate || choice_out->reason == KEYRING_WRONG_FORMAT) {
-            choice_out->has_candidate = true;
-            choice_out->reason = reason;
-            choice_out->tried = rule->formats[i];
-        }
-    }
-    if (choice_out->key) {
-        choice_out->has_candidate = true;
-        choice_out->reason = KEYRING_TAKEN;
-    }
-}
-
-/* Why there is no key, and what the person can do about it. */
-static void explain_no_key(const struct policy_choice *choice, const char *address, const char *why,
-                           char detail[POLICY_DETAIL_SIZE])
-{
-    const char *rule = choice->rule->name ? choice->rule->name : "";
-    const char *trust = keyring_trust_name(policy_least_trust(choice->rule));
-    if (!choice->has_candidate)
-        explain(detail,
-                "%s: %s (rule \"%s\"), and the key ring has no key for this address; import one with "
-                "`privyseal key import`",
-                address, why, rule);
-    else if (choice->reason == KEYRING_TOO_LITTLE_TRUST && choice->tried == KEYRING_SMIME)
-        explain(detail,
-                "%s: %s (rule \"%s\"), and its certificate is trusted less than \"%s\"; add the certificate of who "
-                "issued it to `smime_ca`, if that is to be trusted",
-                address, why, rule, trust);
-    else if (choice->reason == KEYRING_TOO_LITTLE_TRUST)
-        explain(detail,
-                "%s: %s (rule \"%s\"), and its key is trusted less than \"%s\"; compare the fingerprint and "
-                "confirm it with `privyseal key import --certify`",
-                address, why, rule, trust);
-    else
-        explain(detail,
-                "%s: %s (rule \"%s\"), but its key cannot be used: %s; ask for a new key and import it with "
-                "`privyseal key import`",
-                address, why, rule, keyring_reason_text(choice->reason));
-}
-
-enum err policy_at_rcpt(const struct policy *policy, const struct keyring *keyring, const char *address, int64_t now,
-                        char detail_out[POLICY_DETAIL_SIZE])
-{
-    detail_out[0] = '\0';
-    struct policy_choice choice;
-    policy_choose(policy, keyring, address, now, &choice);
-    const bool may_be_plain =
-        choice.rule->encrypt == POLICY_ENCRYPT_WHEN_POSSIBLE || choice.rule->encrypt == POLICY_ENCRYPT_NEVER;
-    /* Where the message may ask for less, only the message can tell. */
-    if (choice.key || may_be_plain || choice.rule->may_ask_less)
-        return ERR_OK;
-    explain_no_key(&choice, address, "encryption is required", detail_out);
-    return ERR_NO_KEY;
 }
 
 const struct keyring_entry *plan_sender_key(const struct plan_sender *sender, enum keyring_purpose purpose,
@@ -158,44 +71,127 @@ static const char *reason_of(const struct plan_recipient *recipient, const struc
                                                                       : "this is a reply to an encrypted message";
 }
 
+/* There is no key, and there may soon be one: its source was out of reach, or its word has run out since RCPT. */
+static enum err refuse_for_now(const struct plan_recipient *recipient, char detail[POLICY_DETAIL_SIZE])
+{
+    plan_explain(detail, "%s: a source that may know its key could not be asked, or must be asked again",
+                 recipient->address);
+    return ERR_LOOKUP;
+}
+
+/* Each recipient by itself. */
+static enum err check_each(const struct policy_message *message, const struct plan_recipient *all, size_t len,
+                           char detail[POLICY_DETAIL_SIZE])
+{
+    for (size_t i = 0; i < len; i++) {
+        const struct plan_recipient *recipient = &all[i];
+        const struct policy_choice *choice = &recipient->choice;
+        enum err err = ERR_OK;
+        if (recipient->encrypt == POLICY_ENCRYPT_REQUIRED)
+            err = plan_demand(choice, recipient->address, reason_of(recipient, message), detail);
+        else if (recipient->encrypt == POLICY_ENCRYPT_WHEN_POSSIBLE)
+            err = plan_wish(choice, recipient->address, detail);
+        /* A copy that was to be sealed would leave plain. */
+        const bool has_lost_key = !choice->key && recipient->had_word && recipient->encrypt != POLICY_ENCRYPT_NEVER;
+        if (has_lost_key || (err && !choice->key && recipient->is_unasked))
+            return refuse_for_now(recipient, detail);
+        if (err)
+            return err;
+    }
+    return ERR_OK;
+}
+
+static bool is_by_advice(const struct keyring_entry *key)
+{
+    return key->advice != KEYRING_ADVICE_NONE && key->trust <= KEYRING_SEEN;
+}
+
+bool policy_is_discouraged(const struct keyring_entry *key, const struct policy_message *message)
+{
+    const bool is_mutual = key->advice == KEYRING_ADVICE_MUTUAL && message->is_mutual;
+    return is_by_advice(key) && !is_mutual && !message->is_reply_to_encrypted;
+}
+
+/* Where all copies are sealed or none (mixed = refuse), keys that only Autocrypt vouches for follow the others. */
+static void even_out(struct plan_recipient *all, size_t len)
+{
+    bool has_firm = false, has_plain = false;
+    for (size_t i = 0; i < len; i++) {
+        has_firm = has_firm || (all[i].is_sealing && !is_by_advice(all[i].choice.key));
+        has_plain = has_plain || !all[i].is_sealing;
+    }
+    for (size_t i = 0; i < len; i++)
+        if (all[i].choice.key && is_by_advice(all[i].choice.key) && all[i].encrypt == POLICY_ENCRYPT_WHEN_POSSIBLE)
+            all[i].is_sealing = has_firm || !has_plain;
+}
+
+static const struct plan_recipient *find_refuser(const struct plan_recipient *all, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (all[i].encrypt == POLICY_ENCRYPT_WHEN_POSSIBLE && all[i].choice.rule->is_mixed_refused)
+            return &all[i];
+    return NULL;
+}
+
+static const struct plan_recipient *find_required(const struct plan_recipient *all, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (all[i].encrypt == POLICY_ENCRYPT_REQUIRED)
+            return &all[i];
+    return NULL;
+}
+
+static enum err refuse_mixed(const struct policy_message *message, const struct plan_recipient *plain,
+                             const struct plan_recipient *required, const struct plan_recipient *sealed,
+                             const struct plan_recipient *refuser, char detail[POLICY_DETAIL_SIZE])
+{
+    if (plain->had_word || plain->is_unasked)
+        return refuse_for_now(plain, detail);
+    if (required)
+        plan_explain(detail,
+                     "%s cannot be sealed to, and no copy may leave in clear: %s (%s); import a key for %s, "
+                     "or send to them separately",
+                     plain->address, reason_of(required, message), required->address, plain->address);
+    else
+        plan_explain(detail,
+                     "the copy for %s would be encrypted and that for %s not, which the rule \"%s\" refuses; "
+                     "import a key for %s, or send to them separately",
+                     sealed->address, plain->address, refuser->choice.rule->name ? refuser->choice.rule->name : "",
+                     plain->address);
+    return ERR_MIXED;
+}
+
 /* One required recipient makes all copies sealed (design 1.1.1): a plain copy to somebody else tells as much. */
 static enum err decide_sealing(const struct policy_message *message, struct plan_recipient *all, size_t len,
                                char detail[POLICY_DETAIL_SIZE])
 {
-    const struct plan_recipient *required = NULL, *refuser = NULL, *plain = NULL, *sealed = NULL;
+    enum err err = check_each(message, all, len, detail);
+    if (err)
+        return err;
+    const struct plan_recipient *required = find_required(all, len), *refuser = find_refuser(all, len);
+    const struct plan_recipient *plain = NULL, *sealed = NULL;
     for (size_t i = 0; i < len; i++) {
-        if (all[i].encrypt != POLICY_ENCRYPT_REQUIRED)
-            continue;
-        if (!all[i].choice.key) {
-            explain_no_key(&all[i].choice, all[i].address, reason_of(&all[i], message), detail);
-            return ERR_NO_KEY;
-        }
-        if (!required)
-            required = &all[i];
+        const struct keyring_entry *key = all[i].choice.key;
+        const bool is_wished = all[i].encrypt == POLICY_ENCRYPT_WHEN_POSSIBLE;
+        all[i].is_sealing = key && (required || (is_wished && !policy_is_discouraged(key, message)));
     }
+    if (!required && refuser)
+        even_out(all, len);
     for (size_t i = 0; i < len; i++) {
-        all[i].is_sealing = all[i].choice.key && (required || all[i].encrypt == POLICY_ENCRYPT_WHEN_POSSIBLE);
-        if (all[i].is_sealing)
-            sealed = sealed ? sealed : &all[i];
-        else
-            plain = plain ? plain : &all[i];
-        if (all[i].encrypt == POLICY_ENCRYPT_WHEN_POSSIBLE && all[i].choice.rule->is_mixed_refused)
-            refuser = refuser ? refuser : &all[i];
+        const struct plan_recipient **first = all[i].is_sealing ? &sealed : &plain;
+        *first = *first ? *first : &all[i];
     }
     if (!plain || !(required || (sealed && refuser)))
         return ERR_OK;
-    if (required)
-        explain(detail,
-                "%s cannot be sealed to, and no copy may leave in clear: %s (%s); import a key for %s, "
-                "or send to them separately",
-                plain->address, reason_of(required, message), required->address, plain->address);
-    else
-        explain(detail,
-                "the copy for %s would be encrypted and that for %s not, which the rule \"%s\" refuses; "
-                "import a key for %s, or send to them separately",
-                sealed->address, plain->address, refuser->choice.rule->name ? refuser->choice.rule->name : "",
-                plain->address);
-    return ERR_MIXED;
+    return refuse_mixed(message, plain, required, sealed, refuser, detail);
+}
+
+/* Said once for a message, of the first such recipient. */
+static void warn(const struct plan_recipient *all, size_t len, char warning[POLICY_DETAIL_SIZE])
+{
+    for (size_t i = len; i > 0; i--)
+        if (all[i - 1].is_sealing && all[i - 1].choice.rival)
+            plan_explain_conflict(&all[i - 1].choice, all[i - 1].address, "it goes on with the better key", warning);
 }
 
 /* An encrypted copy is signed in its own format; a plain one in the first format of the rule that has a key. */
@@ -214,14 +210,17 @@ static const struct keyring_entry *find_signer(const struct plan_sender *sender,
 static void prefer_signed(const struct plan_sender *sender, struct plan_recipient *recipient)
 {
     const struct policy_rule *rule = recipient->choice.rule;
+    const struct keyring_entry *rival;
     enum keyring_reason reason;
     if (!recipient->is_sealing || plan_sender_key(sender, KEYRING_SIGN, recipient->choice.key->format))
         return;
     for (size_t i = 0; i < rule->formats_len; i++) {
-        const struct keyring_entry *key =
-            find_key(rule, sender->keyring, recipient->address, rule->formats[i], sender->message->now, &reason);
-        if (key && plan_sender_key(sender, KEYRING_SIGN, rule->formats[i])) {
+        const struct keyring_entry *key = plan_find_key(rule, sender->keyring, recipient->address, rule->formats[i],
+                                                        sender->message->now, &reason, &rival);
+        const bool is_disputed = rival && recipient->encrypt == POLICY_ENCRYPT_REQUIRED;
+        if (key && !is_disputed && plan_sender_key(sender, KEYRING_SIGN, rule->formats[i])) {
             recipient->choice.key = key;
+            recipient->choice.rival = rival;
             return;
         }
     }
@@ -234,15 +233,16 @@ static void explain_no_signer(const struct plan_recipient *recipient, const char
     const bool is_smime = recipient->is_sealing ? recipient->choice.key->format == KEYRING_SMIME
                                                 : rule->formats_len == 1 && rule->formats[0] == KEYRING_SMIME;
     if (is_smime)
-        explain(detail,
-                "the rule \"%s\" signs mail to %s, and there is no own certificate for %s; import it and its private "
-                "key with `privyseal key import`",
-                name, recipient->address, from);
+        plan_explain(
+            detail,
+            "the rule \"%s\" signs mail to %s, and there is no own certificate for %s; import it and its private "
+            "key with `privyseal key import`",
+            name, recipient->address, from);
     else
-        explain(detail,
-                "the rule \"%s\" signs mail to %s, and there is no own key for %s; make one with "
-                "`privyseal key make`",
-                name, recipient->address, from);
+        plan_explain(detail,
+                     "the rule \"%s\" signs mail to %s, and there is no own key for %s; make one with "
+                     "`privyseal key make`",
+                     name, recipient->address, from);
 }
 
 static enum err decide_signing(const struct plan_sender *sender, struct plan_recipient *all, size_t len,
@@ -258,10 +258,10 @@ static enum err decide_signing(const struct plan_sender *sender, struct plan_rec
             continue;
         const char *from = sender->message->from ? sender->message->from : "";
         if (!sender->is_own) {
-            explain(detail,
-                    "the rule \"%s\" signs mail to %s, and From (%s) is not exactly one address of this "
-                    "account; add it with `also`, or send from your own address",
-                    rule->name ? rule->name : "", all[i].address, from[0] ? from : "none, or several");
+            plan_explain(detail,
+                         "the rule \"%s\" signs mail to %s, and From (%s) is not exactly one address of this "
+                         "account; add it with `also`, or send from your own address",
+                         rule->name ? rule->name : "", all[i].address, from[0] ? from : "none, or several");
             return ERR_NOT_OWN_FROM;
         }
         explain_no_signer(&all[i], from, detail);
@@ -300,8 +300,12 @@ static enum err plan_seal(const struct policy *policy, const struct keyring *key
         all[i].index = i;
         all[i].address = message->recipients[i].address;
         all[i].is_visible = message->recipients[i].is_visible;
-        policy_choose(policy, keyring, all[i].address, message->now, &all[i].choice);
-        all[i].encrypt = effective_encrypt(all[i].choice.rule, message);
+        all[i].had_word = message->recipients[i].had_word;
+        all[i].is_unasked = message->recipients[i].is_unasked;
+        const struct policy_rule *rule = policy_match(policy, all[i].address);
+        all[i].encrypt = effective_encrypt(rule, message);
+        plan_choose(rule, keyring, all[i].address, message->now, all[i].encrypt == POLICY_ENCRYPT_REQUIRED,
+                    &all[i].choice);
     }
     qsort(all, len, sizeof *all, compare_recipients);
     enum err err = decide_sealing(message, all, len, detail);
@@ -309,11 +313,13 @@ static enum err plan_seal(const struct policy *policy, const struct keyring *key
         err = decide_signing(&sender, all, len, detail);
     if (!err)
         err = plan_group_all(&sender, all, len, plan);
+    if (!err)
+        warn(all, len, plan->warning);
     if (!err && plan->groups_len > message->groups_max) {
-        explain(detail,
-                "the message needs %zu different copies, and at most %zu are allowed; send to fewer "
-                "recipients at once, above all to fewer in Bcc",
-                plan->groups_len, message->groups_max);
+        plan_explain(detail,
+                     "the message needs %zu different copies, and at most %zu are allowed; send to fewer "
+                     "recipients at once, above all to fewer in Bcc",
+                     plan->groups_len, message->groups_max);
         err = ERR_TOO_MANY_GROUPS_FINAL;
     }
     free(all);
@@ -327,7 +333,7 @@ enum err policy_plan_make(const struct policy *policy, const struct keyring *key
     *plan_out = (struct policy_plan){0};
     detail_out[0] = '\0';
     if (message->recipients_len == 0) {
-        explain(detail_out, "the message has no recipients; name at least one");
+        plan_explain(detail_out, "the message has no recipients; name at least one");
         return ERR_NO_RECIPIENTS;
     }
     enum err err =
@@ -351,11 +357,13 @@ void policy_plan_fini(struct policy_plan *plan)
 static bool has_other_format(const struct policy_choice *choice, const struct keyring *keyring, const char *address,
                              int64_t now)
 {
+    const struct keyring_entry *rival;
     enum keyring_reason reason;
     bool has_other = false;
     for (size_t i = 0; choice->rule->sign != POLICY_SIGN_NEVER && i < choice->rule->formats_len; i++)
         if (choice->rule->formats[i] != choice->key->format)
-            has_other = has_other || find_key(choice->rule, keyring, address, choice->rule->formats[i], now, &reason);
+            has_other = has_other ||
+                        plan_find_key(choice->rule, keyring, address, choice->rule->formats[i], now, &reason, &rival);
     return has_other;
 }
 
@@ -372,6 +380,10 @@ size_t policy_groups_least(const struct policy *policy, const struct keyring *ke
         policy_choose(policy, keyring, addresses[i], now, &choice);
         const struct policy_rule *rule = choice.rule;
         const bool is_sealing = choice.key && rule->encrypt != POLICY_ENCRYPT_NEVER;
+        /* Plain or sealed, as the message has it. */
+        if (is_sealing && rule->encrypt == POLICY_ENCRYPT_WHEN_POSSIBLE && is_by_advice(choice.key)) {
+            continue;
+        }
         has_required = has_required || (rule->encrypt == POLICY_ENCRYPT_REQUIRED && !rule->may_ask_less);
         if (is_sealing && has_other_format(&choice, keyring, addresses[i], now)) {
             has_either_format = true;

@@ -6,9 +6,10 @@
 #ifndef POLICY_PLAN_H
 #define POLICY_PLAN_H
 
+#include "keyring/answer.h"
 #include "policy/rule.h"
 
-#define POLICY_DETAIL_SIZE 600
+#define POLICY_DETAIL_SIZE 1200
 
 enum plan_action {
     PLAN_REFUSE = 0,
@@ -20,24 +21,36 @@ enum plan_action {
 };
 const char *plan_action_name(enum plan_action action);
 
+/* ---- choice.c ---- */
 /* What the rules and the keyring say of one recipient alone. */
 struct policy_choice {
-    const struct policy_rule *rule;  /* borrowed */
-    const struct keyring_entry *key; /* borrowed; NULL: none that the rule takes */
-    enum keyring_reason reason;      /* without a key: what was wrong with the best candidate */
-    enum keyring_format tried;       /* the format of that candidate */
-    bool has_candidate;              /* there is a key for the address, but not a usable one */
+    const struct policy_rule *rule;        /* borrowed */
+    const struct keyring_entry *key;       /* borrowed; NULL: none that the rule takes */
+    const struct keyring_entry *rival;     /* borrowed; another source names this one: see keyring/answer.h */
+    const struct keyring_entry *withdrawn; /* borrowed; without a key: one that would do had it not been revoked */
+    enum keyring_reason reason;            /* without a key: what was wrong with the best candidate */
+    enum keyring_format tried;             /* the format of that candidate */
+    bool has_candidate;                    /* there is a key for the address, but not a usable one */
 };
+/* The key is of the first format of the rule that has one; where the rule requires encryption, of the first in which
+   nobody contradicts it, if there is such. */
 void policy_choose(const struct policy *policy, const struct keyring *keyring, const char *address, int64_t now,
                    struct policy_choice *choice_out);
-/* The answer to RCPT: ERR_OK, or ERR_NO_KEY if the rule requires encryption and there is no key; then `detail_out`
-   names the address, what was tried, and what to do. */
+/*
+ * The answer to RCPT: ERR_OK, or (then `detail_out` names the address, what was tried, and what to do)
+ *   ERR_NO_KEY        the rule requires encryption and there is no key
+ *   ERR_CONFLICT      it requires encryption, and two sources name different keys
+ *   ERR_KEY_UNUSABLE  it encrypts when possible, and the only key that it would take has been revoked
+ */
 ERR_RETURN enum err policy_at_rcpt(const struct policy *policy, const struct keyring *keyring, const char *address,
                                    int64_t now, char detail_out[POLICY_DETAIL_SIZE]);
 
+/* ---- plan.c ---- */
 struct policy_recipient {
     const char *address; /* normal form */
     bool is_visible;     /* stands in To, Cc, Resent-To or Resent-Cc; otherwise it is a Bcc recipient */
+    bool had_word;       /* at RCPT there was a key by the word of a source that can be asked again */
+    bool is_unasked;     /* a source that may know a key could not be asked */
 };
 
 struct policy_message {
@@ -50,6 +63,7 @@ struct policy_message {
     bool is_reply_to_encrypted; /* every recipient counts as required unless its rule says otherwise */
     bool wants_encryption;      /* asks for more: every recipient counts as required */
     bool wants_plain;           /* asks for less: heeded where the rule allows, also in a reply */
+    bool is_mutual;             /* the account prefers encryption (Autocrypt's prefer-encrypt) */
     int64_t now;
     size_t groups_max;
 };
@@ -67,6 +81,8 @@ struct policy_group {
 struct policy_plan {
     struct policy_group *groups; /* owned; sealed copies before plain ones */
     size_t groups_len;
+    /* For the log: which recipient's copy is encrypted to one of two keys that contradict each other; "": none. */
+    char warning[POLICY_DETAIL_SIZE];
 };
 
 /*
@@ -74,6 +90,10 @@ struct policy_plan {
  *   ERR_NO_RECIPIENTS  none at all
  *   ERR_NO_KEY         a recipient counts as required (its rule, the message asks, or it is a reply to mail that
  *                      came encrypted) and has no key
+ *   ERR_CONFLICT       the same, and two sources name different keys for it
+ *   ERR_KEY_UNUSABLE   a recipient would be encrypted to when possible, and its only key has been revoked: it was
+ *                      encrypted to before, and a person must say that mail may now go in clear
+ *   ERR_LOOKUP         one of these, for now: a source could not be asked, or its word has run out since RCPT
  *   ERR_NOT_OWN_FROM   a rule signs always and From is not exactly one address of the account
  *   ERR_NO_SIGNING_KEY a rule signs always and the account has no usable key for that address
  *   ERR_MIXED          some copies would be sealed and others plain, which a rule (mixed = refuse) or a required
@@ -87,6 +107,11 @@ struct policy_plan {
  * An encrypted copy goes in the first format of its rule in which the recipient has a key; but if the rule signs and
  * the account cannot in that format, in the first in which both is possible.
  *
+ * A key that only Autocrypt vouches for is encrypted to, under when-possible, as Autocrypt level 1 (2.4) recommends: in
+ * a reply to mail that came encrypted, or if both sides prefer encryption; else the copy is plain though there is a
+ * key. Under mixed = refuse it follows the others: sealed where another's copy is for a better reason, plain where any
+ * copy would be, so that whoever forges an Autocrypt field makes no message fail.
+ *
  * If one recipient is required, nothing goes plain: a recipient without a usable key makes the plan fail with
  * ERR_MIXED, and one with a rule `never` who has a key is sealed to.
  */
@@ -94,6 +119,9 @@ ERR_RETURN enum err policy_plan_make(const struct policy *policy, const struct k
                                      const struct policy_message *message, struct policy_plan *plan_out,
                                      char detail_out[POLICY_DETAIL_SIZE]);
 void policy_plan_fini(struct policy_plan *plan);
+/* Whether the key is one that Autocrypt alone vouches for and that it recommends not to encrypt to (level 1, 2.4), were
+   the message to this recipient alone and nothing required. */
+bool policy_is_discouraged(const struct keyring_entry *key, const struct policy_message *message);
 /* The least number of groups that these recipients need by the rules alone, whatever their visibility, for 452 at RCPT.
    (A message that is encrypted already, or that asks for more than its rules, may do with fewer.) */
 size_t policy_groups_least(const struct policy *policy, const struct keyring *keyring, const char *const *addresses,

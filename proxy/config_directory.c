@@ -1,7 +1,6 @@
 /*
  * directory "name" { url base scope bind_dn password_command sasl certificate_file key_file filter attributes domains
- *                    timeout time_limit size_limit ca_file keep_found keep_missing
- *                    keep_failed }
+ *                    timeout time_limit size_limit ca_file keep_found keep_missing keep_failed referral_hosts }
  */
 #include "proxy/config_reader.h"
 
@@ -78,6 +77,30 @@ static enum err read_url(struct config_reader *reader, cfg_t *section, struct ke
                            "url = \"%s\" would ask in clear; expected ldaps:// or ldap:// (ldap+clear:// is for this "
                            "machine only)",
                            url);
+    return ERR_OK;
+}
+
+static enum err read_referral_hosts(struct config_reader *reader, cfg_t *section, struct keyring_ldap_options *ldap)
+{
+    const unsigned len = cfg_size(section, "referral_hosts");
+    const int line = config_reader_line(reader, section, "referral_hosts");
+    if (len > KEYRING_LDAP_HOSTS_MAX)
+        return config_fail(reader, line, "referral_hosts has %u elements; expected at most %d", len,
+                           KEYRING_LDAP_HOSTS_MAX);
+    for (unsigned i = 0; i < len; i++) {
+        struct keyring_ldap_host *named = &ldap->referral_hosts[i];
+        const char *text = cfg_getnstr(section, "referral_hosts", i);
+        if (!config_split_host(span_of(text), named->host, sizeof named->host, &named->port) || !named->host[0] ||
+            strpbrk(named->host, "/@?# \t"))
+            return config_fail(reader, line, "referral_hosts = \"%s\"; expected \"HOST\" or \"HOST:PORT\"", text);
+        if (ldap->security == KEYRING_LDAP_CLEAR && !config_is_loopback(named->host))
+            return config_fail(
+                reader, line,
+                "referral_hosts = \"%s\" would be asked in clear, as the directory is; expected ldaps:// "
+                "or ldap:// as its url, or a server on this machine",
+                text);
+    }
+    ldap->referral_hosts_len = len;
     return ERR_OK;
 }
 
@@ -210,10 +233,12 @@ static enum err read_directory(struct config_reader *reader, cfg_t *section, str
     if (!err)
         err = read_login(reader, section, directory);
     if (!err)
+        err = read_referral_hosts(reader, section, &directory->ldap);
+    if (!err)
         err = read_limits(reader, section, directory);
     if (!err)
-        err = config_check_file(reader, section, "certificate_file", directory->certificate_file);
-    return err ? err : config_check_file(reader, section, "key_file", directory->key_file);
+        err = config_check_file(reader, section, "certificate_file", "a PEM file", directory->certificate_file);
+    return err ? err : config_check_file(reader, section, "key_file", "a PEM file", directory->key_file);
 }
 
 enum err config_read_directories(struct config_reader *reader)

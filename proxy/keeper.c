@@ -52,6 +52,7 @@ enum err keeper_smime(struct keeper *keeper, const struct crypto_smime **smime_o
 static enum err serve_one(struct keeper *keeper)
 {
     struct ipc_in in;
+    keeper_wait(keeper);
     enum err err = ipc_recv(KEEPER_SOCKET, &in);
     if (err != ERR_OK)
         return err;

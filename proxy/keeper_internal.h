@@ -63,16 +63,17 @@ ERR_RETURN enum err keeper_learn(struct keeper *keeper, struct ipc_in *in);
    (either may be "": then they stay as they are). Nobody is asked for the passphrase of the OpenPGP key; for that of
    the store, if it has one, only with `asks_person`. A failure to wrap is logged: they stay as they were.
    ERR_KEY_LOCKED: they are locked. ERR_STORE: the vault has gone. */
-ERR_RETURN enum err keeper_keys_keep(const struct keeper *keeper, bool asks_person, const char *reader,
-                                     const char *signer);
+ERR_RETURN enum err keeper_keys_keep(struct keeper *keeper, bool asks_person, const char *reader, const char *signer);
 
 /* Opens the account's keys in the store if they are not, asking nobody. ERR_NOT_FOUND: there are none yet. */
-ERR_RETURN enum err keeper_keys_open(const struct keeper *keeper);
+ERR_RETURN enum err keeper_keys_open(struct keeper *keeper);
 /* keeper_words.c: lays what the vault knows of correspondents over `listed`, which it frees: a new index. */
-ERR_RETURN enum err keeper_vouch(const struct keeper *keeper, struct keyring **listed, int64_t now,
+ERR_RETURN enum err keeper_vouch(struct keeper *keeper, struct keyring **listed, int64_t now,
                                  struct keyring **vouched_out);
 /* Asks the vault. With ERR_OK `in` stands after the error of the answer, and is finished by the caller. */
-ERR_RETURN enum err keeper_ask_vault(const struct keeper *keeper, struct ipc_out *out, struct ipc_in *in);
+ERR_RETURN enum err keeper_ask_vault(struct keeper *keeper, struct ipc_out *out, struct ipc_in *in);
+/* Waits for the next job, and does meanwhile what the vault says unasked. */
+void keeper_wait(struct keeper *keeper);
 
 /* keeper_private.c: the crypto_private_key_fn of a keeper, which is its context. A key is asked of the vault when it is
    first used, and kept. */

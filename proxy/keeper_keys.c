@@ -11,6 +11,8 @@
 #include "keyring/ask.h"
 #include "store/account.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,17 +24,51 @@ _Static_assert(STORE_KEYS_SIZE <= CRYPTO_WRAP_SECRET_MAX, "an account's keys can
 _Static_assert(CRYPTO_RECIPE_SIZE <= STORE_HOLDER_SIZE, "a recipe fits into the store");
 _Static_assert(CRYPTO_PASSPHRASE_KEY_SIZE == STORE_SEAL_SIZE, "what is made of a passphrase seals");
 
-static void begin(const struct keeper *keeper, uint16_t type, struct ipc_out *out)
+static void begin(struct keeper *keeper, uint16_t type, struct ipc_out *out)
 {
     ipc_out_begin(out, type);
     ipc_put_string(out, keeper->setup.account);
 }
 
-enum err keeper_ask_vault(const struct keeper *keeper, struct ipc_out *out, struct ipc_in *in)
+/* The next answer; what the vault says unasked before it is done at once. */
+static enum err hear(struct keeper *keeper, struct ipc_in *in)
+{
+    enum err err = ipc_recv(keeper->setup.vault, in);
+    while (err == ERR_OK && ipc_type(in) == PROXY_PRIVATE_FORGET) {
+        ipc_in_fini(in);
+        keeper_private_fini(keeper);
+        err = ipc_recv(keeper->setup.vault, in);
+    }
+    return err;
+}
+
+void keeper_wait(struct keeper *keeper)
+{
+    struct pollfd polls[] = {{.fd = KEEPER_SOCKET, .events = POLLIN}, {.fd = keeper->setup.vault, .events = POLLIN}};
+    struct ipc_in in;
+    for (;;) {
+        if (poll(polls, 2, -1) < 0) {
+            if (errno != EINTR)
+                return;
+            continue;
+        }
+        if (polls[1].revents != 0 && ipc_recv(keeper->setup.vault, &in) == ERR_OK) {
+            if (ipc_type(&in) == PROXY_PRIVATE_FORGET)
+                keeper_private_fini(keeper);
+            ipc_in_fini(&in);
+        } else if (polls[1].revents != 0) {
+            polls[1].fd = -1; /* it has gone, as the next question finds */
+        }
+        if (polls[0].revents != 0)
+            return;
+    }
+}
+
+enum err keeper_ask_vault(struct keeper *keeper, struct ipc_out *out, struct ipc_in *in)
 {
     enum err err = ipc_send(keeper->setup.vault, out);
     if (err == ERR_OK)
-        err = ipc_recv(keeper->setup.vault, in);
+        err = hear(keeper, in);
     if (err != ERR_OK)
         return log_failure(ERR_STORE, "the vault has gone");
     const uint32_t result = ipc_get_u32(in);
@@ -43,7 +79,7 @@ enum err keeper_ask_vault(const struct keeper *keeper, struct ipc_out *out, stru
     return err;
 }
 
-static enum err ask_done(const struct keeper *keeper, struct ipc_out *out)
+static enum err ask_done(struct keeper *keeper, struct ipc_out *out)
 {
     struct ipc_in in;
     enum err err = keeper_ask_vault(keeper, out, &in);
@@ -55,7 +91,7 @@ static enum err ask_done(const struct keeper *keeper, struct ipc_out *out)
 }
 
 /* How they are kept; `wrapped` gets the message if somebody must open it. ERR_NOT_FOUND: there are none yet. */
-static enum err get(const struct keeper *keeper, struct store_kept *kept, struct buf *wrapped)
+static enum err get(struct keeper *keeper, struct store_kept *kept, struct buf *wrapped)
 {
     struct ipc_out out;
     struct ipc_in in;
@@ -73,7 +109,7 @@ static enum err get(const struct keeper *keeper, struct store_kept *kept, struct
 }
 
 /* Whatever is wrong with the key or the message, the account is locked: a person must see to it. */
-static enum err unwrap(const struct keeper *keeper, const struct store_kept *kept, struct span wrapped, bool is_said)
+static enum err unwrap(struct keeper *keeper, const struct store_kept *kept, struct span wrapped, bool is_said)
 {
     struct ipc_out out;
     struct buf keys;
@@ -97,7 +133,7 @@ static enum err unwrap(const struct keeper *keeper, const struct store_kept *kep
 }
 
 /* ERR_DECRYPT: this is not the passphrase. */
-static enum err unseal(const struct keeper *keeper, const char *recipe, const struct secret *passphrase)
+static enum err unseal(struct keeper *keeper, const char *recipe, const struct secret *passphrase)
 {
     uint8_t key[CRYPTO_PASSPHRASE_KEY_SIZE];
     struct ipc_out out;
@@ -112,7 +148,7 @@ static enum err unseal(const struct keeper *keeper, const char *recipe, const st
 }
 
 /* One answer, of the agent's memory or of the person. */
-static enum err try_passphrase(const struct keeper *keeper, const char *recipe, const struct keyring_question *question)
+static enum err try_passphrase(struct keeper *keeper, const char *recipe, const struct keyring_question *question)
 {
     struct secret passphrase = {NULL, 0};
     enum err err = keyring_ask(keeper->gpg, question, &passphrase);
@@ -127,7 +163,7 @@ static enum err try_passphrase(const struct keeper *keeper, const char *recipe, 
 }
 
 /* Each passphrase has a name of its own with the agent, which the salt gives. */
-static enum err unseal_by_passphrase(const struct keeper *keeper, const char *recipe, bool asks_person)
+static enum err unseal_by_passphrase(struct keeper *keeper, const char *recipe, bool asks_person)
 {
     char cache_id[KEYRING_ASK_CACHE_ID_SIZE], description[MIME_ADDR_SIZE + 128];
     struct span salt;
@@ -156,7 +192,7 @@ static enum err unseal_by_passphrase(const struct keeper *keeper, const char *re
 _Static_assert(sizeof(CACHE_ID) + CRYPTO_RECIPE_SALT_LEN <= KEYRING_ASK_CACHE_ID_SIZE, "the agent takes the name");
 
 /* Opens them if they are not. `is_said`: why that cannot be is logged; it is tried often. */
-static enum err open_keys(const struct keeper *keeper, bool asks_person, bool is_said, struct store_kept *kept)
+static enum err open_keys(struct keeper *keeper, bool asks_person, bool is_said, struct store_kept *kept)
 {
     struct buf wrapped;
     buf_init(&wrapped, STORE_WRAPPED_MAX);
@@ -181,7 +217,7 @@ static enum err open_keys(const struct keeper *keeper, bool asks_person, bool is
     return err;
 }
 
-static enum err wrap(const struct keeper *keeper, const char *holder, const char *reader, const char *signer)
+static enum err wrap(struct keeper *keeper, const char *holder, const char *reader, const char *signer)
 {
     struct ipc_out out;
     struct ipc_in in;
@@ -220,7 +256,7 @@ static bool wants_wrapping(enum err err, const struct store_kept *kept, const ch
     return kept->wrap != STORE_WRAP_CREDENTIAL && kept->wrap != STORE_WRAP_PASSPHRASE;
 }
 
-enum err keeper_keys_keep(const struct keeper *keeper, bool asks_person, const char *reader, const char *signer)
+enum err keeper_keys_keep(struct keeper *keeper, bool asks_person, const char *reader, const char *signer)
 {
     char holder[CRYPTO_HOLDER_SIZE];
     struct store_kept kept;
@@ -240,7 +276,7 @@ enum err keeper_keys_keep(const struct keeper *keeper, bool asks_person, const c
     return ERR_OK;
 }
 
-enum err keeper_keys_open(const struct keeper *keeper)
+enum err keeper_keys_open(struct keeper *keeper)
 {
     struct store_kept kept;
     return keeper->setup.vault < 0 ? ERR_STORE : open_keys(keeper, false, false, &kept);

@@ -1,6 +1,7 @@
 /*
  * The private keys of the account's own certificates, as the engine asks a keeper for them: out of the store, through
- * the vault, or on a token. What was had once stays in memory for as long as the keeper lives.
+ * the vault, or on a token. What was had once stays in memory for as long as the keeper
+ * lives, or until the vault says that a key of the account has been removed.
  */
 #include "proxy/keeper_internal.h"
 
@@ -35,7 +36,7 @@ static void keep(struct keeper *keeper, const char *fingerprint, EVP_PKEY *key)
     EVP_PKEY_up_ref(key);
 }
 
-static enum err ask_vault(const struct keeper *keeper, const char *fingerprint, EVP_PKEY **key_out)
+static enum err ask_vault(struct keeper *keeper, const char *fingerprint, EVP_PKEY **key_out)
 {
     struct ipc_out out;
     struct ipc_in in;
@@ -53,7 +54,7 @@ static enum err ask_vault(const struct keeper *keeper, const char *fingerprint, 
     return err;
 }
 
-static enum err get_stored(const struct keeper *keeper, const char *fingerprint, EVP_PKEY **key_out)
+static enum err get_stored(struct keeper *keeper, const char *fingerprint, EVP_PKEY **key_out)
 {
     if (keeper->setup.vault < 0)
         return ERR_STORE;
@@ -64,14 +65,14 @@ static enum err get_stored(const struct keeper *keeper, const char *fingerprint,
     return err == ERR_OK ? ask_vault(keeper, fingerprint, key_out) : err;
 }
 
-static enum err get_on_token(const struct keeper *keeper, const char *uri, bool asks_person, EVP_PKEY **key_out)
+static enum err get_on_token(struct keeper *keeper, const char *uri, bool asks_person, EVP_PKEY **key_out)
 {
     if (keeper->token == NULL)
         return log_failure(ERR_NO_KEY, "the token of %s", uri);
     return keyring_token_unlock(keeper->token, keeper->gpg, keeper->setup.key_cache, uri, asks_person, key_out);
 }
 
-static enum err get(const struct keeper *keeper, const struct keyring_certificate *certificate, bool asks_person,
+static enum err get(struct keeper *keeper, const struct keyring_certificate *certificate, bool asks_person,
                     EVP_PKEY **key_out)
 {
     const bool is_stored = strcmp(certificate->key_place, "store") == 0;

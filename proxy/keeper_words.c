@@ -8,7 +8,7 @@
 #include "proxy/wire_view.h"
 
 /* Without them a key that a person has ruled out would be taken: no answer is no list. */
-static enum err ask_words(const struct keeper *keeper, int64_t now, struct span *words)
+static enum err ask_words(struct keeper *keeper, int64_t now, struct span *words)
 {
     struct ipc_out out;
     struct ipc_in in;
@@ -24,7 +24,7 @@ static enum err ask_words(const struct keeper *keeper, int64_t now, struct span 
     return err;
 }
 
-enum err keeper_vouch(const struct keeper *keeper, struct keyring **listed, int64_t now, struct keyring **vouched_out)
+enum err keeper_vouch(struct keeper *keeper, struct keyring **listed, int64_t now, struct keyring **vouched_out)
 {
     struct span words = SPAN_NONE;
     *vouched_out = NULL;

@@ -202,13 +202,19 @@ static void mend(struct master *master)
 /* A connection of the command line goes to the vault. */
 static void take_client(struct master *master)
 {
+    struct secret proof = {NULL, 0};
     struct ipc_out out;
     int fd;
     enum err err = proxy_vault_socket_accept(master->config, master->vault_listener, &fd);
     if (err == ERR_OK) {
-        ipc_out_begin(&out, PROXY_VAULT_COMMAND);
-        ipc_put_file(&out, fd);
-        err = ipc_send(master->vault_socket, &out);
+        err = proxy_vault_socket_proof(master->config, &proof);
+        if (err == ERR_OK) {
+            ipc_out_begin(&out, PROXY_VAULT_COMMAND);
+            ipc_put_span(&out, secret_span(&proof));
+            ipc_put_file(&out, fd);
+            err = ipc_send(master->vault_socket, &out);
+        }
+        secret_fini(&proof);
         close(fd);
     }
     if (err != ERR_OK && err != ERR_AGAIN)

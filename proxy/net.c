@@ -2,6 +2,7 @@
 
 #include "base/sandbox.h"
 #include "mime/charset.h"
+#include "proxy/expiry.h"
 #include "proxy/net_internal.h"
 #include "proxy/owner.h"
 #include "proxy/state.h"
@@ -220,10 +221,10 @@ static void on_vault_lost(void *context)
         log_failure(err, "asking for a line to the vault");
 }
 
-static void on_words(const char *account, void *context)
+static void on_words(const char *account, bool is_by_mail, void *context)
 {
     struct proxy_net *net = context;
-    proxy_ring_words_changed(net->ring, account);
+    proxy_ring_words_changed(net->ring, account, is_by_mail);
 }
 
 static void on_finder_lost(void *context)
@@ -298,6 +299,8 @@ static enum err start(struct net_process *process, const struct proxy_sockets *s
         err = proxy_probe_new(net, &net->probe);
     if (err == ERR_OK)
         err = proxy_views_new(net, &net->views);
+    if (err == ERR_OK)
+        err = proxy_expiry_new(net, &net->expiry);
     if (err != ERR_OK)
         return err;
     proxy_ring_set_pool(net->ring, net->pool);
@@ -351,6 +354,7 @@ static void close_all(struct net_process *process)
     proxy_finderlink_free(&net->finder);
     proxy_vaultlink_free(&net->vault);
     proxy_probe_free(&net->probe);
+    proxy_expiry_free(&net->expiry);
     proxy_ring_free(&net->ring);
     proxy_pool_free(&net->pool);
     free(process->acceptors);

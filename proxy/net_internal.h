@@ -14,6 +14,7 @@
 #include "proxy/vaultlink.h"
 #include "smtp/client.h"
 
+struct proxy_expiry;
 struct proxy_views;
 
 struct proxy_net {
@@ -26,6 +27,7 @@ struct proxy_net {
     struct proxy_finderlink *finder;
     struct proxy_lookups *lookups;
     struct proxy_probe *probe;
+    struct proxy_expiry *expiry;
     SSL_CTX *server_tls;
     SSL_CTX **client_tls; /* for each account, the trust of its servers; NULL where all are clear */
     int diag;             /* see owner.h */

@@ -114,7 +114,8 @@ static enum err keep_recipient(struct proxy_session *session)
         session->recipients = recipients;
         session->recipients_capacity = capacity;
     }
-    session->recipients[session->recipients_len++].rcpt = session->pending;
+    session->recipients[session->recipients_len++] = (struct session_recipient){
+        .rcpt = session->pending, .had_word = session->had_word, .is_unasked = session->looked_up != ERR_OK};
     session->addresses_size += strlen(session->pending.to.address);
     return ERR_OK;
 }
@@ -162,15 +163,17 @@ static bool wants_record(const struct proxy_session *session, const struct keyri
     return choice.rule->encrypt != POLICY_ENCRYPT_NEVER && choice.key == NULL;
 }
 
-/* The rule would encrypt, and a source may know more: nothing that the rule takes is in the ring, or only what its
-   source has to be asked for again. Sources are asked stage by stage for as long as that is so. */
+/* The rule would encrypt, and a source may know more: nothing that the rule takes is in the ring, or only what anybody
+   could have sent, or what its source has to be asked for again. Sources are asked stage by stage for as long as that
+   is so. */
 static bool wants_lookup(struct proxy_session *session, const struct keyring *keyring, int64_t now)
 {
     struct policy_choice choice;
     const char *address = session->pending.to.address;
     policy_choose(&session->net->config->policy, keyring, address, now, &choice);
     return choice.rule->encrypt != POLICY_ENCRYPT_NEVER &&
-           (choice.key == NULL || (choice.key->ask_again != 0 && choice.key->ask_again <= now)) &&
+           (choice.key == NULL || choice.key->advice != KEYRING_ADVICE_NONE ||
+            (choice.key->ask_again != 0 && choice.key->ask_again <= now)) &&
            proxy_lookup_is_due(session->net->lookups, session->account, address, &session->lookup_stage);
 }
 
@@ -234,10 +237,13 @@ static void say_sources(const struct config *config, const char *address, char d
     buf_fini(&text);
 }
 
-/* A source that could not be asked may have known a key: where one is required, that is for later. */
+/* A source that could not be asked may have known a key: where one is required, or the only one has been revoked, that
+   is for later. */
 static enum err after_failure(const struct proxy_session *session, enum err err, char detail[POLICY_DETAIL_SIZE])
 {
-    if (err != ERR_NO_KEY) {
+    if (err == ERR_CONFLICT)
+        return err;
+    if (err == ERR_OK) {
         log_warning("%s: not every source could be asked for %s: it goes on with what there is", session->peer,
                     session->pending.to.address);
         return err;
@@ -268,10 +274,13 @@ static void judge_recipient(struct proxy_session *session, const struct keyring 
         smtp_server_fail(session->server, err, NULL);
         return;
     }
+    struct policy_choice choice;
+    policy_choose(policy, keyring, session->pending.to.address, now, &choice);
+    session->had_word = choice.key != NULL && choice.key->ask_again != 0;
     err = policy_at_rcpt(policy, keyring, session->pending.to.address, now, detail);
     if (session->looked_up != ERR_OK)
         err = after_failure(session, err, detail);
-    if (err == ERR_NO_KEY)
+    if (err == ERR_NO_KEY || err == ERR_KEY_UNUSABLE)
         say_sources(session->net->config, session->pending.to.address, detail);
     if (err == ERR_OK)
         err = check_groups(session, keyring, now);

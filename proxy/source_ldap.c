@@ -69,7 +69,8 @@ static enum err run_command(const char *command, struct secret *password)
 
 static enum err open_tls(const struct config_directory *config, SSL_CTX **tls)
 {
-    if (config->ldap.security != KEYRING_LDAP_TLS && config->ldap.security != KEYRING_LDAP_STARTTLS)
+    const bool has_tls = config->ldap.security == KEYRING_LDAP_TLS || config->ldap.security == KEYRING_LDAP_STARTTLS;
+    if (!has_tls && config->ldap.referral_hosts_len == 0)
         return ERR_OK;
     enum err err = tls_client_new(config->source.ca_file[0] == '\0' ? NULL : config->source.ca_file, tls);
     if (err != ERR_OK || config->certificate_file[0] == '\0')

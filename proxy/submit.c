@@ -97,8 +97,13 @@ static void make_plan(struct proxy_submit *submit, const struct keyring *keyring
         submit_fail(submit, ERR_MEMORY, NULL);
         return;
     }
-    for (size_t i = 0; i < session->recipients_len; i++)
-        recipients[i] = (struct policy_recipient){session->recipients[i].rcpt.to.address, submit->is_visible[i]};
+    for (size_t i = 0; i < session->recipients_len; i++) {
+        const struct session_recipient *recipient = &session->recipients[i];
+        recipients[i] = (struct policy_recipient){.address = recipient->rcpt.to.address,
+                                                  .is_visible = submit->is_visible[i],
+                                                  .had_word = recipient->had_word,
+                                                  .is_unasked = recipient->is_unasked};
+    }
     struct policy_message message = {.recipients = recipients,
                                      .recipients_len = session->recipients_len,
                                      .from = submit->facts.from,
@@ -108,6 +113,7 @@ static void make_plan(struct proxy_submit *submit, const struct keyring *keyring
                                      .is_reply_to_encrypted = submit->is_reply_to_encrypted,
                                      .wants_encryption = submit->facts.wants_encryption,
                                      .wants_plain = submit->facts.wants_plain,
+                                     .is_mutual = account->autocrypt == KEYRING_PREFERENCE_MUTUAL,
                                      .now = clock_now(),
                                      .groups_max = session->net->config->groups_max};
     enum err err = policy_plan_make(&session->net->config->policy, keyring, &message, &submit->plan, detail);
@@ -115,6 +121,9 @@ static void make_plan(struct proxy_submit *submit, const struct keyring *keyring
         .config = session->net->config, .account = account, .keyring = keyring, .message = &message};
     if (err == ERR_OK)
         err = submit_note_keys(submit, keyring);
+    if (err == ERR_OK && submit->plan.warning[0] != '\0')
+        log_warning("%s: %s: message %s: %s", session->peer, account->address, submit->facts.message_id,
+                    submit->plan.warning);
     if (err == ERR_OK)
         submit_seal(submit, &copy);
     else

@@ -5,6 +5,7 @@
 #include "base/sandbox.h"
 #include "base/secret.h"
 #include "proxy/vault_internal.h"
+#include "proxy/vault_socket.h"
 #include "proxy/wire.h"
 #include "store/account.h"
 #include "store/delivery.h"
@@ -33,6 +34,7 @@ struct vault {
     struct pollfd sockets[VAULT_SOCKETS_MAX]; /* [0] is the master's; those that are to be closed: -1 */
     char *accounts[VAULT_SOCKETS_MAX];        /* whose keeper is at the other end; NULL: none is */
     bool are_commands[VAULT_SOCKETS_MAX];     /* a command of our own user is */
+    struct secret proofs[VAULT_SOCKETS_MAX];  /* what it must show before it is heard; empty: nothing */
     nfds_t sockets_len, keepers_len;
     int64_t expired_at;
     bool is_too_big; /* more than config->store_max is kept, and some of it can go */
@@ -164,19 +166,33 @@ static bool is_readable(int fd)
     return fd >= 0 && poll(&one, 1, 0) > 0;
 }
 
+/* Whoever shows the wrong thing, or asks first, is nobody's command. */
+static enum err take_proof(struct vault *vault, nfds_t client, struct ipc_in *in)
+{
+    struct secret *proof = &vault->proofs[client];
+    const struct span shown = ipc_type(in) == PROXY_VAULT_PROOF ? ipc_get_span(in) : SPAN_NONE;
+    if (!secret_is_equal(shown, secret_span(proof)) || ipc_in_end(in) != ERR_OK)
+        return ERR_NOT_OWNER;
+    secret_fini(proof);
+    return ERR_OK;
+}
+
 static void take_request(struct vault *vault, nfds_t client, struct turn *turn)
 {
     struct served *served = &turn->items[turn->len];
     struct ipc_in in;
     enum err err = ipc_recv(vault->sockets[client].fd, &in);
+    const bool is_proof = vault->proofs[client].len > 0;
     if (err == ERR_OK) {
-        err = serve_request(vault, client, &in, served);
+        err = is_proof ? take_proof(vault, client, &in) : serve_request(vault, client, &in, served);
         ipc_in_fini(&in);
     }
     if (err != ERR_OK) {
         drop_client(vault, client, err);
         return;
     }
+    if (is_proof)
+        return;
     served->client = client;
     turn->is_changed = turn->is_changed || served->answer.is_changed;
     turn->len++;
@@ -217,14 +233,31 @@ static void close_dropped(struct vault *vault)
             continue;
         vault->keepers_len -= vault->accounts[i] != NULL;
         free(vault->accounts[i]);
+        secret_fini(&vault->proofs[i]);
         vault->sockets[i] = vault->sockets[--vault->sockets_len];
         vault->accounts[i] = vault->accounts[vault->sockets_len];
         vault->are_commands[i] = vault->are_commands[vault->sockets_len];
+        vault->proofs[i] = vault->proofs[vault->sockets_len];
+        vault->proofs[vault->sockets_len] = (struct secret){NULL, 0};
+    }
+}
+
+/* What they have in memory is else used until they end. */
+static void tell_keepers(struct vault *vault, const char *account)
+{
+    for (nfds_t i = 1; i < vault->sockets_len; i++) {
+        struct ipc_out out;
+        if (vault->sockets[i].fd < 0 || vault->accounts[i] == NULL || strcmp(vault->accounts[i], account) != 0)
+            continue;
+        ipc_out_begin(&out, PROXY_PRIVATE_FORGET);
+        enum err err = ipc_send(vault->sockets[i].fd, &out);
+        if (err != ERR_OK)
+            drop_client(vault, i, err);
     }
 }
 
 /* Net lists an account anew whose words have changed: it hears so before anybody hears that they have. */
-static void tell_words(struct vault *vault, const char *account)
+static void tell_words(struct vault *vault, const char *account, bool is_by_mail)
 {
     for (nfds_t i = 1; i < vault->sockets_len; i++) {
         struct ipc_out out;
@@ -232,6 +265,7 @@ static void tell_words(struct vault *vault, const char *account)
             continue;
         ipc_out_begin(&out, PROXY_PEER_CHANGED);
         ipc_put_string(&out, account);
+        ipc_put_u32(&out, is_by_mail);
         enum err err = ipc_send(vault->sockets[i].fd, &out);
         if (err != ERR_OK)
             drop_client(vault, i, err);
@@ -240,11 +274,10 @@ static void tell_words(struct vault *vault, const char *account)
 
 static void tell_changes(struct vault *vault, const struct turn *turn)
 {
-    const char *last = "";
     for (size_t i = 0; i < turn->len; i++) {
-        const char *account = turn->items[i].answer.words_changed;
-        if (turn->items[i].result == ERR_OK && *account != '\0' && strcmp(account, last) != 0)
-            tell_words(vault, last = account);
+        const struct vault_answer *answer = &turn->items[i].answer;
+        if (turn->items[i].result == ERR_OK && answer->words_changed[0] != '\0')
+            tell_words(vault, answer->words_changed, answer->is_by_mail);
     }
 }
 
@@ -261,16 +294,20 @@ static void serve_clients(struct vault *vault)
         if (err != ERR_OK && turn.items[i].answer.is_changed)
             turn.items[i].result = err;
     tell_changes(vault, &turn);
-    for (size_t i = 0; i < turn.len; i++)
+    for (size_t i = 0; i < turn.len; i++) {
+        if (turn.items[i].result == ERR_OK && turn.items[i].answer.forgets[0] != '\0')
+            tell_keepers(vault, turn.items[i].answer.forgets);
         send_answer(vault, &turn.items[i]);
+    }
     close_dropped(vault);
     if (turn.is_changed)
         vault->is_too_big = true;
 }
 
 /* Takes the socket over; "" for the account: it is no keeper's. */
-static void add_client(struct vault *vault, int client, const char *account, bool is_command)
+static void add_client(struct vault *vault, int client, const char *account, struct span proof)
 {
+    const bool is_command = proof.len > 0;
     const bool is_keeper = *account != '\0';
     const nfds_t others = vault->sockets_len - 1 - vault->keepers_len;
     char *name = is_keeper ? strdup(account) : NULL;
@@ -282,6 +319,12 @@ static void add_client(struct vault *vault, int client, const char *account, boo
         return;
     }
     vault->accounts[vault->sockets_len] = name;
+    if (is_command && secret_set(&vault->proofs[vault->sockets_len], proof, PROXY_VAULT_PROOF_SIZE) != ERR_OK) {
+        log_warning("a command cannot be heard");
+        free(name);
+        close(client);
+        return;
+    }
     vault->are_commands[vault->sockets_len] = is_command;
     vault->sockets[vault->sockets_len++] = (struct pollfd){.fd = client, .events = POLLIN};
     vault->keepers_len += is_keeper;
@@ -290,6 +333,7 @@ static void add_client(struct vault *vault, int client, const char *account, boo
 static enum err take_client(struct vault *vault)
 {
     char account[MIME_ADDR_SIZE] = "";
+    struct span proof = SPAN_NONE;
     struct ipc_in in;
     enum err err = ipc_recv(vault->sockets[0].fd, &in);
     if (err != ERR_OK)
@@ -298,13 +342,16 @@ static enum err take_client(struct vault *vault)
     if (is_keeper)
         ipc_get_string(&in, account, sizeof(account));
     const bool is_command = ipc_type(&in) == PROXY_VAULT_COMMAND;
+    if (is_command)
+        proof = ipc_get_span(&in);
     int client = is_keeper || is_command || ipc_type(&in) == PROXY_VAULT_CLIENT ? ipc_get_file(&in) : -1;
-    err = client < 0 || (is_keeper && account[0] == '\0') ? ERR_PEER_PROTOCOL : ipc_in_end(&in);
-    ipc_in_fini(&in);
+    err = client < 0 || (is_keeper && account[0] == '\0') || (is_command && proof.len == 0) ? ERR_PEER_PROTOCOL
+                                                                                            : ipc_in_end(&in);
     if (err == ERR_OK)
-        add_client(vault, client, account, is_command);
+        add_client(vault, client, account, proof);
     else if (client >= 0)
         close(client);
+    ipc_in_fini(&in);
     return err;
 }
 
@@ -404,8 +451,10 @@ int proxy_vault_main(const struct config *config, int control)
     secret_fini(&credential);
     if (err == ERR_OK)
         err = serve(&vault);
-    for (nfds_t i = 1; i < vault.sockets_len; i++)
+    for (nfds_t i = 1; i < vault.sockets_len; i++) {
         free(vault.accounts[i]);
+        secret_fini(&vault.proofs[i]);
+    }
     store_close(&vault.store);
     if (err == ERR_END)
         return 0;

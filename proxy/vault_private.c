@@ -6,6 +6,8 @@
 #include "proxy/wire.h"
 #include "store/private_key.h"
 
+#include <string.h>
+
 static enum err get_names(struct ipc_in *in, const struct vault_answer *answer, char account[MIME_ADDR_SIZE],
                           char fingerprint[STORE_FINGERPRINT_SIZE])
 {
@@ -51,7 +53,11 @@ enum err vault_private_remove(struct store *store, struct ipc_in *in, struct vau
     if (err == ERR_OK)
         err = ipc_in_end(in);
     answer->is_changed = true;
-    return err == ERR_OK ? store_private_key_remove(store, account, fingerprint) : err;
+    if (err == ERR_OK)
+        err = store_private_key_remove(store, account, fingerprint);
+    if (err == ERR_OK)
+        memcpy(answer->forgets, account, sizeof(answer->forgets));
+    return err;
 }
 
 struct list {

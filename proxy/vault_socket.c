@@ -1,7 +1,11 @@
 #include "proxy/vault_socket.h"
 
+#include "base/ipc.h"
+#include "proxy/wire.h"
+
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/rand.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +16,7 @@
 #include <unistd.h>
 
 #define SOCKET_NAME "vault"
+#define PROOF_NAME "vault.proof"
 #define ANSWER_TIMEOUT_S 5
 #define REQUEST_TIMEOUT_S 60
 
@@ -60,6 +65,45 @@ static enum err connect_in(int dir, int *fd_out)
     return number == ENOENT || number == ECONNREFUSED ? ERR_NOT_FOUND : err_of_errno(number);
 }
 
+static enum err read_proof(int dir, struct secret *proof)
+{
+    char bytes[PROXY_VAULT_PROOF_SIZE];
+    const int fd = openat(dir, PROOF_NAME, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return ERR_NOT_OWNER;
+    enum err err = read(fd, bytes, sizeof(bytes)) == (ssize_t)sizeof(bytes) ? ERR_OK : ERR_NOT_OWNER;
+    close(fd);
+    if (err == ERR_OK)
+        err = secret_set(proof, (struct span){bytes, sizeof(bytes)}, sizeof(bytes));
+    secret_wipe(bytes, sizeof(bytes));
+    return err;
+}
+
+enum err proxy_vault_socket_proof(const struct config *config, struct secret *proof)
+{
+    int dir;
+    enum err err = open_directory(config, &dir);
+    if (err != ERR_OK)
+        return err;
+    err = read_proof(dir, proof);
+    close(dir);
+    return err;
+}
+
+static enum err show_proof(int dir, int fd)
+{
+    struct secret proof = {NULL, 0};
+    struct ipc_out out;
+    enum err err = read_proof(dir, &proof);
+    if (err != ERR_OK)
+        return err;
+    ipc_out_begin(&out, PROXY_VAULT_PROOF);
+    ipc_put_span(&out, secret_span(&proof));
+    err = ipc_send(fd, &out);
+    secret_fini(&proof);
+    return err;
+}
+
 enum err proxy_vault_socket_connect(const struct config *config, int *fd_out)
 {
     const struct timeval time = {REQUEST_TIMEOUT_S, 0};
@@ -69,6 +113,8 @@ enum err proxy_vault_socket_connect(const struct config *config, int *fd_out)
     if (err != ERR_OK)
         return err;
     err = connect_in(dir, fd_out);
+    if (err == ERR_OK && (err = show_proof(dir, *fd_out)) != ERR_OK)
+        close_fd(fd_out);
     close(dir);
     if (err == ERR_OK)
         (void)setsockopt(*fd_out, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof(time));
@@ -85,17 +131,44 @@ static bool find_user(const char *user, uid_t *uid_out, gid_t *gid_out)
     return true;
 }
 
+/* If it is root who makes it, it is for the configured user. */
+static enum err hand_over(int dir, const char *name, const struct config *config)
+{
+    uid_t uid;
+    gid_t gid;
+    if (geteuid() != 0 || !find_user(config->user, &uid, &gid))
+        return ERR_OK;
+    return fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW) == 0 ? ERR_OK : err_of_errno(errno);
+}
+
+static enum err make_proof(int dir, const struct config *config)
+{
+    unsigned char bytes[PROXY_VAULT_PROOF_SIZE];
+    if (RAND_bytes(bytes, sizeof(bytes)) != 1)
+        return ERR_INTERNAL;
+    (void)unlinkat(dir, PROOF_NAME, 0);
+    const int fd = openat(dir, PROOF_NAME, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    enum err err = fd < 0 ? err_of_errno(errno) : ERR_OK;
+    if (err == ERR_OK && write(fd, bytes, sizeof(bytes)) != (ssize_t)sizeof(bytes))
+        err = ERR_IO;
+    secret_wipe(bytes, sizeof(bytes));
+    if (fd >= 0)
+        close(fd);
+    return err == ERR_OK ? hand_over(dir, PROOF_NAME, config) : err;
+}
+
 /* The name of a socket that nobody listens at any more is taken over. */
 static enum err bind_in(int dir, const struct config *config, int listener)
 {
     const struct sockaddr_un address = address_in(dir);
     int other;
-    uid_t uid;
-    gid_t gid;
     if (connect_in(dir, &other) == ERR_OK) {
         close(other);
         return ERR_BUSY;
     }
+    enum err err = make_proof(dir, config);
+    if (err != ERR_OK)
+        return err;
     (void)unlinkat(dir, SOCKET_NAME, 0);
     mode_t mask = umask(0177);
     int result = bind(listener, (const struct sockaddr *)&address, sizeof(address));
@@ -103,9 +176,9 @@ static enum err bind_in(int dir, const struct config *config, int listener)
     umask(mask);
     if (result != 0)
         return err_of_errno(number);
-    if (geteuid() == 0 && find_user(config->user, &uid, &gid) &&
-        fchownat(dir, SOCKET_NAME, uid, gid, AT_SYMLINK_NOFOLLOW) != 0)
-        return err_of_errno(errno);
+    err = hand_over(dir, SOCKET_NAME, config);
+    if (err != ERR_OK)
+        return err;
     return listen(listener, SOMAXCONN) == 0 ? ERR_OK : err_of_errno(errno);
 }
 
@@ -134,6 +207,7 @@ void proxy_vault_socket_close(const struct config *config, int *listener)
     if (open_directory(config, &dir) != ERR_OK)
         return;
     (void)unlinkat(dir, SOCKET_NAME, 0);
+    (void)unlinkat(dir, PROOF_NAME, 0);
     close(dir);
 }
 

@@ -25,9 +25,10 @@ struct keys {
     size_t len;
 };
 
+/* One that is revoked is trusted by nobody any more, and still reads what was sealed to it. */
 static void add_key(struct keys *keys, const struct keyring_entry *entry)
 {
-    if (entry->format != KEYRING_OPENPGP || !entry->has_secret || entry->is_revoked || entry->trust != KEYRING_OWN ||
+    if (entry->format != KEYRING_OPENPGP || !entry->has_secret || (!entry->is_revoked && entry->trust != KEYRING_OWN) ||
         keys->len == KEYS_MAX)
         return;
     for (size_t i = 0; i < keys->len; i++)

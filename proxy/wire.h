@@ -31,7 +31,7 @@ enum proxy_message {
     PROXY_MASTER_NEED_FINDER, /* -: the line to the finder is lost */
     /* master to vault */
     PROXY_VAULT_CLIENT,  /* socket of a net process */
-    PROXY_VAULT_COMMAND, /* socket of a command of our own user */
+    PROXY_VAULT_COMMAND, /* what it must show first, socket of a command of our own user */
     PROXY_VAULT_KEEPER,  /* account, socket of a keeper of that account */
     /* master to finder */
     PROXY_FINDER_CLIENT, /* socket of a net process */
@@ -81,7 +81,8 @@ enum proxy_message {
     PROXY_STORE_PASSPHRASE, /* account, key of the old passphrase or nothing, new recipe, key of the new one: opens the
                                account's keys with the first if they are not, and seals them under the second; with no
                                recipe a passphrase is taken away */
-    /* vault to net, between answers: account whose words have changed; the ring is to be listed anew */
+    /* vault to net, between answers: account whose words have changed, u32: 1 if received mail alone has changed them;
+       the ring is to be listed anew */
     PROXY_PEER_CHANGED,
     /* keeper to vault, about its own account, and command to vault */
     PROXY_PEER_WORDS, /* account, now u64; answered with file of words */
@@ -101,6 +102,9 @@ enum proxy_message {
     PROXY_PRIVATE_PUT,    /* account, fingerprint, private key */
     PROXY_PRIVATE_REMOVE, /* account, fingerprint */
     PROXY_PRIVATE_LIST,   /* account; answered with their number u32, the fingerprint of each */
+    PROXY_VAULT_PROOF,    /* what commands have to show (vault_socket.h): the first message, and not answered */
+    /* vault to keeper, unasked */
+    PROXY_PRIVATE_FORGET, /* a private key of its account has been removed */
     PROXY_VAULT_DONE,     /* err u32; if that is 0, by request: recipients u32, each (deliveries) | what stands above */
     /* net to finder, and back; answers come in any order */
     PROXY_FIND, /* number u32, address, stage u32 (proxy/config.h) */

@@ -110,6 +110,22 @@ class Person:
         return self.run("key", "export", self.address)[0]
 
 
+def words_with(path):
+    """The command lines of all processes that name it."""
+    found = []
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open("/proc/%s/cmdline" % name, "rb") as file:
+                words = file.read()
+        except OSError:
+            continue
+        if path.encode() in words:
+            found.append(words)
+    return found
+
+
 class CommandLine(unittest.TestCase):
     def setUp(self):
         self.root = tempfile.mkdtemp(prefix="pv")
@@ -118,18 +134,7 @@ class CommandLine(unittest.TestCase):
         self.alice = Person(self.root, "alice@example.org", RULES)
 
     def no_agent_is_left(self):
-        left = []
-        for name in os.listdir("/proc"):
-            if not name.isdigit():
-                continue
-            try:
-                with open("/proc/%s/cmdline" % name, "rb") as file:
-                    words = file.read()
-            except OSError:
-                continue
-            if self.root.encode() in words:
-                left.append(words)
-        self.assertEqual(left, [])
+        self.assertEqual(words_with(self.root), [])
 
     def know_each_other(self):
         bob = Person(self.root, "bob@example.org")

@@ -196,6 +196,16 @@ class PrivateKeys(Commands):
         self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), -signal.SIGINT)
         self.assertTrue(termios.tcgetattr(terminal)[3] & termios.ECHO)
 
+    def test_only_its_issuer_renews_or_revokes_it(self):
+        """A certificate has another life than a key, and it is said which."""
+        self.begin(start=False)
+        self.import_own("alice.key", "alice.pem", passphrase=None)
+        for command, word in (("renew", "import --own"), ("rotate", "import --own"), ("revoke", "issuer"),
+                              ("backup", "export --secret")):
+            self.run_command("key", command, self.files.fingerprint, status=1)
+            self.assertIn("is a certificate; ", self.said)
+            self.assertIn(word, self.said)
+
     def test_clearing_keeps_it(self):
         self.begin(start=False)
         for is_running in (False, True):

@@ -72,7 +72,8 @@ static inline void add_rule(struct world *world, char *pattern, enum policy_encr
 
 static inline void add_recipient(struct world *world, size_t person, bool is_visible)
 {
-    world->recipients[world->recipients_len++] = (struct policy_recipient){people[person], is_visible};
+    world->recipients[world->recipients_len++] =
+        (struct policy_recipient){.address = people[person], .is_visible = is_visible};
     world->message.recipients_len = world->recipients_len;
 }
 

@@ -139,8 +139,9 @@ static bool plan(void *context)
                                       .sign = POLICY_SIGN_NEVER,
                                       .formats = {KEYRING_OPENPGP},
                                       .formats_len = 1};
-    static const struct policy_recipient recipients[] = {
-        {"bob@example.org", true}, {"carol@example.org", false}, {"dave@example.org", true}};
+    static const struct policy_recipient recipients[] = {{.address = "bob@example.org", .is_visible = true},
+                                                         {.address = "carol@example.org"},
+                                                         {.address = "dave@example.org", .is_visible = true}};
     const struct policy policy = {.rules = &rule, .rules_len = 1};
     const struct policy_message message = {
         .recipients = recipients, .recipients_len = 3, .from = "", .now = 100, .groups_max = 9};

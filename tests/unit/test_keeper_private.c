@@ -132,6 +132,42 @@ static void test_asked_once(void **state)
     assert_int_equal(asked(NULL), 0);
 }
 
+static void say_forget(void)
+{
+    struct ipc_out out;
+    ipc_out_begin(&out, PROXY_PRIVATE_FORGET);
+    assert_int_equal(ipc_send(vault, &out), ERR_OK);
+}
+
+/* When a key has been removed all are asked for again: in the midst of a job, and between two. */
+static void test_forgotten(void **state)
+{
+    const struct keyring_certificate one = certificate_of(&alice, "store"), other = certificate_of(&bob, "store");
+    (void)state;
+    answer(ERR_OK, &alice);
+    assert_int_equal(get(&one, &alice), ERR_OK);
+    say_forget();
+    answer(ERR_OK, &bob);
+    assert_int_equal(get(&other, &bob), ERR_OK);
+    assert_int_equal(keeper.private_keys_len, 1);
+    answer(ERR_NOT_FOUND, NULL);
+    assert_int_equal(get(&one, NULL), ERR_NO_KEY);
+
+    int pipe_ends[2];
+    assert_int_equal(pipe(pipe_ends), 0);
+    say_forget(); /* by a descriptor that may be the one that is lent to the job */
+    const int kept = dup(KEEPER_SOCKET);
+    assert_int_equal(dup2(pipe_ends[0], KEEPER_SOCKET), KEEPER_SOCKET);
+    assert_int_equal(write(pipe_ends[1], "x", 1), 1); /* a job */
+    keeper_wait(&keeper);
+    assert_int_equal(keeper.private_keys_len, 0);
+    assert_int_equal(dup2(kept, KEEPER_SOCKET), KEEPER_SOCKET);
+    close(kept);
+    close(pipe_ends[1]);
+    if (pipe_ends[0] != KEEPER_SOCKET)
+        close(pipe_ends[0]);
+}
+
 /* What failed is asked again. */
 static void test_not_there(void **state)
 {
@@ -202,6 +238,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_asked_once, begin, end),
+        cmocka_unit_test_setup_teardown(test_forgotten, begin, end),
         cmocka_unit_test_setup_teardown(test_not_there, begin, end),
         cmocka_unit_test_setup_teardown(test_no_vault, begin, end),
         cmocka_unit_test_setup_teardown(test_locked, begin, end),

@@ -423,7 +423,8 @@ static void test_twice_in_bcc_is_one_copy(void **state)
     add_key(&world, 2, KEYRING_FULL, false);
     add_recipient(&world, 1, false);
     add_recipient(&world, 2, false);
-    world.recipients[world.recipients_len] = (struct policy_recipient){"BOB@example.org", false};
+    world.recipients[world.recipients_len] =
+        (struct policy_recipient){.address = "BOB@example.org", .is_visible = false};
     world.message.recipients_len = ++world.recipients_len;
     assert_int_equal(make(&world, &plan), ERR_OK);
     assert_int_equal(plan.groups_len, 2);

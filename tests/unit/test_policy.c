@@ -95,7 +95,7 @@ static void test_rcpt(void **state)
     assert_int_equal(policy_at_rcpt(&policy, keyring, "weak@example.org", NOW, detail), ERR_NO_KEY);
     assert_non_null(strstr(detail, "weak@example.org"));
     assert_non_null(strstr(detail, "strict"));
-    assert_non_null(strstr(detail, "--certify"));
+    assert_non_null(strstr(detail, "key pin"));
     assert_int_equal(policy_at_rcpt(&policy, keyring, "gone@example.org", NOW, detail), ERR_NO_KEY);
     assert_non_null(strstr(detail, "revoked"));
     assert_int_equal(policy_at_rcpt(&policy, keyring, "nobody@example.org", NOW, detail), ERR_NO_KEY);

@@ -6,11 +6,6 @@ static int keeper_line(const char *account)
     return vault_line(PROXY_VAULT_KEEPER, account);
 }
 
-static int command_line(void)
-{
-    return vault_line(PROXY_VAULT_COMMAND, NULL);
-}
-
 /* What came last with keys that were taken. */
 static char taken_proof[STORE_PROOF_SIZE];
 

@@ -64,7 +64,7 @@ static uint32_t count(int line, const char *account)
 static void test_command_and_keeper(void **state)
 {
     (void)state;
-    int command = vault_line(PROXY_VAULT_COMMAND, NULL), keeper = vault_line(PROXY_VAULT_KEEPER, ALICE);
+    int command = command_line(), keeper = vault_line(PROXY_VAULT_KEEPER, ALICE);
     assert_int_equal(get(keeper, ALICE), ERR_NOT_FOUND);
     assert_int_equal(ask(command, PROXY_PRIVATE_PUT, ALICE, FINGERPRINT, KEY, NULL), ERR_OK);
     assert_int_equal(get(keeper, ALICE), ERR_OK);
@@ -78,7 +78,7 @@ static void test_command_and_keeper(void **state)
     close(command);
     end_vault(SIGKILL);
     start_vault();
-    command = vault_line(PROXY_VAULT_COMMAND, NULL);
+    command = command_line();
     assert_int_equal(get(command, ALICE), ERR_OK);
     assert_int_equal(ask(command, PROXY_PRIVATE_REMOVE, ALICE, FINGERPRINT, SPAN_NONE, NULL), ERR_OK);
     assert_int_equal(ask(command, PROXY_PRIVATE_REMOVE, ALICE, FINGERPRINT, SPAN_NONE, NULL), ERR_NOT_FOUND);
@@ -86,11 +86,63 @@ static void test_command_and_keeper(void **state)
     close(command);
 }
 
+static uint16_t next(int line)
+{
+    struct ipc_in in;
+    if (ipc_recv(line, &in) != ERR_OK)
+        return 0;
+    const uint16_t type = ipc_type(&in);
+    ipc_in_fini(&in);
+    return type;
+}
+
+/* Before the command hears that it is gone, the keepers of that account are told to forget it, and no others. */
+static void test_keepers_forget(void **state)
+{
+    (void)state;
+    int command = command_line(), alice = vault_line(PROXY_VAULT_KEEPER, ALICE),
+        bob = vault_line(PROXY_VAULT_KEEPER, BOB);
+    assert_int_equal(ask(command, PROXY_PRIVATE_REMOVE, ALICE, FINGERPRINT, SPAN_NONE, NULL), ERR_NOT_FOUND);
+    assert_int_equal(ask(command, PROXY_PRIVATE_PUT, ALICE, FINGERPRINT, KEY, NULL), ERR_OK);
+    assert_int_equal(get(alice, ALICE), ERR_OK);
+    assert_int_equal(get(bob, BOB), ERR_NOT_FOUND);
+    assert_int_equal(ask(command, PROXY_PRIVATE_REMOVE, ALICE, FINGERPRINT, SPAN_NONE, NULL), ERR_OK);
+    assert_int_equal(next(alice), PROXY_PRIVATE_FORGET);
+    assert_int_equal(get(alice, ALICE), ERR_NOT_FOUND);
+    assert_int_equal(get(bob, BOB), ERR_NOT_FOUND);
+    close(command);
+    close(alice);
+    close(bob);
+}
+
+/* A line that the master takes for a command's is one when it has shown what it must, at first and at once. */
+static void test_who_is_no_command(void **state)
+{
+    static const struct span wrong[] = {SPAN_LIT(""), SPAN_LIT("its prooF"), SPAN_LIT("its proof and more"),
+                                        SPAN_LIT("its")};
+    struct ipc_out out;
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        int line = vault_line(PROXY_VAULT_COMMAND, NULL);
+        ipc_out_begin(&out, PROXY_VAULT_PROOF);
+        ipc_put_span(&out, wrong[i]);
+        assert_int_equal(ipc_send(line, &out), ERR_OK);
+        assert_int_equal(next(line), 0);
+        close(line);
+    }
+    int line = vault_line(PROXY_VAULT_COMMAND, NULL);
+    assert_int_equal(ask(line, PROXY_STORE_TOTALS, ALICE, NULL, SPAN_NONE, NULL), ERR_END);
+    close(line);
+    line = command_line();
+    assert_int_equal(ask(line, PROXY_STORE_TOTALS, ALICE, NULL, SPAN_NONE, NULL), ERR_OK);
+    close(line);
+}
+
 /* The line ends, and nothing has come over it. */
 static void expect_refused(uint16_t line_type, const char *line_account, uint16_t type, const char *account,
                            const char *fingerprint, struct span key)
 {
-    int line = vault_line(line_type, line_account);
+    int line = line_type == PROXY_VAULT_COMMAND ? command_line() : vault_line(line_type, line_account);
     assert_int_equal(ask(line, type, account, fingerprint, key, NULL), ERR_END);
     close(line);
 }
@@ -98,7 +150,7 @@ static void expect_refused(uint16_t line_type, const char *line_account, uint16_
 static void test_who_is_refused(void **state)
 {
     (void)state;
-    int command = vault_line(PROXY_VAULT_COMMAND, NULL);
+    int command = command_line();
     assert_int_equal(ask(command, PROXY_PRIVATE_PUT, ALICE, FINGERPRINT, KEY, NULL), ERR_OK);
     const uint16_t types[] = {PROXY_PRIVATE_GET, PROXY_PRIVATE_PUT, PROXY_PRIVATE_REMOVE, PROXY_PRIVATE_LIST};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
@@ -130,7 +182,7 @@ static void put_clear(struct ipc_out *out, uint32_t depth)
 static void test_net_forgets_nothing(void **state)
 {
     (void)state;
-    int command = vault_line(PROXY_VAULT_COMMAND, NULL);
+    int command = command_line();
     assert_int_equal(ask(command, PROXY_PRIVATE_PUT, ALICE, FINGERPRINT, KEY, NULL), ERR_OK);
     for (uint32_t depth = 0; depth < 3; depth++) {
         int net = vault_line(PROXY_VAULT_CLIENT, NULL);
@@ -149,7 +201,7 @@ static void test_net_forgets_nothing(void **state)
 static void test_forgetting_asks(void **state)
 {
     (void)state;
-    int command = vault_line(PROXY_VAULT_COMMAND, NULL);
+    int command = command_line();
     assert_int_equal(ask(command, PROXY_PRIVATE_PUT, ALICE, FINGERPRINT, KEY, NULL), ERR_OK);
     for (uint32_t depth = 0; depth < 3; depth++) {
         struct ipc_out out;
@@ -168,6 +220,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_command_and_keeper, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_keepers_forget, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_who_is_no_command, setup, teardown),
         cmocka_unit_test_setup_teardown(test_who_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_net_forgets_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_forgetting_asks, setup, teardown),

@@ -33,10 +33,23 @@ __attribute__((unused)) static int vault_line(uint16_t type, const char *account
     ipc_out_begin(&out, type);
     if (account)
         ipc_put_string(&out, account);
+    if (type == PROXY_VAULT_COMMAND)
+        ipc_put_span(&out, SPAN_LIT("its proof"));
     ipc_put_file(&out, ends[1]);
     assert_int_equal(ipc_send(control, &out), ERR_OK);
     close(ends[1]);
     return ends[0];
+}
+
+/* A command's line, over which it has shown what it must. */
+__attribute__((unused)) static int command_line(void)
+{
+    struct ipc_out out;
+    const int line = vault_line(PROXY_VAULT_COMMAND, NULL);
+    ipc_out_begin(&out, PROXY_VAULT_PROOF);
+    ipc_put_span(&out, SPAN_LIT("its proof"));
+    assert_int_equal(ipc_send(line, &out), ERR_OK);
+    return line;
 }
 
 __attribute__((unused)) static void start_vault(void)

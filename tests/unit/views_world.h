@@ -55,6 +55,7 @@ struct world {
 
     /* what they saw */
     unsigned lists, opens, decided_opens, bodies_alone, gets, puts, unlocks, keys_jobs;
+    uint64_t list_number; /* of the home's state, as the last listing was asked for */
     size_t keys_asked;
     uint64_t index_number;
     char unlock_key[KEYRING_FPR_SIZE];
@@ -253,7 +254,7 @@ static inline void keeper_list(struct world *world, struct ipc_in *in, struct ip
 {
     struct buf saved;
 
-    (void)ipc_get_u64(in);
+    world->list_number = ipc_get_u64(in);
     assert_int_equal(ipc_in_end(in), ERR_OK);
     buf_init(&saved, SIZE_MOST);
     assert_int_equal(keyring_save(world->keyring, &saved), ERR_OK);

@@ -1,0 +1,381 @@
+"""The life of one's own key: made with a backup, lost and recovered, renewed, rotated, revoked, deleted.
+
+Other programs (gpg, sq) read what is written; questions are answered on a terminal.
+"""
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import stat
+import subprocess
+import time
+import unittest
+
+import test_cli
+from harness import Gpg, wait_for
+from test_cli import MESSAGE, CommandLine, Person
+
+FIRST, SECOND, WRONG = "through the looking glass", "queen & 100% hearts", "jabberwocky"
+ALICE = "alice@example.org"
+
+
+class Owner(Person):
+    """A person whose secrets come by descriptor, or who sits at a terminal."""
+
+    def run(self, *words, fds=(), **more):
+        words, held = list(words), []
+        for option, value in dict(fds).items():
+            reading, writing = os.pipe()
+            os.write(writing, value.encode() + b"\n")
+            os.close(writing)
+            held.append(reading)
+            words += ["--" + option, str(reading)]
+        try:
+            return super().run(*words, pass_fds=held, **more)
+        finally:
+            for descriptor in held:
+                os.close(descriptor)
+
+    def at_terminal(self, *words, answers=(), status=0):
+        """Each answer is given when a question stands there; all that was said."""
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.environ["HOME"] = self.folder
+            os.execv(test_cli.PROGRAM, [test_cli.PROGRAM, *words, "--config", self.config])
+        said, asked, todo = b"", 0, list(answers)
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            if not select.select([terminal], [], [], 0.05)[0]:
+                continue
+            try:
+                piece = os.read(terminal, 4096)
+            except OSError:
+                break
+            if not piece:
+                break
+            said += piece
+            if todo and re.search(rb"(\[yes/no\] |: )$", said[asked:]):
+                asked = len(said)
+                os.write(terminal, todo.pop(0).encode() + b"\n")
+        os.close(terminal)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if code != status or todo:
+            raise AssertionError("%s: status %d, not asked for %s\n%s" % (words, code, todo, said.decode()))
+        return said.decode()
+
+    @property
+    def home(self):
+        return os.path.join(self.folder, "s", "keys", self.address, "gnupg")
+
+    def state(self):
+        return {entry["fingerprint"]: entry for entry in self.json("key", "list")}
+
+    def open(self, sealed, status=0):
+        return self.run("open", data=sealed, status=status)[0]
+
+
+class Life(CommandLine):
+    def setUp(self):
+        super().setUp()
+        shutil.rmtree(self.alice.folder)
+        self.alice = Owner(self.root, ALICE, test_cli.RULES)
+        self.backup = os.path.join(self.root, "alice.backup")
+
+    def no_agent_is_left(self):
+        """gpgconf does not wait for the end of those that it ends."""
+        wait_for(lambda: not test_cli.words_with(self.root), "the agents' end")
+
+    def make(self, *words, **fds):
+        return self.alice.json("key", "make", "--name", "Alice", *words,
+                               fds={name.replace("_", "-"): value for name, value in fds.items()})
+
+    def open_key(self):
+        return self.make("--no-passphrase")["fingerprint"]
+
+    def seal(self):
+        return self.alice.run("seal", "--from", ALICE, "--to", ALICE, data=MESSAGE)[0]
+
+    def stranger(self, *files):
+        """Another program's home with these keys."""
+        gpg = Gpg(os.path.join(self.root, "g%d" % len(os.listdir(self.root))))
+        self.addCleanup(gpg.close)
+        for file in files:
+            gpg.take(file.encode() if isinstance(file, str) else file)
+        return gpg
+
+    def lose_home(self):
+        subprocess.run(["gpgconf", "--homedir", self.alice.home, "--kill", "all"], check=False, capture_output=True)
+        shutil.rmtree(self.alice.home)
+
+    # made and recovered
+
+    def test_a_lost_home_comes_back(self):
+        """Old mail is read with what the backup brought, and the key is one's own again."""
+        made = self.make("--backup", self.backup, passphrase_fd=FIRST)
+        self.assertEqual(stat.S_IMODE(os.stat(self.backup).st_mode), 0o600)
+        self.assertEqual(stat.S_IMODE(os.stat(made["revocation"]).st_mode), 0o600)
+        self.assertTrue(made["revocation"].startswith(self.alice.home + "/"))
+        with open(made["revocation"], encoding="ascii") as file:
+            revocation = file.read()
+        # Sealed by somebody else.
+        gpg = self.stranger(self.alice.key())
+        sealed = gpg.run("--trust-model", "always", "--armor", "-r", made["fingerprint"], "--encrypt", data=b"old mail")
+        self.lose_home()
+        self.assertEqual(self.alice.json("key", "list"), [])
+        with open(self.backup, encoding="utf-8") as file:
+            text = file.read()
+        for secret in (FIRST, "100%"):
+            self.assertNotIn(secret, text)
+        # Nobody is asked without a terminal; a file cannot say whose it is.
+        self.assertIn("--own", self.alice.run("key", "import", self.backup, status=1)[1])
+        self.assertEqual(self.alice.json("key", "list"), [])
+        self.alice.at_terminal("key", "import", self.backup, answers=["no"], status=1)
+        said = self.alice.at_terminal("key", "import", self.backup, answers=["yes"])
+        self.assertIn("yours", said)
+        entry = self.alice.state()[made["fingerprint"]]
+        self.assertEqual((entry["trust"], entry["secret"]), ("own", True))
+        with open(made["revocation"], encoding="ascii") as file:
+            self.assertEqual(file.read(), revocation)
+        self.assertEqual(stat.S_IMODE(os.stat(made["revocation"]).st_mode), 0o600)
+        own = Gpg(self.alice.home)
+        self.addCleanup(own.close)
+        done = own.run("--pinentry-mode", "loopback", "--passphrase", FIRST, "--decrypt", data=sealed.stdout)
+        self.assertEqual(done.stdout, b"old mail")
+        trust = own.run("--export-ownertrust").stdout.decode()
+        self.assertIn(made["fingerprint"] + ":6:", trust)
+
+    def test_others_read_the_backup(self):
+        made = self.make("--backup", self.backup, "--no-passphrase", backup_passphrase_fd=SECOND)
+        gpg = self.stranger()
+        self.assertIn("IMPORT_RES 1", gpg.run("--import", self.backup).stderr.decode())
+        self.assertIn(made["fingerprint"], gpg.run("--with-colons", "--list-secret-keys").stdout.decode())
+        sign = ["--pinentry-mode", "loopback", "--clearsign", "--passphrase"]
+        self.assertNotEqual(gpg.run(*sign, WRONG, data=b"x", check=False).returncode, 0)
+        self.assertIn(b"BEGIN PGP SIGNATURE", gpg.run(*sign, SECOND, data=b"x").stdout)
+        seen = subprocess.run(["sq", "inspect", self.backup], capture_output=True, check=True).stdout.decode()
+        self.assertIn(made["fingerprint"], seen)
+        self.assertEqual(seen.count("Secret key: Encrypted"), 2)
+        # As many rounds as there can be, whatever the agent here is set to.
+        packets = gpg.run("--list-packets", self.backup).stdout.decode()
+        self.assertEqual(set(re.findall(r"protect count: (\d+)", packets)), {"65011712"})
+
+    def test_one_passphrase_asked_at_the_terminal(self):
+        said = self.alice.at_terminal("key", "make", "--backup", self.backup, answers=[FIRST, WRONG, FIRST, FIRST])
+        self.assertIn("not the same", said)
+        self.assertIn("revocation certificate", said)
+        self.assertNotIn(FIRST, said)
+        gpg = self.stranger()
+        gpg.run("--import", self.backup)
+        gpg.run("--pinentry-mode", "loopback", "--passphrase", FIRST, "--clearsign", data=b"x")
+
+    def test_a_backup_that_cannot_be_written_makes_no_key(self):
+        with open(self.backup, "w", encoding="ascii") as file:
+            file.write("mine")
+        for path in (self.backup, os.path.join(self.root, "no", "folder")):
+            self.alice.run("key", "make", "--no-passphrase", "--backup", path, fds={"backup-passphrase-fd": SECOND},
+                           status=1 if path == self.backup else 3)
+        self.alice.run("key", "make", "--no-passphrase", "--backup", self.backup + ".2", status=1)
+        self.assertEqual(self.alice.json("key", "list"), [])
+        self.assertEqual(sorted(os.listdir(self.root)), ["alice", "alice.backup"])
+        with open(self.backup, encoding="ascii") as file:
+            self.assertEqual(file.read(), "mine")
+
+    def test_a_backup_later(self):
+        fingerprint = self.open_key()
+        self.alice.run("key", "backup", "--output", self.backup, fds={"passphrase-fd": SECOND})
+        self.alice.run("key", "backup", "--output", self.backup, fds={"passphrase-fd": SECOND}, status=1)
+        self.lose_home()
+        self.alice.run("key", "import", "--own", self.backup)
+        self.assertEqual(self.alice.state()[fingerprint]["trust"], "own")
+        # Now it has that passphrase, and another is refused.
+        said = self.alice.run("key", "backup", fds={"passphrase-fd": WRONG}, status=1)
+        self.assertIn("not the passphrase", said[1])
+        self.assertEqual(said[0], "")
+        self.assertIn("PRIVATE KEY", self.alice.run("key", "backup", ALICE, fds={"passphrase-fd": SECOND})[0])
+
+    def test_damaged_backups_bring_nothing(self):
+        self.make("--backup", self.backup, "--no-passphrase", backup_passphrase_fd=SECOND)
+        with open(self.backup, encoding="utf-8") as file:
+            text = file.read()
+        self.lose_home()
+        for damaged in (text[:100], text.partition("-----BEGIN PGP PRIVATE")[0], text.replace("Key: ", "Key: x")):
+            self.alice.run("key", "import", "--own", data=damaged, status=1)
+            self.assertEqual(self.alice.json("key", "list"), [])
+
+    # renewed
+
+    def test_renewed_after_it_had_expired(self):
+        fingerprint = self.make("--no-passphrase", "--expires", "10d")["fingerprint"]
+        soon = self.alice.run("check", "--offline")[0]
+        self.assertRegex(soon, r"warning .*%s expires .*privyseal key renew" % fingerprint)
+        later = time.strftime("%Y-%m-%d", time.gmtime(time.time() + 20 * 86400))
+        self.assertRegex(self.alice.run("check", "--offline", "--at", later, status=1)[0],
+                         r"BAD .*%s has expired .*privyseal key renew" % fingerprint)
+        renewed = self.alice.json("key", "renew", "--expires", "6m")
+        self.assertAlmostEqual(renewed["expires"], time.time() + 180 * 86400, delta=100)
+        entry = self.alice.state()[fingerprint]
+        self.assertEqual({entry["expires"], entry["encrypt_until"], entry["sign_until"]}, {renewed["expires"]})
+        self.assertNotIn("warning", re.sub(r".*(landlock|certificate).*", "", self.alice.run("check", "--offline")[0]))
+        listing = self.stranger(self.alice.key()).run("--with-colons", "--list-keys").stdout.decode()
+        self.assertEqual(set(re.findall(r"^[ps]ub:(?:[^:]*:){5}(\d*):", listing, re.M)), {str(renewed["expires"])})
+        self.alice.run("key", "renew", "--expires", "soon", status=2)
+        self.assertIn("expires never", self.alice.run("key", "renew", fingerprint, "--expires", "never")[0])
+
+    def test_renewed_with_its_passphrase(self):
+        fingerprint = self.make("--expires", "10d", passphrase_fd=FIRST)["fingerprint"]
+        before = self.alice.state()[fingerprint]["expires"]
+        self.assertIn("passphrase", self.alice.run("key", "renew", fds={"passphrase-fd": WRONG}, status=1)[1])
+        self.assertEqual(self.alice.state()[fingerprint]["expires"], before)
+        self.alice.run("key", "renew", fds={"passphrase-fd": FIRST})
+        self.assertGreater(self.alice.state()[fingerprint]["expires"], before)
+
+    # rotated
+
+    def test_rotated(self):
+        old = self.open_key()
+        sealed = self.seal()
+        before = self.alice.run("key", "export", old)[0]
+        statement = os.path.join(self.root, "statement")
+        done = self.alice.json("key", "rotate", "--statement", statement, "--backup", self.backup,
+                               fds={"passphrase-fd": SECOND})
+        new = done["new"]
+        self.assertEqual(done["old"], old)
+        entries = self.alice.state()
+        self.assertEqual({entries[each]["trust"] for each in (old, new)}, {"own"})
+        self.assertFalse(entries[old]["revoked"])
+        self.assertEqual(entries[old]["user_id"], entries[new]["user_id"])
+        self.assertGreater(entries[new]["created"], entries[old]["created"])
+        why = self.alice.run("why", ALICE)[0]
+        self.assertIn(new, why.replace(" ", ""))
+        # What was sealed to the old one is read, and what is sealed now is sealed to the new one.
+        self.assertIn("the secret text", self.alice.open(sealed))
+        gpg = self.stranger(before, self.alice.run("key", "export", new)[0], self.alice.run("key", "export", old)[0])
+        verified = gpg.run("--verify", statement).stderr.decode()
+        self.assertEqual(set(re.findall(r"VALIDSIG ([0-9A-F]+)", verified)), {old, new})
+        with open(statement, encoding="utf-8") as file:
+            text = file.read().replace(" ", "")
+        self.assertIn("Oldkey:" + old, text)
+        self.assertIn("Newkey:" + new, text)
+        # Whoever has certified the old one trusts the new one, if the old one's owner is trusted to certify.
+        for each, by in ((old, new), (new, old)):
+            signatures = gpg.run("--with-colons", "--check-signatures", each).stdout.decode()
+            self.assertRegex(signatures, r"(?m)^sig:!:(?:[^:]*:){2}%s:" % by[-16:])
+        # The backup is of the new one.
+        self.assertIn(new, self.stranger().run("--status-fd", "1", "--import", self.backup).stdout.decode())
+
+    def test_rotated_and_the_old_one_revoked(self):
+        old = self.make(passphrase_fd=FIRST)["fingerprint"]
+        gpg = self.stranger(self.alice.key())
+        sealed = gpg.run("--trust-model", "always", "--armor", "-r", old, "--encrypt", data=b"old mail").stdout
+        words = ["key", "rotate", "--revoke-old", "--no-passphrase"]
+        self.assertIn("yes", self.alice.run(*words, fds={"old-passphrase-fd": FIRST}, status=1)[1])
+        said = self.alice.run(*words, "--yes", fds={"old-passphrase-fd": WRONG}, status=1)[1]
+        self.assertIn("nothing is changed", said)
+        self.assertEqual([entry["revoked"] for entry in self.alice.state().values()], [False])
+        done = self.alice.json(*words, "--yes", fds={"old-passphrase-fd": FIRST})
+        new = done["new"]
+        self.assertTrue(self.alice.state()[old]["revoked"])
+        packets = gpg.run("--list-packets", data=self.alice.run("key", "export", old)[0].encode()).stdout.decode()
+        self.assertIn("revocation reason 0x01 (superseded by %s)" % new, packets)
+        gpg.take(self.alice.run("key", "export", new)[0].encode())
+        verified = gpg.run("--verify", data=done["statement"].encode(), check=False).stderr.decode()
+        self.assertEqual(set(re.findall(r"VALIDSIG ([0-9A-F]+)", verified)), {old, new})
+        own = Gpg(self.alice.home)
+        self.addCleanup(own.close)
+        read = own.run("--pinentry-mode", "loopback", "--passphrase", FIRST, "--decrypt", data=sealed)
+        self.assertEqual(read.stdout, b"old mail")
+        self.assertIn("privyseal key make", self.alice.run("key", "rotate", old, "--no-passphrase", status=1)[1])
+
+    def test_rotated_at_the_terminal(self):
+        self.make(passphrase_fd=FIRST)
+        said = self.alice.at_terminal("key", "rotate", "--revoke-old", "--no-passphrase", answers=["no"], status=1)
+        self.assertIn("nothing was changed", said)
+        self.assertEqual(len(self.alice.state()), 1)
+
+    # revoked
+
+    def test_revoked_after_asking(self):
+        fingerprint = self.open_key()
+        gpg = self.stranger(self.alice.key())
+        self.assertIn("yes", self.alice.run("key", "revoke", status=1)[1])
+        self.alice.at_terminal("key", "revoke", answers=["no"], status=1)
+        self.assertFalse(self.alice.state()[fingerprint]["revoked"])
+        said = self.alice.at_terminal("key", "revoke", "--reason", "compromised", answers=["yes"])
+        self.assertIn("privyseal key publish", said)
+        self.assertIn("privyseal key make", said)
+        self.assertTrue(self.alice.state()[fingerprint]["revoked"])
+        self.alice.run("seal", "--from", ALICE, "--to", ALICE, data=MESSAGE, status=1)
+        exported = self.alice.run("key", "export", fingerprint)[0]
+        gpg.take(exported.encode())
+        self.assertRegex(gpg.run("--with-colons", "--list-keys").stdout.decode(), "(?m)^pub:r:")
+        self.assertIn("reason 0x02", gpg.run("--list-packets", data=exported.encode()).stdout.decode())
+        path = os.path.join(self.root, "revoked.asc")
+        with open(path, "w", encoding="ascii") as file:
+            file.write(exported)
+        seen = subprocess.run(["sq", "inspect", path], capture_output=True, check=True).stdout.decode()
+        self.assertIn("Revoked:", seen)
+        self.assertIn("revoked already", self.alice.run("key", "revoke", fingerprint, "--yes", status=1)[1])
+        self.assertIn("for good", self.alice.run("key", "renew", fingerprint, status=1)[1])
+        # One that takes its place may have the very same name.
+        self.assertNotEqual(self.open_key(), fingerprint)
+        self.seal()
+
+    def test_revoked_by_the_certificate(self):
+        """The passphrase is lost, or all of the secret key; gpg takes the certificate, too."""
+        made = self.make(passphrase_fd=FIRST)
+        with open(made["revocation"], "rb") as file:
+            gpg = self.stranger(self.alice.key(), file.read().replace(b":-----BEGIN", b"-----BEGIN"))
+        self.assertRegex(gpg.run("--with-colons", "--list-keys").stdout.decode(), "(?m)^pub:r:")
+        said = self.alice.run("key", "revoke", "--yes", fds={"passphrase-fd": WRONG}, status=1)[1]
+        command = re.search(r"privyseal (key revoke \S+ --certificate \S+?)`", said).group(1)
+        self.alice.run(*command.split(), "--yes", "--reason", "retired", status=2)
+        self.alice.run("key", "revoke", made["fingerprint"], "--yes", "--certificate", self.alice.config, status=1)
+        self.assertFalse(self.alice.state()[made["fingerprint"]]["revoked"])
+        self.alice.run(*command.split(), "--yes")
+        self.assertTrue(self.alice.state()[made["fingerprint"]]["revoked"])
+
+    def test_one_name_revoked(self):
+        fingerprint = self.open_key()
+        own = Gpg(self.alice.home)
+        self.addCleanup(own.close)
+        own.run("--pinentry-mode", "loopback", "--passphrase", "", "--quick-add-uid", fingerprint, "A <a@example.net>")
+        self.assertIn("no user ID", self.alice.run("key", "revoke", "--user-id", "b@example.net", "--yes", status=1)[1])
+        self.alice.run("key", "revoke", fingerprint, "--user-id", "a@example.net", status=1)
+        self.alice.run("key", "revoke", fingerprint, "--user-id", "a@example.net", "--yes")
+        states = {entry["address"]: entry["revoked"] for entry in self.alice.json("key", "list")}
+        self.assertEqual(states, {ALICE: False, "a@example.net": True})
+        self.assertIn("the last", self.alice.run("key", "revoke", "--user-id", ALICE, "--yes", status=1)[1])
+        self.seal()
+
+    # what is not one's own, and what goes
+
+    def test_only_own_keys_have_a_life(self):
+        bob = Person(self.root, "bob@example.org")
+        his = bob.make_key()
+        self.assertIn("privyseal key make", self.alice.run("key", "renew", status=1)[1])
+        self.open_key()
+        self.alice.run("key", "import", data=bob.key())
+        for word in ("renew", "rotate", "revoke", "backup"):
+            self.assertIn("not a key of your own", self.alice.run("key", word, his, status=1)[1])
+            self.alice.run("key", word, his, his, status=2)
+
+    def test_deleted_after_asking(self):
+        fingerprint = self.open_key()
+        said = self.alice.at_terminal("key", "delete", "--secret", fingerprint, answers=["no"], status=1)
+        self.assertIn("backup", said)
+        self.assertEqual(len(self.alice.state()), 1)
+        self.alice.at_terminal("key", "delete", "--secret", fingerprint, answers=["yes"])
+        self.assertEqual(self.alice.state(), {})
+
+
+def load_tests(loader, tests, pattern):
+    """Those of the base class are run where they stand."""
+    del tests, pattern
+    names = [name for name in loader.getTestCaseNames(Life) if name in vars(Life)]
+    return unittest.TestSuite(Life(name) for name in names)
+
+
+if __name__ == "__main__":
+    unittest.main()
