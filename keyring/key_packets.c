@@ -90,10 +90,11 @@ bool key_packets_signature(struct span body, struct key_packets_signature *signa
     *signature_out = (struct key_packets_signature){.type = 0};
     if (!take_number(&body, 1, &signature_out->version) || signature_out->version != 4 ||
         !take_number(&body, 1, &type) || !take_number(&body, 2, &algorithms) || !take_number(&body, 2, &length) ||
-        !take(&body, length, &signature_out->hashed) || !take_number(&body, 2, &length) ||
-        !take(&body, length, &signature_out->unhashed))
+        !take(&body, length, &signature_out->hashed))
         return false;
     signature_out->type = (unsigned)type;
+    if (!take_number(&body, 2, &length) || !take(&body, length, &signature_out->unhashed))
+        signature_out->unhashed = SPAN_NONE;
     return true;
 }
 

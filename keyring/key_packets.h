@@ -38,7 +38,7 @@ ERR_RETURN enum err key_packets_fingerprint(struct span body, char fingerprint_o
 struct key_packets_signature {
     size_t version;
     unsigned type;
-    struct span hashed, unhashed; /* subpackets, borrowed */
+    struct span hashed, unhashed; /* subpackets, borrowed; unhashed: none where the packet is cut */
 };
 /* False for what is no signature packet of version 4 (§5.2.3), whose `version` is given nevertheless. */
 bool key_packets_signature(struct span body, struct key_packets_signature *signature_out);
