@@ -75,10 +75,11 @@ enum err key_packets_head(struct span bytes, struct key_packets_head *head_out)
 
 bool key_packets_subpacket(struct span *rest, unsigned *type_out, struct span *body_out)
 {
-    size_t length;
+    size_t length = 0;
     struct span subpacket;
-    if (take_length(rest, true, &length) != ERR_OK || length == 0 || !take(rest, length, &subpacket))
-        return false;
+    while (length == 0)
+        if (take_length(rest, true, &length) != ERR_OK || !take(rest, length, &subpacket))
+            return false;
     *type_out = (unsigned char)subpacket.ptr[0] & 0x7f; /* bit 7: critical */
     *body_out = span_skip(subpacket, 1);
     return true;

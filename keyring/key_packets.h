@@ -42,7 +42,7 @@ struct key_packets_signature {
 };
 /* False for what is no signature packet of version 4 (§5.2.3), whose `version` is given nevertheless. */
 bool key_packets_signature(struct span body, struct key_packets_signature *signature_out);
-/* Takes the next subpacket (§5.2.3.1); false at the end, or where it makes no sense. */
+/* Takes the next subpacket that is not empty (§5.2.3.1); false at the end, or where it makes no sense. */
 bool key_packets_subpacket(struct span *rest, unsigned *type_out, struct span *body_out);
 
 #endif
