@@ -90,7 +90,7 @@ $(OUT)/test_libraries.mk: $(OUT)/libraries.mk
 	@.ci/deps $(BUILD_PACKAGES) $(TEST_PACKAGES)
 	@$(call ask,CMOCKA,cmocka)
 	@$(call ask,GMIME,gmime-3.0)
-	@$(call ask,SERVER,openssl jansson)
+	@$(call ask,SERVER,openssl jansson libevent libevent_openssl)
 	@mv $@.new $@
 
 .PHONY: deps

@@ -18,7 +18,7 @@ enum sandbox_role {
     SANDBOX_NET,          /* network on open or new sockets; no exec, no file opened */
     SANDBOX_VAULT,        /* files below writable_dirs; no network, no exec */
     SANDBOX_KEEPER,       /* exec of gpg, files below writable_dirs, AF_UNIX only */
-    SANDBOX_FINDER,       /* as net */
+    SANDBOX_FINDER,       /* as net, and sockets on ports of its choice that do not listen */
     SANDBOX_FINDER_LOCAL, /* the same, and AF_UNIX, for a directory on this machine */
     SANDBOX_COUNT
 };

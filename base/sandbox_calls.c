@@ -83,6 +83,12 @@ static const struct call net_calls[] = {
     CALL_END,
 };
 
+/* Questions for name servers leave from ports that nobody can guess. No socket listens: that is another call. */
+static const struct call finder_calls[] = {
+    CALL(bind),
+    CALL_END,
+};
+
 static const struct call local_calls[] = {
     CALL_IF(socket, 0, INT_BITS, AF_UNIX),
     CALL_END,
@@ -153,6 +159,8 @@ static int add_allowed(scmp_filter_ctx filter, enum sandbox_role role)
     int result = add_calls(filter, SCMP_ACT_ALLOW, common_calls);
     if (result == 0)
         result = add_calls(filter, SCMP_ACT_ALLOW, role == SANDBOX_VAULT ? vault_calls : net_calls);
+    if (result == 0 && (role == SANDBOX_FINDER || role == SANDBOX_FINDER_LOCAL))
+        result = add_calls(filter, SCMP_ACT_ALLOW, finder_calls);
     if (result == 0 && role == SANDBOX_FINDER_LOCAL)
         result = add_calls(filter, SCMP_ACT_ALLOW, local_calls);
     if (result == 0 && SANDBOX_IS_SANITIZED)

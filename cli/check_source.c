@@ -33,7 +33,10 @@ static void note_other(struct check *check, const struct cli_source *source)
 {
     const char *kind = keyring_source_name(source->config->kind);
     const char *name = source->config->name[0] ? source->config->name : kind;
-    if (source->err)
+    if (source->err && source->config->kind == KEYRING_SOURCE_DANE)
+        check_note(check, CHECK_BAD, name, "%s: %s; see anchor, and whether its servers pass on signatures", kind,
+                   source->problem);
+    else if (source->err)
         check_note(check, CHECK_BAD, name, "%s: %s; see its section, and whether it runs", kind, source->problem);
     else if (!source->is_asked)
         check_note(check, CHECK_OK, name, "%s is asked for keys%s", kind,

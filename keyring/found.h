@@ -18,7 +18,8 @@ enum keyring_found_kind {
     KEYRING_FOUND_RAW = 0,         /* not looked at; in no saved form */
     KEYRING_FOUND_CERTIFICATE = 1, /* DER */
     KEYRING_FOUND_OPENPGP = 2,     /* binary or armour */
-    KEYRING_FOUND_ALL = 3          /* no bytes: the source has nothing else for the address */
+    KEYRING_FOUND_ALL = 3,         /* no bytes: the source has nothing else for the address */
+    KEYRING_FOUND_HINT = 4         /* DER, and its source does not say that it is the address's; in no saved form */
 };
 
 /* One piece of a source's answer; its bytes are borrowed. */

@@ -186,6 +186,7 @@ static enum err interpret(struct config_reader *reader)
                                                                 config_read_listeners,
                                                                 config_read_rules,
                                                                 config_read_directories,
+                                                                config_read_dane,
                                                                 config_read_webs,
                                                                 config_read_sources};
     enum err err = ERR_OK;
@@ -290,6 +291,7 @@ void config_free(struct config **config)
     free(old->listeners);
     free(old->accounts);
     config_free_directories(old);
+    config_free_source(&old->dane.source);
     config_free_webs(old);
     policy_fini(&old->policy);
     free(old);

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/sasl.h"
 #include "crypto/smime_account.h"
+#include "keyring/dane.h"
 #include "keyring/ldap.h"
 #include "keyring/revocation.h"
 #include "keyring/web.h"
@@ -93,6 +94,12 @@ struct config_directory {
     char certificate_file[CONFIG_PATH_SIZE], key_file[CONFIG_PATH_SIZE]; /* shown to the server; "": none */
 };
 
+/* The domains' own zones. */
+struct config_dane {
+    struct config_source source;
+    struct keyring_dane_options dane;
+};
+
 #define CONFIG_KEYSERVERS_MAX 16
 
 /* The Web Key Directories, or a keyserver. */
@@ -115,6 +122,7 @@ struct config {
     size_t accounts_len;
     struct config_directory *directories;
     size_t directories_len;
+    struct config_dane dane;
     struct config_web *webs;
     size_t webs_len;
     const struct config_source *sources[CONFIG_SOURCES_MAX]; /* that are asked, in order; each is part of its section */

@@ -237,8 +237,8 @@ static enum err read_directory(struct config_reader *reader, cfg_t *section, str
     if (!err)
         err = read_limits(reader, section, directory);
     if (!err)
-        err = config_check_file(reader, section, "certificate_file", directory->certificate_file);
-    return err ? err : config_check_file(reader, section, "key_file", directory->key_file);
+        err = config_check_file(reader, section, "certificate_file", "a PEM file", directory->certificate_file);
+    return err ? err : config_check_file(reader, section, "key_file", "a PEM file", directory->key_file);
 }
 
 enum err config_read_directories(struct config_reader *reader)

@@ -157,6 +157,37 @@ static void watch_options(cfg_t *root, const char *prefix, const cfg_opt_t *opti
     }
 }
 
+/* What the sections of all sources of keys have. libconfuse copies every table. */
+#define SOURCE_OPTIONS                                                                                                 \
+    CFG_STR_LIST("domains", NULL, CFGF_NODEFAULT), CFG_STR("timeout", NULL, CFGF_NODEFAULT),                           \
+        CFG_STR("ca_file", NULL, CFGF_NODEFAULT), CFG_STR("keep_found", NULL, CFGF_NODEFAULT),                         \
+        CFG_STR("keep_missing", NULL, CFGF_NODEFAULT), CFG_STR("keep_failed", NULL, CFGF_NODEFAULT)
+
+static cfg_opt_t directory_options[] = {SOURCE_OPTIONS,
+                                        CFG_STR("url", NULL, CFGF_NODEFAULT),
+                                        CFG_STR("base", NULL, CFGF_NODEFAULT),
+                                        CFG_STR("scope", NULL, CFGF_NODEFAULT),
+                                        CFG_STR("bind_dn", NULL, CFGF_NODEFAULT),
+                                        CFG_STR("password_command", NULL, CFGF_NODEFAULT),
+                                        CFG_STR("sasl", NULL, CFGF_NODEFAULT),
+                                        CFG_STR("certificate_file", NULL, CFGF_NODEFAULT),
+                                        CFG_STR("key_file", NULL, CFGF_NODEFAULT),
+                                        CFG_STR("filter", NULL, CFGF_NODEFAULT),
+                                        CFG_STR("time_limit", NULL, CFGF_NODEFAULT),
+                                        CFG_STR("size_limit", NULL, CFGF_NODEFAULT),
+                                        CFG_STR_LIST("attributes", NULL, CFGF_NODEFAULT),
+                                        CFG_STR_LIST("referral_hosts", NULL, CFGF_NODEFAULT),
+                                        CFG_END()};
+/* Without ca_file: there is no TLS. */
+static cfg_opt_t dane_options[] = {
+    CFG_STR_LIST("domains", NULL, CFGF_NODEFAULT), CFG_STR("timeout", NULL, CFGF_NODEFAULT),
+    CFG_STR("keep_found", NULL, CFGF_NODEFAULT),   CFG_STR("keep_missing", NULL, CFGF_NODEFAULT),
+    CFG_STR("keep_failed", NULL, CFGF_NODEFAULT),  CFG_STR("anchor", NULL, CFGF_NODEFAULT),
+    CFG_STR_LIST("servers", NULL, CFGF_NODEFAULT), CFG_END()};
+static cfg_opt_t wkd_options[] = {SOURCE_OPTIONS, CFG_STR("method", NULL, CFGF_NODEFAULT),
+                                  CFG_STR_LIST("hosts", NULL, CFGF_NODEFAULT), CFG_END()};
+static cfg_opt_t keyserver_options[] = {SOURCE_OPTIONS, CFG_STR("url", NULL, CFGF_NODEFAULT), CFG_END()};
+
 static cfg_t *make_grammar(void)
 {
     cfg_opt_t listen_options[] = {CFG_STR_LIST("at", NULL, CFGF_NODEFAULT), CFG_STR("tls", NULL, CFGF_NODEFAULT),
@@ -179,40 +210,6 @@ static cfg_t *make_grammar(void)
                                 CFG_STR("may_ask_less", NULL, CFGF_NODEFAULT),
                                 CFG_STR("replies", NULL, CFGF_NODEFAULT),
                                 CFG_END()};
-    cfg_opt_t directory_options[] = {CFG_STR("url", NULL, CFGF_NODEFAULT),
-                                     CFG_STR("base", NULL, CFGF_NODEFAULT),
-                                     CFG_STR("scope", NULL, CFGF_NODEFAULT),
-                                     CFG_STR("bind_dn", NULL, CFGF_NODEFAULT),
-                                     CFG_STR("password_command", NULL, CFGF_NODEFAULT),
-                                     CFG_STR("sasl", NULL, CFGF_NODEFAULT),
-                                     CFG_STR("certificate_file", NULL, CFGF_NODEFAULT),
-                                     CFG_STR("key_file", NULL, CFGF_NODEFAULT),
-                                     CFG_STR("filter", NULL, CFGF_NODEFAULT),
-                                     CFG_STR("timeout", NULL, CFGF_NODEFAULT),
-                                     CFG_STR("time_limit", NULL, CFGF_NODEFAULT),
-                                     CFG_STR("size_limit", NULL, CFGF_NODEFAULT),
-                                     CFG_STR("ca_file", NULL, CFGF_NODEFAULT),
-                                     CFG_STR("keep_found", NULL, CFGF_NODEFAULT),
-                                     CFG_STR("keep_missing", NULL, CFGF_NODEFAULT),
-                                     CFG_STR("keep_failed", NULL, CFGF_NODEFAULT),
-                                     CFG_STR_LIST("attributes", NULL, CFGF_NODEFAULT),
-                                     CFG_STR_LIST("domains", NULL, CFGF_NODEFAULT),
-                                     CFG_STR_LIST("referral_hosts", NULL, CFGF_NODEFAULT),
-                                     CFG_END()};
-    cfg_opt_t wkd_options[] = {CFG_STR("timeout", NULL, CFGF_NODEFAULT),
-                               CFG_STR("ca_file", NULL, CFGF_NODEFAULT),
-                               CFG_STR("keep_found", NULL, CFGF_NODEFAULT),
-                               CFG_STR("keep_missing", NULL, CFGF_NODEFAULT),
-                               CFG_STR("keep_failed", NULL, CFGF_NODEFAULT),
-                               CFG_STR("method", NULL, CFGF_NODEFAULT),
-                               CFG_STR_LIST("hosts", NULL, CFGF_NODEFAULT),
-                               CFG_STR_LIST("domains", NULL, CFGF_NODEFAULT),
-                               CFG_END()};
-    cfg_opt_t keyserver_options[] = {
-        CFG_STR("url", NULL, CFGF_NODEFAULT),          CFG_STR("timeout", NULL, CFGF_NODEFAULT),
-        CFG_STR("ca_file", NULL, CFGF_NODEFAULT),      CFG_STR("keep_found", NULL, CFGF_NODEFAULT),
-        CFG_STR("keep_missing", NULL, CFGF_NODEFAULT), CFG_STR("keep_failed", NULL, CFGF_NODEFAULT),
-        CFG_STR_LIST("domains", NULL, CFGF_NODEFAULT), CFG_END()};
     const cfg_flag_t titled = CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES;
     cfg_opt_t options[] = {CFG_STR("state", NULL, CFGF_NODEFAULT),
                            CFG_STR("user", NULL, CFGF_NODEFAULT),
@@ -236,6 +233,7 @@ static cfg_t *make_grammar(void)
                            CFG_SEC("account", account_options, titled),
                            CFG_SEC("rule", rule_options, titled),
                            CFG_SEC("directory", directory_options, titled),
+                           CFG_SEC("dane", dane_options, CFGF_MULTI),
                            CFG_SEC("keyserver", keyserver_options, titled),
                            CFG_SEC("wkd", wkd_options, CFGF_MULTI),
                            CFG_STR(CONFIG_END, NULL, CFGF_NODEFAULT),
@@ -249,6 +247,7 @@ static cfg_t *make_grammar(void)
     watch_options(root, "account|", account_options);
     watch_options(root, "rule|", rule_options);
     watch_options(root, "directory|", directory_options);
+    watch_options(root, "dane|", dane_options);
     watch_options(root, "keyserver|", keyserver_options);
     watch_options(root, "wkd|", wkd_options);
     return root;

@@ -71,10 +71,11 @@ ERR_RETURN enum err config_read_rules(struct config_reader *reader);
    none, and all is as it is by default. */
 ERR_RETURN enum err config_read_source(struct config_reader *reader, cfg_t *section, struct config_source *source);
 void config_free_source(struct config_source *source);
-/* A file that is read later can be read: else the line is named. */
+/* A file that is read later can be read: else the line is named, and `expected` ("a PEM file"). */
 ERR_RETURN enum err config_check_file(struct config_reader *reader, cfg_t *section, const char *option,
-                                      const char *path);
+                                      const char *expected, const char *path);
 ERR_RETURN enum err config_read_directories(struct config_reader *reader);
+ERR_RETURN enum err config_read_dane(struct config_reader *reader);
 void config_free_directories(struct config *config);
 ERR_RETURN enum err config_read_webs(struct config_reader *reader);
 void config_free_webs(struct config *config);

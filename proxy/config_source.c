@@ -57,12 +57,13 @@ static enum err read_limits(struct config_reader *reader, cfg_t *section, struct
 }
 
 /* What is read when the finder starts is looked at now, so that the line can be named. */
-enum err config_check_file(struct config_reader *reader, cfg_t *section, const char *option, const char *path)
+enum err config_check_file(struct config_reader *reader, cfg_t *section, const char *option, const char *expected,
+                           const char *path)
 {
     if (!path[0] || access(path, R_OK) == 0)
         return ERR_OK;
-    return config_fail(reader, config_reader_line(reader, section, option), "%s = \"%s\": %s; expected a PEM file",
-                       option, path, strerror(errno));
+    return config_fail(reader, config_reader_line(reader, section, option), "%s = \"%s\": %s; expected %s", option,
+                       path, strerror(errno), expected);
 }
 
 enum err config_read_source(struct config_reader *reader, cfg_t *section, struct config_source *source)
@@ -77,7 +78,7 @@ enum err config_read_source(struct config_reader *reader, cfg_t *section, struct
         err = read_limits(reader, section, source);
     if (!err)
         err = config_path(reader, section, "ca_file", source->ca_file);
-    return err ? err : config_check_file(reader, section, "ca_file", source->ca_file);
+    return err ? err : config_check_file(reader, section, "ca_file", "a PEM file", source->ca_file);
 }
 
 void config_free_source(struct config_source *source)
@@ -99,6 +100,11 @@ static void add_directories(struct config *config)
 {
     for (size_t i = 0; i < config->directories_len; i++)
         add(config, &config->directories[i].source);
+}
+
+static void add_dane(struct config *config)
+{
+    add(config, &config->dane.source);
 }
 
 static void add_webs(struct config *config, enum keyring_source kind)
@@ -130,6 +136,7 @@ static const struct kind {
     {.name = "autocrypt", .is_default = true},
     {.name = "ldap", .section = "directory", .add = add_directories, .is_default = true},
     {.name = "wkd", .section = "wkd", .add = add_wkd},
+    {.name = "dane", .section = "dane", .add = add_dane},
     {.name = "keyserver", .section = "keyserver", .add = add_keyservers, .needs_section = true, .is_last = true}};
 #define KINDS_LEN (sizeof kinds / sizeof *kinds)
 

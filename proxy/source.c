@@ -11,6 +11,7 @@ static const struct proxy_source_ops *const ops[KEYRING_SOURCE_COUNT] = {
     [KEYRING_SOURCE_DIRECTORY] = &proxy_source_ldap,
     [KEYRING_SOURCE_WKD] = &proxy_source_wkd,
     [KEYRING_SOURCE_KEYSERVER] = &proxy_source_keyserver,
+    [KEYRING_SOURCE_DANE] = &proxy_source_dane,
 };
 
 enum err proxy_source_open(const struct config_source *config, struct event_base *base, struct evdns_base *dns,
@@ -58,9 +59,10 @@ static enum err names_only_believed(const struct config_source *config, const ch
 enum err proxy_source_keep(const struct config_source *config, const char *address, const struct keyring_piece *piece,
                            struct buf *found_out)
 {
-    struct keyring_found found = {.kind = piece->kind,
+    const bool is_hint = piece->kind == KEYRING_FOUND_HINT;
+    struct keyring_found found = {.kind = is_hint ? KEYRING_FOUND_CERTIFICATE : piece->kind,
                                   .source = config->kind,
-                                  .is_found = config_source_is_believed(config, address, address),
+                                  .is_found = !is_hint && config_source_is_believed(config, address, address),
                                   .until = clock_now() + config->found_s + KEYRING_WORD_LONGER_S,
                                   .bytes = piece->bytes};
     enum err err = ERR_OK;

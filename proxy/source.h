@@ -51,6 +51,7 @@ void proxy_source_name(const struct config_source *config, char name_out[PROXY_S
 ERR_RETURN enum err proxy_source_keep(const struct config_source *config, const char *address,
                                       const struct keyring_piece *piece, struct buf *found_out);
 
+extern const struct proxy_source_ops proxy_source_dane; /* source_dane.c */
 /* source_ldap.c; after keyring_ldap_init. */
 extern const struct proxy_source_ops proxy_source_ldap;
 /* source_web.c */

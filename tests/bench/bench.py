@@ -12,7 +12,7 @@ relay   The same with a rule that neither signs nor encrypts; the peer is the se
 idle    Memory for each of 1,000 idle sessions that have logged in (a session to the server included).
 peak    The most memory while one message of 50 MB is sealed.
 sync, stream, search, busy, mail: of the way in; bench_imap.py says what they measure.
-smime, smime-send, smime-peak, ldap: bench_smime.py says what they measure.
+smime, smime-send, smime-peak, ldap, dead: bench_smime.py says what they measure.
 
 Memory is the sum of two numbers. The first is Pss (what a process has for itself, and its share of what it has in
 common with others) of privyseal, its children and their gpg, without its part for shared memory. The second is Shmem of
@@ -40,7 +40,7 @@ from harness import ALICE, BOB  # noqa: E402
 BUILD = os.environ.get("BUILD", "build")
 MEGABYTE = 1e6
 NAMES = ("seal", "relay", "idle", "peak", "sync", "far", "stream", "search", "busy", "mail", "smime",
-         "smime-send", "smime-peak", "ldap")
+         "smime-send", "smime-peak", "ldap", "dead")
 OPTIONAL = ("many",)  # what takes long: only if asked for by name
 SESSIONS = (1, 2, 4, 8)
 OPTIONS = "sessions_max = 5000\nsessions_per_address = 5000"

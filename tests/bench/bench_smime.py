@@ -9,10 +9,13 @@ smime-peak  The most memory while one message of 50 MB is sealed, with AES-CBC a
             is opened.
 ldap        A thousand recipients whose certificates are in a directory: RCPT when it must be asked, and again. The
             peer is ldapsearch, which asks for all of them on one connection.
+dead        RCPT where one of two directories that are asked together is dead: the first recipient waits for it, the
+            peer is its deadline; those after him do not, the peer is the same without it.
 """
 import datetime
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -34,6 +37,7 @@ ALGORITHMS = {"RSA-3072": ("rsa:3072",), "P-256": ("ec", "-pkeyopt", "ec_paramge
 MAIL = ("extendedKeyUsage=emailProtection",)
 ISSUER = ("basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign,cRLSign")
 SEALING = 'rule "all" { encrypt = required  sign = always  trust = unverified  format = { smime } }'
+DEADLINE_S = 2
 FINDING = 'rule "all" { encrypt = required  sign = never  format = { smime } }'
 
 
@@ -172,6 +176,36 @@ class SmimeBench:
                     x509.SubjectAlternativeName([x509.RFC822Name(address)]), False).sign(signer, hashes.SHA256())
             der = certificate.public_bytes(serialization.Encoding.DER)
             yield address, person(name, address, userCertificate__binary=der)
+
+    def measure_dead(self):
+        authority = Authority(self.folder, "ca%d" % self.count())
+        addresses, entries = zip(*self.many_persons(20 if self.options.quick else 200, authority))
+        directory = Slapd(self, entries)
+        text = 'directory "%s" {\n    url = "%s"\n    base = "%s"\n    timeout = %d\n}\n'
+        took = {}
+        with socket.create_server(("127.0.0.1", 0)) as dead:
+            sections = text % ("live", directory.url(), BASE, DEADLINE_S)
+            silent = text % ("dead", "ldap+clear://127.0.0.1:%d" % dead.getsockname()[1], BASE, DEADLINE_S)
+            for name, options in (("one", sections + silent), ("none", sections)):
+                proxy = harness.Proxy(
+                    self, self.server("dead" + name), rules=FINDING, options="recipients_max = 1000\n" + options,
+                    account='    smime_ca = "%s"' % authority.certificate)
+                with harness.Raw(proxy.port) as client:
+                    client.login()
+                    client.command("MAIL FROM:<%s>" % ALICE)
+                    took[name] = []
+                    for address in addresses:
+                        began = time.monotonic()
+                        code, answer = client.command("RCPT TO:<%s>" % address)
+                        if code != 250:
+                            raise AssertionError("%s: %d %s\n%s" % (address, code, answer, proxy.log()[-4000:]))
+                        took[name].append(time.monotonic() - began)
+                proxy.close()
+        first, rest = took["one"][0], sum(took["one"][1:]) / (len(addresses) - 1)
+        peer = sum(took["none"][1:]) / (len(addresses) - 1)
+        self.note("RCPT, one of two sources dead, first", first, "s", peer=float(DEADLINE_S), ratio=first / DEADLINE_S,
+                  aim="<= 1.5", is_fine=first <= 1.5 * DEADLINE_S)
+        self.note("RCPT, one of two sources dead, next", rest * 1000, "ms", peer=peer * 1000, ratio=rest / peer)
 
     def measure_ldap(self):
         authority = Authority(self.folder, "ca%d" % self.count())

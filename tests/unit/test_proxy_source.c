@@ -7,7 +7,7 @@
 
 /* Whether the word of a directory that speaks for example.net and example.org counts for a certificate that it has for
    Erin. */
-static bool is_found(const char *san, bool is_clear)
+static bool is_found_as(enum keyring_found_kind kind, const char *san, bool is_clear)
 {
     char *domains[] = {(char[]){"*@example.net"}, (char[]){"*@example.org"}};
     const struct config_source config = {.kind = KEYRING_SOURCE_DIRECTORY,
@@ -20,7 +20,7 @@ static bool is_found(const char *san, bool is_clear)
     struct made made = made_with_key(&wish, NULL, NULL);
     unsigned char *der = NULL;
     const int len = i2d_X509(made.certificate, &der);
-    const struct keyring_piece value = {KEYRING_FOUND_CERTIFICATE, {(const char *)der, (size_t)len}};
+    const struct keyring_piece value = {kind, {(const char *)der, (size_t)len}};
     struct keyring_found found;
     struct buf saved;
     buf_init(&saved, KEYRING_FOUND_SIZE_MAX);
@@ -28,11 +28,25 @@ static bool is_found(const char *san, bool is_clear)
     struct span rest = buf_span(&saved);
     assert_int_equal(keyring_found_take(&rest, &found), ERR_OK);
     assert_true(span_is_equal(found.bytes, value.bytes));
+    assert_int_equal(found.kind, KEYRING_FOUND_CERTIFICATE);
     assert_string_equal(found.directory, "corp");
     buf_fini(&saved);
     OPENSSL_free(der);
     made_free(&made);
     return found.is_found;
+}
+
+static bool is_found(const char *san, bool is_clear)
+{
+    return is_found_as(KEYRING_FOUND_CERTIFICATE, san, is_clear);
+}
+
+/* What a source does not vouch for itself needs a chain, whatever it is believed of other pieces. */
+static void test_hint(void **state)
+{
+    (void)state;
+    assert_true(is_found_as(KEYRING_FOUND_CERTIFICATE, "email:" ERIN, false));
+    assert_false(is_found_as(KEYRING_FOUND_HINT, "email:" ERIN, false));
 }
 
 static void test_every_address_of_a_certificate(void **state)
@@ -71,6 +85,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_address_of_a_certificate),
         cmocka_unit_test(test_no_certificate),
+        cmocka_unit_test(test_hint),
     };
     log_init("test", LOG_LEVEL_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -243,13 +243,15 @@ static int listen_tcp(void)
     return listener;
 }
 
+static enum sandbox_role net_role; /* the finder has what net has, ports of its choice, and perhaps local sockets */
 static void check_tcp(int listener)
 {
+    const struct sockaddr_in any = {.sin_family = AF_INET};
     struct sockaddr_in address;
     socklen_t size = sizeof address;
     CHECK(getsockname(listener, (struct sockaddr *)&address, &size) == 0);
     int client = socket(AF_INET, SOCK_STREAM, 0);
-    FAILS(bind(client, (struct sockaddr *)&address, size));
+    CHECK((bind(client, (const struct sockaddr *)&any, sizeof any) == 0) == (net_role != SANDBOX_NET));
     FAILS(listen(client, 1));
     FAILS(fcntl(client, F_SETOWN, getppid()));
     FAILS(fcntl(client, F_SETSIG, SIGKILL));
@@ -284,7 +286,6 @@ static void check_event_loop(void)
     event_base_free(base);
 }
 
-static enum sandbox_role net_role; /* the finder has what net has, and perhaps local sockets */
 static void net_body(void)
 {
     struct sandbox_options options = options_of(net_role);
