@@ -1,5 +1,7 @@
 #include "cli/source.h"
 
+#include "cli/progress.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +16,7 @@ static void on_answer(enum err err, const struct keyring_piece *pieces, size_t p
     source->err = err;
     if (--*source->open == 0)
         event_base_loopbreak(source->base);
+    progress_step(*source->asked - *source->open, *source->asked);
 }
 
 static enum err ask(struct cli_source *source, struct evdns_base *dns)
@@ -28,6 +31,7 @@ static enum err ask(struct cli_source *source, struct evdns_base *dns)
     err = source->address ? ops->ask(source->source.state, source->address, on_answer, source)
                           : ops->try(source->source.state, on_answer, source);
     *source->open += !err;
+    *source->asked += !err;
     /* One that cannot be asked is no reason to lose the others' answers. */
     if (err && err != ERR_MEMORY) {
         source->err = err;
@@ -39,7 +43,8 @@ static enum err ask(struct cli_source *source, struct evdns_base *dns)
 
 enum err cli_ask_sources(const struct config *config, const char *address, struct cli_source **sources_out)
 {
-    size_t open = 0;
+    size_t open = 0, asked = 0;
+    char what[MIME_ADDR_SIZE + 64];
     struct cli_source *sources = calloc(config->sources_len + 1, sizeof *sources);
     *sources_out = sources;
     if (!sources)
@@ -50,13 +55,19 @@ enum err cli_ask_sources(const struct config *config, const char *address, struc
     enum err err = base ? ERR_OK : ERR_MEMORY;
     for (size_t i = 0; !err && i < config->sources_len; i++) {
         struct cli_source *source = &sources[i];
-        *source = (struct cli_source){.config = config->sources[i], .address = address, .open = &open, .base = base};
+        *source = (struct cli_source){
+            .config = config->sources[i], .address = address, .open = &open, .asked = &asked, .base = base};
         buf_init(&source->found, KEYRING_FOUND_SIZE_MAX);
         if (!address || config_source_serves(source->config, address))
             err = ask(source, dns);
     }
-    if (!err && open > 0)
+    snprintf(what, sizeof what, "asking the sources of keys%s%s", address ? " for " : "", address ? address : "");
+    if (!err && open > 0) {
+        progress_begin(what);
+        progress_step(asked - open, asked);
         event_base_dispatch(base);
+        progress_end();
+    }
     for (size_t i = 0; i < config->sources_len; i++)
         proxy_source_close(&sources[i].source);
     if (dns)
