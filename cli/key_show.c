@@ -140,7 +140,8 @@ const struct cli_command cli_key_show = {
     .name = "key show",
     .operands = "KEY",
     .summary = "shows one key or certificate: fingerprint, dates, names and their trust",
-    .text = "Shows one key, or certificate with its chain to a trust anchor. KEY is a fingerprint, its last 16 or more "
-            "digits, or an address that one key alone carries.",
+    .text =
+        "Shows one key, or certificate with its chain to a trust anchor. KEY is a fingerprint, its last 16 or more\n"
+        "digits, or an address that one key alone carries.",
     .example = "privyseal key show bob@example.org",
     .run = run};

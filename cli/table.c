@@ -11,6 +11,7 @@
 #include <uniwidth.h>
 
 #define COLUMN_MIN 12 /* none is made narrower */
+#define LAST_MIN 20   /* nor the last one, of which no word is cut */
 #define GAP 2
 
 struct cell {
@@ -135,12 +136,18 @@ static size_t terminal_width(void)
     return isatty(STDOUT_FILENO) && !ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) && size.ws_col ? size.ws_col : SIZE_MAX;
 }
 
-/* Of a line in which no column is wider than `column_max`. */
+/* Of a column where none is to be wider than `column_max`. */
+static size_t column_width(const struct table *table, size_t column, size_t column_max)
+{
+    const size_t max = column + 1 == table->columns && column_max < LAST_MIN ? LAST_MIN : column_max;
+    return table->widths[column] < max ? table->widths[column] : max;
+}
+
 static size_t line_width(const struct table *table, size_t column_max)
 {
     size_t width = GAP * (table->columns - 1);
     for (size_t i = 0; i < table->columns; i++)
-        width += table->widths[i] < column_max ? table->widths[i] : column_max;
+        width += column_width(table, i, column_max);
     return width;
 }
 
@@ -159,7 +166,7 @@ static void fit(const struct table *table, size_t widths_out[TABLE_COLUMNS_MAX])
     while (column_max > COLUMN_MIN && line_width(table, column_max) > width)
         column_max--;
     for (size_t i = 0; i < table->columns; i++)
-        widths_out[i] = table->widths[i] < column_max ? table->widths[i] : column_max;
+        widths_out[i] = column_width(table, i, column_max);
 }
 
 /* Bytes of `text` that go into a line of `room` columns: up to a blank if there is one. A word that is too long is cut,
