@@ -1,7 +1,6 @@
 #include "cli/key.h"
 #include "cli/source.h"
 #include "cli/table.h"
-#include "cli/vault.h"
 
 #include "base/clock.h"
 #include "keyring/learn.h"
@@ -151,18 +150,6 @@ static enum err show_source(struct finding *finding, const struct cli_source *so
     return err == ERR_END ? ERR_OK : err;
 }
 
-/* Whose word the OpenPGP keys that were kept are there by. */
-static enum err keep_words(const struct finding *finding, struct span said)
-{
-    struct cli_vault vault;
-    enum err err = said.len == 0 ? ERR_END : cli_vault_open_to_keep(finding->cli->config, &vault);
-    if (err)
-        return err == ERR_END ? ERR_OK : err;
-    err = cli_vault_peer_hear_all(&vault, finding->cli->account->address, said);
-    cli_vault_close(&vault);
-    return err;
-}
-
 static enum err import(struct finding *finding, const struct cli_source *sources)
 {
     struct buf said;
@@ -176,7 +163,7 @@ static enum err import(struct finding *finding, const struct cli_source *sources
         buf_clear(&said);
         err = keyring_learn(&finding->learner, buf_span(&sources[i].found), &kept);
         if (!err)
-            err = keep_words(finding, buf_span(&said));
+            err = cli_keep_words(finding->cli, buf_span(&said));
         if (!err && kept > 0)
             fprintf(finding->cli->is_json ? stderr : stdout, "%s: %zu kept\n", name, kept);
     }
@@ -189,11 +176,12 @@ static enum err find_all(struct finding *finding)
 {
     static const char *const heads[] = {"SOURCE", "STATE", "KIND", "TRUST", "UNTIL", "NAME", "REASON"};
     const struct config *config = finding->cli->config;
+    const struct cli_question question = {.address = finding->learner.address};
     struct cli_source *sources;
     enum err err = table_new(heads, 7, &finding->table);
     if (err)
         return err;
-    err = cli_ask_sources(config, finding->learner.address, &sources);
+    err = cli_ask_sources(config, &question, &sources);
     for (size_t i = 0; !err && i < config->sources_len; i++)
         err = show_source(finding, &sources[i]);
     if (!err && !finding->cli->is_json)

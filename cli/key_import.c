@@ -7,6 +7,7 @@
 #include "crypto/autocrypt_setup.h"
 #include "keyring/backup.h"
 #include "keyring/gpg_life.h"
+#include "keyring/paper.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -276,17 +277,37 @@ static int import_openpgp(struct cli *cli, const char *name, struct span bytes)
 }
 
 /* Whose key is one's own is for a person to say: from here on the file is as good as one given with --own. */
-static bool is_claimed(const struct keyring_backup *backup, const char *name)
+static bool is_claimed(const char *fingerprint, const char *user_id, const char *name)
 {
     char grouped[KEY_GROUPED_SIZE], question[900];
-    key_group(backup->fingerprint, grouped);
+    key_group(fingerprint, grouped);
     snprintf(question, sizeof question,
-             "%.200s is a backup of a secret key that is said to be\n  %s\n  %s\nIs it your own?", name,
-             backup->user_id, grouped);
+             "%.200s is a backup of a secret key that is said to be\n  %s\n  %s\nIs it your own?", name, user_id,
+             grouped);
     is_own = is_own || cli_confirm(question);
     if (!is_own)
         fprintf(stderr, "privyseal key import: %s is a backup of a secret key; expected \"yes\", or --own\n", name);
     return is_own;
+}
+
+static int import_paper(struct cli *cli, const char *name, struct span bytes)
+{
+    char problem[KEYRING_PAPER_PROBLEM_SIZE];
+    struct keyring_paper paper;
+    struct buf key;
+    int status = CLI_DONE;
+    buf_init_secret(&key, KEYRING_PAPER_BYTES_MAX);
+    enum err err = keyring_paper_read(bytes, &paper, &key, problem);
+    if (err == ERR_MALFORMED)
+        fprintf(stderr, "privyseal key import: %s: %s\n", name, problem);
+    if (err)
+        status = err == ERR_MALFORMED ? CLI_REFUSED : cli_fail(cli, err, "importing %s", name);
+    else if (paper.is_secret && !is_claimed(paper.fingerprint, paper.user_id, name))
+        status = CLI_REFUSED;
+    if (!status)
+        status = import_openpgp(cli, name, buf_span(&key));
+    buf_fini(&key);
+    return status;
 }
 
 static int import_backup(struct cli *cli, const char *name, struct span bytes)
@@ -296,7 +317,7 @@ static int import_backup(struct cli *cli, const char *name, struct span bytes)
     enum err err = keyring_backup_read(bytes, &backup);
     if (err)
         fprintf(stderr, "privyseal key import: %s is a damaged backup\n", name);
-    int status = err ? cli_exit_of(err) : is_claimed(&backup, name) ? CLI_DONE : CLI_REFUSED;
+    int status = err ? cli_exit_of(err) : is_claimed(backup.fingerprint, backup.user_id, name) ? CLI_DONE : CLI_REFUSED;
     if (!status)
         status = import_openpgp(cli, name, bytes);
     const struct keyring_entry *key = status ? NULL : key_of_fingerprint(cli->keyring, backup.fingerprint);
@@ -370,6 +391,7 @@ static bool is_anything(struct span bytes)
 /* The first that knows the file takes it. */
 static const struct key_import_kind kinds[] = {{keyring_backup_is, import_backup},
                                                {crypto_setup_is, import_setup},
+                                               {keyring_paper_is, import_paper},
                                                {is_own_x509, read_own},
                                                {key_import_is_certificates, key_import_certificates},
                                                {is_anything, import_openpgp}};
@@ -442,6 +464,8 @@ const struct cli_command cli_key_import = {
         "With --own also your S/MIME certificates and their private keys: PKCS#12 (.p12, .pfx), or PEM and DER\n"
         "in one file or several. A passphrase is asked for on the terminal or by gpg-agent. The private key is\n"
         "kept in the store, sealed with the account's key for secrets.\n"
+        "What was printed by `key export --paper` is read as it was typed in: tolerant of blanks and of case; a line\n"
+        "that is wrong is named.\n"
         "A backup (`key make --backup`, `key backup`) brings back the key as your own, with what belongs to it; you\n"
         "are asked, unless you give --own.\n"
         "An Autocrypt setup message of another mail program (a saved .eml file) brings your key from there; the code\n"
