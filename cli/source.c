@@ -47,13 +47,17 @@ enum err cli_ask_sources(const struct config *config, const char *address, struc
     keyring_ldap_init();
     struct event_base *base = event_base_new();
     struct evdns_base *dns = base ? evdns_base_new(base, EVDNS_BASE_INITIALIZE_NAMESERVERS) : NULL;
+    /* For names that strangers choose: without domains to be tried behind them. */
+    struct evdns_base *whole_dns = base ? evdns_base_new(base, EVDNS_BASE_INITIALIZE_NAMESERVERS) : NULL;
     enum err err = base ? ERR_OK : ERR_MEMORY;
+    if (whole_dns)
+        evdns_base_search_clear(whole_dns);
     for (size_t i = 0; !err && i < config->sources_len; i++) {
         struct cli_source *source = &sources[i];
         *source = (struct cli_source){.config = config->sources[i], .address = address, .open = &open, .base = base};
         buf_init(&source->found, KEYRING_FOUND_SIZE_MAX);
         if (!address || config_source_serves(source->config, address))
-            err = ask(source, dns);
+            err = ask(source, source->config->kind == KEYRING_SOURCE_WKD ? whole_dns : dns);
     }
     if (!err && open > 0)
         event_base_dispatch(base);
@@ -61,6 +65,8 @@ enum err cli_ask_sources(const struct config *config, const char *address, struc
         proxy_source_close(&sources[i].source);
     if (dns)
         evdns_base_free(dns, 0);
+    if (whole_dns)
+        evdns_base_free(whole_dns, 0);
     if (base)
         event_base_free(base);
     return err;
