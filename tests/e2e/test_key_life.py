@@ -76,7 +76,7 @@ class Owner(Person):
         return self.run("open", data=sealed, status=status)[0]
 
 
-class KeyCommands(CommandLine):
+class Life(CommandLine):
     def setUp(self):
         super().setUp()
         shutil.rmtree(self.alice.folder)
@@ -108,9 +108,6 @@ class KeyCommands(CommandLine):
     def lose_home(self):
         subprocess.run(["gpgconf", "--homedir", self.alice.home, "--kill", "all"], check=False, capture_output=True)
         shutil.rmtree(self.alice.home)
-
-
-class Life(KeyCommands):
 
     # made and recovered
 
