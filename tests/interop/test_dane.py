@@ -189,19 +189,9 @@ class Printed(Case):
                 status, lines = self.lines(proxy, address)
                 self.assertEqual((status, [line[:2] for line in lines]), (DONE, [("found", kind)]), server.log())
 
-
-class Rcpt(Case):
-    """The proxy asks while the client waits for the answer to RCPT, out of the finder's sandbox."""
-
-    def rcpt(self, proxy, *addresses):
-        with Raw(proxy.port) as client:
-            client.login()
-            client.command("MAIL FROM:<%s>" % harness.ALICE)
-            return [client.command("RCPT TO:<%s>" % address) for address in addresses]
-
     def test_published(self):
         """What `key publish --dns` prints is what a name server takes, and others find; with the right user ID alone."""
-        made = self.proxy('dane { anchor = "%s" }\nsources = { "dane" }' % harness.__file__, account="")
+        made = self.proxy("")
         home = self.alice()
         key = home.fingerprint(harness.ALICE)
         home.run("--pinentry-mode", "loopback", "--passphrase", "", "--quick-add-uid", key, "<alice@example.edu>")
@@ -236,6 +226,17 @@ class Rcpt(Case):
         server = Nsd(self, [Zone("example.net", []), Zone("example.org", [records[0]["where"].strip()])])
         status, lines = self.lines(self.proxy(self.section(server)), harness.ALICE)
         self.assertEqual((status, [line[:3] for line in lines]), (DONE, [("found", "S/MIME", "found")]))
+
+
+
+class Rcpt(Case):
+    """The proxy asks while the client waits for the answer to RCPT, out of the finder's sandbox."""
+
+    def rcpt(self, proxy, *addresses):
+        with Raw(proxy.port) as client:
+            client.login()
+            client.command("MAIL FROM:<%s>" % harness.ALICE)
+            return [client.command("RCPT TO:<%s>" % address) for address in addresses]
 
     def test_required(self):
         bogus, plain = "gail@bogus.example", "gail@plain.example"
