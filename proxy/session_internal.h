@@ -21,7 +21,7 @@ enum session_auth {
 
 struct session_recipient {
     struct smtp_rcpt rcpt;
-    bool had_word, is_unasked; /* as in policy_recipient */
+    bool had_word, had_heard, is_unasked; /* as in policy_recipient */
 };
 
 /*
@@ -60,7 +60,7 @@ struct proxy_session {
     bool is_record_read;            /* for Autocrypt keys that are not in the ring yet, for this RCPT */
     size_t lookup_stage;            /* the first of which they have not been, for this RCPT (proxy/config.h) */
     enum err looked_up;             /* whether all could be */
-    bool had_word;                  /* for this RCPT, as in policy_recipient */
+    bool had_word, had_heard;       /* for this RCPT, as in policy_recipient */
     struct proxy_submit *submit;    /* a message is on its way */
     struct store_delivery_key told; /* record to forget once the client shows that it has the 250 */
     bool has_told;

@@ -114,8 +114,11 @@ static enum err keep_recipient(struct proxy_session *session)
         session->recipients = recipients;
         session->recipients_capacity = capacity;
     }
-    session->recipients[session->recipients_len++] = (struct session_recipient){
-        .rcpt = session->pending, .had_word = session->had_word, .is_unasked = session->looked_up != ERR_OK};
+    session->recipients[session->recipients_len++] =
+        (struct session_recipient){.rcpt = session->pending,
+                                   .had_word = session->had_word,
+                                   .had_heard = session->had_heard,
+                                   .is_unasked = session->looked_up != ERR_OK};
     session->addresses_size += strlen(session->pending.to.address);
     return ERR_OK;
 }
@@ -277,6 +280,7 @@ static void judge_recipient(struct proxy_session *session, const struct keyring 
     struct policy_choice choice;
     policy_choose(policy, keyring, session->pending.to.address, now, &choice);
     session->had_word = choice.key != NULL && choice.key->ask_again != 0;
+    session->had_heard = choice.key != NULL && choice.key->advice != KEYRING_ADVICE_NONE;
     err = policy_at_rcpt(policy, keyring, session->pending.to.address, now, detail);
     if (session->looked_up != ERR_OK)
         err = after_failure(session, err, detail);

@@ -178,7 +178,7 @@ static void bare_once(const struct world *world)
 
 /* ---- the keeper ---- */
 
-/* The vault's part: a private key when it is asked for. */
+/* The vault's part: no words of correspondents, and a private key when it is asked for. */
 static void *answer_for_vault(void *context)
 {
     const struct keeper *keeper = context;
@@ -186,11 +186,19 @@ static void *answer_for_vault(void *context)
     while (ipc_recv(keeper->vault, &in) == ERR_OK) {
         struct ipc_out out;
         struct buf saved;
+        ipc_out_begin(&out, PROXY_VAULT_DONE);
+        ipc_put_u32(&out, ERR_OK);
+        if (ipc_type(&in) == PROXY_PEER_WORDS) {
+            int fd;
+            proxy_put_content(&out, "words", SPAN_NONE, &fd);
+            must(ipc_send(keeper->vault, &out) == ERR_OK, "answering for the vault");
+            close(fd);
+            ipc_in_fini(&in);
+            continue;
+        }
         must(ipc_type(&in) == PROXY_PRIVATE_GET, "what the keeper asks of the vault");
         buf_init_secret(&saved, KEYRING_KEY_SAVED_MAX);
         must(keyring_key_save(keeper->world->alice.key, &saved) == ERR_OK, "saving a key");
-        ipc_out_begin(&out, PROXY_VAULT_DONE);
-        ipc_put_u32(&out, ERR_OK);
         ipc_put_span(&out, buf_span(&saved));
         must(ipc_send(keeper->vault, &out) == ERR_OK, "answering for the vault");
         buf_fini(&saved);

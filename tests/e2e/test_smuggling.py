@@ -180,7 +180,7 @@ class Smuggling(World):
         data = HEAD + b".\r\n..\r\n.dot\r\nlast line without an end"
         self.assertEqual(self.bdat(data, [1, 10, 0, 40]), [250, 250, 250, 250, 250, 250, 221])
         (_, content), = self.server.mail()
-        self.assertEqual(content, data + b"\r\n")
+        self.assertEqual(harness.without_autocrypt(content), data + b"\r\n")
 
     def test_bdat_out_of_order(self):
         """A chunk that is refused is skipped by its length, so that its bytes are no commands; DATA does not go on
