@@ -250,7 +250,7 @@ bool key_trim_is_revocation(struct span armour, const char *fingerprint)
     struct span rest, body;
     unsigned tag;
     buf_init(&packets, armour.len);
-    rest = take_armour(armour, &packets) == ERR_OK ? buf_span(&packets) : SPAN_NONE;
+    rest = take_armour(armour, false, &packets) == ERR_OK ? buf_span(&packets) : SPAN_NONE;
     const bool is_it = key_packets_take(&rest, &tag, &body) && tag == TAG_SIGNATURE && rest.len == 0 && body.len > 1 &&
                        body.ptr[1] == SIGNATURE_REVOKES_KEY && is_own(body, fingerprint);
     buf_fini(&packets);
