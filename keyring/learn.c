@@ -16,7 +16,7 @@ const char *keyring_learnt_text(enum keyring_learnt learnt)
 {
     static const char *const texts[] = {
         [KEYRING_LEARNT_GARBAGE] = "it is nothing that can be encrypted to",
-        [KEYRING_LEARNT_STRANGER] = "it does not carry the address, nor issue what does below an anchor",
+        [KEYRING_LEARNT_STRANGER] = "it does not carry the address",
         [KEYRING_LEARNT_EXPIRED] = "it is expired, or not valid yet",
         [KEYRING_LEARNT_ISSUER] = "it is an issuer, and may be part of a chain",
         [KEYRING_LEARNT_KNOWN] = "it is here already",
