@@ -52,6 +52,26 @@ static bool is_intermediate(X509 *certificate)
     return certificates_is_issuer(certificate) && (X509_get_extension_flags(certificate) & EXFLAG_SI) == 0;
 }
 
+static bool is_issued_by_one(X509 *certificate, STACK_OF(X509) * issuers)
+{
+    bool is_so = false;
+    for (int i = 0; !is_so && i < sk_X509_num(issuers); i++) {
+        X509 *issuer = sk_X509_value(issuers, i);
+        is_so = X509_check_issued(issuer, certificate) == X509_V_OK &&
+                X509_verify(certificate, X509_get0_pubkey(issuer)) == 1;
+    }
+    ERR_clear_error();
+    return is_so;
+}
+
+/* Others could stand, by their names, where those do of whom chains are made: enough of them, and no chain is found any
+   more (PATHS_MAX, KEYRING_OTHERS_MAX). */
+static bool leads_to_anchor(const struct keyring_learner *learner, X509 *issuer)
+{
+    return learner->anchors != NULL && (is_issued_by_one(issuer, learner->anchors->certificates) ||
+                                        is_issued_by_one(issuer, keyring_certificates_issuers(learner->certificates)));
+}
+
 static enum keyring_learnt judge_certificate(const struct keyring_learner *learner, const struct keyring_found *found,
                                              X509 *certificate)
 {
@@ -67,8 +87,10 @@ static enum keyring_learnt judge_certificate(const struct keyring_learner *learn
     if (learner->now < entry.created || (entry.expires != 0 && learner->now >= entry.expires))
         return KEYRING_LEARNT_EXPIRED;
     const struct keyring_certificate *known = keyring_certificates_find(learner->certificates, fingerprint);
+    if (is_issuer && known == NULL)
+        return leads_to_anchor(learner, certificate) ? KEYRING_LEARNT_ISSUER : KEYRING_LEARNT_STRANGER;
     if (is_issuer)
-        return known != NULL ? KEYRING_LEARNT_KNOWN : KEYRING_LEARNT_ISSUER;
+        return KEYRING_LEARNT_KNOWN;
     return known != NULL && is_better_known(known, found, learner->now) ? KEYRING_LEARNT_KNOWN : KEYRING_LEARNT_NEW;
 }
 
@@ -298,6 +320,29 @@ static enum err learn_one(const struct keyring_learner *learner, const struct ke
     return found->kind == KEYRING_FOUND_ALL ? remove_gone(learner, found, all) : keep(learner, found, kept);
 }
 
+/* Those between an anchor and others come in any order: each time that some are kept, more may follow. */
+static enum err learn_issuers(const struct keyring_learner *learner, struct span saved)
+{
+    enum err err = ERR_OK;
+    bool is_any = learner->anchors != NULL;
+    for (size_t i = 0; err == ERR_OK && is_any && i < KEYRING_CHAIN_MAX; i++) {
+        struct span rest = saved;
+        struct keyring_found found;
+        is_any = false;
+        while (err == ERR_OK && take(&rest, &found) == ERR_OK) {
+            X509 *certificate = found.kind == KEYRING_FOUND_CERTIFICATE && keyring_source_is_asked(found.source)
+                                    ? read_certificate(found.bytes)
+                                    : NULL;
+            if (certificate != NULL && judge_certificate(learner, &found, certificate) == KEYRING_LEARNT_ISSUER) {
+                is_any = true;
+                err = put(learner, &found, certificate);
+            }
+            X509_free(certificate);
+        }
+    }
+    return err;
+}
+
 /* Not if one of its keys could not be kept: then it has more than was heard. */
 static enum err add_ends(const struct keyring_learner *learner, struct span saved)
 {
@@ -313,8 +358,9 @@ enum err keyring_learn(const struct keyring_learner *learner, struct span saved,
 {
     const struct span all = saved;
     struct keyring_found found;
-    enum err err, first = ERR_OK;
+    enum err err, first;
     *kept = 0;
+    first = learn_issuers(learner, saved);
     while ((err = take(&saved, &found)) == ERR_OK) {
         err = learn_one(learner, &found, all, kept);
         /* One that cannot be kept is no reason to lose the others. */

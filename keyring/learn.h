@@ -31,7 +31,7 @@ struct keyring_learner {
 
 enum keyring_learnt {
     KEYRING_LEARNT_GARBAGE,  /* neither certificate nor key, or one that nothing can be encrypted to */
-    KEYRING_LEARNT_STRANGER, /* it does not carry the address */
+    KEYRING_LEARNT_STRANGER, /* it does not carry the address; an issuer: nothing shows that an anchor is above it */
     KEYRING_LEARNT_EXPIRED,  /* or not valid yet */
     KEYRING_LEARNT_ISSUER,   /* not the address's, but somebody's between such and an anchor: to be kept, for chains */
     KEYRING_LEARNT_KNOWN,    /* it is here already, by a word that is as good */

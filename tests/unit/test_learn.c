@@ -12,6 +12,7 @@
 
 static char folder[64];
 static struct keyring_certificates *certificates;
+static struct keyring_anchors *anchors; /* of tests that need some */
 
 static int begin(void **state)
 {
@@ -51,7 +52,8 @@ static void save(struct buf *saved, const struct made *made, bool is_found)
 /* How many of what `made` is are kept, and how it then stands in the folder (NULL: not at all). */
 static const struct keyring_certificate *learn(const struct made *made, bool is_found, size_t expected)
 {
-    const struct keyring_learner learner = {.address = ERIN, .certificates = certificates, .now = MADE_NOW};
+    const struct keyring_learner learner = {
+        .address = ERIN, .certificates = certificates, .anchors = anchors, .now = MADE_NOW};
     char fingerprint[KEYRING_FPR_SIZE];
     struct buf saved;
     size_t kept;
@@ -72,7 +74,7 @@ static enum keyring_trust trust_at(int64_t at, int64_t now)
     const struct keyring_want want = {
         .purpose = KEYRING_ENCRYPT, .formats = KEYRING_SMIME, .least = KEYRING_UNVERIFIED, .now = now};
     assert_int_equal(keyring_new(&keyring), ERR_OK);
-    assert_int_equal(keyring_certificates_list(certificates, NULL, NULL, 0, at, keyring), ERR_OK);
+    assert_int_equal(keyring_certificates_list(certificates, anchors, NULL, 0, at, keyring), ERR_OK);
     const struct keyring_entry *entry = keyring_choose(keyring, ERIN, &want, &reason);
     if (entry != NULL)
         trust = entry->trust;
@@ -149,15 +151,70 @@ static void test_issuers(void **state)
     struct made old = made_certificate(
         &(struct made_wish){.name = "old", .basic = "critical,CA:TRUE", .from_s = -20 * MADE_DAY, .till_s = -10},
         &root);
+    char path[64];
+    /* Without an anchor above it there is no use for it. */
+    assert_null(learn(&between, true, 0));
+    anchors = made_anchors(root.certificate, path);
     assert_null(learn(&root, true, 0));
     assert_null(learn(&old, true, 0));
     const struct keyring_certificate *kept = learn(&between, true, 0);
     assert_non_null(kept);
     assert_false(kept->is_found);
     assert_int_equal(trust_at(MADE_NOW, MADE_NOW), KEYRING_NEVER);
+    keyring_anchors_close(&anchors);
+    assert_int_equal(unlink(path), 0);
     made_free(&root);
     made_free(&between);
     made_free(&old);
+}
+
+/* Whoever names certificates in a zone of his own must not stand in the way of chains that have nothing to do with
+   him. */
+static void test_issuers_that_are_none(void **state)
+{
+    (void)state;
+    static const struct made_wish top = {.name = "root", .basic = "critical,CA:TRUE"},
+                                  middle = {.name = "between", .basic = "critical,CA:TRUE"},
+                                  low = {.name = "low", .basic = "critical,CA:TRUE"};
+    struct made_wish like[] = {middle, low};
+    struct made root = made_certificate(&top, NULL), between = made_certificate(&middle, &root),
+                below = made_certificate(&low, &between), forged = made_certificate(&top, NULL),
+                erin = made_certificate(&(struct made_wish){.name = "Erin", .san = "email:" ERIN}, &below);
+    struct buf saved;
+    size_t kept;
+    char path[64];
+    anchors = made_anchors(root.certificate, path);
+    const struct keyring_learner learner = {
+        .address = ERIN, .certificates = certificates, .anchors = anchors, .now = MADE_NOW};
+    /* In whatever order they come. */
+    buf_init(&saved, KEYRING_FOUND_SIZE_MAX);
+    save(&saved, &erin, false);
+    save(&saved, &below, false);
+    save(&saved, &between, false);
+    assert_int_equal(keyring_learn(&learner, buf_span(&saved), &kept), ERR_OK);
+    assert_int_equal(kept, 1);
+    assert_int_equal(trust_at(MADE_NOW, MADE_NOW), KEYRING_FULL);
+    buf_clear(&saved);
+    for (size_t i = 0; i < 70; i++) {
+        struct made_wish *wish = &like[i % 2];
+        wish->has_no_ids = true;
+        wish->from_s = -1000;
+        wish->till_s = MADE_DAY;
+        struct made same = made_certificate(wish, &forged);
+        save(&saved, &same, true);
+        made_free(&same);
+    }
+    assert_int_equal(keyring_learn(&learner, buf_span(&saved), &kept), ERR_OK);
+    assert_int_equal(keyring_certificates_len(certificates), 3);
+    assert_int_equal(trust_at(MADE_NOW, MADE_NOW), KEYRING_FULL);
+    buf_fini(&saved);
+    keyring_anchors_close(&anchors);
+    assert_int_equal(unlink(path), 0);
+    made_free(&root);
+    made_free(&between);
+    made_free(&below);
+    made_free(&forged);
+    made_free(&erin);
 }
 
 /* `directory` says that `made` (may be NULL) is all that it has for `address`. */
@@ -332,6 +389,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_not_believed, begin, end),
         cmocka_unit_test_setup_teardown(test_not_kept, begin, end),
         cmocka_unit_test_setup_teardown(test_issuers, begin, end),
+        cmocka_unit_test_setup_teardown(test_issuers_that_are_none, begin, end),
         cmocka_unit_test_setup_teardown(test_gone, begin, end),
         cmocka_unit_test_setup_teardown(test_a_persons_stays, begin, end),
         cmocka_unit_test_setup_teardown(test_what_came_meanwhile_stays, begin, end),
