@@ -97,6 +97,22 @@ enum err keyring_gpg_is_secret_of(struct keyring_gpg *gpg, struct span data, con
     return err;
 }
 
+static enum err import(struct keyring_gpg *gpg, struct span data, const char *const *command,
+                       struct keyring_import *result_out)
+{
+    struct buf output;
+    buf_init(&output, OUTPUT_MAX);
+    enum err err = gpg_run(gpg, command, data, &output);
+    struct span rest = buf_span(&output), arguments;
+    while (err == ERR_OK && gpg_next_status(&rest, "IMPORT_OK", &arguments))
+        note_import(arguments, result_out);
+    rest = buf_span(&output);
+    if (err == ERR_OK && (!gpg_next_status(&rest, "IMPORT_RES", &arguments) || !note_totals(arguments, result_out)))
+        err = log_failure(ERR_ENGINE, "importing keys");
+    buf_fini(&output);
+    return err;
+}
+
 enum err keyring_gpg_import(struct keyring_gpg *gpg, struct span data, bool is_from_stranger,
                             struct keyring_import *result_out)
 {
@@ -104,23 +120,22 @@ enum err keyring_gpg_import(struct keyring_gpg *gpg, struct span data, bool is_f
     static const char *const strangers[] = {"--import-options", "self-sigs-only,import-clean", "--import", NULL};
     *result_out = (struct keyring_import){0};
     enum err err = is_from_stranger ? refuse_secret(gpg, data) : ERR_OK;
-    if (err != ERR_OK)
-        return err;
-    struct buf output;
-    buf_init(&output, OUTPUT_MAX);
-    err = gpg_run(gpg, is_from_stranger ? strangers : ours, data, &output);
-    struct span rest = buf_span(&output), arguments;
-    while (err == ERR_OK && gpg_next_status(&rest, "IMPORT_OK", &arguments))
-        note_import(arguments, result_out);
-    rest = buf_span(&output);
-    if (err == ERR_OK && (!gpg_next_status(&rest, "IMPORT_RES", &arguments) || !note_totals(arguments, result_out)))
-        err = log_failure(ERR_ENGINE, "importing keys");
+    if (err == ERR_OK)
+        err = import(gpg, data, is_from_stranger ? strangers : ours, result_out);
     if (err == ERR_OK && result_out->considered == 0)
         err = ERR_MALFORMED;
     if (err == ERR_OK && result_out->secret_imported > 0)
         err = keyring_gpg_agent_settle(gpg->home, NULL);
-    buf_fini(&output);
     return err;
+}
+
+enum err keyring_gpg_merge(struct keyring_gpg *gpg, struct span data, struct keyring_import *result_out)
+{
+    static const char *const arguments[] = {"--import-options", "merge-only,self-sigs-only,import-clean", "--import",
+                                            NULL};
+    *result_out = (struct keyring_import){0};
+    enum err err = refuse_secret(gpg, data);
+    return err == ERR_OK ? import(gpg, data, arguments, result_out) : err;
 }
 
 static enum err export_key(gpgme_ctx_t context, const char *fingerprint, unsigned mode, struct buf *out)
@@ -144,7 +159,7 @@ enum err keyring_gpg_export(struct keyring_gpg *gpg, const char *fingerprint, bo
     return export_key(keyring_gpg_context(gpg), fingerprint, is_secret ? GPGME_EXPORT_MODE_SECRET : 0, out);
 }
 
-enum err gpg_export_minimal(struct keyring_gpg *gpg, const char *fingerprint, struct buf *out)
+enum err keyring_gpg_export_minimal(struct keyring_gpg *gpg, const char *fingerprint, struct buf *out)
 {
     gpgme_ctx_t context = keyring_gpg_context(gpg);
     gpgme_set_armor(context, 0);
