@@ -56,6 +56,18 @@ class Misuse(Life):
         self.alice.at_terminal("key", "import", self.backup, path, answers=["yes"], status=1)
         self.assertNotIn(fingerprint, self.alice.state())
 
+    def test_a_paper_with_the_key_of_another(self):
+        made = self.make("--no-passphrase")["fingerprint"]
+        fingerprint = self.bob.json("key", "make", fds={"passphrase-fd": FIRST})["fingerprint"]
+        paper = self.bob.run("key", "export", "--secret", "--paper", fingerprint, fds={"passphrase-fd": FIRST})[0]
+        head, rest = paper.split("Key: ", 1)
+        forged = head + "Key: " + made + "\n" + rest.split("\n", 1)[1]
+        said = self.alice.run("key", "import", "--own", self.write("forged", forged), status=1)[1]
+        self.assertIn("does not hold the key that it names", said)
+        self.assertEqual(list(self.alice.state()), [made])
+        self.alice.run("key", "import", "--own", self.write("paper", paper))
+        self.assertEqual(self.alice.state()[fingerprint]["trust"], "own")
+
     def test_ended_at_the_question(self):
         """No file stands in the way of the next attempt."""
         for words in (("make",), ("backup",), ("rotate", "--statement", self.backup + ".txt")):
