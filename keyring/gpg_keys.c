@@ -72,6 +72,22 @@ static enum err refuse_secret(struct keyring_gpg *gpg, struct span data)
     return err;
 }
 
+static enum err import(struct keyring_gpg *gpg, struct span data, const char *const *command,
+                       struct keyring_import *result_out)
+{
+    struct buf output;
+    buf_init(&output, OUTPUT_MAX);
+    enum err err = gpg_run(gpg, command, data, &output);
+    struct span rest = buf_span(&output), arguments;
+    while (err == ERR_OK && gpg_next_status(&rest, "IMPORT_OK", &arguments))
+        note_import(arguments, result_out);
+    rest = buf_span(&output);
+    if (err == ERR_OK && (!gpg_next_status(&rest, "IMPORT_RES", &arguments) || !note_totals(arguments, result_out)))
+        err = log_failure(ERR_ENGINE, "importing keys");
+    buf_fini(&output);
+    return err;
+}
+
 /* "fpr:::::::::FINGERPRINT:" follows the line of each key, and of each subkey. */
 enum err keyring_gpg_is_secret_of(struct keyring_gpg *gpg, struct span data, const char *fingerprint, bool *is_it_out)
 {
@@ -93,22 +109,6 @@ enum err keyring_gpg_is_secret_of(struct keyring_gpg *gpg, struct span data, con
         is_next = is_secret;
     }
     *is_it_out = err == ERR_OK && keys == 1 && named == 1;
-    buf_fini(&output);
-    return err;
-}
-
-static enum err import(struct keyring_gpg *gpg, struct span data, const char *const *command,
-                       struct keyring_import *result_out)
-{
-    struct buf output;
-    buf_init(&output, OUTPUT_MAX);
-    enum err err = gpg_run(gpg, command, data, &output);
-    struct span rest = buf_span(&output), arguments;
-    while (err == ERR_OK && gpg_next_status(&rest, "IMPORT_OK", &arguments))
-        note_import(arguments, result_out);
-    rest = buf_span(&output);
-    if (err == ERR_OK && (!gpg_next_status(&rest, "IMPORT_RES", &arguments) || !note_totals(arguments, result_out)))
-        err = log_failure(ERR_ENGINE, "importing keys");
     buf_fini(&output);
     return err;
 }
