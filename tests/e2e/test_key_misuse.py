@@ -1,5 +1,6 @@
 """What a person may do wrong with the key commands, and what somebody hands them to do it with."""
 import os
+import resource
 import signal
 import subprocess
 import unittest
@@ -67,6 +68,16 @@ class Misuse(Life):
         self.assertEqual(list(self.alice.state()), [made])
         self.alice.run("key", "import", "--own", self.write("paper", paper))
         self.assertEqual(self.alice.state()[fingerprint]["trust"], "own")
+
+    def test_a_disk_that_is_full(self):
+        """Half a key is no file."""
+        fingerprint = self.open_key()
+        done = subprocess.run([test_cli.PROGRAM, "key", "export", fingerprint, "--output", self.backup, "--config",
+                               self.alice.config], capture_output=True, check=False, restore_signals=False,
+                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300)))
+        self.assertEqual(done.returncode, 3, done.stderr)
+        self.assertIn(b"writing " + self.backup.encode(), done.stderr)
+        self.assertFalse(os.path.exists(self.backup))
 
     def test_ended_at_the_question(self):
         """No file stands in the way of the next attempt."""
