@@ -87,7 +87,8 @@ class Web(unittest.TestCase):
         old = wot_made.Key(1700000000, bytes(32))
         Gpg(self.alice.home).take(wot_made.packet(wot_made.TAG_KEY, old.body) + old.bind(b"J\xf6rg <x3@example.org>"))
         self.alice.run("key", "certify", "--yes", old.fingerprint)
-        said = self.alice.at_terminal("key", "certify", "--user-id", "x2@example.org", self.his, answers=["no"], status=1)
+        said = self.alice.at_terminal("key", "certify", "--user-id", "x2@example.org", self.his, answers=["no"],
+                                      status=1)
         self.assertIn("<x2@example.org>", said)
         self.assertNotIn("\x9b", said)
         self.alice.run("key", "certify", "--yes", "bob@example.org")
