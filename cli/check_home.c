@@ -6,6 +6,7 @@
 #include "keyring/gpg_life.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -29,9 +30,14 @@ static bool each_file(const char *home, const char *name, file_fn fn, void *cont
     struct stat status;
     bool is_well = true;
     snprintf(folder, sizeof folder, "%s/%s", home, name);
-    DIR *entries = opendir(folder);
-    if (!entries)
+    /* What a link leads to is no part of the home: its files are not ours to mend. */
+    const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *entries = fd < 0 ? NULL : fdopendir(fd);
+    if (!entries) {
+        if (fd >= 0)
+            close(fd);
         return true;
+    }
     const struct dirent *entry = readdir(entries);
     for (size_t len = 0; entry && len < FILES_MAX; entry = readdir(entries), len++) {
         if (entry->d_name[0] == '.')

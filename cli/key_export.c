@@ -34,8 +34,13 @@ static enum err write_out(struct span armour)
     if (fd < 0)
         return errno == EEXIST ? ERR_EXISTS : err_of_errno(errno);
     enum err err = cli_write(fd, armour);
+    if (!err && fsync(fd))
+        err = err_of_errno(errno);
     if (close(fd) && !err)
         err = err_of_errno(errno);
+    /* Half a key is none, and stands in the way of the next attempt. */
+    if (err)
+        (void)unlink(output);
     return err;
 }
 

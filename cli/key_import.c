@@ -277,10 +277,10 @@ static int import_openpgp(struct cli *cli, const char *name, struct span bytes)
 }
 
 /* Nothing but the secret key that its first lines, which the person is shown, say that it is. */
-static enum err check_backup(const struct cli *cli, const struct keyring_backup *backup, struct span bytes)
+static enum err check_backup(const struct cli *cli, const char *fingerprint, struct span bytes)
 {
     bool is_it = false;
-    enum err err = keyring_gpg_is_secret_of(cli->gpg, bytes, backup->fingerprint, &is_it);
+    enum err err = keyring_gpg_is_secret_of(cli->gpg, bytes, fingerprint, &is_it);
     return !err && !is_it ? ERR_MALFORMED : err;
 }
 
@@ -306,6 +306,8 @@ static int import_paper(struct cli *cli, const char *name, struct span bytes)
     int status = CLI_DONE;
     buf_init_secret(&key, KEYRING_PAPER_BYTES_MAX);
     enum err err = keyring_paper_read(bytes, &paper, &key, problem);
+    if (!err && paper.is_secret && (err = check_backup(cli, paper.fingerprint, buf_span(&key))))
+        snprintf(problem, sizeof problem, "it does not hold the key that it names, alone");
     if (err == ERR_MALFORMED)
         fprintf(stderr, "privyseal key import: %s: %s\n", name, problem);
     if (err)
@@ -324,7 +326,7 @@ static int import_backup(struct cli *cli, const char *name, struct span bytes)
     keyring_backup_init(&backup);
     enum err err = keyring_backup_read(bytes, &backup);
     if (!err)
-        err = check_backup(cli, &backup, bytes);
+        err = check_backup(cli, backup.fingerprint, bytes);
     if (err == ERR_MALFORMED)
         fprintf(stderr, "privyseal key import: %s is a damaged backup, or does not hold the key that it names, alone\n",
                 name);

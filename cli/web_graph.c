@@ -32,7 +32,9 @@ static enum err add_text(struct buf *out, const char *text, size_t max)
             return buf_add_string(out, "…");
         if (first == '"' || first == '\\')
             err = buf_addf(out, "\\%c", first);
-        else if (len == 0 || first < 0x20 || first == 0x7f)
+        else if (first == '&') /* else "&#10;" would begin another line, in which anything may be claimed */
+            err = buf_add_string(out, "&amp;");
+        else if (len == 0 || first < 0x20 || first == 0x7f || (first == 0xc2 && (unsigned char)text[at + 1] < 0xa0))
             err = buf_add_byte(out, '?');
         else
             err = buf_add(out, text + at, len);

@@ -87,12 +87,15 @@ static enum err add_line(struct buf *out, struct span line)
     return err == ERR_OK ? buf_add_byte(out, '\n') : err;
 }
 
-/* For people: what could steer a terminal is none of a name. */
+/* For people: what could steer a terminal (C1 characters of UTF-8 among it) is none of a name. */
 static void copy_name(struct span text, char name[256])
 {
     size_t len = 0;
-    for (; len < text.len && len < 255; len++)
-        name[len] = (unsigned char)text.ptr[len] < 0x20 || text.ptr[len] == 0x7f ? '?' : text.ptr[len];
+    for (; len < text.len && len < 255; len++) {
+        const unsigned char byte = (unsigned char)text.ptr[len];
+        const bool is_c1 = byte >= 0x80 && byte < 0xa0 && len > 0 && (unsigned char)text.ptr[len - 1] == 0xc2;
+        name[len] = byte < 0x20 || byte == 0x7f || is_c1 ? '?' : text.ptr[len];
+    }
     name[len] = '\0';
 }
 

@@ -108,13 +108,16 @@ static void copy_user_id(const char *text, char *target, size_t target_size)
     size_t len = 0;
     for (size_t at = 0; at < whole.len;) {
         size_t step = mime_utf8_length(whole, at);
-        bool is_plain = step > 1 || (step == 1 && (unsigned char)text[at] >= 0x20 && text[at] != 0x7f);
+        const unsigned char first = (unsigned char)text[at];
+        /* A terminal takes C1 characters (U+0080 to U+009F) for commands, too. */
+        const bool is_c1 = step == 2 && first == 0xc2 && (unsigned char)text[at + 1] < 0xa0;
+        bool is_plain = !is_c1 && (step > 1 || (step == 1 && first >= 0x20 && first != 0x7f));
         size_t take = is_plain ? step : 1;
         if (len + take >= target_size)
             break;
         memcpy(target + len, is_plain ? text + at : "?", take);
         len += take;
-        at += take;
+        at += is_c1 ? step : take;
     }
     target[len] = '\0';
 }

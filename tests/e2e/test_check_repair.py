@@ -46,6 +46,18 @@ class Repair(Life):
         self.assertEqual(mode(self.alice.config), outside)
         self.assertNotIn("read by others", self.check())
 
+    def test_a_folder_elsewhere_is_left_alone(self):
+        self.open_key()
+        elsewhere = os.path.join(self.root, "elsewhere")
+        os.rename(self.path("openpgp-revocs.d"), elsewhere)
+        letter = os.path.join(elsewhere, "letter")
+        with open(letter, "w", encoding="ascii"):
+            os.chmod(letter, 0o644)
+        os.chmod(elsewhere, 0o755)
+        os.symlink(elsewhere, self.path("openpgp-revocs.d"))
+        self.check("--repair", "--yes", status=1)
+        self.assertEqual((mode(letter), mode(elsewhere)), (0o644, 0o755))
+
     def test_asked_for_each(self):
         self.open_key()
         os.chmod(self.alice.home, 0o755)

@@ -1,5 +1,6 @@
 """What a person may do wrong with the key commands, and what somebody hands them to do it with."""
 import os
+import resource
 import signal
 import subprocess
 import unittest
@@ -55,6 +56,28 @@ class Misuse(Life):
         path = self.write("bob.secret", secret)
         self.alice.at_terminal("key", "import", self.backup, path, answers=["yes"], status=1)
         self.assertNotIn(fingerprint, self.alice.state())
+
+    def test_a_paper_with_the_key_of_another(self):
+        made = self.make("--no-passphrase")["fingerprint"]
+        fingerprint = self.bob.json("key", "make", fds={"passphrase-fd": FIRST})["fingerprint"]
+        paper = self.bob.run("key", "export", "--secret", "--paper", fingerprint, fds={"passphrase-fd": FIRST})[0]
+        head, rest = paper.split("Key: ", 1)
+        forged = head + "Key: " + made + "\n" + rest.split("\n", 1)[1]
+        said = self.alice.run("key", "import", "--own", self.write("forged", forged), status=1)[1]
+        self.assertIn("does not hold the key that it names", said)
+        self.assertEqual(list(self.alice.state()), [made])
+        self.alice.run("key", "import", "--own", self.write("paper", paper))
+        self.assertEqual(self.alice.state()[fingerprint]["trust"], "own")
+
+    def test_a_disk_that_is_full(self):
+        """Half a key is no file."""
+        fingerprint = self.open_key()
+        done = subprocess.run([test_cli.PROGRAM, "key", "export", fingerprint, "--output", self.backup, "--config",
+                               self.alice.config], capture_output=True, check=False, restore_signals=False,
+                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300)))
+        self.assertEqual(done.returncode, 3, done.stderr)
+        self.assertIn(b"writing " + self.backup.encode(), done.stderr)
+        self.assertFalse(os.path.exists(self.backup))
 
     def test_ended_at_the_question(self):
         """No file stands in the way of the next attempt."""

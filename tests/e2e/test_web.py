@@ -2,21 +2,28 @@
 
 The program is the one that $PRIVYSEAL names.
 """
+import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
 
-from test_cli import RULES, Person
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "interop"))
+import wot_made  # noqa: E402
+
+from harness import Gpg
+from test_cli import RULES
+from test_key_life import Owner
 
 
 class Web(unittest.TestCase):
     def setUp(self):
         self.root = tempfile.mkdtemp(prefix="pv")
         self.addCleanup(shutil.rmtree, self.root)
-        self.alice = Person(self.root, "alice@example.org", RULES)
-        self.bob = Person(self.root, "bob@example.org")
+        self.alice = Owner(self.root, "alice@example.org", RULES)
+        self.bob = Owner(self.root, "bob@example.org")
         self.mine, self.his = self.alice.make_key(), self.bob.make_key()
         self.alice.run("key", "import", data=self.bob.key())
 
@@ -50,14 +57,15 @@ class Web(unittest.TestCase):
         self.assertIn("REVOKED", graph)
 
     def test_an_owner_is_trusted_to_certify(self):
-        carol = Person(self.root, "carol@example.org")
+        carol = Owner(self.root, "carol@example.org")
         hers = carol.make_key()
         self.bob.run("key", "import", data=carol.key())
         self.bob.run("key", "certify", "--yes", "--exportable", "carol@example.org")
         self.alice.run("key", "import", "--keep-signatures", data=self.bob.run("key", "export", hers)[0])
         self.alice.run("key", "certify", "--yes", "bob@example.org")
         out, _ = self.alice.run("key", "trust", "carol@example.org")
-        self.assertRegex(out, r"certified +bob@example\.org \(no ownertrust\) .*does not count: see `privyseal key trust`")
+        self.assertRegex(out, r"certified +bob@example\.org \(no ownertrust\) .*does not count: "
+                              r"see `privyseal key trust`")
         self.alice.run("key", "trust", "bob@example.org", "full")
         path = self.alice.json("why", "carol@example.org")["key"]["path"]
         self.assertEqual([(step["signer"], step["key"]) for step in path], [(self.mine, self.his), (self.his, hers)])
@@ -67,6 +75,32 @@ class Web(unittest.TestCase):
             self.assertEqual(entry["trust"], "marginal" if level == "marginal" else "unverified")
         self.alice.run("key", "trust", "bob@example.org", "ultimate", status=1)
         self.alice.run("key", "trust", "bob@example.org", "much", status=2)
+
+    def test_a_name_claims_nothing(self):
+        """Neither a line of the picture that is not there, nor what a terminal does; and JSON stays JSON."""
+        gpg = Gpg(self.bob.home)
+        self.addCleanup(gpg.close)
+        for name in (b"&#10;you (ultimate)&#10; <x1@example.org>", b"Eve\xc2\x9b2J <x2@example.org>"):
+            gpg.run("--pinentry-mode", "loopback", "--passphrase", "", "--charset", "utf-8", "--quick-add-uid",
+                    self.his, name)
+        self.alice.run("key", "import", data=self.bob.key())
+        # One whose name is no UTF-8, as old programs made them; gpg itself makes none.
+        old = wot_made.Key(1700000000, bytes(32))
+        Gpg(self.alice.home).take(wot_made.packet(wot_made.TAG_KEY, old.body) + old.bind(b"J\xf6rg <x3@example.org>"))
+        self.alice.run("key", "certify", "--yes", old.fingerprint)
+        said = self.alice.at_terminal("key", "certify", "--user-id", "x2@example.org", self.his, answers=["no"],
+                                      status=1)
+        self.assertIn("<x2@example.org>", said)
+        self.assertNotIn("\x9b", said)
+        self.alice.run("key", "certify", "--yes", "bob@example.org")
+        graph = self.alice.run("key", "trust", "--graph", self.his)[0]
+        self.assertNotIn("\x9b", graph)
+        drawn = subprocess.run(["dot", "-Tsvg"], input=graph.encode(), capture_output=True, check=True).stdout.decode()
+        self.assertEqual(drawn.count(">you (ultimate)<"), 1, drawn)
+        for words in (("key", "trust"), ("key", "trust", old.fingerprint), ("key", "show", old.fingerprint),
+                      ("key", "list")):
+            self.assertIn("rg <x3@example.org>", json.dumps(self.alice.json(*words)), words)
+            self.assertNotIn("\x9b", self.alice.run(*words)[0])
 
 
 if __name__ == "__main__":
