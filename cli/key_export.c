@@ -20,9 +20,8 @@ static const struct cli_option options[] = {
     {"autocrypt-setup", NULL, "write the message by which another mail program takes over your key, and show its code",
      &is_setup, NULL, NULL},
     {"paper", NULL, "write an OpenPGP key as lines to be printed, and typed in again", &is_paper, NULL, NULL},
-    {"passphrase-fd", "N",
-     "with --secret, of S/MIME or with --paper: read the passphrase for the file, or of the key, from this descriptor",
-     NULL, &passphrase_fd, NULL},
+    {"passphrase-fd", "N", "with --secret, of S/MIME or --paper: read its passphrase from this descriptor", NULL,
+     &passphrase_fd, NULL},
     {"output", "FILE", "write a new file, readable by you alone, instead of standard output", NULL, &output, NULL},
     {NULL, NULL, NULL, NULL, NULL, NULL}};
 
