@@ -137,7 +137,7 @@ static enum err socket_error(int errno_value)
     }
 }
 
-enum err ipc_send(int socket, struct ipc_out *out)
+static enum err send_with(int socket, struct ipc_out *out, int flags)
 {
     enum err err = out->err;
     if (err == ERR_OK) {
@@ -147,11 +147,25 @@ enum err ipc_send(int socket, struct ipc_out *out)
         attach_files(out, &message, &control);
         ssize_t sent;
         do {
-            sent = sendmsg(socket, &message, MSG_NOSIGNAL);
+            sent = sendmsg(socket, &message, MSG_NOSIGNAL | flags);
         } while (sent < 0 && errno == EINTR);
         err = sent < 0 ? socket_error(errno) : ERR_OK;
     }
+    return err;
+}
+
+enum err ipc_send(int socket, struct ipc_out *out)
+{
+    enum err err = send_with(socket, out, 0);
     ipc_out_fini(out);
+    return err;
+}
+
+enum err ipc_send_now(int socket, struct ipc_out *out)
+{
+    enum err err = send_with(socket, out, MSG_DONTWAIT);
+    if (err != ERR_AGAIN)
+        ipc_out_fini(out);
     return err;
 }
 

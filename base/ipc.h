@@ -46,6 +46,8 @@ void ipc_put_string(struct ipc_out *out, const char *string);
 void ipc_put_file(struct ipc_out *out, int fd);
 /* Sends in one piece and finishes `out` whatever happens. ERR_END when the peer is gone. */
 ERR_RETURN enum err ipc_send(int socket, struct ipc_out *out);
+/* The same without waiting, whatever the socket: after ERR_AGAIN the message is whole, and may be sent later. */
+ERR_RETURN enum err ipc_send_now(int socket, struct ipc_out *out);
 uint16_t ipc_out_type(const struct ipc_out *out);
 /* Gives up a message that will not be sent. */
 void ipc_out_fini(struct ipc_out *out);

@@ -110,11 +110,12 @@ const char *key_state(const struct keyring_entry *entry)
 
 json_t *key_json(const struct keyring_entry *entry)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:b, s:b}", "address",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:b, s:b}", "address",
                      entry->address, "fingerprint", entry->fingerprint, "algorithm", entry->algorithm, "user_id",
                      entry->user_id, "format", entry->format == KEYRING_SMIME ? "smime" : "openpgp", "trust",
-                     keyring_trust_name(entry->trust), "created", (json_int_t)entry->created, "expires",
-                     (json_int_t)entry->expires, "encrypt_until", (json_int_t)entry->encrypt_until, "sign_until",
-                     (json_int_t)entry->sign_until, "revoked", entry->is_revoked, "disabled", entry->is_disabled,
-                     "secret", entry->has_secret, "aead", entry->has_aead, "primary", entry->is_primary_uid);
+                     keyring_trust_name(entry->trust), "source", keyring_source_name(entry->source), "created",
+                     (json_int_t)entry->created, "expires", (json_int_t)entry->expires, "encrypt_until",
+                     (json_int_t)entry->encrypt_until, "sign_until", (json_int_t)entry->sign_until, "revoked",
+                     entry->is_revoked, "disabled", entry->is_disabled, "secret", entry->has_secret, "aead",
+                     entry->has_aead, "primary", entry->is_primary_uid);
 }

@@ -250,7 +250,7 @@ json_t *key_certificate_json(const struct cli *cli, const struct keyring_entry *
     key_name(X509_get_issuer_name(certificate->certificate), issuer, sizeof issuer);
     key_serial(certificate->certificate, serial);
     key_certificate_source(certificate, source);
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o*}", "issuer", issuer, "serial", serial, "source", source,
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o*}", "issuer", issuer, "serial", serial, "came_by", source,
                      "chain", key_chain_name(state), "chain_detail", chain, "key_place", certificate->key_place,
                      "revocation", revocation_json(cli, certificate, purpose));
 }

@@ -42,7 +42,10 @@ static enum err add_line(struct finding *finding, const struct line *line)
                   "until", line->until, "name", line->name, "reason", line->reason);
     if (json_array_append_new(finding->list, json))
         return ERR_MEMORY;
-    return table_add(finding->table, cells);
+    const enum err err = table_add(finding->table, cells);
+    table_colour(finding->table, 1, colour_of(line->state));
+    table_colour(finding->table, 3, colour_of(line->trust));
+    return err;
 }
 
 /* The trust that it would have, were it kept. */

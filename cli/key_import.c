@@ -1,11 +1,13 @@
 #include "cli/key_import.h"
 #include "cli/key.h"
 #include "cli/key_own.h"
+#include "cli/progress.h"
 #include "cli/vault.h"
 
+#include "crypto/autocrypt_setup.h"
 #include "keyring/backup.h"
-#include "keyring/paper.h"
 #include "keyring/gpg_life.h"
+#include "keyring/paper.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -26,13 +28,35 @@ static const struct cli_option options[] = {
      NULL},
     {"fingerprint", "FPR", "the fingerprint that you compared; nothing is asked for it", NULL, NULL, &fingerprints},
     {"own", NULL, "the keys are your own: secret keys are taken, and trusted as yours", &is_own, NULL, NULL},
-    {"passphrase-fd", "N", "with --own: read the passphrase of a PKCS#12 or PEM file from this descriptor", NULL,
+    {"passphrase-fd", "N", "read the passphrase of a PKCS#12 or PEM file, or a setup code, from this descriptor", NULL,
      &passphrase_fd, NULL},
     {"token", "URI", "take your certificate from a token (pkcs11_module); the private key stays there", NULL,
      &token_uri, NULL},
     {"re-issue", NULL, "re-issue own keys that ask for AEAD; nothing is asked", &is_dropping_aead, NULL, NULL},
     {"keep-signatures", NULL, "keep what others signed (for the web of trust)", &is_keeping, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL, NULL}};
+
+/* NULL: no file was imported so far. */
+static json_t *report;
+
+int key_import_report(json_t *one)
+{
+    const char *name;
+    json_t *value;
+    int failed = !one || (!report && !(report = json_object()));
+    json_object_foreach(one, name, value)
+    {
+        json_t *sum = json_object_get(report, name);
+        if (!sum)
+            failed |= json_object_set(report, name, value);
+        else if (json_is_array(sum))
+            failed |= json_array_extend(sum, value);
+        else
+            failed |= json_integer_set(sum, json_integer_value(sum) + json_integer_value(value));
+    }
+    json_decref(one);
+    return failed ? CLI_FAILED : CLI_DONE;
+}
 
 /* The fingerprint that a person typed, without the blanks and in capitals. */
 static bool is_compared(const char *fingerprint)
@@ -121,7 +145,7 @@ static enum err certify(struct cli *cli, const struct keyring_entry *key, bool *
     return err;
 }
 
-/* Each step changes the ring, so the entry is looked up anew. */
+/* Each step changes the ring, so that is listed and the entry looked up anew. */
 static enum err follow_up(struct cli *cli, const char *fingerprint, bool *is_refused)
 {
     const struct keyring_entry *key = key_of_fingerprint(cli->keyring, fingerprint);
@@ -134,8 +158,11 @@ static enum err follow_up(struct cli *cli, const char *fingerprint, bool *is_ref
     }
     if (key && key->has_secret && key->has_aead)
         err = re_issue(cli, fingerprint, is_refused);
-    else if (key && !key->has_secret && is_certifying)
+    else if (key && !key->has_secret && is_certifying) {
         err = certify(cli, key, is_refused);
+        if (!err)
+            err = cli_list_ring(cli);
+    }
     if (err)
         (void)cli_fail(cli, err, "%s", fingerprint);
     return err;
@@ -154,7 +181,12 @@ static void advise(const struct cli *cli, const char *fingerprint)
 
 static enum err import_keys(struct cli *cli, const char *name, struct span bytes, struct keyring_import *result)
 {
+    char what[300];
+    snprintf(what, sizeof what, "importing %s", name);
+    if (!is_own) /* Of one's own keys gpg-agent may ask for the passphrase. */
+        progress_begin(what);
     enum err err = keyring_gpg_import(cli->gpg, bytes, !is_own && !is_keeping, result);
+    progress_end();
     if (err == ERR_MALFORMED)
         fprintf(stderr, "privyseal key import: %s holds no key that can be read%s\n", name,
                 is_own ? "" : ", or a secret key, which is taken only with --own");
@@ -171,10 +203,10 @@ static int report_json(const struct cli *cli, const struct keyring_import *resul
         if (key)
             (void)json_array_append_new(list, key_json(key));
     }
-    return cli_print_json(json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:o}", "considered", (int)result->considered,
-                                    "imported", (int)result->imported, "changed", (int)result->changed, "unchanged",
-                                    (int)result->unchanged, "secret", (int)result->secret_imported, "rejected",
-                                    (int)result->rejected, "keys", list));
+    return key_import_report(json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:o}", "considered", (int)result->considered,
+                                       "imported", (int)result->imported, "changed", (int)result->changed, "unchanged",
+                                       (int)result->unchanged, "secret", (int)result->secret_imported, "rejected",
+                                       (int)result->rejected, "keys", list));
 }
 
 /* A file that is not what it should be, or that its passphrase does not open, is refused. */
@@ -204,7 +236,7 @@ static int keep_own(struct cli *cli)
     json_t *list = json_array();
     enum err err = key_own_keep(cli, &own_files, words, list);
     if (!err && cli->is_json)
-        return cli_print_json(json_pack("{s:o}", "certificates", list));
+        return key_import_report(json_pack("{s:o}", "certificates", list));
     json_decref(list);
     return err ? own_exit_of(err) : CLI_DONE;
 }
@@ -214,7 +246,7 @@ static int import_token(struct cli *cli)
     json_t *list = json_array();
     enum err err = key_own_token(cli, token_uri, words, list);
     if (!err && cli->is_json)
-        return cli_print_json(json_pack("{s:o}", "certificates", list));
+        return key_import_report(json_pack("{s:o}", "certificates", list));
     json_decref(list);
     return err == ERR_NOT_FOUND ? CLI_REFUSED : cli_exit_of(err);
 }
@@ -230,8 +262,6 @@ static int import_openpgp(struct cli *cli, const char *name, struct span bytes)
         const struct keyring_entry *key = key_of_fingerprint(cli->keyring, result.fingerprints[i]);
         fprintf(words, "%s: %s\n", result.fingerprints[i], key ? key->user_id : "no usable user ID");
         err = follow_up(cli, result.fingerprints[i], &is_refused);
-        if (!err)
-            err = cli_list_ring(cli);
         if (!err)
             advise(cli, result.fingerprints[i]);
     }
@@ -252,7 +282,8 @@ static bool is_claimed(const char *fingerprint, const char *user_id, const char 
     char grouped[KEY_GROUPED_SIZE], question[900];
     key_group(fingerprint, grouped);
     snprintf(question, sizeof question,
-             "%.200s is a backup of a secret key that is said to be\n  %s\n  %s\nIs it your own?", name, user_id, grouped);
+             "%.200s is a backup of a secret key that is said to be\n  %s\n  %s\nIs it your own?", name, user_id,
+             grouped);
     is_own = is_own || cli_confirm(question);
     if (!is_own)
         fprintf(stderr, "privyseal key import: %s is a backup of a secret key; expected \"yes\", or --own\n", name);
@@ -301,6 +332,56 @@ static int import_backup(struct cli *cli, const char *name, struct span bytes)
     return status;
 }
 
+#define SETUP_TRIES_MAX 3
+
+static enum err open_setup(struct cli *cli, const struct crypto_setup *setup, struct buf *key)
+{
+    struct secret typed = {NULL, 0}, code = {NULL, 0};
+    char what[160];
+    enum err err = ERR_AUTH_FAILED;
+    (void)snprintf(what, sizeof what, "Autocrypt setup code%s%s%s%s",
+                   setup->is_numeric ? " (nine blocks of four digits" : "",
+                   setup->begin[0] ? (setup->is_numeric ? ", beginning with " : " beginning with ") : "", setup->begin,
+                   setup->is_numeric ? ")" : "");
+    for (int i = 0; err == ERR_AUTH_FAILED && i < (passphrase_fd ? 1 : SETUP_TRIES_MAX); i++) {
+        err = key_ask_passphrase(cli, passphrase_fd, what, i > 0 ? "That is not its code." : NULL, &typed);
+        if (!err)
+            err = crypto_setup_normalise(secret_span(&typed), &code);
+        if (!err)
+            err = crypto_setup_open(cli->gpg, setup, &code, key);
+    }
+    secret_fini(&typed);
+    secret_fini(&code);
+    return err;
+}
+
+/* Whoever has the code says that the key is the person's own (Autocrypt level 1, 4.4.5). */
+static int import_setup(struct cli *cli, const char *name, struct span bytes)
+{
+    struct crypto_setup setup;
+    struct buf key;
+    buf_init_secret(&key, CRYPTO_SETUP_MAX);
+    enum err err = crypto_setup_read(bytes, &setup);
+    if (!err) {
+        err = open_setup(cli, &setup, &key);
+        crypto_setup_fini(&setup);
+    }
+    int status = err ? own_exit_of(err) : CLI_DONE;
+    if (err == ERR_MALFORMED)
+        fprintf(stderr, "privyseal key import: %s is a damaged Autocrypt setup message\n", name);
+    else if (err == ERR_AUTH_FAILED)
+        fprintf(stderr, "privyseal key import: %s: expected the setup code that was shown when it was made\n", name);
+    else if (err == ERR_KEY_LOCKED)
+        fprintf(stderr, "privyseal key import: %s: expected a setup code\n", name);
+    else if (err)
+        (void)cli_fail(cli, err, "opening %s", name);
+    is_own = is_own || !err;
+    if (!err)
+        status = import_openpgp(cli, name, buf_span(&key));
+    buf_fini(&key);
+    return status;
+}
+
 static bool is_anything(struct span bytes)
 {
     (void)bytes;
@@ -309,6 +390,7 @@ static bool is_anything(struct span bytes)
 
 /* The first that knows the file takes it. */
 static const struct key_import_kind kinds[] = {{keyring_backup_is, import_backup},
+                                               {crypto_setup_is, import_setup},
                                                {keyring_paper_is, import_paper},
                                                {is_own_x509, read_own},
                                                {key_import_is_certificates, key_import_certificates},
@@ -352,9 +434,9 @@ static int run(struct cli *cli, int argc, char **argv)
         return cli_exit_of(err);
     words = cli->is_json ? stderr : stdout;
     keyring_key_files_init(&own_files, KEYRING_KEY_ITERATIONS_MAX);
-    if (token_uri)
-        return argc > 0 ? cli_usage(cli, "expected --token or files, not both") : import_token(cli);
-    int status = argc == 0 ? import_one(cli, NULL) : CLI_DONE;
+    if (token_uri && argc > 0)
+        return cli_usage(cli, "expected --token or files, not both");
+    int status = token_uri ? import_token(cli) : argc == 0 ? import_one(cli, NULL) : CLI_DONE;
     for (int i = 0; i < argc; i++) {
         const int one = import_one(cli, argv[i]);
         status = one > status ? one : status;
@@ -362,8 +444,10 @@ static int run(struct cli *cli, int argc, char **argv)
     if (has_own_files && status == CLI_DONE)
         status = keep_own(cli);
     keyring_key_files_fini(&own_files);
-    if (status == CLI_DONE)
+    if (status == CLI_DONE && !token_uri)
         offer_reopen(cli);
+    if (report && cli_print_json(report) && status == CLI_DONE)
+        status = CLI_FAILED;
     return status;
 }
 
@@ -383,7 +467,9 @@ const struct cli_command cli_key_import = {
         "What was printed by `key export --paper` is read as it was typed in: tolerant of blanks and of case; a line\n"
         "that is wrong is named.\n"
         "A backup (`key make --backup`, `key backup`) brings back the key as your own, with what belongs to it; you\n"
-        "are asked, unless you give --own.",
+        "are asked, unless you give --own.\n"
+        "An Autocrypt setup message of another mail program (a saved .eml file) brings your key from there; the code\n"
+        "that was shown with it is asked for.",
     .example = "privyseal key import --certify bob.asc",
     .options = options,
     .run = run};

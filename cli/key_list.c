@@ -28,12 +28,21 @@ static int print_json(const struct cli *cli, int argc, char **argv)
     return cli_print_json(list);
 }
 
-/* The narrow table leaves out the algorithm, and of the fingerprint all but the 16 digits that suffice as KEY. */
+static enum err add_row(struct table *table, const char *const *cells)
+{
+    const enum err err = table_add(table, cells);
+    table_colour(table, 1, colour_of(cells[1]));
+    table_colour(table, 2, colour_of(cells[2]));
+    return err;
+}
+
+/* The narrow table leaves out source and algorithm, and of the fingerprint all but the 16 digits that suffice as KEY.
+ */
 static enum err fill(const struct cli *cli, int argc, char **argv, bool is_narrow, struct table **table_out)
 {
-    static const char *const heads[] = {"ADDRESS", "TRUST", "STATE", "EXPIRES", "FINGERPRINT", "ALGORITHM"};
+    static const char *const heads[] = {"ADDRESS", "TRUST", "STATE", "EXPIRES", "FINGERPRINT", "SOURCE", "ALGORITHM"};
     struct table *table;
-    enum err err = table_new(heads, is_narrow ? 5 : 6, &table);
+    enum err err = table_new(heads, is_narrow ? 5 : 7, &table);
     for (size_t i = 0; !err && i < keyring_len(cli->keyring); i++) {
         const struct keyring_entry *entry = keyring_at(cli->keyring, i);
         char expires[CLI_DATE_SIZE];
@@ -44,9 +53,10 @@ static enum err fill(const struct cli *cli, int argc, char **argv, bool is_narro
                                      key_state(entry),
                                      expires,
                                      entry->fingerprint + (is_narrow && len > SHORT_LEN ? len - SHORT_LEN : 0),
+                                     keyring_source_name(entry->source),
                                      entry->algorithm};
         if (is_wanted(entry, argc, argv))
-            err = table_add(table, cells);
+            err = add_row(table, cells);
     }
     *table_out = table;
     return err;
@@ -83,7 +93,8 @@ const struct cli_command cli_key_list = {
     .text =
         "Lists the keys of the account's key ring, one line for each address that a key carries; with TEXT, those\n"
         "whose address, name or fingerprint holds it. TRUST says how far the key is trusted for that address:\n"
-        "own, pinned, full, marginal, found, seen, unverified or never. On a narrow terminal the algorithm is left\n"
-        "out, and the fingerprint is cut to its last 16 digits.",
+        "own, pinned, full, marginal, found, seen, unverified or never; SOURCE, where it came from, or by whose word\n"
+        "it is trusted. On a narrow terminal source and algorithm are left out, and the fingerprint is cut to its\n"
+        "last 16 digits.",
     .example = "privyseal key list example.org",
     .run = run};

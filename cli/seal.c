@@ -32,7 +32,10 @@ struct seal {
     size_t addresses_len;
     struct crypto_facts facts;
     bool is_visible[CRYPTO_RECIPIENTS_MAX];
+    struct policy_recipient recipients[CRYPTO_RECIPIENTS_MAX];
+    struct policy_message planned; /* what the plan was made for */
     struct policy_plan plan;
+    struct proxy_copy copy;
     json_t *report;
 };
 
@@ -148,22 +151,23 @@ static enum err make_plan(struct seal *seal)
     err = find_encrypted(seal, &is_reply_to_encrypted);
     if (err)
         return err;
-    struct policy_recipient recipients[CRYPTO_RECIPIENTS_MAX];
     for (size_t i = 0; i < seal->addresses_len; i++)
-        recipients[i] = (struct policy_recipient){.address = seal->addresses[i], .is_visible = seal->is_visible[i]};
-    const struct policy_message message = {.recipients = recipients,
-                                           .recipients_len = seal->addresses_len,
-                                           .from = seal->facts.from,
-                                           .own = (const char *const *)account->addresses,
-                                           .own_len = account->addresses_len,
-                                           .is_sealed = seal->facts.sealed != CRYPTO_NOT_SEALED,
-                                           .is_reply_to_encrypted = is_reply_to_encrypted,
-                                           .wants_encryption = seal->facts.wants_encryption,
-                                           .wants_plain = seal->facts.wants_plain,
-                                           .now = clock_now(),
-                                           .groups_max = config->groups_max};
+        seal->recipients[i] =
+            (struct policy_recipient){.address = seal->addresses[i], .is_visible = seal->is_visible[i]};
+    seal->planned = (struct policy_message){.recipients = seal->recipients,
+                                            .recipients_len = seal->addresses_len,
+                                            .from = seal->facts.from,
+                                            .own = (const char *const *)account->addresses,
+                                            .own_len = account->addresses_len,
+                                            .is_sealed = seal->facts.sealed != CRYPTO_NOT_SEALED,
+                                            .is_reply_to_encrypted = is_reply_to_encrypted,
+                                            .wants_encryption = seal->facts.wants_encryption,
+                                            .wants_plain = seal->facts.wants_plain,
+                                            .is_mutual = account->autocrypt == KEYRING_PREFERENCE_MUTUAL,
+                                            .now = clock_now(),
+                                            .groups_max = config->groups_max};
     char detail[POLICY_DETAIL_SIZE];
-    err = policy_plan_make(&config->policy, seal->cli->keyring, &message, &seal->plan, detail);
+    err = policy_plan_make(&config->policy, seal->cli->keyring, &seal->planned, &seal->plan, detail);
     if (err)
         (void)cli_fail(seal->cli, err, "%s", detail);
     else if (seal->plan.warning[0])
@@ -182,7 +186,11 @@ static enum err seal_group(struct seal *seal, const struct policy_group *group, 
     enum err err = cli_open_smime(seal->cli, &smime);
     if (err)
         return err;
-    proxy_copy_request(group, seal->cli->config, &request);
+    seal->copy = (struct proxy_copy){.config = seal->cli->config,
+                                     .account = seal->cli->account,
+                                     .keyring = seal->cli->keyring,
+                                     .message = &seal->planned};
+    proxy_copy_request(&seal->copy, group, &request);
     request.smime = &smime;
     request.key_cache_dir = cache;
     struct crypto_seal_result result;

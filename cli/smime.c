@@ -97,6 +97,8 @@ static enum err judge_revocation(void *context, STACK_OF(X509) * path, int64_t a
     const struct cli *cli = context;
     struct keyring_revocation revocations[KEYRING_CHAIN_MAX];
     size_t len = 0;
+    if (path == NULL)
+        return keyring_revocation_sum(NULL, 0, cli->account->revocation, is_unknown_out);
     *is_unknown_out = false;
     enum err err = cli_ask_revocation(cli, path, at, revocations, &len);
     return err ? err : keyring_revocation_sum(revocations, len, cli->account->revocation, is_unknown_out);

@@ -1,5 +1,6 @@
 #include "cli/source.h"
 
+#include "cli/progress.h"
 #include "cli/vault.h"
 
 #include <stdio.h>
@@ -20,6 +21,7 @@ static void on_answer(enum err err, const struct keyring_piece *pieces, size_t p
     source->err = err;
     if (--*source->open == 0)
         event_base_loopbreak(source->base);
+    progress_step(*source->asked - *source->open, *source->asked);
 }
 
 static enum err ask(struct cli_source *source, struct evdns_base *dns)
@@ -44,6 +46,7 @@ static enum err ask(struct cli_source *source, struct evdns_base *dns)
           : question->address   ? ops->ask(state, question->address, on_answer, source)
                                 : ops->try(state, on_answer, source);
     *source->open += !err;
+    *source->asked += !err;
     /* One that cannot be asked is no reason to lose the others' answers. */
     if (err && err != ERR_MEMORY) {
         source->err = err;
@@ -63,7 +66,8 @@ static bool is_meant(const struct config_source *config, size_t index, const str
 enum err cli_ask_sources(const struct config *config, const struct cli_question *question,
                          struct cli_source **sources_out)
 {
-    size_t open = 0;
+    size_t open = 0, asked = 0;
+    char what[MIME_ADDR_SIZE + 64];
     struct cli_source *sources = calloc(config->sources_len + 1, sizeof *sources);
     *sources_out = sources;
     if (!sources)
@@ -74,13 +78,20 @@ enum err cli_ask_sources(const struct config *config, const struct cli_question 
     enum err err = base ? ERR_OK : ERR_MEMORY;
     for (size_t i = 0; !err && i < config->sources_len; i++) {
         struct cli_source *source = &sources[i];
-        *source = (struct cli_source){.config = config->sources[i], .question = question, .open = &open, .base = base};
+        *source = (struct cli_source){
+            .config = config->sources[i], .question = question, .open = &open, .asked = &asked, .base = base};
         buf_init(&source->found, KEYRING_FOUND_SIZE_MAX);
         if (is_meant(source->config, i, question))
             err = ask(source, dns);
     }
-    if (!err && open > 0)
+    snprintf(what, sizeof what, "asking the sources of keys%s%s", question->address ? " for " : "",
+             question->address ? question->address : "");
+    if (!err && open > 0) {
+        progress_begin(what);
+        progress_step(asked - open, asked);
         event_base_dispatch(base);
+        progress_end();
+    }
     for (size_t i = 0; i < config->sources_len; i++)
         proxy_source_close(&sources[i].source);
     if (dns)

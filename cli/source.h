@@ -27,7 +27,7 @@ struct cli_source {
     struct buf found;  /* what it has (keyring/found.h) */
     struct proxy_source source;
     const struct cli_question *question;
-    size_t *open;
+    size_t *open, *asked; /* of all together: still asked, and ever */
     struct event_base *base;
 };
 

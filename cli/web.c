@@ -28,13 +28,21 @@ static void name_of(const char *user_id, char name_out[WEB_NAME_SIZE])
         snprintf(name_out, WEB_NAME_SIZE, "%.300s", user_id);
 }
 
+/* The more valid one, and the living one. */
+static bool is_better(const struct keyring_wot *wot, size_t a, size_t b)
+{
+    const bool is_dead = keyring_wot_is_dead(wot, a), is_other_dead = keyring_wot_is_dead(wot, b);
+    if (is_dead != is_other_dead)
+        return is_other_dead;
+    return keyring_wot_user_id(wot, a)->validity > keyring_wot_user_id(wot, b)->validity;
+}
+
 void web_name(const struct keyring_wot *wot, size_t key, char name_out[WEB_NAME_SIZE])
 {
     const struct keyring_wot_key *it = keyring_wot_key(wot, key);
     size_t chosen = KEYRING_WOT_NONE;
     for (size_t i = it->user_ids_first; i < it->user_ids_first + it->user_ids_len; i++)
-        if (!keyring_wot_user_id(wot, i)->is_attribute &&
-            (chosen == KEYRING_WOT_NONE || (keyring_wot_is_dead(wot, chosen) && !keyring_wot_is_dead(wot, i))))
+        if (!keyring_wot_user_id(wot, i)->is_attribute && (chosen == KEYRING_WOT_NONE || is_better(wot, i, chosen)))
             chosen = i;
     const size_t len = strlen(it->fingerprint);
     if (chosen == KEYRING_WOT_NONE)
@@ -129,7 +137,7 @@ static enum err add_unheard(const struct keyring_wot *wot, const struct keyring_
     for (size_t i = 0; !err && i < user_id->certifications_len && i < KEYRING_WOT_PATH_MAX; i++) {
         const size_t at = user_id->certifications_first + i;
         const struct keyring_wot_certification *it = keyring_wot_certification(wot, at);
-        if (it->state == KEYRING_WOT_COUNTED || it->state == KEYRING_WOT_SUPERSEDED ||
+        if (it->state == KEYRING_WOT_COUNTED || it->state == KEYRING_WOT_SUPERSEDED || it->state == KEYRING_WOT_SPARE ||
             it->state == KEYRING_WOT_MISSING || it->is_revocation)
             continue;
         web_line(wot, at, line);

@@ -165,6 +165,9 @@ static void look_of(const struct keyring_wot *wot, const struct keyring_wot_cert
         if (it->expires)
             snprintf(word_out, 64, "\\nuntil %s", date);
         return;
+    case KEYRING_WOT_SPARE:
+        *look_out = "style=solid penwidth=0.6 color=\"#1e6b1e\"";
+        return;
     case KEYRING_WOT_EXPIRED:
         *look_out = "style=dashed color=\"#8c1d18\" fontcolor=\"#8c1d18\" arrowhead=odot";
         snprintf(word_out, 64, "\\nEXPIRED %s", date);

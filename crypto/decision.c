@@ -20,7 +20,8 @@ enum {
     FLAG_OUTER_FROM = 16,
     FLAG_HEADER_SIGNED = 32,
     FLAG_TEXT_ALONE = 64,
-    FLAGS_ALL = 127
+    FLAG_OUTER_HEADER = 128,
+    FLAGS_ALL = 255
 };
 
 static unsigned flags_of(const struct crypto_decision *decision)
@@ -28,7 +29,8 @@ static unsigned flags_of(const struct crypto_decision *decision)
     return (decision->verdict.has_integrity ? FLAG_INTEGRITY : 0u) | (decision->is_changed ? FLAG_CHANGED : 0u) |
            (decision->is_own ? FLAG_OWN : 0u) | (decision->is_unread ? FLAG_UNREAD : 0u) |
            (decision->keeps_outer_from ? FLAG_OUTER_FROM : 0u) |
-           (decision->is_header_signed ? FLAG_HEADER_SIGNED : 0u) | (decision->is_text_alone ? FLAG_TEXT_ALONE : 0u);
+           (decision->is_header_signed ? FLAG_HEADER_SIGNED : 0u) | (decision->is_text_alone ? FLAG_TEXT_ALONE : 0u) |
+           (decision->keeps_outer_header ? FLAG_OUTER_HEADER : 0u);
 }
 
 static void set_flags(struct crypto_decision *decision, unsigned flags)
@@ -40,6 +42,7 @@ static void set_flags(struct crypto_decision *decision, unsigned flags)
     decision->keeps_outer_from = (flags & FLAG_OUTER_FROM) != 0;
     decision->is_header_signed = (flags & FLAG_HEADER_SIGNED) != 0;
     decision->is_text_alone = (flags & FLAG_TEXT_ALONE) != 0;
+    decision->keeps_outer_header = (flags & FLAG_OUTER_HEADER) != 0;
 }
 
 enum err crypto_decision_save(const struct crypto_decision *decision, struct buf *out)

@@ -19,9 +19,10 @@ struct crypto_decision {
     bool is_own;     /* our own sealed copy: unwrapped, without a verdict */
     bool is_unread;  /* beyond the limits: shown as it came; of the verdict `encryption` alone says something, if so */
     bool keeps_outer_from;
-    bool is_text_alone;    /* could have been changed, and shows what a person reads, all else as attachments */
-    bool is_header_signed; /* the header of the payload is believed */
-    uint32_t layers;       /* encrypted layers that were opened */
+    bool keeps_outer_header; /* the header of the payload could have been changed, and none of it is taken */
+    bool is_text_alone;      /* could have been changed, and shows what a person reads, all else as attachments */
+    bool is_header_signed;   /* the header of the payload is believed */
+    uint32_t layers;         /* encrypted layers that were opened */
     char authserv_id[CRYPTO_AUTHSERV_ID_SIZE]; /* under which Authentication-Results was written; "": it was not */
     uint64_t size;                             /* bytes of the view */
     uint8_t digest[32];                        /* SHA-256 of the view */

@@ -130,6 +130,28 @@ static enum err show_unread(struct opening *opening, const char *authserv_id, st
     return show_bytes(opening->message, authserv_id, view);
 }
 
+/* Gossip counts only out of what was encrypted as a whole, and could not have been changed. */
+static enum err hear(const struct opening *opening)
+{
+    const struct crypto_open_options *options = opening->options;
+    const struct crypto_verdict *verdict = &opening->result->verdict;
+    struct span header;
+    enum err result;
+
+    if (options->heard == NULL || opening->decided != NULL || opening->tree == NULL || opening->result->decision.is_own)
+        return ERR_OK;
+    header = mime_part_header(opening->tree->root, opening->message);
+    result = crypto_heard_add(options->hearer, header, options->heard);
+    if (result == ERR_OK && opening->encrypted_len > 0 && opening->is_outermost_encrypted && !opening->is_inline &&
+        verdict->has_integrity &&
+        (verdict->encryption == CRYPTO_ENC_OPENPGP || verdict->encryption == CRYPTO_ENC_SMIME))
+        result = crypto_heard_gossip(options->hearer, opening->header, header, options->heard);
+    if (result != ERR_LIMIT)
+        return result;
+    log_warning("a message tells of more keys than are taken of one");
+    return ERR_OK;
+}
+
 static bool is_too_large(const struct opening *opening)
 {
     const struct crypto_decision *decided = opening->decided;
@@ -208,6 +230,8 @@ enum err crypto_open(struct keyring_gpg *gpg, const struct crypto_open_options *
         result = show_unread(&opening, authserv_id, view_out);
     if (result == ERR_OK)
         result = decide(&opening, authserv_id, span_skip(buf_span(view_out), len_before));
+    if (result == ERR_OK)
+        result = hear(&opening);
     if (result != ERR_OK) {
         buf_truncate(view_out, len_before);
         crypto_session_keys_fini(&opened_out->session_keys);

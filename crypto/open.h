@@ -8,6 +8,7 @@
 #define CRYPTO_OPEN_H
 
 #include "crypto/decision.h"
+#include "crypto/heard.h"
 #include "crypto/learnt.h"
 #include "crypto/openpgp.h"
 #include "crypto/smime_account.h"
@@ -28,6 +29,9 @@ struct crypto_open_options {
     const struct crypto_session_keys *session_keys; /* with `decided`; NULL: none are known */
     /* It was opened once, and what came out is too large for whoever wants it: shown as it came, encryption=failed. */
     bool is_too_large;
+    /* With `heard` (the first time): what the message tells by Autocrypt is added there. */
+    const struct crypto_hearer *hearer;
+    struct buf *heard;
 };
 
 struct crypto_opened {

@@ -59,7 +59,8 @@ void open_give_reason(const struct opening *opening, const char *reason);
 /* open_peel.c: decrypts and verifies layer after layer. */
 ERR_RETURN enum err open_peel(struct opening *opening);
 
-/* Keeps what one layer was signed with. */
+/* Keeps what one layer was signed with. One by S/MIME whose signers are more than there is room for is bad: who is not
+   looked at could be the weakest. By OpenPGP any good signature will do, and those that do not fit are left out. */
 void open_keep_signatures(struct opening *opening, const struct crypto_signature *signatures, size_t len);
 /* The header of what comes now is signed if a signature so far is valid. */
 void open_note_signed(struct opening *opening);

@@ -7,16 +7,39 @@
 
 #include <string.h>
 
+/* A person said that it is not the author's (`key pin --not`), whatever its chain says. */
+static bool is_ruled_out(const struct keyring *ring, const char *author, const char *fingerprint)
+{
+    size_t first = 0, len = ring == NULL || author[0] == '\0' ? 0 : keyring_find(ring, author, &first);
+
+    for (size_t i = first; i < first + len; i++) {
+        const struct keyring_entry *entry = keyring_at(ring, i);
+
+        if (entry->trust == KEYRING_NEVER && entry->source == KEYRING_SOURCE_PERSON &&
+            strcmp(entry->fingerprint, fingerprint) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void judge_one(const struct opening *opening, const struct crypto_signature *signature, const char *author,
                       struct crypto_verdict *verdict)
 {
     const struct keyring *keyring =
         signature->format == KEYRING_SMIME ? opening->certificates : opening->options->keyring;
     crypto_verdict_judge(signature, author, keyring, opening->options->least, verdict);
+    if (verdict->signature != CRYPTO_SIG_GOOD || signature->format != KEYRING_SMIME ||
+        !is_ruled_out(opening->options->keyring, author, signature->fingerprint))
+        return;
+    verdict->signature = CRYPTO_SIG_UNTRUSTED;
+    verdict->trust = KEYRING_NEVER;
 }
 
 /* The summary of all signatures for one author: the first good one, else the outermost. Several signers of one layer by
-   S/MIME speak as one, and the weakest of them counts (RFC 5752 §5). */
+   S/MIME speak as one, and the weakest of them counts (RFC 5752 §5).
+   Not so of layers: a good one of the author's is over all that is shown, whatever else was signed within it or around
+   it, and others are wrapped around a message by those who pass it on (RFC 2634 §1.1, RFC 3183), who are not its author
+   and would turn each such message into a mismatch. */
 static void judge(struct opening *opening, const char *author, struct crypto_verdict *verdict_out)
 {
     const struct crypto_signature *signatures = opening->signatures;
@@ -183,6 +206,22 @@ static void judge_integrity(struct opening *opening)
         open_give_reason(opening, "nothing shows that the encrypted message was not changed: only its text is shown");
 }
 
+/* Fields that could have been changed replace no outer ones, and their From is nobody's word: what is signed is then
+   judged for the outer one. It proves no more for that. */
+static void drop_unproven_header(struct opening *opening, struct crypto_header_merge *merge)
+{
+    struct crypto_verdict *verdict = &opening->result->verdict;
+
+    if (!opening->unproven.is_there || opening->unproven.is_proven || merge->protection == CRYPTO_HEADER_UNPROTECTED)
+        return;
+    *merge = (struct crypto_header_merge){.outer = merge->outer, .authserv_id = merge->authserv_id};
+    *verdict = (struct crypto_verdict){
+        .encryption = verdict->encryption, .has_integrity = verdict->has_integrity, .at = verdict->at};
+    judge_author(opening, merge);
+    opening->unproven.is_proven = false;
+    opening->result->decision.keeps_outer_header = true;
+}
+
 enum err open_judge(struct opening *opening, struct crypto_header_merge *merge)
 {
     enum err result;
@@ -195,6 +234,7 @@ enum err open_judge(struct opening *opening, struct crypto_header_merge *merge)
     if (result != ERR_OK)
         return result;
     judge_author(opening, merge);
+    drop_unproven_header(opening, merge);
     judge_integrity(opening);
     return look_for_parts(opening);
 }
@@ -204,6 +244,7 @@ enum err open_follow(struct opening *opening, struct crypto_header_merge *merge)
     opening->result->verdict = opening->decided->verdict;
     opening->result->decision.is_text_alone = opening->decided->is_text_alone;
     opening->is_header_signed = opening->decided->is_header_signed;
+    opening->result->decision.keeps_outer_header = opening->decided->keeps_outer_header;
     merge->keeps_outer_from = opening->decided->keeps_outer_from;
-    return find_header(opening, merge);
+    return opening->decided->keeps_outer_header ? ERR_OK : find_header(opening, merge);
 }

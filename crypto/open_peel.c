@@ -15,10 +15,19 @@ bool open_is_about_data(enum err result)
 
 void open_keep_signatures(struct opening *opening, const struct crypto_signature *signatures, size_t len)
 {
-    for (size_t i = 0; i < len && opening->signatures_len < OPEN_SIGNATURES_MAX; i++) {
-        opening->signatures[opening->signatures_len] = signatures[i];
-        opening->signatures[opening->signatures_len++].layer = opening->signed_layers;
+    const size_t room = OPEN_SIGNATURES_MAX - opening->signatures_len;
+    /* The weakest of a layer's signers by S/MIME counts, and it may be one for which there is no room. */
+    const bool is_bad = len > room && signatures[0].format == KEYRING_SMIME;
+
+    for (size_t i = 0; i < len && i < room; i++) {
+        struct crypto_signature *kept = &opening->signatures[opening->signatures_len++];
+        *kept = signatures[i];
+        kept->layer = opening->signed_layers;
+        if (is_bad)
+            kept->state = CRYPTO_SIG_BAD;
     }
+    if (is_bad)
+        open_give_reason(opening, "the message has more signatures than are looked at");
     opening->signed_layers++;
 }
 

@@ -55,6 +55,8 @@ static enum err seal_plain(const struct sealing *sealing)
         result = log_failure(ERR_NEEDS_8BIT, "a signed part holds bytes over 127");
     if (result == ERR_OK)
         result = crypto_protect_plain(sealing->header, sealing->root, encoding, sealing->request->subject_tag, &header);
+    if (result == ERR_OK && sealing->request->action == CRYPTO_SEAL_PLAIN)
+        result = seal_add_autocrypt(sealing->gpg, sealing->request, sealing->header, &header);
     if (result == ERR_OK)
         result = buf_add_string(&header, "\r\n");
     if (result == ERR_OK)
@@ -81,6 +83,8 @@ static enum err make_payload(const struct sealing *sealing, enum crypto_protecti
     else
         result = mime_pieces_borrow(body, mime_part_body(sealing->root, sealing->message));
     buf_init_secret(&header, CRYPTO_HEADER_MAX);
+    if (result == ERR_OK && protection == CRYPTO_PROTECT_CIPHER)
+        result = seal_add_gossip(sealing->gpg, sealing->request, sealing->header, &header);
     if (result == ERR_OK)
         result = crypto_protect_inner(sealing->header, sealing->root, encoding, protection,
                                       sealing->request->subject_tag, &header);
@@ -108,6 +112,8 @@ static enum err seal_protected(const struct sealing *sealing)
     result = make_payload(sealing, protection, is_signed, &body, &payload);
     if (result == ERR_OK)
         result = crypto_protect_outer(sealing->header, protection, request->subject_tag, &outer);
+    if (result == ERR_OK)
+        result = seal_add_autocrypt(sealing->gpg, request, sealing->header, &outer);
     if (result == ERR_OK) {
         struct crypto_engine_job job = {.gpg = sealing->gpg,
                                         .request = request,

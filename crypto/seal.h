@@ -18,6 +18,7 @@
 #define CRYPTO_SEALED_HEADERS 65536u
 #define CRYPTO_SEALED_PERCENT 73u
 #define CRYPTO_SEALED_TWICE_PERCENT 53u
+#define CRYPTO_GOSSIP_MAX 64 /* keys of others that a copy tells */
 
 enum crypto_seal_action {
     CRYPTO_SEAL_REFUSE = 0,
@@ -26,6 +27,12 @@ enum crypto_seal_action {
     CRYPTO_SEAL_ENCRYPT,
     CRYPTO_SEAL_SIGN_ENCRYPT,
     CRYPTO_SEAL_PASS /* already encrypted; checked again here */
+};
+
+/* Whose key a field tells (Autocrypt level 1). */
+struct crypto_announced {
+    char address[MIME_ADDR_SIZE];       /* normal form */
+    char fingerprint[KEYRING_FPR_SIZE]; /* "": none */
 };
 
 struct crypto_seal_request {
@@ -40,6 +47,11 @@ struct crypto_seal_request {
     const char *key_cache_dir; /* for keyring_gpg_key_file */
     uint64_t output_max;       /* bytes */
     const struct crypto_smime *smime; /* what S/MIME has of the account; NULL: none */
+    struct crypto_announced
+        autocrypt;  /* own key that the copy tells, unless the message does so itself; not for PASS */
+    bool is_mutual; /* and that encryption is preferred */
+    const struct crypto_announced *gossip; /* keys of others that a copy encrypted by OpenPGP tells inside */
+    size_t gossip_len;
 };
 
 struct crypto_seal_result {

@@ -114,7 +114,8 @@ static enum err ask_revocation(const struct crypto_smime *smime, const struct ke
     bool is_unknown = false;
     enum err result;
 
-    if (smime->revocation == NULL || path == NULL)
+    /* Of one's own certificate that leads to no anchor one knows oneself. */
+    if (smime->revocation == NULL || (path == NULL && entry->key_place[0] != '\0'))
         return ERR_OK;
     result = smime->revocation(smime->context, path, clock_now(), &is_unknown);
     if (result == ERR_OK && is_unknown)

@@ -191,3 +191,29 @@ enum err key_packets_walk(struct span packets, key_packets_fn fn, void *context)
     }
     return err == ERR_OK && is_in_key ? fn(&key, context) : err;
 }
+static enum err take_fingerprint(const struct key_packets_key *key, void *context)
+{
+    (void)span_copy(span_of(key->fingerprint), context, KEYRING_FPR_SIZE);
+    return ERR_OK;
+}
+
+enum err key_packets_single(struct span packets, char fingerprint_out[KEYRING_FPR_SIZE])
+{
+    size_t keys = 0, user_ids = 0;
+    struct span body;
+    unsigned tag;
+    for (struct span rest = packets; rest.len > 0;) {
+        if (!key_packets_take(&rest, &tag, &body) || (keys == 0) != (tag == KEY_PACKETS_PUBLIC_KEY))
+            return ERR_MALFORMED;
+        keys += tag == KEY_PACKETS_PUBLIC_KEY;
+        user_ids += tag == KEY_PACKETS_USER_ID;
+        if (tag != KEY_PACKETS_PUBLIC_KEY && tag != KEY_PACKETS_SIGNATURE && tag != KEY_PACKETS_USER_ID && tag != KEY_PACKETS_SUBKEY &&
+            tag != KEY_PACKETS_ATTRIBUTE)
+            return ERR_MALFORMED;
+    }
+    fingerprint_out[0] = '\0';
+    if (user_ids == 0)
+        return ERR_MALFORMED;
+    enum err err = key_packets_walk(packets, take_fingerprint, fingerprint_out);
+    return err == ERR_OK && fingerprint_out[0] == '\0' ? ERR_MALFORMED : err;
+}

@@ -17,6 +17,9 @@ typedef enum err (*key_packets_fn)(const struct key_packets_key *key, void *cont
 /* Calls `fn` for each version 4 key in `packets`; anything but ERR_OK from it ends the walk with that value.
    ERR_MALFORMED for what is no sequence of whole packets (what came before has been reported). */
 ERR_RETURN enum err key_packets_walk(struct span packets, key_packets_fn fn, void *context);
+/* Whether they are one transferable public key of version 4 with a user ID, and nothing else; its fingerprint.
+   ERR_MALFORMED. */
+ERR_RETURN enum err key_packets_single(struct span packets, char fingerprint_out[KEYRING_FPR_SIZE]);
 
 /* ---- one packet ---- */
 enum key_packets_tag {
@@ -41,11 +44,11 @@ ERR_RETURN enum err key_packets_fingerprint(struct span body, char fingerprint_o
 struct key_packets_signature {
     size_t version;
     unsigned type;
-    struct span hashed, unhashed; /* subpackets, borrowed */
+    struct span hashed, unhashed; /* subpackets, borrowed; unhashed: none where the packet is cut */
 };
 /* False for what is no signature packet of version 4 (§5.2.3), whose `version` is given nevertheless. */
 bool key_packets_signature(struct span body, struct key_packets_signature *signature_out);
-/* Takes the next subpacket (§5.2.3.1); false at the end, or where it makes no sense. */
+/* Takes the next subpacket that is not empty (§5.2.3.1); false at the end, or where it makes no sense. */
 bool key_packets_subpacket(struct span *rest, unsigned *type_out, struct span *body_out);
 
 #endif

@@ -375,6 +375,12 @@ void keyring_ldap_free(struct keyring_ldap **ldap_pointer)
     free(ldap);
 }
 
+bool keyring_ldap_is_refused(const struct keyring_ldap *ldap, bool *was_taken_out)
+{
+    *was_taken_out = ldap->was_taken;
+    return ldap->is_refused;
+}
+
 static enum err ask(struct keyring_ldap *ldap, const char *address, keyring_answer_fn fn, void *context,
                     struct keyring_ldap_query **query_out)
 {

@@ -85,6 +85,8 @@ void keyring_ldap_init(void);
 ERR_RETURN enum err keyring_ldap_new(struct event_base *base, struct evdns_base *dns,
                                      const struct keyring_ldap_options *options, const struct secret *password,
                                      SSL_CTX *tls, struct keyring_ldap **ldap_out);
+/* True if the password was refused by the last login. `*was_taken_out`: an earlier one of this directory took it. */
+bool keyring_ldap_is_refused(const struct keyring_ldap *ldap, bool *was_taken_out);
 /* Questions that are open are forgotten; their functions do not fire. Not from within such a function. */
 void keyring_ldap_free(struct keyring_ldap **ldap);
 

@@ -76,6 +76,7 @@ struct keyring_ldap {
     const struct secret *password;
     SSL_CTX *tls;
     enum ldap_state state;
+    bool was_taken, is_refused; /* the password: by an earlier login, by the last one */
     struct conn *conn;
     LDAP *handle;         /* reads and writes the other end of `pair` */
     int pair;             /* what comes from `conn` goes in here, what comes out goes to `conn`; never waits */

@@ -121,6 +121,7 @@ static void take_greeting(struct keyring_ldap *ldap, LDAPMessage *message)
     if (ldap_msgtype(message) == (is_tls ? (int)LDAP_RES_EXTENDED : (int)LDAP_RES_BIND))
         if (ldap_parse_result(ldap->handle, message, &code, NULL, &detail, NULL, NULL, 0) != LDAP_SUCCESS)
             code = LDAP_DECODING_ERROR;
+    ldap->is_refused = !is_tls && !ldap->options->is_external && code == LDAP_INVALID_CREDENTIALS;
     if (code != LDAP_SUCCESS) {
         say_failure(ldap, doing, code, detail);
     } else if (is_tls) {
@@ -128,6 +129,7 @@ static void take_greeting(struct keyring_ldap *ldap, LDAPMessage *message)
         if (conn_start_tls_client(ldap->conn, ldap->tls, ldap->options->host) != ERR_OK)
             lose(ldap, "TLS could not be started");
     } else {
+        ldap->was_taken = true;
         ldap->state = LDAP_OPEN;
         ldap_on_open(ldap);
     }

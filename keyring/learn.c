@@ -84,6 +84,13 @@ static X509 *read_certificate(struct span der)
     return certificate;
 }
 
+/* Out of a correspondent's record: Autocrypt does not look at user IDs (level 1, 2.1.1). */
+static bool is_heard(const struct keyring_found *found)
+{
+    return found->kind == KEYRING_FOUND_OPENPGP &&
+           (found->source == KEYRING_SOURCE_AUTOCRYPT || found->source == KEYRING_SOURCE_GOSSIP);
+}
+
 enum err keyring_learn_judge(const struct keyring_learner *learner, const struct keyring_found *found,
                              enum keyring_learnt *learnt, X509 **certificate_out)
 {
@@ -95,6 +102,7 @@ enum err keyring_learn_judge(const struct keyring_learner *learner, const struct
     } else if (found->kind == KEYRING_FOUND_OPENPGP && learner->gpg != NULL) {
         bool is_theirs = false;
         err = keyring_gpg_carries(learner->gpg, found->bytes, learner->address, &is_theirs);
+        is_theirs = is_theirs || is_heard(found);
         *learnt = err == ERR_MALFORMED ? KEYRING_LEARNT_GARBAGE
                   : is_theirs          ? KEYRING_LEARNT_NEW
                                        : KEYRING_LEARNT_STRANGER;
@@ -136,7 +144,8 @@ static enum err add_word(const struct keyring_learner *learner, const struct key
                                 .trust = found->is_found ? KEYRING_FOUND : KEYRING_UNVERIFIED,
                                 .since = learner->now,
                                 .until = found->until > 0 ? found->until : learner->now};
-    if (learner->words == NULL)
+    /* What mail told stands in the record already. */
+    if (learner->words == NULL || !keyring_source_is_asked(found->source))
         return ERR_OK;
     (void)span_copy(span_of(learner->address), word.address, sizeof(word.address));
     (void)span_copy(span_of(fingerprint), word.fingerprint, sizeof(word.fingerprint));
@@ -284,7 +293,7 @@ static enum err take(struct span *rest, struct keyring_found *found)
 static enum err learn_one(const struct keyring_learner *learner, const struct keyring_found *found, struct span all,
                           size_t *kept)
 {
-    if (!keyring_source_is_asked(found->source))
+    if (!keyring_source_is_asked(found->source) && !is_heard(found))
         return ERR_REFUSED;
     return found->kind == KEYRING_FOUND_ALL ? remove_gone(learner, found, all) : keep(learner, found, kept);
 }

@@ -1,10 +1,9 @@
-#include "keyring/peer.h"
+#include "keyring/autocrypt.h"
 
 #include <string.h>
 
 /* An Autocrypt key this much older than the last mail counts little: they have changed their mail program
    (Autocrypt level 1, 2.4). */
-#define AUTOCRYPT_OLD_S ((int64_t)35 * 86400)
 
 void keyring_peer_init(struct keyring_peer *peer, const char *address)
 {
@@ -65,7 +64,7 @@ static bool is_weaker(const struct keyring_word *word, const struct keyring_word
     return strength != other_strength ? strength < other_strength : word->since < other->since;
 }
 
-/* True if there is room for it now. */
+/* True if there is room for it now; for what a person says there always is. */
 static bool make_room(struct keyring_peer *peer, const struct keyring_word *word)
 {
     size_t weakest = 0;
@@ -74,7 +73,7 @@ static bool make_room(struct keyring_peer *peer, const struct keyring_word *word
     for (size_t i = 1; i < peer->words_len; i++)
         if (is_weaker(&peer->words[i], &peer->words[weakest], word->since))
             weakest = i;
-    if (is_weaker(word, &peer->words[weakest], word->since))
+    if (word->source != KEYRING_SOURCE_PERSON && is_weaker(word, &peer->words[weakest], word->since))
         return false;
     drop_word(peer, weakest);
     return true;
@@ -234,12 +233,8 @@ size_t keyring_peer_words(const struct keyring_peer *peer, int64_t now, struct k
         if (peer->words[i].until == 0 || peer->words[i].until > now)
             words_out[len++] = peer->words[i];
     if (autocrypt->key.len > 0) {
-        const bool is_old = autocrypt->last_seen - autocrypt->timestamp > AUTOCRYPT_OLD_S;
-        const enum keyring_advice advice = is_old                 ? KEYRING_ADVICE_DISCOURAGE
-                                           : autocrypt->is_mutual ? KEYRING_ADVICE_MUTUAL
-                                                                  : KEYRING_ADVICE_AVAILABLE;
-        words_out[len++] =
-            autocrypt_word(peer, KEYRING_SOURCE_AUTOCRYPT, advice, autocrypt->fingerprint, autocrypt->timestamp);
+        words_out[len++] = autocrypt_word(peer, KEYRING_SOURCE_AUTOCRYPT, keyring_autocrypt_advice(peer),
+                                          autocrypt->fingerprint, autocrypt->timestamp);
     }
     if (autocrypt->gossip_key.len > 0)
         words_out[len++] = autocrypt_word(peer, KEYRING_SOURCE_GOSSIP, KEYRING_ADVICE_DISCOURAGE,

@@ -156,8 +156,10 @@ static enum err add_peer(const struct keyring_peer *peer, struct buf *out)
         err = packed_add_bytes(out, span_of(peer->address));
     if (err == ERR_OK)
         err = add_numbers(out, numbers, sizeof(numbers) / sizeof(*numbers), 8);
-    for (size_t i = 0; err == ERR_OK && i < sizeof(peer->chosen) / sizeof(*peer->chosen); i++)
-        err = packed_add_bytes(out, span_of(peer->chosen[i]));
+    if (err == ERR_OK)
+        err = packed_add_bytes(out, span_of(peer->chosen[0]));
+    if (err == ERR_OK)
+        err = packed_add_bytes(out, span_of(peer->chosen[1]));
     if (err == ERR_OK)
         err = packed_add_number(out, peer->words_len, 1);
     for (size_t i = 0; err == ERR_OK && i < peer->words_len; i++)

@@ -205,7 +205,7 @@ enum err keyring_revocation_judge(enum keyring_answer_kind kind, struct span ans
 enum err keyring_revocation_sum(const struct keyring_revocation *revocations, size_t len,
                                 enum keyring_revocation_mode mode, bool *is_unknown_out)
 {
-    *is_unknown_out = false;
+    *is_unknown_out = mode != KEYRING_REVOCATION_OFF && revocations == NULL;
     for (size_t i = 0; mode != KEYRING_REVOCATION_OFF && i < len; i++) {
         if (revocations[i].state == KEYRING_REVOCATION_REVOKED) {
             *is_unknown_out = false;

@@ -33,6 +33,8 @@ const char *keyring_wot_state_text(enum keyring_wot_state state)
     switch (state) {
     case KEYRING_WOT_COUNTED:
         return "counted";
+    case KEYRING_WOT_SPARE:
+        return "not needed";
     case KEYRING_WOT_WITHOUT_WORD:
         return "its maker's word does not count";
     case KEYRING_WOT_UNCHECKED:

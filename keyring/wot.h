@@ -69,6 +69,7 @@ struct keyring_wot_user_id {
 
 enum keyring_wot_state {
     KEYRING_WOT_COUNTED,      /* towards the validity */
+    KEYRING_WOT_SPARE,        /* it would count, but the user ID was fully valid before it was its turn */
     KEYRING_WOT_WITHOUT_WORD, /* good, but its maker's word does not count: not trusted, not valid, or too far away */
     KEYRING_WOT_UNCHECKED,    /* its maker says that the user ID was not checked well enough */
     KEYRING_WOT_OUT_OF_SCOPE, /* its maker is trusted for other domains */

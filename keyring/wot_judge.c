@@ -88,8 +88,10 @@ static enum keyring_wot_state state_of_last(const struct keyring_wot_certificati
 /* Of each maker only the last certification of a user ID counts, even if it has expired or is a revocation. */
 static void choose_last(struct keyring_wot *wot, const struct keyring_wot_user_id *user_id)
 {
-    struct keyring_wot_certification *list = wot->certifications + user_id->certifications_first;
     const size_t len = user_id->certifications_len;
+    if (len == 0)
+        return;
+    struct keyring_wot_certification *list = wot->certifications + user_id->certifications_first;
     for (size_t i = 0; i < len; i++) {
         const bool is_checked = list[i].is_revocation || list[i].level == 0 || list[i].level >= wot->options.level_min;
         list[i].state = list[i].signer == KEYRING_WOT_NONE ? KEYRING_WOT_MISSING
@@ -226,6 +228,20 @@ static void begin(const struct judging *judging)
     }
 }
 
+/* What nobody had to look at any more, since all of the key was valid. */
+static void note_spare(struct keyring_wot *wot)
+{
+    for (size_t i = 0; i < wot->certifications_len; i++) {
+        struct keyring_wot_certification *it = &wot->certifications[i];
+        if (it->state != KEYRING_WOT_WITHOUT_WORD || keyring_wot_is_dead(wot, it->user_id))
+            continue;
+        const struct keyring_wot_key *signer = &wot->keys[it->signer];
+        if (signer->round >= 0 && signer->word >= KEYRING_WOT_MARGINAL &&
+            wot->user_ids[it->user_id].validity >= KEYRING_WOT_FULL)
+            it->state = KEYRING_WOT_SPARE;
+    }
+}
+
 enum err keyring_wot_judge(struct keyring_wot *wot, int64_t now)
 {
     struct judging judging = {.wot = wot,
@@ -241,6 +257,7 @@ enum err keyring_wot_judge(struct keyring_wot *wot, int64_t now)
             for (size_t i = 0; i < wot->keys_len; i++)
                 if (!judging.is_settled[i])
                     judge_key(&judging, i, round);
+        note_spare(wot);
     }
     free(judging.places);
     free(judging.scopes);

@@ -40,6 +40,8 @@ ERR_RETURN enum err mime_text_normalise(struct span text, struct span charset, s
 bool mime_text_has_charset(struct span charset);
 /* Days since 1970-01-01 of a Date field's raw value; false if it is none. */
 bool mime_text_day(struct span date_value, int64_t *day_out);
+/* The same in seconds, its zone counted in. */
+bool mime_text_time(struct span date_value, int64_t *time_out);
 
 /* Adds the searchable text of a message in saved form: size, day sent, header fields (of the message, and apart those
    of its parts), bodies of text and enclosed messages. Bounded by the buffer's maximum; what does not fit is an error.

@@ -1,7 +1,7 @@
 #include "mime/text.h"
 
 /* [weekday ","] day month year hour ":" minute [":" second] [zone], with comments (RFC 5322 §3.3 and §4.3), as lenient
-   as servers are. Only the day is wanted, but what is no date as a whole names none. */
+   as servers are. What is no date as a whole names none, neither a day nor a time. */
 
 static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 
@@ -97,10 +97,30 @@ static bool take_separator(struct span *rest)
     return skip_blanks(rest);
 }
 
-static bool take_time(struct span *rest)
+/* zone = (("+" / "-") 4DIGIT) / obs-zone; what is not known counts as +0000 (§4.3). */
+static int64_t zone_seconds(struct span zone)
+{
+    static const struct {
+        const char name[4];
+        int hours;
+    } zones[] = {{"EDT", -4}, {"EST", -5}, {"CDT", -5}, {"CST", -6},
+                 {"MDT", -6}, {"MST", -7}, {"PDT", -7}, {"PST", -8}};
+    uint64_t number;
+
+    for (size_t i = 0; i < sizeof zones / sizeof *zones; i++)
+        if (span_is_case_equal(zone, span_of(zones[i].name)))
+            return zones[i].hours * 3600;
+    if (zone.len != 5 || (*zone.ptr != '+' && *zone.ptr != '-') || !span_to_u64(span_skip(zone, 1), 9999, &number))
+        return 0;
+    int64_t seconds = (int64_t)(number / 100 * 3600 + number % 100 * 60);
+    return *zone.ptr == '-' ? -seconds : seconds;
+}
+
+/* Seconds of the day, as they are in UTC: fewer than none or more than there are where that is another day. */
+static bool take_time(struct span *rest, int64_t *seconds_out)
 {
     unsigned hour, minute, second = 0;
-    struct span zone;
+    struct span zone = SPAN_NONE;
 
     if (!take_number(rest, 1, 2, &hour) || !take_separator(rest) || !take_number(rest, 2, 2, &minute))
         return false;
@@ -108,6 +128,7 @@ static bool take_time(struct span *rest)
         return false;
     if (rest->len > 0 && !take_word(rest, &zone))
         return false;
+    *seconds_out = (int64_t)hour * 3600 + minute * 60 + second - zone_seconds(zone);
     return hour < 24 && minute < 60 && second <= 60;
 }
 
@@ -129,7 +150,8 @@ static int64_t days_since_1970(unsigned day, unsigned month, unsigned year)
            1 - 719468;
 }
 
-bool mime_text_day(struct span date_value, int64_t *day_out)
+/* The day as the sender had it, and the seconds of it. */
+static bool read_date(struct span date_value, int64_t *day_out, int64_t *seconds_out)
 {
     struct span rest = date_value, word, before;
     unsigned day, month, year;
@@ -146,10 +168,28 @@ bool mime_text_day(struct span date_value, int64_t *day_out)
     } else {
         rest = before;
     }
-    if (!take_number(&rest, 1, 2, &day) || !take_month(&rest, &month) || !take_year(&rest, &year) || !take_time(&rest))
+    if (!take_number(&rest, 1, 2, &day) || !take_month(&rest, &month) || !take_year(&rest, &year) ||
+        !take_time(&rest, seconds_out))
         return false;
     if (day < 1 || day > days_in_month(month, year))
         return false;
     *day_out = days_since_1970(day, month, year);
+    return true;
+}
+
+bool mime_text_day(struct span date_value, int64_t *day_out)
+{
+    int64_t seconds;
+
+    return read_date(date_value, day_out, &seconds);
+}
+
+bool mime_text_time(struct span date_value, int64_t *time_out)
+{
+    int64_t day, seconds;
+
+    if (!read_date(date_value, &day, &seconds))
+        return false;
+    *time_out = day * 86400 + seconds;
     return true;
 }

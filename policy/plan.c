@@ -91,8 +91,8 @@ static enum err check_each(const struct policy_message *message, const struct pl
             err = plan_demand(choice, recipient->address, reason_of(recipient, message), detail);
         else if (recipient->encrypt == POLICY_ENCRYPT_WHEN_POSSIBLE)
             err = plan_wish(choice, recipient->address, detail);
-        /* Without a key that was there at RCPT a copy would leave plain that was to be sealed. */
-        const bool has_lost_key = !choice->key && recipient->had_key && recipient->encrypt != POLICY_ENCRYPT_NEVER;
+        /* A copy that was to be sealed would leave plain. */
+        const bool has_lost_key = !choice->key && recipient->had_word && recipient->encrypt != POLICY_ENCRYPT_NEVER;
         if (has_lost_key || (err && !choice->key && recipient->is_unasked))
             return refuse_for_now(recipient, detail);
         if (err)
@@ -145,7 +145,7 @@ static enum err refuse_mixed(const struct policy_message *message, const struct 
                              const struct plan_recipient *required, const struct plan_recipient *sealed,
                              const struct plan_recipient *refuser, char detail[POLICY_DETAIL_SIZE])
 {
-    if (plain->had_key || plain->is_unasked)
+    if (plain->had_word || plain->is_unasked)
         return refuse_for_now(plain, detail);
     if (required)
         plan_explain(detail,
@@ -300,7 +300,7 @@ static enum err plan_seal(const struct policy *policy, const struct keyring *key
         all[i].index = i;
         all[i].address = message->recipients[i].address;
         all[i].is_visible = message->recipients[i].is_visible;
-        all[i].had_key = message->recipients[i].had_key;
+        all[i].had_word = message->recipients[i].had_word;
         all[i].is_unasked = message->recipients[i].is_unasked;
         const struct policy_rule *rule = policy_match(policy, all[i].address);
         all[i].encrypt = effective_encrypt(rule, message);

@@ -49,7 +49,7 @@ ERR_RETURN enum err policy_at_rcpt(const struct policy *policy, const struct key
 struct policy_recipient {
     const char *address; /* normal form */
     bool is_visible;     /* stands in To, Cc, Resent-To or Resent-Cc; otherwise it is a Bcc recipient */
-    bool had_key;        /* when its RCPT was answered: if there is none now, that is for now */
+    bool had_word;       /* at RCPT there was a key by the word of a source that can be asked again */
     bool is_unasked;     /* a source that may know a key could not be asked */
 };
 
@@ -93,7 +93,7 @@ struct policy_plan {
  *   ERR_CONFLICT       the same, and two sources name different keys for it
  *   ERR_KEY_UNUSABLE   a recipient would be encrypted to when possible, and its only key has been revoked: it was
  *                      encrypted to before, and a person must say that mail may now go in clear
- *   ERR_LOOKUP         one of these, for now: a source could not be asked, or there was a key at RCPT
+ *   ERR_LOOKUP         one of these, for now: a source could not be asked, or its word has run out since RCPT
  *   ERR_NOT_OWN_FROM   a rule signs always and From is not exactly one address of the account
  *   ERR_NO_SIGNING_KEY a rule signs always and the account has no usable key for that address
  *   ERR_MIXED          some copies would be sealed and others plain, which a rule (mixed = refuse) or a required

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/sasl.h"
 #include "crypto/smime_account.h"
+#include "keyring/autocrypt.h"
 #include "keyring/dane.h"
 #include "keyring/ldap.h"
 #include "keyring/revocation.h"
@@ -38,6 +39,7 @@ struct config_account {
     char login[256]; /* the address if not given */
     struct config_upstream upstreams[CONFIG_PROTOCOL_COUNT];
     bool append_plain; /* append = plain: what is saved is not sealed */
+    enum keyring_preference autocrypt;
     char gnupghome[CONFIG_PATH_SIZE];
     bool is_own_home;                     /* privyseal's own, under the state directory */
     char smime_ca[CONFIG_PATH_SIZE];      /* trust anchors for S/MIME: a file, a folder, "system"; "": none */

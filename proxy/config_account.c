@@ -1,5 +1,5 @@
 /*
- * account "address" { also login smtp imap append ca_file smime_* revocation pkcs11_* gnupghome }
+ * account "address" { also login smtp imap append autocrypt ca_file smime_* revocation pkcs11_* gnupghome }
  */
 #include "proxy/config_reader.h"
 
@@ -178,6 +178,18 @@ static enum err read_append(struct config_reader *reader, cfg_t *section, struct
     return err;
 }
 
+static enum err read_autocrypt(struct config_reader *reader, cfg_t *section, struct config_account *account)
+{
+    static const struct config_word words[] = {{"mutual", KEYRING_PREFERENCE_MUTUAL},
+                                               {"nopreference", KEYRING_PREFERENCE_NONE},
+                                               {"off", KEYRING_PREFERENCE_OFF},
+                                               {NULL, 0}};
+    int preference = KEYRING_PREFERENCE_MUTUAL;
+    enum err err = config_word(reader, section, "autocrypt", words, &preference);
+    account->autocrypt = (enum keyring_preference)preference;
+    return err;
+}
+
 static enum err read_revocation(struct config_reader *reader, cfg_t *section, struct config_account *account)
 {
     static const struct config_word words[] = {{"off", KEYRING_REVOCATION_OFF},
@@ -237,6 +249,8 @@ static enum err read_account(struct config_reader *reader, cfg_t *section)
         err = read_upstream(reader, section, account, CONFIG_IMAP);
     if (!err)
         err = read_append(reader, section, account);
+    if (!err)
+        err = read_autocrypt(reader, section, account);
     if (!err)
         err = read_smime_ca(reader, section, account);
     if (!err)

@@ -192,15 +192,23 @@ static cfg_t *make_grammar(void)
 {
     cfg_opt_t listen_options[] = {CFG_STR_LIST("at", NULL, CFGF_NODEFAULT), CFG_STR("tls", NULL, CFGF_NODEFAULT),
                                   CFG_STR_LIST("accounts", NULL, CFGF_NODEFAULT), CFG_END()};
-    cfg_opt_t account_options[] = {
-        CFG_STR_LIST("also", NULL, CFGF_NODEFAULT),    CFG_STR("login", NULL, CFGF_NODEFAULT),
-        CFG_STR("smtp", NULL, CFGF_NODEFAULT),         CFG_STR("imap", NULL, CFGF_NODEFAULT),
-        CFG_STR("append", NULL, CFGF_NODEFAULT),       CFG_STR("ca_file", NULL, CFGF_NODEFAULT),
-        CFG_STR("gnupghome", NULL, CFGF_NODEFAULT),    CFG_STR("smime_ca", NULL, CFGF_NODEFAULT),
-        CFG_STR("smime_sign", NULL, CFGF_NODEFAULT),   CFG_STR("pkcs11_module", NULL, CFGF_NODEFAULT),
-        CFG_STR("pkcs11_dir", NULL, CFGF_NODEFAULT),   CFG_STR("smime_rsa", NULL, CFGF_NODEFAULT),
-        CFG_STR("smime_cipher", NULL, CFGF_NODEFAULT), CFG_STR("smime_compress", NULL, CFGF_NODEFAULT),
-        CFG_STR("revocation", NULL, CFGF_NODEFAULT),   CFG_END()};
+    cfg_opt_t account_options[] = {CFG_STR_LIST("also", NULL, CFGF_NODEFAULT),
+                                   CFG_STR("login", NULL, CFGF_NODEFAULT),
+                                   CFG_STR("smtp", NULL, CFGF_NODEFAULT),
+                                   CFG_STR("imap", NULL, CFGF_NODEFAULT),
+                                   CFG_STR("append", NULL, CFGF_NODEFAULT),
+                                   CFG_STR("ca_file", NULL, CFGF_NODEFAULT),
+                                   CFG_STR("gnupghome", NULL, CFGF_NODEFAULT),
+                                   CFG_STR("smime_ca", NULL, CFGF_NODEFAULT),
+                                   CFG_STR("smime_sign", NULL, CFGF_NODEFAULT),
+                                   CFG_STR("pkcs11_module", NULL, CFGF_NODEFAULT),
+                                   CFG_STR("pkcs11_dir", NULL, CFGF_NODEFAULT),
+                                   CFG_STR("smime_rsa", NULL, CFGF_NODEFAULT),
+                                   CFG_STR("smime_cipher", NULL, CFGF_NODEFAULT),
+                                   CFG_STR("smime_compress", NULL, CFGF_NODEFAULT),
+                                   CFG_STR("revocation", NULL, CFGF_NODEFAULT),
+                                   CFG_STR("autocrypt", NULL, CFGF_NODEFAULT),
+                                   CFG_END()};
     cfg_opt_t rule_options[] = {CFG_STR_LIST("to", NULL, CFGF_NODEFAULT),
                                 CFG_STR("encrypt", NULL, CFGF_NODEFAULT),
                                 CFG_STR("sign", NULL, CFGF_NODEFAULT),

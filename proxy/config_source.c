@@ -274,6 +274,12 @@ bool config_source_is_believed(const struct config_source *source, const char *a
     return false;
 }
 
+static bool counts_as_much(const struct config_source *a, const struct config_source *b, const char *address)
+{
+    return config_source_is_believed(a, address, address) == config_source_is_believed(b, address, address) &&
+           (a->kind == KEYRING_SOURCE_KEYSERVER) == (b->kind == KEYRING_SOURCE_KEYSERVER);
+}
+
 size_t config_source_stage(const struct config *config, size_t index, const char *address)
 {
     const struct config_source *last = NULL;
@@ -282,11 +288,7 @@ size_t config_source_stage(const struct config *config, size_t index, const char
         const struct config_source *source = config->sources[i];
         if (!config_source_serves(source, address))
             continue;
-        if (last &&
-            config_source_is_believed(last, address, address) != config_source_is_believed(source, address, address))
-            stage++;
-        else if (last && (source->kind == KEYRING_SOURCE_KEYSERVER) != (last->kind == KEYRING_SOURCE_KEYSERVER))
-            stage++;
+        stage += last && !counts_as_much(last, source, address);
         last = source;
         if (i == index)
             return stage;

@@ -9,9 +9,18 @@
 #include "policy/plan.h"
 #include "proxy/config.h"
 
-/* Fills in everything but wants_7bit and key_cache_dir, which are the caller's. Borrows the group's keys and the
-   configuration's subject tag. */
-void proxy_copy_request(const struct policy_group *group, const struct config *config,
+/* What a copy is made of. */
+struct proxy_copy {
+    const struct config *config;
+    const struct config_account *account;
+    const struct keyring *keyring;                     /* that the plan was made with */
+    const struct policy_message *message;              /* that the plan was made for */
+    struct crypto_announced gossip[CRYPTO_GOSSIP_MAX]; /* of the last request */
+};
+
+/* Fills in everything but wants_7bit, key_cache_dir and smime, which are the caller's. The request borrows from `copy`
+   and the group until the next one is made. */
+void proxy_copy_request(struct proxy_copy *copy, const struct policy_group *group,
                         struct crypto_seal_request *request_out);
 
 #endif

@@ -1,20 +1,22 @@
 #include "proxy/finder_internal.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/sandbox.h"
 #include "proxy/wire.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #define CLIENTS_MAX 1024
 #define FILES_MAX 4096
+#define RENEW_S 600
 #define MEMORY_MAX ((uint64_t)1 << 30)
-/* How long a client that does not read is waited for; it is one of our own. */
-#define SEND_MAX_S 5
+#define ANSWERS_MAX 1024 /* that wait for one client: each may hold a file open */
 
 /* What can be asked, and by whom. */
 static const struct {
@@ -26,12 +28,26 @@ static const struct {
     {PROXY_REVOCATION, finder_revocation_ask, true},
 };
 
+static void answer_free(struct finder_client *client)
+{
+    struct finder_answer *answer = STAILQ_FIRST(&client->answers);
+    STAILQ_REMOVE_HEAD(&client->answers, link);
+    client->answers_len--;
+    for (size_t i = 0; i < answer->out.files_len; i++)
+        close(answer->out.files[i]);
+    ipc_out_fini(&answer->out);
+    free(answer);
+}
+
 static void client_free(struct finder_client *client)
 {
+    while (!STAILQ_EMPTY(&client->answers))
+        answer_free(client);
     finder_keys_forget(client->finder->keys, client);
     finder_revocation_forget(client->finder->revocation, client);
     LIST_REMOVE(client, link);
     event_free(client->readable);
+    event_free(client->writable);
     close(client->socket);
     free(client);
 }
@@ -42,6 +58,14 @@ static void end_if_done(struct finder *finder)
         event_base_loopbreak(finder->base);
 }
 
+void finder_renew(struct finder *finder, const char *directory, bool was_taken)
+{
+    if (!was_taken && clock_now() - finder->started < RENEW_S)
+        return;
+    log_info("directory %s refuses its password: another finder asks for it again", directory);
+    event_base_loopexit(finder->base, NULL);
+}
+
 void finder_answer_begin(struct ipc_out *out, uint32_t number, enum err err)
 {
     ipc_out_begin(out, PROXY_FINDER_DONE);
@@ -49,18 +73,65 @@ void finder_answer_begin(struct ipc_out *out, uint32_t number, enum err err)
     ipc_put_u32(out, (uint32_t)err);
 }
 
-/* Freed from its own event, which the end of the socket brings about: whoever answers may be in the midst of others. */
-void finder_answer_send(struct finder_client *client, struct ipc_out *out)
+/* Takes `out` over, and files of its own. */
+static enum err keep_answer(struct finder_client *client, const struct ipc_out *out)
 {
-    enum err err = client->is_gone ? ERR_END : ipc_send(client->socket, out);
-    if (client->is_gone)
-        ipc_out_fini(out);
-    if (err == ERR_OK || client->is_gone)
-        return;
-    if (err != ERR_END)
-        log_failure(err, "answering");
+    struct finder_answer *answer = client->answers_len < ANSWERS_MAX ? calloc(1, sizeof(*answer)) : NULL;
+    if (answer == NULL)
+        return client->answers_len < ANSWERS_MAX ? ERR_MEMORY : ERR_LIMIT;
+    answer->out = *out;
+    for (size_t i = 0; i < out->files_len; i++) {
+        answer->out.files[i] = fcntl(out->files[i], F_DUPFD_CLOEXEC, 0);
+        if (answer->out.files[i] >= 0)
+            continue;
+        enum err err = err_of_errno(errno);
+        while (i-- > 0)
+            close(answer->out.files[i]);
+        free(answer);
+        return err;
+    }
+    STAILQ_INSERT_TAIL(&client->answers, answer, link);
+    client->answers_len++;
+    return event_add(client->writable, NULL) == 0 ? ERR_OK : ERR_MEMORY;
+}
+
+/* Freed from its own event, which the end of the socket brings about: whoever answers may be in the midst of others. */
+static void end_client(struct finder_client *client, enum err why)
+{
+    if (why != ERR_END)
+        log_failure(why, "answering");
     client->is_gone = true;
     (void)shutdown(client->socket, SHUT_RDWR);
+}
+
+void finder_answer_send(struct finder_client *client, struct ipc_out *out)
+{
+    enum err err = client->is_gone ? ERR_END : ERR_AGAIN;
+    if (!client->is_gone && client->answers_len == 0)
+        err = ipc_send_now(client->socket, out);
+    if (err == ERR_OK)
+        return;
+    const bool has_kept = err == ERR_AGAIN && (err = keep_answer(client, out)) == ERR_OK;
+    if (!has_kept)
+        ipc_out_fini(out);
+    if (!has_kept && !client->is_gone)
+        end_client(client, err);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *context)
+{
+    struct finder_client *client = context;
+    enum err err = ERR_OK;
+    (void)what;
+    while (err == ERR_OK && !client->is_gone && !STAILQ_EMPTY(&client->answers)) {
+        err = ipc_send_now(fd, &STAILQ_FIRST(&client->answers)->out);
+        if (err != ERR_AGAIN)
+            answer_free(client);
+    }
+    if (err == ERR_AGAIN)
+        err = event_add(client->writable, NULL) == 0 ? ERR_OK : ERR_MEMORY;
+    if (err != ERR_OK && !client->is_gone)
+        end_client(client, err);
 }
 
 static enum err take_request(struct finder_client *client, struct ipc_in *in)
@@ -94,22 +165,26 @@ static void on_readable(evutil_socket_t fd, short what, void *context)
 /* Takes the socket over. */
 static enum err add_client(struct finder *finder, int socket, const struct config_account *account)
 {
-    const struct timeval time = {SEND_MAX_S, 0};
     const struct finder_client *other;
     size_t len = 0;
     LIST_FOREACH(other, &finder->clients, link)
     len++;
     struct finder_client *client = len < CLIENTS_MAX ? calloc(1, sizeof(*client)) : NULL;
-    if (client != NULL)
+    if (client != NULL) {
+        STAILQ_INIT(&client->answers);
         client->readable = event_new(finder->base, socket, EV_READ | EV_PERSIST, on_readable, client);
-    if (client == NULL || client->readable == NULL || event_add(client->readable, NULL) != 0) {
+        client->writable = event_new(finder->base, socket, EV_WRITE, on_writable, client);
+    }
+    if (client == NULL || client->readable == NULL || client->writable == NULL ||
+        event_add(client->readable, NULL) != 0) {
         if (client != NULL && client->readable != NULL)
             event_free(client->readable);
+        if (client != NULL && client->writable != NULL)
+            event_free(client->writable);
         free(client);
         close(socket);
         return ERR_MEMORY;
     }
-    (void)setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof(time));
     client->finder = finder;
     client->socket = socket;
     client->account = account;
@@ -192,7 +267,7 @@ static enum err start(struct finder *finder, int control)
 
 int proxy_finder_main(const struct config *config, int control)
 {
-    struct finder finder = {.config = config};
+    struct finder finder = {.config = config, .started = clock_now()};
     LIST_INIT(&finder.clients);
     log_init("finder", config->log_level);
     signal(SIGPIPE, SIG_IGN);

@@ -17,13 +17,21 @@ struct finder;
 struct finder_keys;
 struct finder_revocation;
 
+/* An answer that its client has not had room for; its files are its own. */
+struct finder_answer {
+    STAILQ_ENTRY(finder_answer) link;
+    struct ipc_out out;
+};
+
 /* One client: a net process, or a keeper. */
 struct finder_client {
     LIST_ENTRY(finder_client) link;
     struct finder *finder;
     const struct config_account *account; /* of a keeper; NULL: net */
     int socket;
-    struct event *readable;
+    struct event *readable, *writable;
+    STAILQ_HEAD(, finder_answer) answers;
+    size_t answers_len;
     bool is_gone; /* freed when its callback returns */
 };
 
@@ -36,6 +44,7 @@ struct finder {
     struct finder_revocation *revocation;
     LIST_HEAD(, finder_client) clients;
     bool is_ending;
+    int64_t started;
 };
 
 /* Reads a request to its end, after its number, and answers it sooner or later. An error is the client's and ends it.
@@ -44,8 +53,13 @@ typedef enum err (*finder_serve_fn)(struct finder_client *client, uint32_t numbe
 
 /* Begins an answer: `err`, after which nothing follows unless it is ERR_OK. */
 void finder_answer_begin(struct ipc_out *out, uint32_t number, enum err err);
-/* Sends it; a client that does not take it is ended. */
+/* Sends it, as soon as the client has room for it; one that leaves too many waiting is ended. Waits for nobody. */
 void finder_answer_send(struct finder_client *client, struct ipc_out *out);
+
+/* A directory has refused its password, which a sandbox keeps us from getting anew: the finder ends, and the master
+   starts another, which runs the command again. It does where the password `was_taken` before, so that it has been
+   changed; else at most every ten minutes. */
+void finder_renew(struct finder *finder, const char *directory, bool was_taken);
 
 /* finder_keys.c: opens all sources, before the sandbox. */
 ERR_RETURN enum err finder_keys_new(struct finder *finder, struct finder_keys **keys_out);

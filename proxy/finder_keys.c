@@ -234,6 +234,10 @@ static void on_answer(enum err err, const struct keyring_piece *pieces, size_t p
     struct question *question = context;
     struct entry *entry = question->entry;
     const struct config_source *config = question->source->config;
+    const struct keyring_ldap *ldap = proxy_source_directory(question->source);
+    bool was_taken;
+    if (err != ERR_OK && ldap != NULL && keyring_ldap_is_refused(ldap, &was_taken))
+        finder_renew(entry->keys->finder, config->name, was_taken);
     note_down(question, err == ERR_UPSTREAM_DOWN);
     for (size_t i = 0; err == ERR_OK && i < pieces_len; i++)
         err = keep(entry, config, &pieces[i]);

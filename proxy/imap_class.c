@@ -17,6 +17,8 @@
 #define GATHERED_MAX ((size_t)16 << 20)
 /* Each is put to all that came before: servers that say what we ask for in more of them mean no good. */
 #define PARTS_MAX 16
+/* Fields that Autocrypt looks at. */
+#define FIELDS_MAX ((size_t)65536)
 
 void imap_class_drop(struct imap_prepare *prepare, size_t index)
 {
@@ -27,6 +29,21 @@ void imap_class_drop(struct imap_prepare *prepare, size_t index)
     buf_fini(pending->gathered);
     free(pending->gathered);
     pending->gathered = NULL;
+}
+
+/* What a plain message tells by Autocrypt. Where it cannot be kept the message is shown all the same. */
+static void hear(struct imap_session *session, const struct imap_answer *answers, size_t len)
+{
+    struct buf fields;
+    if (!imap_mailbox_is_heard(session->mailbox))
+        return;
+    buf_init(&fields, FIELDS_MAX);
+    enum err err = imap_classify_fields(answers, len, &fields);
+    if (err == ERR_OK)
+        imap_mailbox_hear_fields(session->mailbox, buf_span(&fields));
+    else if (err != ERR_NOT_FOUND)
+        log_failure(err, "%s: reading what a message says of keys", session->peer);
+    buf_fini(&fields);
 }
 
 static void note_class(struct imap_prepare *prepare, size_t index, bool is_candidate, const struct imap_answer *answers,
@@ -49,6 +66,7 @@ static void note_class(struct imap_prepare *prepare, size_t index, bool is_candi
             imap_prepare_settle(prepare, index, ERR_OK);
         return;
     }
+    hear(session, answers, len);
     target->class = IMAP_CLASS_PLAIN;
     imap_mailbox_set_plain(session->mailbox, target->uid);
     imap_prepare_settle(prepare, index, ERR_OK);

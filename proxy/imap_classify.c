@@ -2,13 +2,14 @@
 
 #include "imap/capability.h"
 #include "mime/encoding.h"
+#include "mime/field.h"
 
 #include <openssl/evp.h>
 
 #define START_MAX 4096 /* decoded; 1,024 bytes are asked for */
 #define ITEMS                                                                                                          \
-    "RFC822.SIZE BODYSTRUCTURE BODY.PEEK[HEADER.FIELDS (Privyseal-Verdict Authentication-Results)] "                   \
-    "BODY.PEEK[1]<0.1024>)"
+    "RFC822.SIZE BODYSTRUCTURE BODY.PEEK[HEADER.FIELDS (Privyseal-Verdict Authentication-Results From Date Autocrypt " \
+    "Content-Type Auto-Submitted)] BODY.PEEK[1]<0.1024>)"
 
 const char *imap_classify_items(uint32_t features)
 {
@@ -76,10 +77,24 @@ static bool take_text(struct span value, struct span *text_out)
     return true;
 }
 
-/* privyseal's own fields, also where the name is written with escapes in a quoted string. */
+/* privyseal's own fields, also where a bare CR begins them within another, or where a quoted string has escapes; and
+   results under its name. Elsewhere the word says nothing: people have it in their names. */
 static bool has_verdict(struct span fields)
 {
-    return span_find_case(fields, 0, SPAN_LIT("privyseal")) != SIZE_MAX || span_find_byte(fields, 0, '\\') < fields.len;
+    struct mime_field field;
+    if (span_find_case(fields, 0, SPAN_LIT("privyseal-")) != SIZE_MAX)
+        return true;
+    for (size_t at = 0; at < fields.len;) {
+        if (!mime_field_next(fields, &at, &field)) {
+            at += 2; /* an empty line, which some servers put first */
+            continue;
+        }
+        if ((field.name.len == 0 || mime_field_is(&field, "Authentication-Results")) &&
+            (span_find_case(field.whole, 0, SPAN_LIT("privyseal")) != SIZE_MAX ||
+             span_find_byte(field.whole, 0, '\\') < field.whole.len))
+            return true;
+    }
+    return false;
 }
 
 static bool has_armour(struct span text)
@@ -117,6 +132,16 @@ enum err imap_classify(const struct imap_answer *answers, size_t len, bool *is_c
     if (err == ERR_OK && !*is_candidate_out)
         err = has_encoded_armour(start, MIME_BASE64, is_candidate_out);
     return err;
+}
+
+enum err imap_classify_fields(const struct imap_answer *answers, size_t len, struct buf *out)
+{
+    struct imap_cursor cursor;
+    struct imap_string string;
+    imap_cursor_init_text(&cursor, value_of(answers, len, SPAN_LIT("BODY[HEADER.FIELDS")));
+    if (!imap_take_nstring(&cursor, &string) || string.kind == IMAP_NIL)
+        return ERR_NOT_FOUND;
+    return imap_string_add(&string, out);
 }
 
 static bool add(EVP_MD_CTX *digest, struct span bytes)

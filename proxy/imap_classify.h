@@ -19,6 +19,10 @@ const char *imap_classify_items(uint32_t features);
 ERR_RETURN enum err imap_classify(const struct imap_answer *answers, size_t len, bool *is_candidate_out,
                                   uint64_t *size_out);
 
+/* Adds the header fields of such an answer that Autocrypt looks at, among others. ERR_NOT_FOUND: there are none;
+   ERR_LIMIT. */
+ERR_RETURN enum err imap_classify_fields(const struct imap_answer *answers, size_t len, struct buf *out);
+
 /* By what name a candidate is known again wherever it stands, without fetching it: a digest of the server's name for
    its content (RFC 8474 EMAILID, X-GM-MSGID), size and structure. False: the server gives no name.
 

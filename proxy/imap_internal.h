@@ -182,6 +182,11 @@ ERR_RETURN enum err imap_mailbox_hear(struct imap_mailbox *mailbox, const struct
 enum imap_class imap_mailbox_class(const struct imap_mailbox *mailbox, uint32_t uid, struct proxy_view_id *id_out);
 /* Remembers classes, here and in the vault (in groups; nobody waits for it). */
 void imap_mailbox_set_plain(struct imap_mailbox *mailbox, uint32_t uid);
+/* Nothing is taken of what mail here tells by Autocrypt: it is junk, or was thrown away. */
+void imap_mailbox_set_unheard(struct imap_mailbox *mailbox);
+bool imap_mailbox_is_heard(const struct imap_mailbox *mailbox);
+/* Takes note of what a plain message's header fields tell by Autocrypt; the vault is told as it is told of classes. */
+void imap_mailbox_hear_fields(struct imap_mailbox *mailbox, struct span fields);
 /* What is known of one of IMAP_CLASS_CANDIDATE. */
 struct imap_candidate {
     uint64_t size; /* of the raw message */

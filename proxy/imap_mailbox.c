@@ -3,15 +3,20 @@
  */
 #include "proxy/imap_internal.h"
 
+#include "base/clock.h"
+#include "base/memfd.h"
+#include "crypto/heard.h"
 #include "proxy/vault_views.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define NAME_MAX_SIZE 4096
 /* Places are told to the vault in groups: nobody waits for them, and each costs a commit. */
 #define PENDING_MAX 1024
 #define FLUSH_AFTER_MS 200
+#define HEARD_MAX ((size_t)1 << 20) /* bytes told at once */
 
 struct place {
     uint32_t uid;
@@ -33,6 +38,8 @@ struct imap_mailbox {
     size_t places_len, places_capacity;
     struct store_place *pending; /* not told to the vault yet; allocated when needed */
     size_t pending_len;
+    struct buf heard; /* what messages tell by Autocrypt, not told to the vault yet */
+    bool is_unheard;  /* nothing is taken of mail here */
     struct event *flush;
 
     struct imap_set reopens; /* UIDs whose views are to be judged again */
@@ -131,6 +138,23 @@ const struct imap_set *imap_mailbox_views(const struct imap_mailbox *mailbox)
     return &mailbox->views;
 }
 
+/* Nobody waits for that either. */
+static void flush_heard(struct imap_mailbox *mailbox)
+{
+    int fd;
+    if (mailbox->heard.len == 0)
+        return;
+    enum err err = memfd_of("heard", buf_span(&mailbox->heard), HEARD_MAX, &fd);
+    if (err == ERR_OK)
+        err = proxy_vault_peer_received(mailbox->session->net->vault, imap_session_account(mailbox->session)->address,
+                                        fd, NULL, NULL, NULL);
+    if (fd >= 0)
+        close(fd);
+    if (err != ERR_OK)
+        log_failure(err, "telling what messages say of keys");
+    buf_clear(&mailbox->heard);
+}
+
 static void flush(struct imap_mailbox *mailbox)
 {
     struct store_mailbox key = key_of(mailbox);
@@ -149,27 +173,60 @@ static void on_flush(evutil_socket_t fd, short what, void *context)
     (void)fd;
     (void)what;
     flush(mailbox);
+    flush_heard(mailbox);
     free(mailbox->pending);
     mailbox->pending = NULL;
+}
+
+/* Starts the clock for what is to be told. */
+static enum err flush_soon(struct imap_mailbox *mailbox)
+{
+    const struct timeval after = {0, FLUSH_AFTER_MS * 1000};
+    if (mailbox->flush == NULL)
+        mailbox->flush = evtimer_new(mailbox->session->net->base, on_flush, mailbox);
+    if (mailbox->flush == NULL)
+        return log_failure(ERR_MEMORY, "remembering what a mailbox holds");
+    if (!evtimer_pending(mailbox->flush, NULL))
+        evtimer_add(mailbox->flush, &after);
+    return ERR_OK;
+}
+
+void imap_mailbox_set_unheard(struct imap_mailbox *mailbox)
+{
+    mailbox->is_unheard = true;
+}
+
+bool imap_mailbox_is_heard(const struct imap_mailbox *mailbox)
+{
+    return !mailbox->is_unheard;
+}
+
+void imap_mailbox_hear_fields(struct imap_mailbox *mailbox, struct span fields)
+{
+    const struct config_account *account = imap_session_account(mailbox->session);
+    const struct crypto_hearer hearer = {
+        .own = (const char *const *)account->addresses, .own_len = account->addresses_len, .now = clock_now()};
+    if (mailbox->heard.len > HEARD_MAX / 2)
+        flush_heard(mailbox);
+    enum err err = crypto_heard_add(&hearer, fields, &mailbox->heard);
+    if (err == ERR_OK && mailbox->heard.len > 0)
+        err = flush_soon(mailbox);
+    if (err != ERR_OK)
+        log_failure(err, "taking note of what a message says of keys");
 }
 
 /* What cannot be remembered is found out again next time. */
 static void tell_vault(struct imap_mailbox *mailbox, const struct store_place *place)
 {
-    const struct timeval after = {0, FLUSH_AFTER_MS * 1000};
     /* Without UIDVALIDITY a UID means nothing beyond this session (RFC 3501 §2.3.1.1). */
     if (mailbox->uid_validity == 0)
         return;
     if (mailbox->pending == NULL)
         mailbox->pending = calloc(PENDING_MAX, sizeof(*mailbox->pending));
-    if (mailbox->flush == NULL)
-        mailbox->flush = evtimer_new(mailbox->session->net->base, on_flush, mailbox);
-    if (mailbox->pending == NULL || mailbox->flush == NULL) {
+    if (mailbox->pending == NULL || flush_soon(mailbox) != ERR_OK) {
         log_failure(ERR_MEMORY, "remembering where views are");
         return;
     }
-    if (mailbox->pending_len == 0)
-        evtimer_add(mailbox->flush, &after);
     mailbox->pending[mailbox->pending_len++] = *place;
     if (mailbox->pending_len == PENDING_MAX)
         flush(mailbox);
@@ -466,6 +523,7 @@ enum err imap_mailbox_new(struct imap_session *session, struct span name, struct
     imap_set_init(&mailbox->plain);
     imap_set_init(&mailbox->views);
     imap_set_init(&mailbox->reopens);
+    buf_init(&mailbox->heard, HEARD_MAX);
     enum err err = imap_mailbox_normalise(name, &mailbox->name);
     if (err == ERR_OK)
         err = session->has_utf8 ? imap_mailbox_encode(buf_span(&mailbox->name), &mailbox->key)
@@ -485,6 +543,7 @@ void imap_mailbox_free(struct imap_mailbox **mailbox_pointer)
     if (mailbox == NULL)
         return;
     flush(mailbox);
+    flush_heard(mailbox);
     proxy_vault_cancel(&mailbox->request);
     if (mailbox->flush != NULL)
         event_free(mailbox->flush);
@@ -496,6 +555,7 @@ void imap_mailbox_free(struct imap_mailbox **mailbox_pointer)
     free(mailbox->pending);
     buf_fini(&mailbox->name);
     buf_fini(&mailbox->key);
+    buf_fini(&mailbox->heard);
     free(mailbox);
 }
 

@@ -119,7 +119,9 @@ static void open_view(struct imap_opening *opening)
             err = ERR_IO;
     }
     if (err == ERR_OK)
-        err = proxy_views_open(views_of(opening), &target_of(opening)->id, fd, on_opened, opening, &opening->wait);
+        err = proxy_views_open(views_of(opening), &target_of(opening)->id, fd,
+                               imap_mailbox_is_heard(imap_prepare_session(opening->prepare)->mailbox), on_opened,
+                               opening, &opening->wait);
     else
         (void)close(fd);
     if (err != ERR_OK)

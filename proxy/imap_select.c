@@ -54,6 +54,8 @@ struct select_work {
     struct imap_reopen *reopen; /* messages are being judged again: the client hears nothing of it */
     bool is_waiting;            /* for the places */
     bool has_reopened;
+    bool is_listing;  /* the server is asked what the mailbox is for */
+    bool is_unheard;  /* nothing is taken of what its mail tells of keys */
     struct buf reply; /* the server's, while it waits */
     struct buf line;  /* the command, to be said once more */
 };
@@ -61,6 +63,66 @@ struct select_work {
 static bool opens(const struct imap_work *work)
 {
     return work->command->verb == IMAP_SELECT || work->command->verb == IMAP_EXAMINE;
+}
+
+/* What is junk may say whose key it is as little as anything else (Autocrypt level 1, 2.3). By its name, where the
+   server does not say. */
+static bool is_junk_name(struct span name)
+{
+    static const struct span names[] = {SPAN_LIT("Junk"),        SPAN_LIT("Spam"),       SPAN_LIT("Trash"),
+                                        SPAN_LIT("Junk E-mail"), SPAN_LIT("Junk Mail"),  SPAN_LIT("Deleted Items"),
+                                        SPAN_LIT("Bulk Mail"),   SPAN_LIT("Junk Email"), SPAN_LIT("Deleted Messages")};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct span end = names[i];
+        if (span_has_case_suffix(name, end) &&
+            (name.len == end.len || span_find_byte(SPAN_LIT("/.\\"), 0, name.ptr[name.len - end.len - 1]) < 3))
+            return true;
+    }
+    return false;
+}
+
+/* "* LIST (flags) separator name" (RFC 6154 §2). */
+static void hear_use(struct select_work *select, const struct imap_unit *unit)
+{
+    struct imap_cursor cursor;
+    struct span flags, flag;
+    imap_cursor_init(&cursor, unit);
+    if (!imap_take_char(&cursor, '*') || !imap_take_space(&cursor) || !imap_take_word(&cursor, "LIST") ||
+        !imap_take_space(&cursor) || !imap_take_value(&cursor, &flags) || flags.len < 2)
+        return;
+    flags = span_slice(flags, 1, flags.len - 1);
+    while (span_take_until(&flags, ' ', &flag))
+        if (span_is_case_equal(flag, SPAN_LIT("\\Junk")) || span_is_case_equal(flag, SPAN_LIT("\\Trash")))
+            select->is_unheard = true;
+}
+
+static void on_list_reply(struct imap_client *client, const struct imap_reply *reply, void *context)
+{
+    struct select_work *select = context;
+    (void)client;
+    (void)reply;
+    select->is_listing = false;
+    if (select->is_unheard && select->work.session->mailbox != NULL)
+        imap_mailbox_set_unheard(select->work.session->mailbox);
+}
+
+/* Asked together with the SELECT, so that nobody waits for it. INBOX is what it is, and in a pattern some characters
+   mean others. */
+static void ask_use(struct select_work *select, struct span name)
+{
+    struct imap_session *session = select->work.session;
+    struct imap_out out;
+    select->is_unheard = is_junk_name(name);
+    if (select->is_unheard)
+        imap_mailbox_set_unheard(session->mailbox);
+    if (select->is_unheard || span_is_equal(name, SPAN_LIT("INBOX")) || span_find_byte(name, 0, '*') < name.len ||
+        span_find_byte(name, 0, '%') < name.len)
+        return;
+    imap_out_init(&out);
+    imap_out_text(&out, SPAN_LIT("LIST \"\" "));
+    imap_out_astring(&out, name);
+    select->is_listing = true;
+    imap_session_send(session, &out, NULL, on_list_reply, select);
 }
 
 static void leave_mailbox(struct imap_session *session)
@@ -84,6 +146,8 @@ static void on_reopened(void *context)
     imap_mailbox_free(&session->mailbox);
     if (err == ERR_OK)
         err = imap_mailbox_new(session, buf_span(&name), &session->mailbox);
+    if (err == ERR_OK && select->is_unheard)
+        imap_mailbox_set_unheard(session->mailbox);
     buf_fini(&name);
     select->has_reopened = true;
     imap_out_init(&out);
@@ -166,6 +230,8 @@ static void select_start(struct imap_work *work)
         imap_mailbox_free(&session->mailbox);
         err = imap_mailbox_new(session, buf_span(&name), &session->mailbox);
     }
+    if (err == ERR_OK)
+        ask_use((struct select_work *)work, buf_span(&name));
     buf_fini(&name);
     if (err == ERR_OK)
         send_command(work, on_select_reply);
@@ -175,15 +241,16 @@ static void select_start(struct imap_work *work)
 
 static enum imap_fate select_on_head(struct imap_work *work, const struct imap_head *head)
 {
-    (void)head;
-    return ((struct select_work *)work)->reopen == NULL ? IMAP_FATE_PASS : IMAP_FATE_KEEP;
+    const struct select_work *select = (const struct select_work *)work;
+    if (select->is_listing && span_is_case_equal(head->word, SPAN_LIT("LIST")))
+        return IMAP_FATE_KEEP;
+    return select->reopen == NULL ? IMAP_FATE_PASS : IMAP_FATE_KEEP;
 }
 
 static bool select_on_response(struct imap_work *work, const struct imap_head *head, struct imap_unit *unit)
 {
-    (void)work;
-    (void)head;
-    (void)unit;
+    if (((struct select_work *)work)->is_listing && span_is_case_equal(head->word, SPAN_LIT("LIST")))
+        hear_use((struct select_work *)work, unit);
     return false;
 }
 

@@ -20,12 +20,12 @@
 
 /* The files of an answer; -1: not made. */
 struct results {
-    int view, record, text;
+    int view, record, text, heard;
 };
 
 static void results_fini(struct results *results)
 {
-    int *const files[] = {&results->view, &results->record, &results->text};
+    int *const files[] = {&results->view, &results->record, &results->text, &results->heard};
     for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
         if (*files[i] >= 0)
             close(*files[i]);
@@ -112,7 +112,8 @@ static enum err answer_opened(const struct crypto_opened *opened, const struct c
                               const struct results *results)
 {
     struct proxy_open_answer answer = {.is_plain = opened->is_plain,
-                                       .encrypted_ids = crypto_message_ids_span(encrypted_ids)};
+                                       .encrypted_ids = crypto_message_ids_span(encrypted_ids),
+                                       .has_heard = results->heard >= 0};
     const int files[] = {results->view, results->record, results->text};
     struct buf decision, keys;
     struct ipc_out out;
@@ -130,6 +131,8 @@ static enum err answer_opened(const struct crypto_opened *opened, const struct c
         for (size_t i = 0; !opened->is_plain && i < sizeof(files) / sizeof(*files); i++)
             if (files[i] >= 0)
                 ipc_put_file(&out, files[i]);
+        if (results->heard >= 0)
+            ipc_put_file(&out, results->heard);
         err = ipc_send(KEEPER_SOCKET, &out);
     } else {
         ipc_out_fini(&out);
@@ -165,7 +168,7 @@ struct opening_job {
     struct crypto_open_options options;
     bool wants_record;
     struct span message;
-    struct buf view;
+    struct buf view, heard;
     struct crypto_opened opened;
     bool is_opened; /* crypto_open went well */
     struct results results;
@@ -173,6 +176,7 @@ struct opening_job {
 
 static enum err open_once(struct opening_job *job)
 {
+    buf_clear(&job->heard);
     enum err err = crypto_open(job->keeper->gpg, &job->options, job->message, &job->view, &job->opened);
     job->is_opened = err == ERR_OK;
     if (err == ERR_OK && !job->opened.is_plain)
@@ -217,7 +221,7 @@ static enum err open_message(struct keeper *keeper, bool wants_record, const str
     if (err != ERR_OK)
         return keeper_answer(err);
     struct opening_job job = {
-        .keeper = keeper, .wants_record = wants_record, .message = message, .results = {-1, -1, -1}};
+        .keeper = keeper, .wants_record = wants_record, .message = message, .results = {-1, -1, -1, -1}};
     job.options = (struct crypto_open_options){.keyring = keeper->keyring,
                                                .smime = smime,
                                                .least = KEYRING_FOUND,
@@ -227,13 +231,23 @@ static enum err open_message(struct keeper *keeper, bool wants_record, const str
                                                .decided = decided->is_there ? &decided->decision : NULL,
                                                .session_keys = &decided->keys};
     struct crypto_message_ids encrypted_ids;
+    const char *own[PROXY_ADDRESSES_MAX];
+    for (uint32_t i = 0; i < setup->addresses_len; i++)
+        own[i] = setup->addresses[i];
+    const struct crypto_hearer hearer = {.own = own, .own_len = setup->addresses_len, .now = clock_now()};
+    job.options.hearer = &hearer;
+    job.options.heard = &job.heard;
+    buf_init(&job.heard, CRYPTO_HEARD_MAX);
     buf_init_secret(&job.view, setup->output_max);
     err = open_once(&job);
     if (err == ERR_LIMIT)
         err = open_too_large(&job);
     if (err == ERR_OK)
         err = find_encrypted_ids(&job.opened.decision, buf_span(&job.view), &encrypted_ids);
+    if (err == ERR_OK && job.heard.len > 0)
+        err = memfd_of("heard", buf_span(&job.heard), CRYPTO_HEARD_MAX, &job.results.heard);
     buf_fini(&job.view);
+    buf_fini(&job.heard);
     err = keeper_outcome(err);
     err = err == ERR_OK ? answer_opened(&job.opened, &encrypted_ids, &job.results) : keeper_answer(err);
     if (err == ERR_OK && smime->certificates != NULL)

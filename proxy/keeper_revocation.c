@@ -203,7 +203,7 @@ enum err keeper_revocation(void *context, STACK_OF(X509) * path, int64_t at, boo
 {
     struct keeper *keeper = context;
     const enum keyring_revocation_mode mode = (enum keyring_revocation_mode)keeper->setup.revocation;
-    const int len = sk_X509_num(path) - 1;
+    const int len = path == NULL ? 0 : sk_X509_num(path) - 1;
     struct asking asking = {.keeper = keeper, .path = path, .now = clock_now(), .at = at};
     *is_unknown_out = false;
     if (mode == KEYRING_REVOCATION_OFF)
@@ -213,6 +213,8 @@ enum err keeper_revocation(void *context, STACK_OF(X509) * path, int64_t at, boo
     asking.len = (size_t)len;
     for (size_t i = 0; i < asking.len; i++)
         asking.revocations[i].reason = "nobody was there to ask";
+    if (path == NULL)
+        return keyring_revocation_sum(NULL, 0, mode, is_unknown_out);
     /* An anchor is believed by whoever named it as one. */
     if (asking.len > 0 && !take_known(&asking)) {
         ask(&asking);

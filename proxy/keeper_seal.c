@@ -172,11 +172,10 @@ static enum err seal(struct keeper *keeper, bool is_own, struct crypto_seal_requ
 enum err keeper_seal(struct keeper *keeper, struct ipc_in *in)
 {
     struct crypto_seal_request request;
-    char subject_tag[64];
-    char(*recipients)[KEYRING_FPR_SIZE] = NULL;
+    struct proxy_seal_lists lists;
     struct span message = SPAN_NONE;
     int fd = -1;
-    enum err err = proxy_get_seal(in, &request, subject_tag, sizeof(subject_tag), &recipients);
+    enum err err = proxy_get_seal(in, &request, &lists);
     if (err == ERR_OK) {
         fd = ipc_get_file(in);
         err = ipc_in_end(in);
@@ -188,6 +187,6 @@ enum err keeper_seal(struct keeper *keeper, struct ipc_in *in)
     memfd_unmap(&message);
     if (fd >= 0)
         close(fd);
-    free(recipients);
+    proxy_seal_lists_fini(&lists);
     return err;
 }

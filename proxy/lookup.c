@@ -2,16 +2,20 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memfd.h"
+#include "keyring/found.h"
 #include "proxy/wire.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
+#include <unistd.h>
 
 #define BUCKETS 1024u
 #define KNOWN_MAX 20000u
 /* The finder keeps the sources' own deadlines; this is for one that does not. */
 #define SLACK_MS 1000u
+#define LISTED_MAX 16u /* keys of one address that are not imported again */
 
 /* An answer that counts: by the clock that certificates go by, which goes on while the machine sleeps. */
 struct known {
@@ -35,6 +39,8 @@ struct proxy_lookup {
     struct proxy_finder_request *request;
     struct proxy_job *job;
     struct proxy_vault_request *hearing;
+    char listed[LISTED_MAX][KEYRING_FPR_SIZE];
+    size_t listed_len;
     proxy_lookup_fn fn;
     void *context;
 };
@@ -213,6 +219,84 @@ enum err proxy_lookup_refresh(struct proxy_lookups *lookups, size_t account, con
                               struct proxy_lookup **lookup_out)
 {
     return begin(lookups, account, address, fingerprint, stage, true, fn, context, lookup_out);
+}
+
+/* ---- what mail told ---- */
+
+static bool is_listed(const struct proxy_lookup *lookup, const char *fingerprint)
+{
+    for (size_t i = 0; i < lookup->listed_len; i++)
+        if (strcmp(lookup->listed[i], fingerprint) == 0)
+            return true;
+    return false;
+}
+
+static enum err add_heard(const struct proxy_lookup *lookup, enum keyring_source source, const char *fingerprint,
+                          const struct buf *key, struct buf *found)
+{
+    const struct keyring_found piece = {.kind = KEYRING_FOUND_OPENPGP, .source = source, .bytes = buf_span(key)};
+    if (key->len == 0 || is_listed(lookup, fingerprint))
+        return ERR_OK;
+    return keyring_found_add(found, &piece);
+}
+
+static enum err learn_heard(struct proxy_lookup *lookup, struct span found)
+{
+    struct ipc_out out;
+    int fd;
+    enum err err = memfd_of("found", found, KEYRING_FOUND_SIZE_MAX, &fd);
+    if (err != ERR_OK)
+        return err;
+    ipc_out_begin(&out, PROXY_JOB_LEARN);
+    ipc_put_string(&out, lookup->address);
+    ipc_put_file(&out, fd);
+    err = proxy_pool_submit(lookup->lookups->pool, lookup->account, &out, on_learnt, lookup, &lookup->job);
+    close(fd);
+    return err;
+}
+
+static void on_record(enum err err, const struct keyring_peer *peer, void *context)
+{
+    struct proxy_lookup *lookup = context;
+    struct buf found;
+    lookup->hearing = NULL;
+    buf_init(&found, KEYRING_FOUND_SIZE_MAX);
+    if (err == ERR_OK)
+        err = add_heard(lookup, KEYRING_SOURCE_AUTOCRYPT, peer->autocrypt.fingerprint, &peer->autocrypt.key, &found);
+    if (err == ERR_OK)
+        err = add_heard(lookup, KEYRING_SOURCE_GOSSIP, peer->autocrypt.gossip_fingerprint, &peer->autocrypt.gossip_key,
+                        &found);
+    const bool is_any = err == ERR_OK && found.len > 0;
+    if (is_any)
+        err = learn_heard(lookup, buf_span(&found));
+    buf_fini(&found);
+    if (is_any && err == ERR_OK)
+        return;
+    finish(lookup, err == ERR_OK || err == ERR_NOT_FOUND ? ERR_OK : ERR_LOOKUP);
+}
+
+enum err proxy_lookup_heard(struct proxy_lookups *lookups, size_t account, const char *address,
+                            const struct keyring *keyring, proxy_lookup_fn fn, void *context,
+                            struct proxy_lookup **lookup_out)
+{
+    struct proxy_lookup *lookup = calloc(1, sizeof(*lookup));
+    size_t first;
+    if (lookup == NULL)
+        return ERR_MEMORY;
+    *lookup = (struct proxy_lookup){.lookups = lookups, .account = account, .fn = fn, .context = context};
+    (void)span_copy(span_of(address), lookup->address, sizeof(lookup->address));
+    const size_t len = keyring_find(keyring, address, &first);
+    for (size_t i = first; i < first + len && lookup->listed_len < LISTED_MAX; i++)
+        memcpy(lookup->listed[lookup->listed_len++], keyring_at(keyring, i)->fingerprint, KEYRING_FPR_SIZE);
+    LIST_INSERT_HEAD(&lookups->open, lookup, link);
+    enum err err = proxy_vault_peer_get(lookups->vault, lookups->config->accounts[account].address, lookup->address,
+                                        on_record, lookup, &lookup->hearing);
+    if (err != ERR_OK) {
+        lookup_free(lookup);
+        return err;
+    }
+    *lookup_out = lookup;
+    return ERR_OK;
 }
 
 void proxy_lookup_cancel(struct proxy_lookup **lookup)

@@ -222,10 +222,10 @@ static void on_vault_lost(void *context)
         log_failure(err, "asking for a line to the vault");
 }
 
-static void on_words(const char *account, void *context)
+static void on_words(const char *account, bool is_by_mail, void *context)
 {
     struct proxy_net *net = context;
-    proxy_ring_words_changed(net->ring, account);
+    proxy_ring_words_changed(net->ring, account, is_by_mail);
 }
 
 static void on_finder_lost(void *context)

@@ -35,6 +35,7 @@ struct account {
     uint64_t listed_ms;        /* when `keyring` came */
     int64_t lapses;            /* when the first word in it runs out; INT64_MAX: none does */
     bool is_stale;             /* the ring has changed since the listing that `keyring` came from was asked for */
+    bool is_stale_by_mail;     /* what received mail tells has */
     struct proxy_job *listing; /* under way */
     unsigned relists;          /* listings in a row that the ring outran */
     TAILQ_HEAD(, proxy_ring_wait) waits;
@@ -155,7 +156,7 @@ static enum err list(struct account *account, size_t number)
     struct ipc_out out;
     ipc_out_begin(&out, PROXY_JOB_LIST);
     ipc_put_u64(&out, account->ring->inotify < 0 ? 0 : account->home_changes);
-    account->is_stale = false;
+    account->is_stale = account->is_stale_by_mail = false;
     enum err err = proxy_pool_submit(account->ring->pool, number, &out, on_listed, account, &account->listing);
     if (err != ERR_OK)
         account->is_stale = true;
@@ -187,11 +188,16 @@ static void on_listed(enum err err, struct ipc_in *answer, void *context)
     fire(account, err);
 }
 
-const struct keyring *proxy_ring_current(struct proxy_ring *ring, size_t number)
+const struct keyring *proxy_ring_current_to_read(struct proxy_ring *ring, size_t number)
 {
     struct account *account = &ring->accounts[number];
     drain(ring);
     return account->is_stale || account->listing != NULL ? NULL : account->keyring;
+}
+
+const struct keyring *proxy_ring_current(struct proxy_ring *ring, size_t number)
+{
+    return ring->accounts[number].is_stale_by_mail ? NULL : proxy_ring_current_to_read(ring, number);
 }
 
 void proxy_ring_changed(struct proxy_ring *ring, size_t number)
@@ -200,11 +206,11 @@ void proxy_ring_changed(struct proxy_ring *ring, size_t number)
         ring->accounts[number].is_stale = true;
 }
 
-void proxy_ring_words_changed(struct proxy_ring *ring, const char *address)
+void proxy_ring_words_changed(struct proxy_ring *ring, const char *address, bool is_by_mail)
 {
     for (size_t i = 0; i < ring->config->accounts_len; i++)
         if (address == NULL || strcmp(ring->config->accounts[i].address, address) == 0)
-            ring->accounts[i].is_stale = true;
+            *(is_by_mail ? &ring->accounts[i].is_stale_by_mail : &ring->accounts[i].is_stale) = true;
 }
 
 int proxy_ring_file(const struct proxy_ring *ring, size_t number, uint64_t *number_out)

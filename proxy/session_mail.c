@@ -114,10 +114,8 @@ static enum err keep_recipient(struct proxy_session *session)
         session->recipients = recipients;
         session->recipients_capacity = capacity;
     }
-    session->recipients[session->recipients_len++] =
-        (struct session_recipient){.rcpt = session->pending,
-                                   .had_key = session->had_key,
-                                   .is_unasked = session->looked_up != ERR_OK};
+    session->recipients[session->recipients_len++] = (struct session_recipient){
+        .rcpt = session->pending, .had_word = session->had_word, .is_unasked = session->looked_up != ERR_OK};
     session->addresses_size += strlen(session->pending.to.address);
     return ERR_OK;
 }
@@ -152,9 +150,22 @@ static enum err check_groups(const struct proxy_session *session, const struct k
     return least > config->groups_max ? ERR_TOO_MANY_GROUPS : ERR_OK;
 }
 
+/* The rule would encrypt, and nothing that it takes is in the ring: mail may have told a key that was not wanted so
+ * far.
+ */
+static bool wants_record(const struct proxy_session *session, const struct keyring *keyring, int64_t now)
+{
+    const struct config *config = session->net->config;
+    struct policy_choice choice;
+    if (session->is_record_read || !config->has_autocrypt)
+        return false;
+    policy_choose(&config->policy, keyring, session->pending.to.address, now, &choice);
+    return choice.rule->encrypt != POLICY_ENCRYPT_NEVER && choice.key == NULL;
+}
+
 /* The rule would encrypt, and a source may know more: nothing that the rule takes is in the ring, or only what anybody
-   could have sent, or what its source has to be asked for again. Sources are asked stage by stage for as long as that is
-   so. */
+   could have sent, or what its source has to be asked for again. Sources are asked stage by stage for as long as that
+   is so. */
 static bool wants_lookup(struct proxy_session *session, const struct keyring *keyring, int64_t now)
 {
     struct policy_choice choice;
@@ -184,6 +195,20 @@ static void on_looked_up(enum err err, void *context)
     struct proxy_session *session = context;
     session->lookup = NULL;
     session->lookup_stage++;
+    if (err != ERR_OK)
+        session->looked_up = err;
+    if (session->server == NULL || session->upstream == NULL)
+        return;
+    if (err == ERR_OK)
+        proxy_ring_changed(session->net->ring, session->account);
+    look_at_ring(session);
+}
+
+static void on_record_read(enum err err, void *context)
+{
+    struct proxy_session *session = context;
+    session->lookup = NULL;
+    session->is_record_read = true;
     if (err != ERR_OK)
         session->looked_up = err;
     if (session->server == NULL || session->upstream == NULL)
@@ -233,6 +258,13 @@ static void judge_recipient(struct proxy_session *session, const struct keyring 
     int64_t now = clock_now();
     const struct policy *policy = &session->net->config->policy;
     enum err err;
+    if (wants_record(session, keyring, now)) {
+        err = proxy_lookup_heard(session->net->lookups, session->account, session->pending.to.address, keyring,
+                                 on_record_read, session, &session->lookup);
+        if (err != ERR_OK)
+            smtp_server_fail(session->server, err, NULL);
+        return;
+    }
     if (wants_lookup(session, keyring, now)) {
         err = proxy_lookup_begin(session->net->lookups, session->account, session->pending.to.address,
                                  session->lookup_stage, has_asked_for(keyring, session->pending.to.address),
@@ -244,7 +276,7 @@ static void judge_recipient(struct proxy_session *session, const struct keyring 
     }
     struct policy_choice choice;
     policy_choose(policy, keyring, session->pending.to.address, now, &choice);
-    session->had_key = choice.key != NULL;
+    session->had_word = choice.key != NULL && choice.key->ask_again != 0;
     err = policy_at_rcpt(policy, keyring, session->pending.to.address, now, detail);
     if (session->looked_up != ERR_OK)
         err = after_failure(session, err, detail);
@@ -298,6 +330,7 @@ void session_on_rcpt(struct smtp_server *server, const struct smtp_rcpt *rcpt, v
         return;
     }
     session->lookup_stage = 0;
+    session->is_record_read = false;
     session->looked_up = ERR_OK;
     look_at_ring(session);
 }

@@ -101,7 +101,7 @@ static void make_plan(struct proxy_submit *submit, const struct keyring *keyring
         const struct session_recipient *recipient = &session->recipients[i];
         recipients[i] = (struct policy_recipient){.address = recipient->rcpt.to.address,
                                                   .is_visible = submit->is_visible[i],
-                                                  .had_key = recipient->had_key,
+                                                  .had_word = recipient->had_word,
                                                   .is_unasked = recipient->is_unasked};
     }
     struct policy_message message = {.recipients = recipients,
@@ -113,20 +113,22 @@ static void make_plan(struct proxy_submit *submit, const struct keyring *keyring
                                      .is_reply_to_encrypted = submit->is_reply_to_encrypted,
                                      .wants_encryption = submit->facts.wants_encryption,
                                      .wants_plain = submit->facts.wants_plain,
+                                     .is_mutual = account->autocrypt == KEYRING_PREFERENCE_MUTUAL,
                                      .now = clock_now(),
                                      .groups_max = session->net->config->groups_max};
     enum err err = policy_plan_make(&session->net->config->policy, keyring, &message, &submit->plan, detail);
-    free(recipients);
+    struct proxy_copy copy = {
+        .config = session->net->config, .account = account, .keyring = keyring, .message = &message};
     if (err == ERR_OK)
         err = submit_note_keys(submit, keyring);
-    if (err != ERR_OK) {
-        submit_fail(submit, err, detail[0] == '\0' ? NULL : detail);
-        return;
-    }
-    if (submit->plan.warning[0] != '\0')
+    if (err == ERR_OK && submit->plan.warning[0] != '\0')
         log_warning("%s: %s: message %s: %s", session->peer, account->address, submit->facts.message_id,
                     submit->plan.warning);
-    submit_seal(submit);
+    if (err == ERR_OK)
+        submit_seal(submit, &copy);
+    else
+        submit_fail(submit, err, detail[0] == '\0' ? NULL : detail);
+    free(recipients);
 }
 
 static void on_ring(enum err err, const struct keyring *keyring, void *context)

@@ -5,6 +5,7 @@
 #ifndef PROXY_SUBMIT_INTERNAL_H
 #define PROXY_SUBMIT_INTERNAL_H
 
+#include "proxy/copy.h"
 #include "proxy/session_internal.h"
 
 struct submit_group {
@@ -61,7 +62,7 @@ void submit_fail(struct proxy_submit *submit, enum err err, const char *detail);
 void submit_end(struct proxy_submit *submit, const struct smtp_reply *reply);
 
 /* submit_seal.c: makes the groups from the plan and seals each; then goes on with submit_send. */
-void submit_seal(struct proxy_submit *submit);
+void submit_seal(struct proxy_submit *submit, struct proxy_copy *copy);
 void submit_groups_free(struct proxy_submit *submit);
 
 /* submit_told.c: what the records of correspondents get to know of it. */

@@ -90,14 +90,14 @@ static void on_sealed(enum err err, struct ipc_in *answer, void *context)
     submit_send(submit);
 }
 
-static enum err seal_one(struct proxy_submit *submit, size_t number)
+static enum err seal_one(struct proxy_submit *submit, struct proxy_copy *copy, size_t number)
 {
     struct submit_group *group = &submit->groups[number];
     struct proxy_session *session = submit->session;
     bool has_8bitmime = (smtp_client_features(session->upstream)->flags & SMTP_HAS_8BITMIME) != 0;
     struct crypto_seal_request request;
     struct ipc_out out;
-    proxy_copy_request(group->planned, session->net->config, &request);
+    proxy_copy_request(copy, group->planned, &request);
     request.wants_7bit = !has_8bitmime;
     ipc_out_begin(&out, PROXY_JOB_SEAL);
     proxy_put_seal(&out, &request);
@@ -155,7 +155,7 @@ static enum err make_groups(struct proxy_submit *submit)
     return ERR_OK;
 }
 
-void submit_seal(struct proxy_submit *submit)
+void submit_seal(struct proxy_submit *submit, struct proxy_copy *copy)
 {
     struct proxy_session *session = submit->session;
     enum err err = session->upstream == NULL ? ERR_UPSTREAM_LOST : check_plan(submit);
@@ -171,7 +171,7 @@ void submit_seal(struct proxy_submit *submit)
                  session_account(session)->address, submit->facts.message_id, i + 1, submit->groups_len,
                  plan_action_name(submit->groups[i].planned->action), submit->groups[i].recipients_len,
                  submit->groups[i].planned->keys_len);
-        err = seal_one(submit, i);
+        err = seal_one(submit, copy, i);
     }
     if (err != ERR_OK)
         submit_fail(submit, err, NULL);

@@ -259,7 +259,7 @@ static void tell_keepers(struct vault *vault, const char *account)
 }
 
 /* Net lists an account anew whose words have changed: it hears so before anybody hears that they have. */
-static void tell_words(struct vault *vault, const char *account)
+static void tell_words(struct vault *vault, const char *account, bool is_by_mail)
 {
     for (nfds_t i = 1; i < vault->sockets_len; i++) {
         struct ipc_out out;
@@ -267,6 +267,7 @@ static void tell_words(struct vault *vault, const char *account)
             continue;
         ipc_out_begin(&out, PROXY_PEER_CHANGED);
         ipc_put_string(&out, account);
+        ipc_put_u32(&out, is_by_mail);
         enum err err = ipc_send(vault->sockets[i].fd, &out);
         if (err != ERR_OK)
             drop_client(vault, i, err);
@@ -275,11 +276,10 @@ static void tell_words(struct vault *vault, const char *account)
 
 static void tell_changes(struct vault *vault, const struct turn *turn)
 {
-    const char *last = "";
     for (size_t i = 0; i < turn->len; i++) {
-        const char *account = turn->items[i].answer.words_changed;
-        if (turn->items[i].result == ERR_OK && *account != '\0' && strcmp(account, last) != 0)
-            tell_words(vault, last = account);
+        const struct vault_answer *answer = &turn->items[i].answer;
+        if (turn->items[i].result == ERR_OK && answer->words_changed[0] != '\0')
+            tell_words(vault, answer->words_changed, answer->is_by_mail);
     }
 }
 

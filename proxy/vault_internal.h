@@ -17,6 +17,7 @@ struct vault_answer {
     const char *account;                /* whose keeper asks; NULL: no keeper does */
     bool is_command;                    /* a command of our own user asks */
     char words_changed[MIME_ADDR_SIZE]; /* the account of which net is to be told so; "": none */
+    bool is_by_mail;                    /* by received mail, which changes nothing that a verdict goes by */
     char forgets[MIME_ADDR_SIZE];       /* the account whose keepers are to forget their private keys; "": none */
 };
 

@@ -116,6 +116,7 @@ enum err vault_peer_received(struct store *store, struct ipc_in *in, struct vaul
         err = in->err = ERR_PEER_PROTOCOL;
     if (err == ERR_OK) {
         answer->is_changed = true;
+        answer->is_by_mail = true;
         err = proxy_peers_received(store, account, heard, &is_changed);
         note_changed(answer, account, is_changed);
     }

@@ -249,9 +249,10 @@ static enum err take_changed(struct proxy_vaultlink *link, struct ipc_in *in)
 {
     char account[MIME_ADDR_SIZE];
     ipc_get_string(in, account, sizeof(account));
-    enum err err = ipc_in_end(in);
+    const uint32_t is_by_mail = ipc_get_u32(in);
+    enum err err = is_by_mail > 1 ? ERR_PEER_PROTOCOL : ipc_in_end(in);
     if (err == ERR_OK && link->on_words != NULL)
-        link->on_words(account, link->words_context);
+        link->on_words(account, is_by_mail != 0, link->words_context);
     return err;
 }
 
@@ -317,7 +318,7 @@ void proxy_vaultlink_connect(struct proxy_vaultlink *link, int socket)
     watch_stall(link);
     /* What was changed while there was no line nobody has told. */
     if (link->on_words != NULL)
-        link->on_words(NULL, link->words_context);
+        link->on_words(NULL, false, link->words_context);
     flush(link);
 }
 

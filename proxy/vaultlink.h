@@ -78,9 +78,10 @@ ERR_RETURN enum err proxy_vault_find_encrypted(struct proxy_vaultlink *link, con
                                                void *context, struct proxy_vault_request **request_out);
 
 /* ---- records of correspondents (vaultlink_peers.c) ---- */
-/* The words of an account may have changed, whoever did it, so that its ring is to be listed anew; NULL: those of any
-   account, since the line to the vault is new. Fires before the answer to a request that changed them. */
-typedef void (*proxy_vault_words_fn)(const char *account, void *context);
+/* The words of an account have changed, whoever did it, so that its ring is to be listed anew; NULL: perhaps those of
+   any account, since the line to the vault is new. `is_by_mail`: only by what received mail tells, which is trusted
+   less than any verdict asks for. Fires before the answer to a request that changed them. */
+typedef void (*proxy_vault_words_fn)(const char *account, bool is_by_mail, void *context);
 void proxy_vaultlink_on_words(struct proxy_vaultlink *link, proxy_vault_words_fn on_words, void *context);
 
 /* With ERR_OK the record, valid during the call. ERR_NOT_FOUND; ERR_STORE: it is damaged. */

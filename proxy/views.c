@@ -265,8 +265,8 @@ static enum err begin(struct proxy_views *views, const struct proxy_view_id *id,
     return ERR_OK;
 }
 
-enum err proxy_views_open(struct proxy_views *views, const struct proxy_view_id *id, int fd, proxy_record_fn fn,
-                          void *context, struct proxy_view_wait **wait_out)
+enum err proxy_views_open(struct proxy_views *views, const struct proxy_view_id *id, int fd, bool is_heard,
+                          proxy_record_fn fn, void *context, struct proxy_view_wait **wait_out)
 {
     struct proxy_view_wait *wait;
     *wait_out = NULL;
@@ -275,6 +275,7 @@ enum err proxy_views_open(struct proxy_views *views, const struct proxy_view_id 
         return err;
     wait->record_fn = fn;
     wait->context = context;
+    wait->is_heard = is_heard;
     *wait_out = wait;
     enqueue(wait, &wait->view->waits);
     views_make(wait->view);

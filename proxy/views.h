@@ -46,8 +46,9 @@ ERR_RETURN enum err proxy_views_record(struct proxy_views *views, const struct p
 /* The same for many: brings what the vault has into memory in one request; `fn` fires once, with `record` NULL. */
 ERR_RETURN enum err proxy_views_load(struct proxy_views *views, const struct proxy_view_id *ids, size_t len,
                                      proxy_record_fn fn, void *context, struct proxy_view_wait **wait_out);
-/* Makes the view of the raw message in the sealed memfd `fd` (taken over), or looks up what was decided of it. */
-ERR_RETURN enum err proxy_views_open(struct proxy_views *views, const struct proxy_view_id *id, int fd,
+/* Makes the view of the raw message in the sealed memfd `fd` (taken over), or looks up what was decided of it. If it is
+   opened for the first time, and `is_heard`, the vault is told what it tells by Autocrypt. */
+ERR_RETURN enum err proxy_views_open(struct proxy_views *views, const struct proxy_view_id *id, int fd, bool is_heard,
                                      proxy_record_fn fn, void *context, struct proxy_view_wait **wait_out);
 /* The body if it is at hand (held for the caller), else NULL. */
 struct proxy_body *proxy_views_hold(struct proxy_views *views, const struct proxy_view_id *id);

@@ -32,6 +32,7 @@ struct proxy_view_wait {
     int fd; /* the raw message, until a making takes it; -1: none */
     enum err err;
     bool is_plain;
+    bool is_heard; /* OPEN */
     /* LOAD: what is still to be asked for */
     struct proxy_view_id *ids;
     size_t ids_len, ids_at, ids_asked;

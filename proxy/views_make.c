@@ -17,6 +17,7 @@ struct view_making {
     struct view *view; /* pinned */
     int fd;            /* the raw message */
     bool wants_record;
+    bool is_heard;
     bool waits_for_vault; /* views_ask was called */
     unsigned tries;
     struct proxy_ring_wait *ring;
@@ -24,7 +25,7 @@ struct view_making {
     struct proxy_vault_request *put;
     /* out of the keeper */
     struct buf decision, session_keys, encrypted_ids;
-    int body, record, text;
+    int body, record, text, heard;
 };
 
 static void next_step(struct view_making *making);
@@ -52,6 +53,7 @@ static void drop_results(struct view_making *making)
     close_file(&making->body);
     close_file(&making->record);
     close_file(&making->text);
+    close_file(&making->heard);
 }
 
 void views_making_free(struct view_making *making)
@@ -173,6 +175,8 @@ static enum err take_answer(struct view_making *making, struct ipc_in *in, bool 
         making->record = making->wants_record ? ipc_get_file(in) : -1;
         making->text = making->wants_record ? ipc_get_file(in) : -1;
     }
+    if (answer.has_heard)
+        making->heard = ipc_get_file(in);
     enum err err = ipc_in_end(in);
     if (err == ERR_OK)
         err = buf_add_span(&making->decision, answer.decision);
@@ -181,6 +185,18 @@ static enum err take_answer(struct view_making *making, struct ipc_in *in, bool 
     if (err == ERR_OK)
         err = buf_add_span(&making->encrypted_ids, answer.encrypted_ids);
     return err;
+}
+
+/* Nobody waits for that; what cannot be told now is not told. */
+static void tell_heard(struct view_making *making)
+{
+    struct proxy_net *net = making->view->views->net;
+    if (making->heard < 0 || !making->is_heard)
+        return;
+    enum err err = proxy_vault_peer_received(net->vault, net->config->accounts[making->view->id.account].address,
+                                             making->heard, NULL, NULL, NULL);
+    if (err != ERR_OK)
+        log_failure(err, "telling what a message says of keys");
 }
 
 static void on_opened(enum err err, struct ipc_in *in, void *context)
@@ -193,6 +209,8 @@ static void on_opened(enum err err, struct ipc_in *in, void *context)
         proxy_views_unlock(making->view->views, making->view->id.account);
     if (err == ERR_OK)
         err = take_answer(making, in, &is_plain);
+    if (err == ERR_OK)
+        tell_heard(making);
     /* It was decided that there is a view. */
     if (err == ERR_OK && is_plain && making->view->state == VIEW_DECIDED)
         err = log_failure(ERR_INTERNAL, "a view that became plain");
@@ -261,7 +279,7 @@ static enum err take_step(struct view_making *making)
         return submit(making);
     /* It must be committed before anybody sees it. */
     making->wants_record = true;
-    if (proxy_ring_current(ring, view->id.account) != NULL)
+    if (proxy_ring_current_to_read(ring, view->id.account) != NULL)
         return submit(making);
     return proxy_ring_ask(ring, view->id.account, on_ring, making, &making->ring);
 }
@@ -280,13 +298,14 @@ static void next_step(struct view_making *making)
 void views_make(struct view *view)
 {
     struct proxy_view_wait *wait, *giver = NULL;
-    bool wants_record = false;
+    bool wants_record = false, is_heard = false;
     if (view->making != NULL)
         return;
     for (wait = TAILQ_FIRST(&view->waits); wait != NULL; wait = TAILQ_NEXT(wait, link)) {
         if (wait->kind == VIEW_WAIT_OPEN || wait->kind == VIEW_WAIT_BODY)
             giver = giver == NULL ? wait : giver;
         wants_record = wants_record || wait->kind == VIEW_WAIT_OPEN;
+        is_heard = is_heard || wait->is_heard;
     }
     if (giver == NULL)
         return;
@@ -295,8 +314,14 @@ void views_make(struct view *view)
         views_made(view, ERR_MEMORY, false, false);
         return;
     }
-    *making = (struct view_making){
-        .view = view, .fd = giver->fd, .wants_record = wants_record, .body = -1, .record = -1, .text = -1};
+    *making = (struct view_making){.view = view,
+                                   .fd = giver->fd,
+                                   .wants_record = wants_record,
+                                   .is_heard = is_heard,
+                                   .body = -1,
+                                   .record = -1,
+                                   .text = -1,
+                                   .heard = -1};
     giver->fd = -1;
     buf_init(&making->decision, STORE_DECISION_MAX);
     buf_init_secret(&making->session_keys, STORE_DECISION_MAX);

@@ -182,6 +182,18 @@ void proxy_get_facts(struct ipc_in *in, struct crypto_facts *facts, bool *is_vis
         is_visible[i] = visible.ptr[i] == 'y';
 }
 
+static void put_announced(struct ipc_out *out, const struct crypto_announced *announced)
+{
+    ipc_put_string(out, announced->address);
+    ipc_put_string(out, announced->fingerprint);
+}
+
+static void get_announced(struct ipc_in *in, struct crypto_announced *announced_out)
+{
+    ipc_get_string(in, announced_out->address, sizeof(announced_out->address));
+    ipc_get_string(in, announced_out->fingerprint, sizeof(announced_out->fingerprint));
+}
+
 void proxy_put_seal(struct ipc_out *out, const struct crypto_seal_request *request)
 {
     ipc_put_u32(out, (uint32_t)request->action);
@@ -189,37 +201,74 @@ void proxy_put_seal(struct ipc_out *out, const struct crypto_seal_request *reque
     ipc_put_string(out, request->signer);
     ipc_put_u32(out, request->wants_7bit);
     ipc_put_string(out, request->subject_tag);
+    put_announced(out, &request->autocrypt);
+    ipc_put_u32(out, request->is_mutual);
     ipc_put_u32(out, (uint32_t)request->recipients_len);
     for (size_t i = 0; i < request->recipients_len; i++)
         ipc_put_string(out, request->recipients[i]);
+    ipc_put_u32(out, (uint32_t)request->gossip_len);
+    for (size_t i = 0; i < request->gossip_len; i++)
+        put_announced(out, &request->gossip[i]);
 }
 
-enum err proxy_get_seal(struct ipc_in *in, struct crypto_seal_request *request, char *subject_tag,
-                        size_t subject_tag_size, char (**recipients_out)[KEYRING_FPR_SIZE])
+static enum err get_recipients(struct ipc_in *in, struct crypto_seal_request *request, struct proxy_seal_lists *lists)
+{
+    uint32_t len = ipc_get_u32(in);
+    if (len > CRYPTO_RECIPIENTS_MAX + 1)
+        return ERR_PEER_PROTOCOL;
+    lists->recipients = calloc(len + 1u, sizeof(*lists->recipients));
+    if (lists->recipients == NULL)
+        return ERR_MEMORY;
+    for (uint32_t i = 0; i < len; i++)
+        ipc_get_string(in, lists->recipients[i], sizeof(lists->recipients[i]));
+    request->recipients = (const char(*)[KEYRING_FPR_SIZE])lists->recipients;
+    request->recipients_len = len;
+    return ERR_OK;
+}
+
+static enum err get_gossip(struct ipc_in *in, struct crypto_seal_request *request, struct proxy_seal_lists *lists)
+{
+    uint32_t len = ipc_get_u32(in);
+    if (len > CRYPTO_GOSSIP_MAX)
+        return ERR_PEER_PROTOCOL;
+    lists->gossip = calloc(len + 1u, sizeof(*lists->gossip));
+    if (lists->gossip == NULL)
+        return ERR_MEMORY;
+    for (uint32_t i = 0; i < len; i++)
+        get_announced(in, &lists->gossip[i]);
+    request->gossip = lists->gossip;
+    request->gossip_len = len;
+    return ERR_OK;
+}
+
+enum err proxy_get_seal(struct ipc_in *in, struct crypto_seal_request *request, struct proxy_seal_lists *lists)
 {
     memset(request, 0, sizeof(*request));
-    *recipients_out = NULL;
+    memset(lists, 0, sizeof(*lists));
     uint32_t action = ipc_get_u32(in);
     uint32_t format = ipc_get_u32(in);
     ipc_get_string(in, request->signer, sizeof(request->signer));
     request->wants_7bit = ipc_get_u32(in) != 0;
-    ipc_get_string(in, subject_tag, subject_tag_size);
-    uint32_t len = ipc_get_u32(in);
-    if (action > CRYPTO_SEAL_PASS || (format != 0 && format != KEYRING_OPENPGP && format != KEYRING_SMIME) ||
-        len > CRYPTO_RECIPIENTS_MAX + 1)
+    ipc_get_string(in, lists->subject_tag, sizeof(lists->subject_tag));
+    get_announced(in, &request->autocrypt);
+    request->is_mutual = ipc_get_u32(in) != 0;
+    if (action > CRYPTO_SEAL_PASS || (format != 0 && format != KEYRING_OPENPGP && format != KEYRING_SMIME))
         return ERR_PEER_PROTOCOL;
-    char(*recipients)[KEYRING_FPR_SIZE] = calloc(len + 1u, sizeof(*recipients));
-    if (recipients == NULL)
-        return ERR_MEMORY;
-    *recipients_out = recipients;
-    for (uint32_t i = 0; i < len; i++)
-        ipc_get_string(in, recipients[i], sizeof(recipients[i]));
+    request->subject_tag = lists->subject_tag;
+    enum err err = get_recipients(in, request, lists);
+    if (err == ERR_OK)
+        err = get_gossip(in, request, lists);
+    if (err != ERR_OK)
+        return err;
     request->action = (enum crypto_seal_action)action;
     request->format = (enum keyring_format)format;
-    request->subject_tag = subject_tag;
-    request->recipients = (const char(*)[KEYRING_FPR_SIZE])recipients;
-    request->recipients_len = len;
     return ERR_OK;
+}
+
+void proxy_seal_lists_fini(struct proxy_seal_lists *lists)
+{
+    free(lists->recipients);
+    free(lists->gossip);
 }
 
 void proxy_put_delivery(struct ipc_out *out, const struct store_delivery_key *key)
@@ -266,6 +315,7 @@ void proxy_put_opened(struct ipc_out *out, const struct proxy_open_answer *answe
     ipc_put_span(out, answer->decision);
     ipc_put_span(out, answer->session_keys);
     ipc_put_span(out, answer->encrypted_ids);
+    ipc_put_u32(out, answer->has_heard);
 }
 
 void proxy_get_opened(struct ipc_in *in, struct proxy_open_answer *answer)
@@ -274,4 +324,5 @@ void proxy_get_opened(struct ipc_in *in, struct proxy_open_answer *answer)
     answer->decision = ipc_get_span(in);
     answer->session_keys = ipc_get_span(in);
     answer->encrypted_ids = proxy_get_message_ids(in);
+    answer->has_heard = ipc_get_u32(in) != 0;
 }

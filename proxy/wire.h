@@ -85,7 +85,8 @@ enum proxy_message {
     PROXY_STORE_PASSPHRASE, /* account, key of the old passphrase or nothing, new recipe, key of the new one: opens the
                                account's keys with the first if they are not, and seals them under the second; with no
                                recipe a passphrase is taken away */
-    /* vault to net, between answers: account whose words have changed; the ring is to be listed anew */
+    /* vault to net, between answers: account whose words have changed, u32: 1 if received mail alone has changed them;
+       the ring is to be listed anew */
     PROXY_PEER_CHANGED,
     /* keeper to vault, about its own account, and command to vault */
     PROXY_PEER_WORDS, /* account, now u64; answered with file of words */
@@ -159,9 +160,16 @@ void proxy_get_facts(struct ipc_in *in, struct crypto_facts *facts_out, bool *is
 
 /* A seal request without its output bound and key cache, which the keeper knows. */
 void proxy_put_seal(struct ipc_out *out, const struct crypto_seal_request *request);
-/* `*recipients_out` is allocated and belongs to the caller, also after an error. */
-ERR_RETURN enum err proxy_get_seal(struct ipc_in *in, struct crypto_seal_request *request_out, char *subject_tag_out,
-                                   size_t subject_tag_size, char (**recipients_out)[KEYRING_FPR_SIZE]);
+/* What a request that was read points to. */
+struct proxy_seal_lists {
+    char subject_tag[64];
+    char (*recipients)[KEYRING_FPR_SIZE];
+    struct crypto_announced *gossip;
+};
+/* `lists_out` is finished by the caller, also after an error. */
+ERR_RETURN enum err proxy_get_seal(struct ipc_in *in, struct crypto_seal_request *request_out,
+                                   struct proxy_seal_lists *lists_out);
+void proxy_seal_lists_fini(struct proxy_seal_lists *lists);
 
 /* What is asked of a keeper that opens a message. */
 struct proxy_open_request {
@@ -178,6 +186,7 @@ struct proxy_open_answer {
     bool is_plain; /* the message needs no view; nothing else follows */
     struct span decision, session_keys;
     struct span encrypted_ids; /* crypto_message_ids_span of the view, if it came encrypted and was opened */
+    bool has_heard;            /* the last file is of what it tells by Autocrypt (keyring_heard_add) */
 };
 void proxy_put_opened(struct ipc_out *out, const struct proxy_open_answer *answer);
 void proxy_get_opened(struct ipc_in *in, struct proxy_open_answer *answer_out);

@@ -11,6 +11,8 @@ relay   The same with a rule that neither signs nor encrypts; the peer is the se
         NOOP to the server itself in the same moments, which waits for a processor as long.
 idle    Memory for each of 1,000 idle sessions that have logged in (a session to the server included).
 peak    The most memory while one message of 50 MB is sealed.
+answer  Which key for a known address, and why, with 50,000 keys in the ring and 10,000 correspondents in the store; the
+        peer is the same with 1,000 keys. Beside it, a correspondent's record out of the store.
 sync, stream, search, busy, mail: of the way in; bench_imap.py says what they measure.
 smime, smime-send, smime-peak, ldap, dead: bench_smime.py says what they measure.
 
@@ -40,7 +42,7 @@ from harness import ALICE, BOB  # noqa: E402
 BUILD = os.environ.get("BUILD", "build")
 MEGABYTE = 1e6
 NAMES = ("seal", "relay", "idle", "peak", "sync", "far", "stream", "search", "busy", "mail", "smime",
-         "smime-send", "smime-peak", "ldap", "dead")
+         "smime-send", "smime-peak", "ldap", "dead", "answer")
 OPTIONAL = ("many",)  # what takes long: only if asked for by name
 SESSIONS = (1, 2, 4, 8)
 OPTIONS = "sessions_max = 5000\nsessions_per_address = 5000"
@@ -290,6 +292,19 @@ class Bench(ImapBench, SmimeBench, harness.World):
                   ratio=parts.get("shared", 0) / size)
         self.note("time to seal a " + name, seconds, "s")
         proxy.close()
+
+    def measure_answer(self):
+        peers = 500 if self.options.quick else 10000
+
+        def ask(keys):
+            folder = os.path.join(self.folder, "answer%d" % self.count())
+            return json.loads(output_of(helper("bench_answer"), folder, keys, peers, self.seconds / 4))
+
+        many, few = ask(1000 if self.options.quick else 50000), ask(1000)
+        for name, key, aim in (("answer", "answer_ms", "< 1 ms"), ("record", "record_ms", None)):
+            ours, peer = many[key], few[key]
+            self.note("%s for a known address" % name, ours, "ms", peer=peer, ratio=ours / peer, aim=aim,
+                      is_fine=aim and ours < 1)
 
 
 def main():

@@ -336,6 +336,8 @@ static int keeper_once(const struct keeper *keeper)
     if (!keeper->world->is_sealing) {
         close(ipc_get_file(&in));
         close(ipc_get_file(&in));
+        if (answer.has_heard)
+            close(ipc_get_file(&in));
     }
     must(fd >= 0 && ipc_in_end(&in) == ERR_OK, "the answer");
     ipc_in_fini(&in);

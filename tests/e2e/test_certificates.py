@@ -106,7 +106,7 @@ class Certificates(harness.World):
         self.run_cli("key", "import", bob, carol, self.authority.certificate)
         shown = self.run_cli("key", "show", BOB).stdout.decode()
         for words in ("subject", "CN=bob", "issuer", "CN=root", "serial", "rsa2048", "signs", "encrypts", "imported",
-                      BOB + " (trust full)", "chain"):
+                      BOB + " (trust full by the word of its issuer)", "chain"):
             self.assertIn(words, shown)
         told, = self.ask("key", "show", BOB)
         self.assertEqual((told["issuer"], told["chain"], told["chain_detail"]), ("CN=root", "good", "CN=root"))

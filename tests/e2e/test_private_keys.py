@@ -206,6 +206,57 @@ class PrivateKeys(Commands):
             self.assertIn("is a certificate; ", self.said)
             self.assertIn(word, self.said)
 
+    def at_terminal(self, path, *answers):
+        """The status of an import that is told `answers`, and what stood on the terminal."""
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.execv(harness.PRIVYSEAL, [harness.PRIVYSEAL, "key", "import", "--own", path, "--config",
+                                         self.proxy.config])
+        shown = b""
+        try:
+            for answer in answers:
+                while not shown.endswith(b": "):
+                    shown += os.read(terminal, 4096)
+                wait_for(lambda: not termios.tcgetattr(terminal)[3] & termios.ECHO, "the question")
+                os.write(terminal, answer + b"\n")
+                shown += b"|"
+            while True:
+                try:
+                    shown += os.read(terminal, 4096)
+                except OSError:
+                    break
+        finally:
+            os.close(terminal)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown
+
+    def test_asked_at_the_terminal(self):
+        """Once more after a wrong one; what is typed is not shown."""
+        self.begin(start=False)
+        path = self.files.pkcs12("alice.p12")
+        status, shown = self.at_terminal(path, b"a wrong one", PASSPHRASE)
+        self.assertEqual(status, 0, shown)
+        self.assertEqual(self.rows(), [self.files.fingerprint])
+        self.assertNotIn(PASSPHRASE, shown)
+        self.assertNotIn(b"a wrong one", shown)
+
+    def test_asked_by_pinentry(self):
+        """Without a terminal gpg-agent asks."""
+        pinentry, told = os.path.join(self.folder, "pinentry"), os.path.join(self.folder, "pin")
+        with open(pinentry, "w", encoding="ascii") as file:
+            file.write(PINENTRY % {"folder": self.folder})
+        os.chmod(pinentry, 0o700)
+        set_agent(self.alice(), "pinentry-program " + pinentry)
+        self.begin(start=False)
+        self.files.pkcs12("alice.p12")
+        for answer, status in ((b"", 1), (PASSPHRASE, 0)):
+            with open(told, "wb") as file:
+                file.write(answer)
+            with self.subTest(answer=answer):
+                self.import_own("alice.p12", status=status, passphrase=None)
+        self.assertEqual(self.rows(), [self.files.fingerprint])
+        with open(os.path.join(self.folder, "asked"), encoding="ascii") as file:
+            self.assertEqual(file.read(), "asked\n" * 2)
+
     def test_clearing_keeps_it(self):
         self.begin(start=False)
         for is_running in (False, True):
@@ -213,10 +264,10 @@ class PrivateKeys(Commands):
                 self.proxy.start()
             self.import_own("alice.key", "alice.pem", passphrase=None)
             self.run_command("store", "clear")
-            self.run_command("store", "clear", "--all", status=1)
+            self.run_command("store", "clear", "--all", "--yes", status=1)
             self.assertIn("--private-keys", self.said)
             self.assertIn(b"PRIVATE KEY", self.exported())
-            self.run_command("store", "clear", "--all", "--private-keys")
+            self.run_command("store", "clear", "--all", "--private-keys", "--yes")
             self.run_command("key", "export", "--secret", self.files.fingerprint, status=1, passphrase=b"x")
 
 

@@ -94,6 +94,12 @@ class Token(test_smime_alone.Case):
             client.select(readonly=True)
             self.assertEqual(whole(client, 1), corpus.text())
 
+    def test_curve(self):
+        """ECDSA, by the token."""
+        self.begin(key=("ec", "-pkeyopt", "ec_paramgen_curve:P-256"), account=self.account)
+        self.assertEqual(self.told()[0], 250, self.proxy.log())
+        self.check_sealed(corpus.text(), self.server.mail()[0][1], self.people[BOB])
+
     def test_declined(self):
         """Without the PIN nothing is sent; who sends is asked."""
         self.begin(key=("rsa:2048",), account=self.account)

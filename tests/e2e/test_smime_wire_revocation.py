@@ -14,6 +14,9 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 from test_revocation import Server  # noqa: E402
 
 
+WHEN_POSSIBLE = 'rule "all" { encrypt = when-possible  sign = always  format = { smime } }'
+
+
 class Revocation(test_smime_wire.Case):
     """The issuer's list is fetched from loopback, while a keeper seals."""
 
@@ -46,6 +49,17 @@ class Revocation(test_smime_wire.Case):
                 self.assertIsNone(self.failure(self.message(ERIN), [ERIN]))
                 self.assertNotIn(corpus.CANARY, self.server.wire())
                 self.proxy.stop()
+
+    def test_when_possible(self):
+        """Who is told to try again, and does, must not find the letter gone in clear."""
+        self.begin_asking("soft", BOB, rules=WHEN_POSSIBLE)
+        self.answers.set()
+        self.refused(code=451, enhanced=b"4.7.5")
+        for _ in range(2):
+            told = self.failure(self.message(), [BOB])
+            self.check_refused(told, 550, b"5.7.5")
+            self.assertIn(b"key pin --not " + BOB.encode(), told[1])
+        self.assertIsNone(self.failure(self.message(ERIN), [ERIN]))
 
     def test_one_of_several(self):
         self.begin_asking("soft", FRANK)

@@ -132,7 +132,7 @@ class Privacy(Case):
         self.begin(rules=PLAIN)
         copies = self.arrived(letter(extra="Bcc: %s\n" % CAROL), [BOB, CAROL])
         self.assertEqual(len(self.server.mail()), 1)
-        self.assertEqual(copies[CAROL], letter())
+        self.assertEqual(harness.without_autocrypt(copies[CAROL]), letter())
 
     def test_two_blind_recipients(self):
         self.begin()
@@ -198,7 +198,8 @@ class Requests(Case):
 
     def test_no_request_is_left_in_plain_mail(self):
         self.begin(rules=PLAIN)
-        self.assertEqual(self.arrived(letter(extra="Privyseal: encrypt=never\n"), [BOB])[BOB], letter())
+        copy = self.arrived(letter(extra="Privyseal: encrypt=never\n"), [BOB])[BOB]
+        self.assertEqual(harness.without_autocrypt(copy), letter())
 
 
 class Policy(Case):
@@ -331,7 +332,7 @@ class Changes(Case):
         self.begin(rules=PLAIN)
         self.rewrite(PLAIN, 'rule "all" { encrypt = perhaps }')
         wait_for(lambda: "the old one goes on" in self.proxy.log(), "the refusal")
-        self.assertEqual(self.arrived(letter(), [BOB])[BOB], letter())
+        self.assertEqual(harness.without_autocrypt(self.arrived(letter(), [BOB])[BOB]), letter())
 
 
 if __name__ == "__main__":

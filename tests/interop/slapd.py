@@ -61,7 +61,7 @@ class Slapd:
     certificate and key) offers ldaps and StartTLS, `authority` is then its issuer's file."""
 
     def __init__(self, world, entries, certificate=None, authority=None, options="", others="* read", name="ldap",
-                 port=None):
+                 port=None, password=PASSWORD):
         self.folder = os.path.join(world.folder, "%s%d" % (name, world.count()))
         os.makedirs(os.path.join(self.folder, "db"))
         self.socket = os.path.join(self.folder, "i")
@@ -75,7 +75,7 @@ class Slapd:
         self.wanted_port = port
         self.has_tls, self.process = certificate is not None, None
         top = [ldif(BASE, ["dcObject", "organization"], dc="example", o="Example"),
-               ldif(ADMIN, ["organizationalRole", "simpleSecurityObject"], cn="reader", userPassword=PASSWORD)]
+               ldif(ADMIN, ["organizationalRole", "simpleSecurityObject"], cn="reader", userPassword=password)]
         self.add(top + list(entries))
         world.add(self.close)
         self.start()

@@ -470,6 +470,23 @@ class Rcpt(Case):
                                    password_command="printf \\\"%s\\\"" % PASSWORD))
         self.assertEqual(self.rcpt(proxy, ERIN)[0][0], 250, proxy.log())
 
+    def test_password_changes(self):
+        """The command is run again when what it printed is refused."""
+        secret = os.path.join(self.folder, "secret")
+        people = [person("erin", ERIN, userCertificate__binary=self.der(ERIN)),
+                  person("frank", FRANK, userCertificate__binary=self.der(FRANK, "frank"))]
+        with open(secret, "w", encoding="utf-8") as file:
+            file.write(PASSWORD)
+        server = self.slapd(people, others="* none")
+        proxy = self.serve(section(server.url(), bind_dn=ADMIN, password_command="cat '%s'" % secret, keep_failed="0"))
+        self.assertEqual(self.rcpt(proxy, ERIN)[0][0], 250, proxy.log())
+        server.stop()
+        with open(secret, "w", encoding="utf-8") as file:
+            file.write("another")
+        self.slapd(people, others="* none", port=server.port, password="another")
+        wait_for(lambda: self.rcpt(proxy, FRANK)[0][0] == 250, "the new password")
+        self.assertEqual(proxy.log().count("asks for it again"), 1, proxy.log())
+
     def test_sealed(self):
         """A message to somebody whose certificate came out of a directory is for that certificate."""
         certificate, key = self.authority.issue(ERIN, "erin")

@@ -245,5 +245,41 @@ class Compared(World):
         self.assertGreater(max(lengths), 3, lengths)
 
 
+class Flooded(World):
+    """A stranger can put any number of certifications on a key. None of them costs more than a look."""
+
+    def ring(self, key, me, parts):
+        name = b"Flo <flo@example.org>"
+        mine = b"Me <me@example.org>"
+        return (packet(TAG_KEY, me.body) + me.bind(mine) + packet(TAG_KEY, key.body) + key.bind(name)
+                + me.certify(key, name, NOW - DAY, 3) + parts)
+
+    def flooded(self, name, parts):
+        me, key = self.keys[:2]
+        home = self.home_of(self.ring(key, me, parts), ("%s:6:\n" % me.fingerprint).encode(), name)
+        return key, home
+
+    def test_certifications_by_nobody_are_only_counted(self):
+        key, home = self.flooded("f1", wot_made.flood(100000, NOW - 9 * DAY))
+        kept = os.path.getsize(os.path.join(home, "pubring.kbx"))
+        self.assertGreater(kept, 4000000, "gpg has taken them all")
+        ours, paths, numbers = dump(home)
+        who = key.fingerprint, "Flo <flo@example.org>"
+        self.assertEqual(ours[who], "full")
+        self.assertEqual(len(paths[who]), 1)
+        self.assertEqual(numbers["strangers"], 100000)
+        self.assertEqual(numbers["left-out"], 0)
+
+    def test_certifications_that_pretend_to_be_mine_are_bounded(self):
+        me = self.keys[0]
+        key, home = self.flooded("f2", wot_made.flood(2000, NOW - 9 * DAY, bytes.fromhex(me.fingerprint)[-8:]))
+        ours, paths, numbers = dump(home)
+        who = key.fingerprint, "Flo <flo@example.org>"
+        self.assertEqual(ours[who], "full")
+        self.assertEqual(len(paths[who]), 1)
+        # The self-signature, and 16 by each maker.
+        self.assertEqual(numbers["left-out"], 2000 + 1 - 16)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -96,10 +96,11 @@ class Key:
 
 def flood(count, made, issuer=None):
     """`count` certifications as small as they can be, each by another key that nobody has (or all by `issuer`, eight
-    bytes). They verify nowhere."""
+    bytes). They verify nowhere; no two have the same numbers, since gpg would take them for one."""
     parts = []
     for i in range(count):
         body = (b"\x04\x10\x16\x08\x00\x06" + subpacket(CREATION, four(made + i % 1000)) + b"\x00\x0a"
-                + subpacket(ISSUER, issuer or os.urandom(8)) + os.urandom(2) + b"\x00\x01\x01\x00\x01\x01")
+                + subpacket(ISSUER, issuer or os.urandom(8)) + os.urandom(2) + mpi(b"\x80" + i.to_bytes(3, "big"))
+                + mpi(b"\x01"))
         parts.append(bytes([0xC0 | TAG_SIGNATURE, len(body)]) + body)
     return b"".join(parts)

@@ -125,8 +125,11 @@ static void begin_stream(struct evhttp_request *request, struct evbuffer *body, 
 {
     struct stream *stream = calloc(1, sizeof(*stream));
     const struct timeval pause = {0, SLOW_MS * 1000};
-    if (stream == NULL)
-        server_fail("memory");
+    if (stream == NULL) {
+        evhttp_send_error(request, HTTP_INTERNAL, NULL);
+        evbuffer_free(body);
+        return;
+    }
     stream->request = request;
     stream->body = body;
     stream->is_cut = strcmp(action, "cut") == 0;
@@ -256,7 +259,7 @@ int main(int argc, char **argv)
 {
     int port = 0;
     const char *address = "127.0.0.1";
-    struct sockaddr_in at;
+    struct sockaddr_in at = {.sin_family = AF_INET};
     socklen_t len = sizeof(at);
     take_options(argc, argv, &port, &address);
     signal(SIGPIPE, SIG_IGN);

@@ -80,7 +80,7 @@ static int file_of(struct span bytes)
 struct opened {
     enum err err;
     bool is_plain;
-    struct buf decision, session_keys, encrypted_ids, view, record, text;
+    struct buf decision, session_keys, encrypted_ids, view, record, text, heard;
 };
 
 static void opened_fini(struct opened *opened)
@@ -91,6 +91,7 @@ static void opened_fini(struct opened *opened)
     buf_fini(&opened->view);
     buf_fini(&opened->record);
     buf_fini(&opened->text);
+    buf_fini(&opened->heard);
 }
 
 static void take_file(struct ipc_in *in, struct buf *out)
@@ -115,6 +116,7 @@ static void receive(const struct keeper *keeper, bool wants_record, struct opene
     buf_init(&opened->view, SIZE_MOST);
     buf_init(&opened->record, SIZE_MOST);
     buf_init(&opened->text, SIZE_MOST);
+    buf_init(&opened->heard, SIZE_MOST);
     assert_int_equal(ipc_recv(keeper->socket, &in), ERR_OK);
     assert_int_equal(ipc_type(&in), PROXY_JOB_DONE);
     opened->err = (enum err)ipc_get_u32(&in);
@@ -130,6 +132,8 @@ static void receive(const struct keeper *keeper, bool wants_record, struct opene
             take_file(&in, &opened->record);
             take_file(&in, &opened->text);
         }
+        if (answer.has_heard)
+            take_file(&in, &opened->heard);
     }
     assert_int_equal(ipc_in_end(&in), ERR_OK);
     ipc_in_fini(&in);

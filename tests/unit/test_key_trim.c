@@ -245,8 +245,8 @@ static void what_is_none(void **state)
                                         "\x85",
                                         "-----BEGIN PGP PUBLIC KEY BLOCK-----\n",
                                         "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n-----END PGP PUBLIC KEY BLOCK-----\n",
-                                        "-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nmDM\n"
-                                        "-----END PGP PRIVATE KEY BLOCK-----\n"};
+                                        ("-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nmDM\n"
+                                         "-----END PGP PRIVATE KEY BLOCK-----\n")};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         begin();
         assert_int_equal(trim(span_of(texts[i])), ERR_MALFORMED);

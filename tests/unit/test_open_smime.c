@@ -203,6 +203,33 @@ static void the_header_inside_counts(void **state)
     buf_fini(&inner);
 }
 
+/* Fields that anybody could have changed: none of them is shown, and no From of theirs is judged. */
+static void the_header_inside_counts_if_it_is_proven(void **state)
+{
+    (void)state;
+    struct mail mail;
+    static const char text[] = "From: Mallory <mallory@example.org>\r\nSubject: inner\r\nReply-To: m@example.org\r\n"
+                               "HP-Outer: Subject: outer\r\n"
+                               "Content-Type: text/plain; hp=\"cipher\"\r\n\r\nxyzzy-canary\r\n";
+    open_part(encrypted("AES-256-CBC", text), &mail);
+    assert_verdict(&mail, "signature=none; encryption=smime; integrity=none");
+    assert_true(has(&mail, "xyzzy-canary") && has(&mail, "From: Bob <bob@example.org>\r\n"));
+    assert_false(has(&mail, "inner") || has(&mail, "m@example.org") || has(&mail, "mallory"));
+    mail_fini(&mail);
+    open_part(encrypted("AES-256-GCM", text), &mail);
+    assert_verdict(&mail, "encryption=smime; integrity=ok");
+    assert_true(has(&mail, "Subject: inner\r\n") && has(&mail, "Reply-To: m@example.org\r\n"));
+    mail_fini(&mail);
+    /* A stranger's signature around it proves nothing, and is not hers whom the inside names. */
+    struct buf inner = encrypted("AES-256-CBC", text), outer = signed_by(&mallory, NULL, true, 0, inner.data);
+    open_part(outer, &mail);
+    assert_false(has(&mail, "signature=good"));
+    assert_true(has(&mail, "integrity=none") && has(&mail, "From: Bob <bob@example.org>\r\n"));
+    assert_false(has(&mail, "Subject: inner") || has(&mail, "m@example.org"));
+    mail_fini(&mail);
+    buf_fini(&inner);
+}
+
 static void beside_other_parts_it_stays_closed(void **state)
 {
     (void)state;
@@ -380,6 +407,7 @@ int main(void)
         cmocka_unit_test(encrypted_within_signed),
         cmocka_unit_test(cbc_lies_in_nothing_but_signatures),
         cmocka_unit_test(the_header_inside_counts),
+        cmocka_unit_test(the_header_inside_counts_if_it_is_proven),
         cmocka_unit_test(beside_other_parts_it_stays_closed),
         cmocka_unit_test(all_failures_look_alike),
         cmocka_unit_test(a_locked_key_is_not_a_verdict),

@@ -1,4 +1,5 @@
 /* Who signed by S/MIME: what is kept of their certificates, and what is asked about them. */
+#include "crypto/open_internal.h"
 #include "tests/unit/smime_mail.h"
 
 /* ---- what is learnt ---- */
@@ -95,7 +96,52 @@ static void capabilities_follow_the_newest_mail(void **state)
     assert_int_equal(keyring_certificates_remove(world.certificates, fingerprint), ERR_OK);
 }
 
+/* ---- what a person says ---- */
+
+static void who_is_ruled_out_is_never_good(void **state)
+{
+    (void)state;
+    struct mail mail;
+    struct keyring_entry entry = {.address = "bob@example.org", .format = KEYRING_SMIME, .trust = KEYRING_FULL};
+    assert_int_equal(keyring_x509_fingerprint(bob.certificate, entry.fingerprint), ERR_OK);
+    assert_int_equal(keyring_add(nobody, &entry), ERR_OK);
+    open_part(signed_by(&bob, middle.certificate, false, 0, TEXT), &mail);
+    assert_verdict(&mail, "signature=good");
+    mail_fini(&mail);
+    keyring_free(&nobody);
+    assert_int_equal(keyring_new(&nobody), ERR_OK);
+    entry.trust = KEYRING_NEVER;
+    entry.source = KEYRING_SOURCE_PERSON;
+    assert_int_equal(keyring_add(nobody, &entry), ERR_OK);
+    open_part(signed_by(&bob, middle.certificate, false, 0, TEXT), &mail);
+    assert_verdict(&mail, "signature=untrusted; signer=bob@example.org; trust=never");
+    mail_fini(&mail);
+    keyring_free(&nobody);
+    assert_int_equal(keyring_new(&nobody), ERR_OK);
+}
+
 /* ---- revocation ---- */
+
+/* A layer whose signers do not all fit is not judged by those that do. */
+static void more_than_are_looked_at(void **state)
+{
+    (void)state;
+    struct crypto_opened result = {.reason = ""};
+    struct opening opening = {.result = &result};
+    struct crypto_signature good[OPEN_SIGNATURES_MAX / 2 + 1];
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        good[i] = (struct crypto_signature){.state = CRYPTO_SIG_GOOD, .format = KEYRING_SMIME};
+    open_keep_signatures(&opening, good, sizeof good / sizeof *good);
+    assert_string_equal(result.reason, "");
+    open_keep_signatures(&opening, good, sizeof good / sizeof *good);
+    open_keep_signatures(&opening, good, 1);
+    assert_int_equal(opening.signatures_len, OPEN_SIGNATURES_MAX);
+    for (size_t i = 0; i < OPEN_SIGNATURES_MAX; i++)
+        assert_int_equal(opening.signatures[i].state,
+                         opening.signatures[i].layer == 0 ? CRYPTO_SIG_GOOD : CRYPTO_SIG_BAD);
+    assert_string_not_equal(result.reason, "");
+    assert_int_equal(opening.signed_layers, 3);
+}
 
 static enum err answer;
 static bool answer_is_unknown;
@@ -162,7 +208,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(certificates_of_good_signers_are_kept),
         cmocka_unit_test(capabilities_follow_the_newest_mail),
+        cmocka_unit_test(who_is_ruled_out_is_never_good),
         cmocka_unit_test(what_is_revoked_is_never_good),
+        cmocka_unit_test(more_than_are_looked_at),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -1,4 +1,4 @@
-/* Plans where sources contradict each other, where Autocrypt advises, and where a key was there a moment ago. */
+/* Plans where sources contradict each other, where Autocrypt advises, and where a source's word has run out. */
 #include "tests/unit/plan_world.h"
 
 static void add_entry(struct world *world, size_t person, const char *fingerprint, enum keyring_trust trust,
@@ -286,13 +286,13 @@ static void test_advice_and_least_groups(void **state)
     keyring_free(&world.keyring);
 }
 
-/* What is missing for now is a 4xx: a source that could not be asked, or a key that was there at RCPT. */
+/* What is missing for now is a 4xx: a source that could not be asked, or one whose word has run out since RCPT. */
 static void test_missing_for_now(void **state)
 {
     (void)state;
     static const struct {
         enum policy_encrypt encrypt;
-        bool had_key, is_unasked, is_reply, wants_plain;
+        bool had_word, is_unasked, is_reply, wants_plain;
         enum err err;
         enum plan_action action;
     } cases[] = {
@@ -310,7 +310,7 @@ static void test_missing_for_now(void **state)
         struct world world;
         begin_with(&world, cases[i].encrypt);
         world.rules[0].may_ask_less = cases[i].wants_plain;
-        world.recipients[0].had_key = cases[i].had_key;
+        world.recipients[0].had_word = cases[i].had_word;
         world.recipients[0].is_unasked = cases[i].is_unasked;
         world.message.is_reply_to_encrypted = cases[i].is_reply;
         world.message.wants_plain = cases[i].wants_plain;

@@ -1,5 +1,6 @@
 /* A certificate that is found to be revoked while mail is sealed to it: what is noted of it, beside what others note.
  */
+#include "keyring/revocation.h"
 #include "tests/unit/smime_world.h"
 
 static struct smime_world world;
@@ -26,6 +27,7 @@ static enum err say_revoked(void *context, STACK_OF(X509) * chain, int64_t at, b
     (void)context;
     (void)at;
     *is_unknown_out = false;
+    assert_non_null(chain);
     if (X509_cmp(sk_X509_value(chain, 0), entry.certificate) != 0)
         return ERR_OK;
     assert_int_equal(keyring_certificates_open(world.dir, &others), ERR_OK);
@@ -52,8 +54,52 @@ static void what_others_wrote_stays(void **state)
     buf_fini(&sealed);
 }
 
+/* Hard: nobody can be asked about what leads nowhere. */
+static enum err say_unknown(void *context, STACK_OF(X509) * chain, int64_t at, bool *is_unknown_out)
+{
+    (void)context;
+    (void)at;
+    assert_null(chain);
+    return keyring_revocation_sum(NULL, 0, KEYRING_REVOCATION_HARD, is_unknown_out);
+}
+
+static enum err say_unknown_softly(void *context, STACK_OF(X509) * chain, int64_t at, bool *is_unknown_out)
+{
+    (void)context;
+    (void)at;
+    assert_null(chain);
+    const enum err err = keyring_revocation_sum(NULL, 0, KEYRING_REVOCATION_SOFT, is_unknown_out);
+    assert_true(*is_unknown_out);
+    return err;
+}
+
+static enum err seal_to(enum smime_who person, crypto_revocation_fn revocation)
+{
+    const struct smime_wish wish = {.action = CRYPTO_SEAL_ENCRYPT, .to = {person}, .to_len = 1};
+    const struct keyring_anchors *anchors = world.smime.anchors;
+    struct buf sealed;
+    buf_init(&sealed, 1 << 20);
+    world.smime.anchors = NULL;
+    world.smime.revocation = revocation;
+    const enum err err = smime_world_seal(&world, &wish, SPAN_LIT("Subject: x\r\n\r\nx\r\n"), &sealed);
+    world.smime.anchors = anchors;
+    world.smime.revocation = NULL;
+    buf_fini(&sealed);
+    return err;
+}
+
+/* About one that leads to no anchor nobody can be asked; one's own is one's own. */
+static void without_a_chain(void **state)
+{
+    (void)state;
+    assert_int_equal(seal_to(SMIME_STRANGER, NULL), ERR_OK);
+    assert_int_equal(seal_to(SMIME_STRANGER, say_unknown), ERR_LOOKUP);
+    assert_int_equal(seal_to(SMIME_STRANGER, say_unknown_softly), ERR_OK);
+    assert_int_equal(seal_to(SMIME_P256, say_unknown), ERR_OK);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(what_others_wrote_stays)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(without_a_chain), cmocka_unit_test(what_others_wrote_stays)};
     return cmocka_run_group_tests(tests, begin, end);
 }

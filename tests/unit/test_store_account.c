@@ -297,7 +297,8 @@ static void make_version_2(struct buf *decision_out)
     assert_int_equal(buf_add_span(decision_out, store_column(statement, 0)), ERR_OK);
     store_release(statement);
     store_close(&store);
-    run_sql("DROP TABLE encrypted; DROP TABLE account; DROP TABLE private_key; DROP TABLE peer; PRAGMA user_version = 2");
+    run_sql(
+        "DROP TABLE encrypted; DROP TABLE account; DROP TABLE private_key; DROP TABLE peer; PRAGMA user_version = 2");
 }
 
 static void expect_version_2(struct store *store)

@@ -373,6 +373,32 @@ static void as_many_as_there_may_be(void **state)
     assert_int_equal(answered.fired, 0);
 }
 
+/* A question that there is no memory for is refused, and leaves nothing behind. */
+static void without_memory(void **state)
+{
+    const struct keyring_web_options options = keyserver("127.0.0.1", TIMEOUT_MS);
+    enum err err;
+    size_t left = 0;
+    (void)state;
+    set_page(0, "", 0);
+    answered = (struct answer){0};
+    do {
+        struct keyring_web *web = NULL;
+        const long before = failing_malloc_live;
+        failing_malloc_left = left++;
+        failing_malloc_has_failed = false;
+        err = keyring_web_new(base, NULL, &options, client_tls, &web);
+        if (err == ERR_OK)
+            err = keyring_web_find(web, BOB, on_answer, NULL);
+        failing_malloc_left = SIZE_MAX;
+        keyring_web_free(&web);
+        if (failing_malloc_has_failed && left > 1)
+            assert_true(failing_malloc_live <= before + 1); /* what libevent keeps for later */
+    } while (failing_malloc_has_failed && left < 200);
+    assert_int_equal(err, ERR_OK);
+    assert_int_equal(answered.fired, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -387,6 +413,7 @@ int main(void)
         cmocka_unit_test(nobody_there),
         cmocka_unit_test(private_addresses),
         cmocka_unit_test(as_many_as_there_may_be),
+        cmocka_unit_test(without_memory),
     };
     log_init("test", LOG_LEVEL_ERROR);
     return cmocka_run_group_tests(tests, set_up, tear_down);

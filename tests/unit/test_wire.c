@@ -230,7 +230,12 @@ static void test_opened_round_trip(void **state)
 static void test_seal_round_trip(void **state)
 {
     static const char keys[2][KEYRING_FPR_SIZE] = {"AAAA", "BBBB"};
+    static const struct crypto_announced gossip[2] = {{"bob@example.org", "AAAA"}, {"carol@example.org", "BBBB"}};
     struct crypto_seal_request request = {.action = CRYPTO_SEAL_SIGN_ENCRYPT,
+                                          .autocrypt = {"alice@example.org", "DDDD"},
+                                          .is_mutual = true,
+                                          .gossip = gossip,
+                                          .gossip_len = 2,
                                           .format = KEYRING_OPENPGP,
                                           .signer = "CCCC",
                                           .recipients = keys,
@@ -238,15 +243,14 @@ static void test_seal_round_trip(void **state)
                                           .wants_7bit = true,
                                           .subject_tag = "[encrypt]"};
     struct crypto_seal_request got;
-    char tag[64];
-    char(*recipients)[KEYRING_FPR_SIZE];
+    struct proxy_seal_lists lists;
     struct ipc_out out;
     struct ipc_in in;
     (void)state;
     ipc_out_begin(&out, PROXY_JOB_SEAL);
     proxy_put_seal(&out, &request);
     carry(&out, &in);
-    assert_int_equal(proxy_get_seal(&in, &got, tag, sizeof(tag), &recipients), ERR_OK);
+    assert_int_equal(proxy_get_seal(&in, &got, &lists), ERR_OK);
     assert_int_equal(ipc_in_end(&in), ERR_OK);
     ipc_in_fini(&in);
     assert_int_equal(got.action, CRYPTO_SEAL_SIGN_ENCRYPT);
@@ -257,10 +261,16 @@ static void test_seal_round_trip(void **state)
     assert_int_equal(got.recipients_len, 2);
     assert_string_equal(got.recipients[0], "AAAA");
     assert_string_equal(got.recipients[1], "BBBB");
-    free(recipients);
+    assert_string_equal(got.autocrypt.address, "alice@example.org");
+    assert_string_equal(got.autocrypt.fingerprint, "DDDD");
+    assert_true(got.is_mutual);
+    assert_int_equal(got.gossip_len, 2);
+    assert_string_equal(got.gossip[1].address, "carol@example.org");
+    assert_string_equal(got.gossip[1].fingerprint, "BBBB");
+    proxy_seal_lists_fini(&lists);
 }
 
-static void put_seal(struct ipc_out *out, uint32_t action, uint32_t format, uint32_t len, uint32_t put)
+static void put_seal(struct ipc_out *out, uint32_t action, uint32_t format, uint32_t len, uint32_t put, uint32_t gossip)
 {
     ipc_out_begin(out, PROXY_JOB_SEAL);
     ipc_put_u32(out, action);
@@ -268,9 +278,13 @@ static void put_seal(struct ipc_out *out, uint32_t action, uint32_t format, uint
     ipc_put_string(out, "");
     ipc_put_u32(out, 0);
     ipc_put_string(out, "");
+    ipc_put_string(out, "alice@example.org");
+    ipc_put_string(out, "");
+    ipc_put_u32(out, 0);
     ipc_put_u32(out, len);
     for (uint32_t i = 0; i < put; i++)
         ipc_put_string(out, "AAAA");
+    ipc_put_u32(out, gossip);
 }
 
 /* What is not whole must come out as refusal: CRYPTO_SEAL_REFUSE, never as something to be sent. */
@@ -279,29 +293,31 @@ static void test_seal_malformed(void **state)
     const struct {
         uint32_t action, format, len, put;
         enum err expected;
-    } cases[] = {{CRYPTO_SEAL_PASS, 0, 0, 0, ERR_OK},
-                 {CRYPTO_SEAL_PASS + 1, 0, 0, 0, ERR_PEER_PROTOCOL},
-                 {CRYPTO_SEAL_ENCRYPT, 99, 1, 1, ERR_PEER_PROTOCOL},
-                 {CRYPTO_SEAL_ENCRYPT, KEYRING_OPENPGP, CRYPTO_RECIPIENTS_MAX + 2, 0, ERR_PEER_PROTOCOL},
-                 {CRYPTO_SEAL_ENCRYPT, KEYRING_OPENPGP, 2, 1, ERR_PEER_PROTOCOL},
-                 {CRYPTO_SEAL_ENCRYPT, KEYRING_OPENPGP, 1, 2, ERR_PEER_PROTOCOL}};
+        uint32_t gossip;
+    } cases[] = {{CRYPTO_SEAL_PASS, 0, 0, 0, ERR_OK, 0},
+                 {CRYPTO_SEAL_PASS + 1, 0, 0, 0, ERR_PEER_PROTOCOL, 0},
+                 {CRYPTO_SEAL_ENCRYPT, 99, 1, 1, ERR_PEER_PROTOCOL, 0},
+                 {CRYPTO_SEAL_ENCRYPT, KEYRING_OPENPGP, CRYPTO_RECIPIENTS_MAX + 2, 0, ERR_PEER_PROTOCOL, 0},
+                 {CRYPTO_SEAL_ENCRYPT, KEYRING_OPENPGP, 2, 1, ERR_PEER_PROTOCOL, 0},
+                 {CRYPTO_SEAL_ENCRYPT, KEYRING_OPENPGP, 1, 2, ERR_PEER_PROTOCOL, 0},
+                 {CRYPTO_SEAL_ENCRYPT, KEYRING_OPENPGP, 1, 1, ERR_PEER_PROTOCOL, 1},
+                 {CRYPTO_SEAL_ENCRYPT, KEYRING_OPENPGP, 1, 1, ERR_PEER_PROTOCOL, CRYPTO_GOSSIP_MAX + 1}};
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         struct crypto_seal_request got;
-        char tag[64];
-        char(*recipients)[KEYRING_FPR_SIZE];
+        struct proxy_seal_lists lists;
         struct ipc_out out;
         struct ipc_in in;
-        put_seal(&out, cases[i].action, cases[i].format, cases[i].len, cases[i].put);
+        put_seal(&out, cases[i].action, cases[i].format, cases[i].len, cases[i].put, cases[i].gossip);
         carry(&out, &in);
-        enum err err = proxy_get_seal(&in, &got, tag, sizeof(tag), &recipients);
+        enum err err = proxy_get_seal(&in, &got, &lists);
         if (err != ERR_OK)
             assert_int_equal(got.action, CRYPTO_SEAL_REFUSE);
         else
             err = ipc_in_end(&in);
         assert_int_equal(err, cases[i].expected);
         ipc_in_fini(&in);
-        free(recipients);
+        proxy_seal_lists_fini(&lists);
     }
 }
 

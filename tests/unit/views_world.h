@@ -55,6 +55,7 @@ struct world {
 
     /* what they saw */
     unsigned lists, opens, decided_opens, bodies_alone, gets, puts, unlocks, keys_jobs;
+    uint64_t list_number; /* of the home's state, as the last listing was asked for */
     size_t keys_asked;
     uint64_t index_number;
     char unlock_key[KEYRING_FPR_SIZE];
@@ -253,7 +254,7 @@ static inline void keeper_list(struct world *world, struct ipc_in *in, struct ip
 {
     struct buf saved;
 
-    (void)ipc_get_u64(in);
+    world->list_number = ipc_get_u64(in);
     assert_int_equal(ipc_in_end(in), ERR_OK);
     buf_init(&saved, SIZE_MOST);
     assert_int_equal(keyring_save(world->keyring, &saved), ERR_OK);
@@ -514,7 +515,7 @@ static inline void open_view(struct world *world, uint8_t number, const char *te
     struct proxy_view_id id = id_of(number);
 
     *told = (struct told){0};
-    assert_int_equal(proxy_views_open(world->net.views, &id, file_of(text), on_record, told, &told->wait), ERR_OK);
+    assert_int_equal(proxy_views_open(world->net.views, &id, file_of(text), false, on_record, told, &told->wait), ERR_OK);
     assert_int_equal(told->times, 0);
 }
 

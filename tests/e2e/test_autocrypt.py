@@ -1,0 +1,184 @@
+"""Autocrypt level 1: two people who did nothing but write to each other encrypt, and nobody is fooled into it twice."""
+import base64
+import email
+import os
+import re
+import unittest
+
+import harness
+from harness import ALICE, BOB, CAROL, World, wait_for
+from imap_harness import RefImap, check, fetched
+
+DEFAULT_RULES = ""
+
+
+def letter(sender, to, number=1, extra="", text="Hello"):
+    return ("From: <%s>\r\nTo: %s\r\nSubject: letter %d\r\nMessage-ID: <%d.%s>\r\nDate: %s\r\n%s\r\n%s\r\n" % (
+        sender, to, number, number, sender, email.utils.formatdate(), extra, text)).encode()
+
+
+def field_of(message, name=b"Autocrypt"):
+    """The values of the header's fields of this name, unfolded."""
+    header = message.split(b"\r\n\r\n")[0] + b"\r\n"
+    return [re.sub(rb"\r\n[ \t]", b"", value) for value in
+            re.findall(rb"^%s:[ ]*((?:.*\r\n)(?:[ \t].*\r\n)*)" % name, header, re.M | re.I)]
+
+
+def key_of(value):
+    return base64.b64decode(re.sub(rb"\s", b"", value.split(b"keydata=")[1]))
+
+
+class Person:
+    """Somebody with a mail server, a key and a proxy of their own."""
+
+    def __init__(self, world, address, account="", rules=DEFAULT_RULES, has_key=True):
+        self.world, self.address = world, address
+        self.home = harness.Gpg(os.path.join(world.folder, "g%d" % world.count()))
+        world.add(self.home.close)
+        if has_key:
+            self.home.take(harness.keys().export_secret(address), own=True)
+        self.smtp = harness.RefServer(world, name="s%d" % world.count())
+        self.mailbox = RefImap(world, name="i%d" % world.count())
+        self.proxy = harness.Proxy(world, self.smtp, imap=self.mailbox, rules=rules, account=account, start=False)
+        text = self.proxy.text.replace('account "%s"' % ALICE, 'account "%s"' % address)
+        text = text.replace(world.alice().home, self.home.home)
+        with open(self.proxy.config, "w", encoding="utf-8") as file:
+            file.write(text)
+        self.proxy.start()
+
+    def send(self, message, *to):
+        """Gives what arrived at the server, by recipient."""
+        before = len(self.smtp.mail())
+        self.world.assertEqual(self.proxy.send(message, list(to), sender=self.address), {})
+        copies = {}
+        for envelope, content in self.smtp.mail()[before:]:
+            for word in envelope["rcpt"]:
+                copies[re.search(r"<([^>]*)>", word).group(1)] = content
+        return copies
+
+    def receive(self, *messages, mailbox="INBOX"):
+        """Puts mail into the mailbox and reads all of it, as a mail program does."""
+        self.mailbox.put(*messages, mailbox=mailbox)
+        return self.read(mailbox)
+
+    def read(self, mailbox="INBOX"):
+        with self.proxy.imap() as client:
+            check(client.select(mailbox))
+            return [literals[0] for _, _, literals in fetched(client, "1:*", "(BODY.PEEK[])")]
+
+
+def is_encrypted(message):
+    return b"-----BEGIN PGP MESSAGE" in message
+
+
+class Case(World):
+    def encrypted(self, sender, to):
+        """A copy for `to`, if it left encrypted. What mail told is kept apart from showing it: nobody waits for that."""
+        copy = sender.send(letter(sender.address, to, 2, text="secret of " + sender.address.split("@")[0]), to)[to]
+        return copy if is_encrypted(copy) else None
+
+
+class Exchange(Case):
+    def test_from_clear_to_encrypted_both_ways(self):
+        """Neither has the other's key, and no command is given."""
+        alice, bob = Person(self, ALICE), Person(self, BOB)
+        first = alice.send(letter(ALICE, BOB), BOB)[BOB]
+        self.assertFalse(is_encrypted(first))
+        [value] = field_of(first)
+        self.assertIn(b"addr=" + ALICE.encode() + b";", value)
+        self.assertIn(b"prefer-encrypt=mutual;", value)
+        bob.receive(first)
+        answer = wait_for(lambda: self.encrypted(bob, ALICE), "Bob's proxy to have taken note")
+        self.assertEqual(len(field_of(answer)), 1)
+        [shown] = alice.receive(answer)
+        self.assertIn(b"secret of bob", shown)
+        self.assertIn(b"encryption=openpgp", shown)
+        second = wait_for(lambda: self.encrypted(alice, BOB), "Alice's proxy to have taken note")
+        shown = bob.receive(second)[-1]
+        self.assertIn(b"secret of alice", shown)
+
+
+class Outgoing(Case):
+    def test_the_words_of_the_configuration(self):
+        alice = Person(self, ALICE, "autocrypt = nopreference")
+        [value] = field_of(alice.send(letter(ALICE, BOB), BOB)[BOB])
+        self.assertNotIn(b"prefer-encrypt", value)
+        home = harness.Gpg(os.path.join(self.folder, "x"))
+        self.add(home.close)
+        home.take(key_of(value))
+        self.assertEqual(home.fingerprint(ALICE), alice.home.fingerprint(ALICE))
+
+    def test_off(self):
+        alice = Person(self, ALICE, "autocrypt = off")
+        message = letter(ALICE, BOB)
+        copy = alice.send(message, BOB)[BOB]
+        self.assertEqual(field_of(copy), [])
+        self.assertIn(b"Hello", copy)
+
+    def test_a_program_with_its_own(self):
+        """Its field is its own business, and stays byte for byte; privyseal's would fight with it."""
+        alice = Person(self, ALICE, rules='rule "all" { encrypt = never  sign = never }')
+        key = base64.b64encode(harness.keys().run("--export", CAROL).stdout).decode()
+        message = letter(ALICE, BOB, extra="Autocrypt: addr=%s; keydata=%s\r\n" % (ALICE, key))
+        self.assertEqual(alice.send(message, BOB)[BOB], message)
+
+    def test_gossip(self):
+        """To and Cc learn each other's keys inside, and of Bcc nobody learns."""
+        alice = Person(self, ALICE, rules=harness.TRUSTING)
+        bob = Person(self, BOB)
+        for address in (BOB, CAROL):
+            alice.home.take(harness.keys().export(address))
+        copies = alice.send(letter(ALICE, "%s\r\nCc: %s" % (BOB, CAROL), text="to both"), BOB, CAROL)
+        self.assertTrue(is_encrypted(copies[BOB]))
+        self.assertEqual(field_of(copies[BOB], b"Autocrypt-Gossip"), [])
+        bob.receive(copies[BOB])
+        copy = wait_for(lambda: self.reply(bob, copies[BOB]), "Bob's proxy to have heard of Carol")
+        self.assertTrue(is_encrypted(copy))
+        blind = alice.send(letter(ALICE, BOB, 3), BOB, CAROL)
+        inner = harness.keys().run("--decrypt", data=blind[BOB][blind[BOB].index(b"-----BEGIN"):]).stdout
+        self.assertNotIn(b"Autocrypt-Gossip", inner)
+
+    def reply(self, bob, answered):
+        """Bob answers all: gossip is enough for an answer to encrypted mail."""
+        message = letter(BOB, "%s, %s" % (ALICE, CAROL), 4, "In-Reply-To: <1.%s>\r\n" % ALICE)
+        try:
+            copy = bob.send(message, ALICE, CAROL)[CAROL]
+        except Exception:
+            return None
+        return copy if is_encrypted(copy) else None
+
+
+class Incoming(Case):
+    def test_junk_tells_nothing(self):
+        alice, bob = Person(self, ALICE), Person(self, BOB)
+        first = alice.send(letter(ALICE, BOB), BOB)[BOB]
+        bob.receive(first, mailbox="Junk")
+        key = base64.b64encode(harness.keys().run("--export", CAROL).stdout).decode()
+        bob.receive(letter(CAROL, BOB, extra="Autocrypt: addr=%s; prefer-encrypt=mutual; keydata=%s\r\n" % (CAROL, key)))
+        wait_for(lambda: self.encrypted(bob, CAROL), "Bob's proxy to have taken note of what is no junk")
+        self.assertFalse(is_encrypted(bob.send(letter(BOB, ALICE), ALICE)[ALICE]))
+
+    def test_a_forged_from_blocks_nobody(self):
+        """A stranger tells another key in Bob's name: mail goes on, encrypted to the one or the other, and Bob's next
+        mail mends it."""
+        alice, bob = Person(self, ALICE), Person(self, BOB)
+        genuine = bob.send(letter(BOB, ALICE), ALICE)[ALICE]
+        forged = letter(BOB, ALICE, 5, "Autocrypt: addr=%s; prefer-encrypt=mutual; keydata=%s\r\n" % (
+            BOB, base64.b64encode(harness.keys().run("--export", CAROL).stdout).decode()))
+        alice.receive(genuine)
+        wait_for(lambda: is_encrypted(alice.send(letter(ALICE, BOB), BOB)[BOB]), "Alice's proxy to have taken note")
+        alice.receive(forged)
+        for number in range(3):
+            self.assertTrue(is_encrypted(alice.send(letter(ALICE, BOB, 6 + number), BOB)[BOB]))
+        alice.receive(bob.send(letter(BOB, ALICE, 9), ALICE)[ALICE])
+        ids = harness.keys().encryption_key_ids(BOB)
+        wait_for(lambda: ids & keys_of(alice.send(letter(ALICE, BOB, 10), BOB)[BOB]), "Bob's own key")
+
+
+def keys_of(message):
+    done = harness.keys().run("--list-only", "--decrypt", data=message[message.index(b"-----BEGIN"):], check=False)
+    return set(re.findall(r"ENC_TO ([0-9A-F]{16})", done.stderr.decode()))
+
+
+if __name__ == "__main__":
+    unittest.main()

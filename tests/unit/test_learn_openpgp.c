@@ -1,0 +1,159 @@
+/* OpenPGP keys that sources have: kept in the ring, and whose word they are there by. */
+#include "tests/unit/gpg_home.h"
+
+#include "base/log.h"
+#include "keyring/learn.h"
+#include "keyring/peer.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#define BOB "bob@example.net"
+#define NOW 1800000000
+#define UNTIL (NOW + 1000)
+
+static struct gpg_home home;
+static struct keyring_certificates *certificates;
+static char folder[] = "/tmp/privyseal-learn-XXXXXX", fingerprint[KEYRING_FPR_SIZE];
+static struct buf key, saved, words;
+
+static int set_up(void **state)
+{
+    struct gpg_home other;
+    (void)state;
+    log_init("test", LOG_LEVEL_ERROR);
+    buf_init(&key, 1 << 20);
+    buf_init(&saved, KEYRING_FOUND_SIZE_MAX);
+    buf_init(&words, KEYRING_LEARN_WORDS_MAX);
+    if (mkdtemp(folder) == NULL || keyring_certificates_open(folder, &certificates) != ERR_OK ||
+        gpg_home_open(&other) != ERR_OK || gpg_home_make_key(&other, "Bob <" BOB ">", fingerprint) != ERR_OK ||
+        keyring_gpg_export(other.gpg, fingerprint, false, &key) != ERR_OK)
+        return -1;
+    gpg_home_close(&other);
+    return gpg_home_open(&home) == ERR_OK ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    gpg_home_close(&home);
+    keyring_certificates_close(&certificates);
+    gpg_home_remove(folder);
+    buf_fini(&key);
+    buf_fini(&saved);
+    buf_fini(&words);
+    return 0;
+}
+
+static void add(enum keyring_found_kind kind, enum keyring_source source, bool is_found, struct span bytes)
+{
+    const struct keyring_found found = {
+        .kind = kind, .source = source, .is_found = is_found, .until = UNTIL, .directory = "corp", .bytes = bytes};
+    assert_int_equal(keyring_found_add(&saved, &found), ERR_OK);
+}
+
+static enum err learn(size_t *kept)
+{
+    const struct keyring_learner learner = {
+        .address = BOB, .certificates = certificates, .gpg = home.gpg, .now = NOW, .words = &words};
+    buf_clear(&words);
+    const enum err err = keyring_learn(&learner, buf_span(&saved), kept);
+    buf_clear(&saved);
+    return err;
+}
+
+/* The next word, of `source`; one without a fingerprint is an end. */
+static struct keyring_word next(struct span *rest, enum keyring_source source, const char *wanted)
+{
+    struct keyring_word word;
+    assert_int_equal(keyring_word_take(rest, &word), ERR_OK);
+    assert_string_equal(word.address, BOB);
+    assert_string_equal(word.fingerprint, wanted);
+    assert_string_equal(word.title, "corp");
+    assert_int_equal(word.source, source);
+    assert_int_equal(word.since, NOW);
+    assert_int_equal(word.until, UNTIL);
+    return word;
+}
+
+static size_t count_keys(void)
+{
+    struct keyring *keyring;
+    assert_int_equal(keyring_new(&keyring), ERR_OK);
+    assert_int_equal(keyring_gpg_list(home.gpg, keyring), ERR_OK);
+    const size_t len = keyring_len(keyring);
+    keyring_free(&keyring);
+    return len;
+}
+
+/* A finder that lies cannot speak for a person, nor for mail that verified. */
+static void only_sources_that_are_asked(void **state)
+{
+    static const enum keyring_source sources[] = {KEYRING_SOURCE_IMPORT, KEYRING_SOURCE_MAIL, KEYRING_SOURCE_PERSON};
+    size_t kept;
+    (void)state;
+    for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
+        add(KEYRING_FOUND_OPENPGP, sources[i], true, buf_span(&key));
+        assert_int_equal(learn(&kept), ERR_REFUSED);
+        add(KEYRING_FOUND_ALL, sources[i], true, SPAN_NONE);
+        assert_int_equal(learn(&kept), ERR_REFUSED);
+        assert_int_equal(words.len, 0);
+    }
+    assert_int_equal(count_keys(), 0);
+}
+
+static void a_word_for_each_key(void **state)
+{
+    size_t kept;
+    (void)state;
+    add(KEYRING_FOUND_OPENPGP, KEYRING_SOURCE_DIRECTORY, true, buf_span(&key));
+    add(KEYRING_FOUND_OPENPGP, KEYRING_SOURCE_WKD, false, buf_span(&key));
+    /* No keyserver is believed, whatever its finding says. */
+    add(KEYRING_FOUND_OPENPGP, KEYRING_SOURCE_KEYSERVER, true, buf_span(&key));
+    add(KEYRING_FOUND_ALL, KEYRING_SOURCE_DIRECTORY, true, SPAN_NONE);
+    assert_int_equal(learn(&kept), ERR_OK);
+    assert_int_equal(kept, 3);
+    assert_int_equal(count_keys(), 1);
+    struct span rest = buf_span(&words);
+    assert_int_equal(next(&rest, KEYRING_SOURCE_DIRECTORY, fingerprint).trust, KEYRING_FOUND);
+    assert_int_equal(next(&rest, KEYRING_SOURCE_WKD, fingerprint).trust, KEYRING_UNVERIFIED);
+    assert_int_equal(next(&rest, KEYRING_SOURCE_KEYSERVER, fingerprint).trust, KEYRING_UNVERIFIED);
+    (void)next(&rest, KEYRING_SOURCE_DIRECTORY, "");
+    assert_int_equal(rest.len, 0);
+}
+
+/* Of what is not kept there is no word; that a source has told all is one all the same. */
+static void none_for_what_is_not_kept(void **state)
+{
+    size_t kept;
+    (void)state;
+    add(KEYRING_FOUND_OPENPGP, KEYRING_SOURCE_DIRECTORY, true, SPAN_LIT("garbage"));
+    add(KEYRING_FOUND_ALL, KEYRING_SOURCE_DIRECTORY, true, SPAN_NONE);
+    assert_int_equal(learn(&kept), ERR_OK);
+    assert_int_equal(kept, 0);
+    struct span rest = buf_span(&words);
+    (void)next(&rest, KEYRING_SOURCE_DIRECTORY, "");
+    assert_int_equal(rest.len, 0);
+    /* But if a key could not be kept, the source has more than was heard. */
+    add(KEYRING_FOUND_OPENPGP, KEYRING_SOURCE_PERSON, true, buf_span(&key));
+    add(KEYRING_FOUND_OPENPGP, KEYRING_SOURCE_DIRECTORY, true, buf_span(&key));
+    add(KEYRING_FOUND_ALL, KEYRING_SOURCE_DIRECTORY, true, SPAN_NONE);
+    assert_int_equal(learn(&kept), ERR_OK);
+    rest = buf_span(&words);
+    (void)next(&rest, KEYRING_SOURCE_DIRECTORY, fingerprint);
+    assert_int_equal(rest.len, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(only_sources_that_are_asked),
+        cmocka_unit_test(a_word_for_each_key),
+        cmocka_unit_test(none_for_what_is_not_kept),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
