@@ -70,6 +70,8 @@ static int run(struct cli *cli, int argc, char **argv)
 {
     if (argc != 1)
         return cli_usage(cli, "expected one fingerprint or address");
+    if (cli->is_json && !output)
+        return cli_usage(cli, "--json needs --output FILE: else standard output is the key's");
     const struct keyring_entry *key;
     enum err err = key_open(cli, argv[0], &key);
     if (err)
@@ -100,7 +102,9 @@ static int run(struct cli *cli, int argc, char **argv)
     if (!err && (err = write_out(buf_span(&armour))))
         status = cli_fail(cli, err, "writing %s", output ? output : "standard output");
     buf_fini(&armour);
-    return status;
+    return status || !cli->is_json
+               ? status
+               : cli_print_json(json_pack("{s:s, s:s}", "fingerprint", key->fingerprint, "file", output));
 }
 
 const struct cli_command cli_key_export = {
