@@ -115,8 +115,8 @@ class Session(World):
         for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "GNUPGHOME"):
             environment[name] = ""
         shown, _ = terminal.run(["/bin/sh", "-c", "cd && " + line], COLUMNS, answers, environment)
-        shown = shown.replace(self.home, "/home/alice").replace(self.folder, "/tmp")
-        return line, "".join(text + "\n" for text in shown.splitlines() if not text.startswith("wkd {"))
+        shown = shown.replace(self.home, "~").replace(self.folder, "/tmp")
+        return line, "".join(text.rstrip() + "\n" for text in shown.splitlines() if not text.startswith("wkd {"))
 
     def play(self, guide):
         """The guide with what is shown now."""
