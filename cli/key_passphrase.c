@@ -74,8 +74,8 @@ static enum err ask_terminal(int terminal, const char *what, const char *error, 
     hidden = shown;
     hidden.c_lflag &= ~(tcflag_t)ECHO;
     catch_endings(before);
-    /* First hidden, then asked for: who types at once is not seen either. */
     enum err err = tcsetattr(terminal, TCSAFLUSH, &hidden) == 0 ? ERR_OK : ERR_KEY_LOCKED;
+    /* Whoever reads the question may answer at once, and nothing of it is shown. */
     if (!err) {
         dprintf(terminal, "%s%s%s: ", error ? error : "", error ? "\n" : "", what);
         err = read_line(terminal, passphrase);

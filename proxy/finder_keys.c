@@ -373,7 +373,8 @@ enum err finder_keys_new(struct finder *finder, struct finder_keys **keys_out)
     keys->sources = calloc(config->sources_len + 1, sizeof(*keys->sources));
     enum err err = keys->sources == NULL ? ERR_MEMORY : ERR_OK;
     for (size_t i = 0; err == ERR_OK && i < config->sources_len; i++) {
-        err = proxy_source_open(config->sources[i], finder->base, finder->dns, &keys->sources[i]);
+        struct evdns_base *dns = config->sources[i]->kind == KEYRING_SOURCE_WKD ? finder->whole_dns : finder->dns;
+        err = proxy_source_open(config->sources[i], finder->base, dns, &keys->sources[i]);
         keys->sources_len += err == ERR_OK;
     }
     if (err != ERR_OK)

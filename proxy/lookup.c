@@ -208,19 +208,6 @@ static enum err begin(struct proxy_lookups *lookups, size_t account, const char 
     return ERR_OK;
 }
 
-enum err proxy_lookup_begin(struct proxy_lookups *lookups, size_t account, const char *address, size_t stage,
-                            bool is_again, proxy_lookup_fn fn, void *context, struct proxy_lookup **lookup_out)
-{
-    return begin(lookups, account, address, NULL, stage, is_again, fn, context, lookup_out);
-}
-
-enum err proxy_lookup_refresh(struct proxy_lookups *lookups, size_t account, const char *address,
-                              const char *fingerprint, size_t stage, proxy_lookup_fn fn, void *context,
-                              struct proxy_lookup **lookup_out)
-{
-    return begin(lookups, account, address, fingerprint, stage, true, fn, context, lookup_out);
-}
-
 /* ---- what mail told ---- */
 
 static bool is_listed(const struct proxy_lookup *lookup, const char *fingerprint)
@@ -297,6 +284,19 @@ enum err proxy_lookup_heard(struct proxy_lookups *lookups, size_t account, const
     }
     *lookup_out = lookup;
     return ERR_OK;
+}
+
+enum err proxy_lookup_begin(struct proxy_lookups *lookups, size_t account, const char *address, size_t stage,
+                            bool is_again, proxy_lookup_fn fn, void *context, struct proxy_lookup **lookup_out)
+{
+    return begin(lookups, account, address, NULL, stage, is_again, fn, context, lookup_out);
+}
+
+enum err proxy_lookup_refresh(struct proxy_lookups *lookups, size_t account, const char *address,
+                              const char *fingerprint, size_t stage, proxy_lookup_fn fn, void *context,
+                              struct proxy_lookup **lookup_out)
+{
+    return begin(lookups, account, address, fingerprint, stage, true, fn, context, lookup_out);
 }
 
 void proxy_lookup_cancel(struct proxy_lookup **lookup)
