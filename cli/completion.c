@@ -333,12 +333,12 @@ static int run(struct cli *cli, int argc, char **argv)
         const char *shell;
         void (*print)(void);
     } shells[] = {{"bash", print_bash}, {"zsh", print_zsh}, {"fish", print_fish}};
-    for (size_t i = 0; argc == 1 && i < sizeof shells / sizeof *shells; i++)
+    for (size_t i = 0; argc == 1 && !cli->is_json && i < sizeof shells / sizeof *shells; i++)
         if (strcmp(argv[0], shells[i].shell) == 0) {
             shells[i].print();
             return ferror(stdout) ? CLI_FAILED : CLI_DONE;
         }
-    return cli_usage(cli, "expected one of bash, zsh and fish");
+    return cli_usage(cli, "expected one of bash, zsh and fish, and no --json");
 }
 
 const struct cli_command cli_completion = {

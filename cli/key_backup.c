@@ -155,6 +155,8 @@ static int run(struct cli *cli, int argc, char **argv)
     int fd;
     if (argc > 1)
         return cli_usage(cli, "expected one fingerprint or address at most");
+    if (cli->is_json && is_standard(output))
+        return cli_usage(cli, "--json needs --output FILE: else standard output is the backup's");
     enum err err =
         key_open_own(cli, argc ? argv[0] : NULL, "write it to a file with `privyseal key export --secret`", &key);
     if (err)
@@ -173,7 +175,7 @@ static int run(struct cli *cli, int argc, char **argv)
     secret_fini(&passphrase);
     if (err)
         return err == ERR_KEY_LOCKED ? CLI_REFUSED : cli_exit_of(err);
-    if (cli->is_json && !is_standard(output))
+    if (cli->is_json)
         return cli_print_json(json_pack("{s:s, s:s}", "fingerprint", key->fingerprint, "backup", output));
     fprintf(stderr, "%s: the backup is written%s%s; keep it and its passphrase apart, and away from this machine\n",
             key->fingerprint, is_standard(output) ? "" : " to ", is_standard(output) ? "" : output);

@@ -20,9 +20,8 @@ static const struct cli_option options[] = {
     {"autocrypt-setup", NULL, "write the message by which another mail program takes over your key, and show its code",
      &is_setup, NULL, NULL},
     {"paper", NULL, "write an OpenPGP key as lines to be printed, and typed in again", &is_paper, NULL, NULL},
-    {"passphrase-fd", "N",
-     "with --secret, of S/MIME or with --paper: read the passphrase for the file, or of the key, from this descriptor",
-     NULL, &passphrase_fd, NULL},
+    {"passphrase-fd", "N", "with --secret, of S/MIME or --paper: read its passphrase from this descriptor", NULL,
+     &passphrase_fd, NULL},
     {"output", "FILE", "write a new file, readable by you alone, instead of standard output", NULL, &output, NULL},
     {NULL, NULL, NULL, NULL, NULL, NULL}};
 
@@ -76,6 +75,8 @@ static int run(struct cli *cli, int argc, char **argv)
 {
     if (argc != 1)
         return cli_usage(cli, "expected one fingerprint or address");
+    if (cli->is_json && !output)
+        return cli_usage(cli, "--json needs --output FILE: else standard output is the key's");
     const struct keyring_entry *key;
     enum err err = key_open(cli, argv[0], &key);
     if (err)
@@ -106,7 +107,9 @@ static int run(struct cli *cli, int argc, char **argv)
     if (!err && (err = write_out(buf_span(&armour))))
         status = cli_fail(cli, err, "writing %s", output ? output : "standard output");
     buf_fini(&armour);
-    return status;
+    return status || !cli->is_json
+               ? status
+               : cli_print_json(json_pack("{s:s, s:s}", "fingerprint", key->fingerprint, "file", output));
 }
 
 const struct cli_command cli_key_export = {

@@ -3,6 +3,7 @@
 #include "cli/table.h"
 
 #include "base/clock.h"
+#include "keyring/key_packets.h"
 #include "keyring/learn.h"
 
 #include <openssl/x509v3.h>
@@ -76,6 +77,15 @@ static enum err describe(const struct finding *finding, const struct keyring_fou
     return err;
 }
 
+/* A key_packets_fn: what a person compares, of the first key alone. */
+static enum err name_key(const struct key_packets_key *key, void *context)
+{
+    struct line *line = context;
+    if (!line->name[0])
+        snprintf(line->name, sizeof line->name, "%s", key->fingerprint);
+    return ERR_OK;
+}
+
 static enum err show(struct finding *finding, const struct config_source *source, const struct keyring_found *found,
                      STACK_OF(X509) * issuers)
 {
@@ -96,6 +106,8 @@ static enum err show(struct finding *finding, const struct config_source *source
                         .reason = keyring_learnt_text(learnt)};
     if (!err && certificate && is_good)
         err = describe(finding, found, certificate, issuers, &line);
+    else if (found->kind == KEYRING_FOUND_OPENPGP && key_packets_walk(found->bytes, name_key, &line) != ERR_OK)
+        line.name[0] = '\0'; /* Of what is no key nothing is to be said. */
     X509_free(certificate);
     finding->good += is_good;
     return err ? err : add_line(finding, &line);
@@ -174,7 +186,7 @@ static enum err import(struct finding *finding, const struct cli_source *sources
 
 static enum err find_all(struct finding *finding)
 {
-    static const char *const heads[] = {"SOURCE", "STATE", "KIND", "TRUST", "UNTIL", "NAME", "REASON"};
+    static const char *const heads[] = {"SOURCE", "STATE", "KIND", "TRUST", "UNTIL", "KEY OR NAME", "REASON"};
     const struct config *config = finding->cli->config;
     const struct cli_question question = {.address = finding->learner.address};
     struct cli_source *sources;

@@ -1,6 +1,7 @@
 #include "cli/key.h"
 #include "cli/table.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define SHORT_LEN 16
@@ -13,6 +14,14 @@ static bool is_wanted(const struct keyring_entry *entry, int argc, char **argv)
             span_find_case(span_of(entry->fingerprint), 0, span_of(argv[i])) != SIZE_MAX)
             return true;
     return argc == 0;
+}
+
+static bool has_any(const struct cli *cli, int argc, char **argv)
+{
+    for (size_t i = 0; i < keyring_len(cli->keyring); i++)
+        if (is_wanted(keyring_at(cli->keyring, i), argc, argv))
+            return true;
+    return false;
 }
 
 static int print_json(const struct cli *cli, int argc, char **argv)
@@ -70,7 +79,10 @@ static int print_table(const struct cli *cli, int argc, char **argv)
         table_free(&table);
         err = fill(cli, argc, argv, true, &table);
     }
-    if (!err)
+    if (!err && !has_any(cli, argc, argv))
+        puts(argc > 0 ? "no key or certificate matches"
+                      : "no key is here yet; `privyseal key make` makes one of your own");
+    else if (!err)
         table_print(table);
     table_free(&table);
     return err ? cli_fail(cli, err, "listing") : CLI_DONE;

@@ -43,7 +43,9 @@ static void report(const struct making *making, const char *fingerprint, const c
         printf("backup: %s; keep it and its passphrase apart, and away from this machine\n", backup_path);
     else
         printf("no backup was made: `privyseal key backup --output FILE` writes one\n");
-    printf("Give others the public part: privyseal key export %s\n", fingerprint);
+    printf("Others get the public part with your next mail (Autocrypt), by `privyseal key publish`, or by what\n"
+           "`privyseal key export %s` writes\n",
+           fingerprint);
 }
 
 static int finish(struct cli *cli, struct making *making, const char *fingerprint)

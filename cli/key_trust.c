@@ -170,6 +170,8 @@ static int run(struct cli *cli, int argc, char **argv)
     const struct keyring_entry *entry = NULL;
     if (argc > 2 || (wants_graph && argc > 1))
         return cli_usage(cli, "expected %s", wants_graph ? "one key" : "a key and a level");
+    if (wants_graph && cli->is_json)
+        return cli_usage(cli, "--graph and --json; expected one of them");
     enum err err = argc > 0 ? key_open(cli, argv[0], &entry) : cli_open_account(cli, NULL);
     if (!err && argc == 0)
         err = cli_open_ring(cli, false);

@@ -81,9 +81,28 @@ static enum colour outcome_colour(const struct why *answer)
     return answer->action == PLAN_REFUSE ? COLOUR_BAD : is_encrypted ? COLOUR_GOOD : COLOUR_NONE;
 }
 
+/* Those that would be asked before the recipient is answered; why asks none. */
+static bool is_asked(const struct config_source *source, const struct why *answer)
+{
+    const struct keyring_entry *key = answer->choice.key;
+    return (!key || key->advice != KEYRING_ADVICE_NONE) && answer->choice.rule->encrypt != POLICY_ENCRYPT_NEVER &&
+           config_source_serves(source, answer->address);
+}
+
+static bool is_any_asked(const struct why *answer)
+{
+    const struct config *config = answer->cli->config;
+    for (size_t i = 0; i < config->sources_len; i++)
+        if (is_asked(config->sources[i], answer))
+            return true;
+    return false;
+}
+
 /* Why a copy that could have been encrypted is not. */
 static const char *missing_key(const struct why *answer)
 {
+    if (!answer->choice.has_candidate && is_any_asked(answer))
+        return "none here; the proxy asks for one when you write, `privyseal key find` asks now";
     if (!answer->choice.has_candidate)
         return "none; import one with `privyseal key import`";
     if (answer->choice.reason == KEYRING_TOO_LITTLE_TRUST && answer->choice.tried == KEYRING_SMIME)
@@ -98,14 +117,6 @@ static const char *plain_with_key(const struct why *answer)
 {
     const bool is_plain = answer->action == PLAN_PLAIN || answer->action == PLAN_SIGN;
     return is_plain && answer->is_discouraged ? "there is a key, but neither asks for encryption" : NULL;
-}
-
-/* Those that would be asked before the recipient is answered; why asks none. */
-static bool is_asked(const struct config_source *source, const struct why *answer)
-{
-    const struct keyring_entry *key = answer->choice.key;
-    return (!key || key->advice != KEYRING_ADVICE_NONE) && answer->choice.rule->encrypt != POLICY_ENCRYPT_NEVER &&
-           config_source_serves(source, answer->address);
 }
 
 static json_t *sources_json(const struct config *config, const struct why *answer)

@@ -8,7 +8,12 @@ import struct
 import termios
 import time
 
-QUESTION = re.compile(rb"(\[yes/no\] |: )$")
+QUESTION, HIDDEN = re.compile(rb"(\[yes/no\] |: )$"), re.compile(rb": $")
+
+
+def is_shown(terminal):
+    """What is typed; secrets are not."""
+    return bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
 
 
 def run(argv, columns=80, answers=(), environment=None, question=QUESTION, on_shown=None):
@@ -23,6 +28,10 @@ def run(argv, columns=80, answers=(), environment=None, question=QUESTION, on_sh
     said, asked, todo = b"", 0, list(answers)
     end = time.monotonic() + 60
     while time.monotonic() < end:
+        text = said[asked:]
+        if todo and question.search(text) and not (HIDDEN.search(text) and is_shown(terminal)):
+            asked = len(said)
+            os.write(terminal, todo.pop(0).encode() + b"\n")
         if not select.select([terminal], [], [], 0.05)[0]:
             continue
         try:
@@ -34,9 +43,6 @@ def run(argv, columns=80, answers=(), environment=None, question=QUESTION, on_sh
         said += piece
         if on_shown:
             on_shown(said)
-        if todo and question.search(said[asked:]):
-            asked = len(said)
-            os.write(terminal, todo.pop(0).encode() + b"\n")
     os.close(terminal)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if todo:

@@ -1,4 +1,5 @@
 """Commands as people meet them: help, the manual, what shells complete, tables on a terminal, progress, JSON."""
+import json
 import os
 import re
 import shutil
@@ -10,7 +11,7 @@ import time
 import unittest
 
 import terminal
-from test_cli import PROGRAM, CommandLine
+from test_cli import PROGRAM, CommandLine, Person
 
 DOCS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "docs")
 COMMON = {"config", "account", "json", "at", "help", "version"}
@@ -251,12 +252,83 @@ class Tables(CommandLine):
             self.assertNotIn("asking", error)
 
 
+class Json(CommandLine):
+    """With --json standard output is one JSON value, or nothing where the command could not."""
+
+    def value(self, *words, status=0, **more):
+        out, error = self.alice.run(*words, "--json", status=status, **more)
+        self.assertTrue(out if status == 0 else out or error, words)
+        return json.loads(out) if out else None
+
+    def test_of_what_is_done(self):
+        bob = Person(self.root, "bob@example.org")
+        his = bob.make_key()
+        mine, public = self.alice.make_key(), bob.key()
+        hers = os.path.join(self.root, "bob.asc")
+        with open(hers, "w", encoding="utf-8") as file:
+            file.write(public)
+        report = self.value("key", "import", hers, hers)
+        self.assertEqual((report["considered"], report["imported"], report["unchanged"]), (2, 1, 1))
+        self.assertEqual([key["fingerprint"] for key in report["keys"]], [his, his])
+        written = os.path.join(self.root, "alice.asc")
+        self.assertEqual(self.value("key", "export", mine, "--output", written), {"fingerprint": mine, "file": written})
+        for words in (("check", "--offline"), ("key", "list"), ("key", "show", his), ("key", "renew"), ("key", "trust"),
+                      ("key", "trust", his), ("key", "trust", his, "full"), ("key", "certify", "--yes", his),
+                      ("key", "certify", "--revoke", "--yes", his), ("key", "pin", "--yes", "bob@example.org", his),
+                      ("why", "bob@example.org"), ("key", "pin", "--remove", "bob@example.org"), ("certificate",),
+                      ("store", "show"), ("store", "clear"), ("store", "reopen"), ("key", "publish", mine, "--dns"),
+                      ("key", "rotate", "--no-passphrase"), ("key", "delete", "--yes", his),
+                      ("key", "revoke", "--yes", mine), ("store", "clear", "--all", "--yes")):
+            with self.subTest(words=words):
+                self.assertIsNotNone(self.value(*words))
+
+    def test_of_what_is_not(self):
+        for words, status in ((("key", "show", "0" * 40), 1), (("key", "delete", "0" * 40), 1),
+                              (("key", "export", "0" * 40, "--output", os.path.join(self.root, "x")), 1),
+                              (("key", "export", "x@example.org"), 2), (("key", "backup"), 2), (("key", "renew"), 1),
+                              (("key", "rotate"), 1), (("key", "revoke"), 1), (("key", "import", "/nonexistent"), 1),
+                              (("key", "trust", "--graph"), 2), (("key", "find", "bob@example.org"), 2),
+                              (("key", "pin", "bob@example.org", "0" * 40), 1), (("key", "refresh", "0" * 40), 2),
+                              (("key", "list", "--account", "x@example.org"), 2), (("why", "nobody"), 2),
+                              (("why", "eve@strict.example"), 1), (("check", "--offline"), 1),
+                              (("store", "clear", "--yes"), 2), (("completion", "bash"), 2), (("seal",), 1)):
+            with self.subTest(words=words):
+                self.value(*words, status=status)
+        self.value("key", "import", status=1, data="no key\n")
+
+
+class Asks(CommandLine):
+    """What cannot be taken back is asked for: without a terminal the answer is no, and nothing is done."""
+
+    def test_each(self):
+        bob = Person(self.root, "bob@example.org")
+        his, mine = bob.make_key(), self.alice.make_key()
+        self.alice.run("key", "import", data=bob.key())
+        self.alice.run("store", "show")
+        before = self.alice.json("key", "list"), self.alice.json("key", "trust")
+        for words in (("key", "delete", his), ("key", "delete", "--secret", mine), ("key", "revoke", mine),
+                      ("key", "rotate", "--revoke-old", "--no-passphrase"), ("key", "pin", "bob@example.org", his),
+                      ("key", "pin", "--not", "bob@example.org", his), ("key", "trust", his, "ultimate"),
+                      ("key", "certify", his), ("store", "clear", "--all")):
+            with self.subTest(words=words):
+                self.assertIn("--yes", self.alice.run(*words, status=1)[1])
+        self.assertEqual((self.alice.json("key", "list"), self.alice.json("key", "trust")), before)
+        text, status = terminal.run([PROGRAM, "store", "clear", "--all", "--config", self.alice.config],
+                                    answers=["no"], environment={"HOME": self.alice.folder})
+        self.assertEqual(status, 1)
+        self.assertIn("pinned", text)
+        _, status = terminal.run([PROGRAM, "store", "clear", "--all", "--config", self.alice.config],
+                                 answers=["yes"], environment={"HOME": self.alice.folder})
+        self.assertEqual(status, 0)
+
+
 def load_tests(loader, _, __):
     """What CommandLine tests runs in test_cli."""
     suite = unittest.TestSuite()
     for case in (Help, Completions):
         suite.addTests(loader.loadTestsFromTestCase(case))
-    suite.addTests(Tables(name) for name in loader.getTestCaseNames(Tables) if name in vars(Tables))
+    for case in (Tables, Json, Asks):
+        suite.addTests(case(name) for name in loader.getTestCaseNames(case) if name in vars(case))
     return suite
 
 

@@ -50,7 +50,8 @@ def setUpModule():
     unittest.addModuleCleanup(names.close)
     gpg = Gpg(os.path.join(folder, "k"))
     unittest.addModuleCleanup(gpg.close)
-    gpg.make(BOB)
+    gpg.run("--pinentry-mode", "loopback", "--passphrase", "", "--quick-generate-key", "Bob Dodgson <%s>" % BOB,
+            "future-default", "default", "0")
     test_sources.SHARED["gpg"] = gpg
 
 
@@ -107,15 +108,15 @@ class Session(World):
         """What is shown. Answers are those of the guide; a passphrase is not shown."""
         line = command.replace("FINGERPRINT-OF-BOB", self.gpg.fingerprint(BOB))
         line = re.sub(r"\b[0-9A-F]{40}\b", self.gpg.fingerprint(BOB), line)
-        answers = re.findall(r"\[yes/no\] (\w+)", expected) or ["yes"] * ("key pin" in command)
-        answers += [PASSPHRASE] * ("--backup" in command)
+        answers = re.findall(r"\[yes/no\] (\w+)", expected)
+        answers += [PASSPHRASE, PASSPHRASE] * ("--backup" in command)
         environment = {"HOME": self.home, "TERM": "dumb",
                        "PATH": os.path.join(self.folder, "bin") + ":" + os.environ["PATH"]}
         for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "GNUPGHOME"):
             environment[name] = ""
         shown, _ = terminal.run(["/bin/sh", "-c", "cd && " + line], COLUMNS, answers, environment)
-        shown = shown.replace(self.home, "/home/alice").replace(self.folder, "/tmp")
-        return line, "".join(text + "\n" for text in shown.splitlines() if not text.startswith("wkd {"))
+        shown = shown.replace(self.home, "~").replace(self.folder, "/tmp")
+        return line, "".join(text.rstrip() + "\n" for text in shown.splitlines() if not text.startswith("wkd {"))
 
     def play(self, guide):
         """The guide with what is shown now."""
