@@ -205,7 +205,8 @@ class Printed(Case):
                 server = Nsd(self, [Zone("example.net", []), Zone("example.org", [printed.strip()])])
                 proxy = self.proxy(self.section(server))
                 status, lines = self.lines(proxy, harness.ALICE)
-                self.assertEqual((status, [line[:3] for line in lines]), (DONE, [("found", "OpenPGP", "found")]))
+                self.assertEqual((status, [line[:3] for line in lines]),
+                                 (DONE, [("found", "OpenPGP", "found")]))
                 data = bytes.fromhex("".join(printed.split()[5:])) if generic else None
                 if generic:
                     path = os.path.join(self.folder, "record")
