@@ -101,8 +101,7 @@ static void make_room(struct finder_keys *keys)
     }
 }
 
-static struct entry *find_entry(struct finder_keys *keys, const char *address, size_t stage,
-                                const char *fingerprint)
+static struct entry *find_entry(struct finder_keys *keys, const char *address, size_t stage, const char *fingerprint)
 {
     struct entry *entry, *next;
     const int64_t now = clock_now();
@@ -259,11 +258,12 @@ static void ask(struct entry *entry, size_t index)
     struct question *question = &entry->questions[index];
     char name[PROXY_SOURCE_NAME_SIZE];
     const struct proxy_source_ops *ops = source->ops;
-    *question = (struct question){entry, source, entry->fingerprint[0] != '\0' && ops->ask_key != NULL};
-    enum err err = is_down(question) ? ERR_UPSTREAM_DOWN
-                   : question->is_by_key
-                       ? ops->ask_key(source->state, entry->address, entry->fingerprint, on_answer, question)
-                       : ops->ask(source->state, entry->address, on_answer, question);
+    const bool is_by_key = ops->ask_key != NULL && entry->fingerprint[0] != '\0';
+    enum err err = ERR_UPSTREAM_DOWN;
+    *question = (struct question){entry, source, is_by_key};
+    if (!is_down(question))
+        err = is_by_key ? ops->ask_key(source->state, entry->address, entry->fingerprint, on_answer, question)
+                        : ops->ask(source->state, entry->address, on_answer, question);
     if (err == ERR_OK) {
         entry->open++;
         return;

@@ -190,7 +190,7 @@ class Printed(Case):
                 self.assertEqual((status, [line[:2] for line in lines]), (DONE, [("found", kind)]), server.log())
 
     def test_published(self):
-        """What `key publish --dns` prints is what a name server takes, and others find; with the right user ID alone."""
+        """What `key publish --dns` prints a name server takes, and others find: with the right user ID alone."""
         made = self.proxy("")
         home = self.alice()
         key = home.fingerprint(harness.ALICE)
@@ -205,7 +205,8 @@ class Printed(Case):
                 server = Nsd(self, [Zone("example.net", []), Zone("example.org", [printed.strip()])])
                 proxy = self.proxy(self.section(server))
                 status, lines = self.lines(proxy, harness.ALICE)
-                self.assertEqual((status, [line[:3] for line in lines]), (DONE, [("found", "OpenPGP", "found")]))
+                self.assertEqual((status, [line[:3] for line in lines]),
+                                 (DONE, [("found", "OpenPGP", "found")]))
                 data = bytes.fromhex("".join(printed.split()[5:])) if generic else None
                 if generic:
                     path = os.path.join(self.folder, "record")

@@ -164,13 +164,42 @@ static void test_web(void **state)
     config_free(&config);
 }
 
+static void test_refresh(void **state)
+{
+    static const char *const bad[] = {"7", "7 moons", "0 days", "-1 days", "days", "400 days", "7days", "1 s"};
+    static const struct {
+        const char *text;
+        uint32_t seconds;
+    } rows[] = {{STATE ACCOUNT, 0},
+                {STATE ACCOUNT "sources = \"wkd\"\n", 604800},
+                {STATE ACCOUNT "sources = \"wkd\"\nrefresh = never\n", 0},
+                {STATE ACCOUNT "refresh = \"2 seconds\"\n", 2},
+                {STATE ACCOUNT "refresh = \"1 day\"\n", 86400},
+                {STATE ACCOUNT "refresh = \" 52  weeks \"\n", 31449600}};
+    struct config *config;
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        config = expect_good(rows[i].text);
+        assert_int_equal(config->refresh_s, rows[i].seconds);
+        config_free(&config);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char path[] = "/tmp/test_config_sources.XXXXXX", text[200];
+        const int fd = mkstemp(path);
+        assert_true(fd >= 0);
+        const int len = snprintf(text, sizeof text, STATE ACCOUNT "refresh = \"%s\"\n", bad[i]);
+        assert_int_equal(write(fd, text, (size_t)len), len);
+        close(fd);
+        assert_int_equal(config_read(path, &config), ERR_CONFIG);
+        assert_int_equal(unlink(path), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_directories),
-        cmocka_unit_test(test_order_of_sources),
-        cmocka_unit_test(test_stages),
-        cmocka_unit_test(test_web),
+        cmocka_unit_test(test_directories), cmocka_unit_test(test_order_of_sources), cmocka_unit_test(test_stages),
+        cmocka_unit_test(test_web),         cmocka_unit_test(test_refresh),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -111,6 +111,50 @@ static void expect(size_t count)
     end();
 }
 
+static enum err trim_as(const struct key_trim_want *want)
+{
+    keys = 0;
+    buf_clear(&got);
+    return key_trim(buf_span(&answer), want, note, NULL);
+}
+
+/* By its fingerprint, with those user IDs that have the address, or none; and no other key. */
+static void one_key(void **state)
+{
+    char fingerprint[KEYRING_FPR_SIZE];
+    (void)state;
+    assert_int_equal(key_packets_fingerprint((struct span){KEY_BODY, sizeof KEY_BODY - 1}, fingerprint), ERR_OK);
+    struct key_trim_want want = {.address = BOB, .fingerprint = fingerprint, .key_max = KEY_MAX};
+    begin();
+    add_key(true);
+    add_own(true);
+    add_name("Eve <eve@example.org>", false);
+    add_own(false);
+    assert_int_equal(trim_as(&want), ERR_OK);
+    assert_int_equal(keys, 1);
+    assert_true(span_is_equal(buf_span(&got), buf_span(&wanted)));
+    want.fingerprint = "0123456789ABCDEF0123456789ABCDEF01234567";
+    assert_int_equal(trim_as(&want), ERR_OK);
+    assert_int_equal(keys, 0);
+    /* All user IDs. */
+    want = (struct key_trim_want){.fingerprint = fingerprint, .key_max = KEY_MAX};
+    assert_int_equal(trim_as(&want), ERR_OK);
+    assert_int_equal(keys, 1);
+    assert_int_equal(got.len, answer.len);
+    /* A secret key is none, unless it is asked for. */
+    answer.data[0] = (char)0xc5;
+    assert_int_equal(trim_as(&want), ERR_MALFORMED);
+    assert_int_equal(keys, 0);
+    want.is_secret = true;
+    assert_int_equal(trim_as(&want), ERR_OK);
+    assert_int_equal(keys, 1);
+    answer.data[0] = (char)0xc6;
+    assert_int_equal(trim_as(&want), ERR_MALFORMED);
+    want.fingerprint = NULL;
+    assert_int_equal(trim_as(&want), ERR_USAGE);
+    end();
+}
+
 static int set_up(void **state)
 {
     char text[KEYRING_FPR_SIZE];
@@ -388,6 +432,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_what_serves_the_address),
+        cmocka_unit_test(one_key),
         cmocka_unit_test(each_key_for_itself),
         cmocka_unit_test(no_user_id_that_only_looks_so),
         cmocka_unit_test(floods_are_cut),

@@ -233,6 +233,77 @@ static void set_page(int code, const char *body, size_t len)
     page.location = NULL;
 }
 
+/* Only what is public, of one key, from beginning to end. */
+static void what_is_sent(void **state)
+{
+    const struct span key = SPAN_LIT(KEY);
+    char bytes[2 * sizeof KEY];
+    struct buf body;
+    (void)state;
+    buf_init(&body, KEYRING_HKP_SENT_MAX);
+    assert_int_equal(keyring_hkp_add_body(key, &body), ERR_OK);
+    assert_int_equal(strncmp(body.data, "keytext=-----BEGIN%20PGP%20PUBLIC%20KEY%20BLOCK-----%0A%0A", 58), 0);
+    assert_null(strpbrk(body.data, " +/\n"));
+    buf_clear(&body);
+    for (size_t len = 0; len < key.len; len++)
+        if (keyring_hkp_add_body((struct span){KEY, len}, &body) == ERR_OK)
+            buf_clear(&body); /* between two packets */
+        else
+            assert_int_equal(body.len, 0);
+    memcpy(bytes, KEY, key.len);
+    for (unsigned tag = 0; tag < 64; tag++) {
+        bytes[0] = (char)(0xc0 | tag);
+        const enum err err = keyring_hkp_add_body((struct span){bytes, key.len}, &body);
+        assert_true(tag == 6 ? (KEY[0] & 0x40) == 0 || err == ERR_OK : err == ERR_REFUSED);
+        buf_clear(&body);
+    }
+    /* A secret key or another one behind it. */
+    memcpy(bytes, KEY, key.len);
+    memcpy(bytes + key.len, "\xc5\x01x", 3);
+    assert_int_equal(keyring_hkp_add_body((struct span){bytes, key.len + 3}, &body), ERR_REFUSED);
+    bytes[key.len] = (char)0xc7;
+    assert_int_equal(keyring_hkp_add_body((struct span){bytes, key.len + 3}, &body), ERR_REFUSED);
+    memcpy(bytes + key.len, KEY, key.len);
+    assert_int_equal(keyring_hkp_add_body((struct span){bytes, 2 * key.len}, &body), ERR_REFUSED);
+    assert_int_equal(body.len, 0);
+    buf_fini(&body);
+}
+
+static void finish_of(struct keyring_web **web, enum err began)
+{
+    assert_int_equal(began, ERR_OK);
+    event_base_dispatch(base);
+    assert_int_equal(answered.fired, 1);
+    keyring_web_free(web);
+    (void)event_base_loop(base, EVLOOP_NONBLOCK);
+}
+
+static void one_key_and_sending(void **state)
+{
+    static const char wrong[] = "0123456789ABCDEF0123456789ABCDEF01234567";
+    const struct keyring_web_options options = keyserver("localhost", TIMEOUT_MS);
+    struct keyring_web *web;
+    (void)state;
+    set_page(200, KEY, sizeof KEY - 1);
+    answered = (struct answer){0};
+    assert_int_equal(keyring_web_new(base, NULL, &options, client_tls, &web), ERR_OK);
+    finish_of(&web, keyring_web_find_key(web, BOB, wrong, on_answer, NULL));
+    assert_int_equal(answered.err, ERR_OK);
+    assert_int_equal(answered.len, 0);
+    assert_string_equal(answered.problem, "its answer is another key");
+    assert_string_equal(page.asked, "/pks/lookup?op=get&options=mr&exact=on&search="
+                                    "0x0123456789ABCDEF0123456789ABCDEF01234567");
+    for (int i = 0; i < 2; i++) {
+        set_page(i == 0 ? 200 : 403, "", 0);
+        answered = (struct answer){0};
+        assert_int_equal(keyring_web_new(base, NULL, &options, client_tls, &web), ERR_OK);
+        assert_int_equal(keyring_web_send(web, SPAN_LIT("\xc5\x01x"), on_answer, NULL), ERR_REFUSED);
+        finish_of(&web, keyring_web_send(web, SPAN_LIT(KEY), on_answer, NULL));
+        assert_int_equal(answered.err, i == 0 ? ERR_OK : ERR_LOOKUP);
+        assert_string_equal(page.asked, "/pks/add");
+    }
+}
+
 static void a_key(void **state)
 {
     const struct keyring_web_options options = keyserver("localhost", TIMEOUT_MS);
@@ -411,6 +482,8 @@ int main(void)
         cmocka_unit_test(longest_address),
         cmocka_unit_test(domains_that_are_no_hosts),
         cmocka_unit_test(a_key),
+        cmocka_unit_test(what_is_sent),
+        cmocka_unit_test(one_key_and_sending),
         cmocka_unit_test(answers_that_are_none),
         cmocka_unit_test(who_is_not_who_he_should_be),
         cmocka_unit_test(silence_ends),
