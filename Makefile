@@ -129,12 +129,19 @@ install: all
 	install -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/privyseal
 	install -m 755 $(WRAPPER) $(DESTDIR)$(PREFIX)/libexec/privyseal/privyseal-gpg
 	$(foreach page,$(MANUALS),install -D -m 644 $(page) $(DESTDIR)$(PREFIX)/$(call manual,$(page))$(newline)	)
+	$(foreach shell,bash zsh fish,install -d $(DESTDIR)$(PREFIX)/$(dir $(COMPLETION_$(shell)))$(newline)	\
+	$(PROGRAM) completion $(shell) >$(DESTDIR)$(PREFIX)/$(COMPLETION_$(shell))$(newline)	)
 
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/privyseal $(DESTDIR)$(PREFIX)/libexec/privyseal/privyseal-gpg
 	rm -f $(foreach page,$(MANUALS),$(DESTDIR)$(PREFIX)/$(call manual,$(page)))
+	rm -f $(foreach shell,bash zsh fish,$(DESTDIR)$(PREFIX)/$(COMPLETION_$(shell)))
 	[ ! -d $(DESTDIR)$(PREFIX)/libexec/privyseal ] || rmdir $(DESTDIR)$(PREFIX)/libexec/privyseal
 
+# Where the shells look for what they complete.
+COMPLETION_bash := share/bash-completion/completions/privyseal
+COMPLETION_zsh  := share/zsh/site-functions/_privyseal
+COMPLETION_fish := share/fish/vendor_completions.d/privyseal.fish
 manual = share/man/man$(subst .,,$(suffix $(1)))/$(notdir $(1))
 define newline
 

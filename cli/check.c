@@ -35,6 +35,7 @@ void check_note(struct check *check, enum check_state state, const char *subject
     const char *const cells[] = {names[state], subject, text};
     if (!check->err)
         check->err = table_add(check->table, cells);
+    table_colour(check->table, 0, colour_of(names[state]));
     /* A path or a server's words need not be UTF-8; then JSON says so instead of failing as a whole. */
     json_t *line = json_pack("{s:s, s:s, s:s}", "state", state == CHECK_BAD ? "bad" : names[state], "subject", subject,
                              "text", text);

@@ -118,7 +118,9 @@ void check_keys(struct check *check, const struct config_account *account)
     /* gpg would wait for a lock of a process that is no more. */
     check_home(check, account);
     enum err err = cli_open_ring(cli, false);
-    if (err && cli->gpg) {
+    if (err == ERR_STORE) {
+        check_store(check, account);
+    } else if (err && cli->gpg) {
         check_damaged_ring(check, account);
     } else if (err) {
         check_note(check, CHECK_BAD, account->address, "the key ring cannot be opened: %s", err_sentence(err));

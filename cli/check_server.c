@@ -2,6 +2,7 @@
 
 #include "base/sasl.h"
 #include "base/tls.h"
+#include "cli/progress.h"
 #include "proxy/upstream.h"
 
 #include <event2/dns.h>
@@ -168,6 +169,9 @@ void check_server(struct check *check, const struct config_account *account, enu
     struct visit visit = {
         .check = check, .account = account, .protocol = protocol, .server = &account->upstreams[protocol]};
     const struct timeval limit = {SERVER_TIMEOUT_S, 0};
+    char what[CONFIG_PATH_SIZE];
+    snprintf(what, sizeof what, "asking %s", visit.server->host);
+    progress_begin(what);
     enum err err = prepare(&visit);
     if (!err)
         err = visits[protocol](&visit);
@@ -175,6 +179,7 @@ void check_server(struct check *check, const struct config_account *account, enu
         event_base_loopexit(visit.base, &limit);
         event_base_dispatch(visit.base);
     }
+    progress_end();
     if (err || !visit.is_over)
         say_failure(&visit, err ? err : ERR_TIMEOUT);
     smtp_client_free(&visit.smtp);

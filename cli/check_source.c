@@ -48,10 +48,11 @@ static void note_other(struct check *check, const struct cli_source *source)
 void check_sources(struct check *check)
 {
     const struct config *config = check->cli->config;
+    const struct cli_question question = {.address = NULL};
     struct cli_source *sources;
     if (config->sources_len == 0)
         return;
-    enum err err = cli_ask_sources(config, NULL, &sources);
+    enum err err = cli_ask_sources(config, &question, &sources);
     if (err)
         check_note(check, CHECK_BAD, "sources", "could not be asked: %s", err_sentence(err));
     for (size_t i = 0; !err && i < config->sources_len; i++)

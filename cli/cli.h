@@ -29,7 +29,8 @@ struct cli_list {
 /* One option: exactly one of flag, value and list is set. The table ends with a NULL name. */
 struct cli_option {
     const char *name;
-    const char *argument; /* what stands for the value in help; NULL for a flag */
+    const char *argument; /* what stands for the value in help: FILE and DIR for paths, "one|two" for these words alone
+                             (shells complete by it); NULL for a flag */
     const char *help;
     bool *flag;
     const char **value;
@@ -40,7 +41,7 @@ struct cli;
 
 struct cli_command {
     const char *name;     /* one or two words: "key make" */
-    const char *operands; /* "ADDRESS", "[FILE...]"; NULL: none are taken */
+    const char *operands; /* "ADDRESS", "[FILE...]", as for options; NULL: none are taken */
     const char *summary;  /* one line */
     const char *text;     /* what it does, for --help */
     const char *example;
@@ -48,9 +49,10 @@ struct cli_command {
     int (*run)(struct cli *cli, int argc, char **argv); /* operands only; returns the exit status */
 };
 
-extern const struct cli_command cli_serve, cli_check, cli_why, cli_seal, cli_open, cli_certificate;
+extern const struct cli_command cli_serve, cli_check, cli_why, cli_seal, cli_open, cli_certificate, cli_completion;
 extern const struct cli_command cli_key_make, cli_key_import, cli_key_list, cli_key_show, cli_key_export,
     cli_key_delete, cli_key_find, cli_key_backup, cli_key_renew, cli_key_rotate, cli_key_revoke, cli_key_pin,
+    cli_key_publish, cli_key_refresh,
     cli_key_certify, cli_key_trust;
 extern const struct cli_command cli_store_show, cli_store_clear, cli_store_reopen, cli_store_passphrase;
 

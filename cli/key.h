@@ -40,6 +40,10 @@ ERR_RETURN enum err key_certificate_chain(const struct cli *cli, const struct ke
 struct table;
 ERR_RETURN enum err key_certificate_explain(const struct cli *cli, const struct keyring_certificate *certificate,
                                             enum keyring_purpose purpose, struct table *table);
+/* Asks the issuers whether it is revoked, where the account has them asked and its chain is good; else it is not known.
+ */
+ERR_RETURN enum err key_certificate_revocation(const struct cli *cli, const struct keyring_certificate *certificate,
+                                               struct keyring_revocation *revocation_out);
 /* Issuer, serial number, source, chain, and revocation where the account asks; NULL: it is no certificate. */
 json_t *key_certificate_json(const struct cli *cli, const struct keyring_entry *entry);
 #define KEY_SERIAL_SIZE 64

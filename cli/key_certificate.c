@@ -93,6 +93,25 @@ static enum err ask_issuers(const struct cli *cli, enum keyring_chain chain, STA
     return *is_asked_out ? cli_ask_revocation(cli, path, clock_now(), revocations, &len) : ERR_OK;
 }
 
+enum err key_certificate_revocation(const struct cli *cli, const struct keyring_certificate *certificate,
+                                    struct keyring_revocation *revocation_out)
+{
+    struct keyring_revocation revocations[KEYRING_CHAIN_MAX] = {{.state = KEYRING_REVOCATION_UNKNOWN}};
+    enum keyring_chain chain;
+    const char *reason;
+    STACK_OF(X509) * path;
+    bool is_asked;
+    *revocation_out = (struct keyring_revocation){.state = KEYRING_REVOCATION_UNKNOWN, .reason = "nobody was asked"};
+    enum err err = find_path(cli, certificate, KEYRING_ENCRYPT, &chain, &reason, &path);
+    if (err)
+        return err;
+    err = ask_issuers(cli, chain, path, revocations, &is_asked);
+    if (!err && is_asked && sk_X509_num(path) > 1)
+        *revocation_out = revocations[0];
+    sk_X509_pop_free(path, X509_free);
+    return err;
+}
+
 static enum err add_lines(struct span text, struct table *table)
 {
     struct span line;

@@ -13,7 +13,7 @@ static struct cli_list user_ids;
 
 static const struct cli_option options[] = {
     {"exportable", NULL, "for everybody to see; default: for this machine alone", &is_exportable, NULL, NULL},
-    {"level", "N", "how well you checked whose key it is: 0 not said (default), 2 casually, 3 carefully", NULL,
+    {"level", "0|2|3", "how well you checked whose key it is: 0 not said (default), 2 casually, 3 carefully", NULL,
      &level_text, NULL},
     {"user-id", "TEXT", "only this user ID, or address; may be given several times", NULL, NULL, &user_ids},
     {"revoke", NULL, "withdraw what you certified", &is_revoking, NULL, NULL},

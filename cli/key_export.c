@@ -1,5 +1,6 @@
 #include "cli/key.h"
 #include "cli/key_own.h"
+#include "cli/key_paper.h"
 
 #include "base/clock.h"
 #include "crypto/autocrypt_setup.h"
@@ -11,15 +12,17 @@
 
 #define KEY_EXPORT_MAX 16777216
 
-static bool is_secret, is_setup;
+static bool is_secret, is_setup, is_paper;
 static const char *output, *passphrase_fd;
 
 static const struct cli_option options[] = {
     {"secret", NULL, "export the secret key; gpg-agent asks for its passphrase", &is_secret, NULL, NULL},
     {"autocrypt-setup", NULL, "write the message by which another mail program takes over your key, and show its code",
      &is_setup, NULL, NULL},
-    {"passphrase-fd", "N", "with --secret, of S/MIME: read the passphrase for the file from this descriptor", NULL,
-     &passphrase_fd, NULL},
+    {"paper", NULL, "write an OpenPGP key as lines to be printed, and typed in again", &is_paper, NULL, NULL},
+    {"passphrase-fd", "N",
+     "with --secret, of S/MIME or with --paper: read the passphrase for the file, or of the key, from this descriptor",
+     NULL, &passphrase_fd, NULL},
     {"output", "FILE", "write a new file, readable by you alone, instead of standard output", NULL, &output, NULL},
     {NULL, NULL, NULL, NULL, NULL, NULL}};
 
@@ -72,15 +75,19 @@ static int run(struct cli *cli, int argc, char **argv)
     enum err err = key_open(cli, argv[0], &key);
     if (err)
         return cli_exit_of(err);
-    if (is_setup && (is_secret || key->format != KEYRING_OPENPGP))
+    if (is_setup && (is_secret || is_paper || key->format != KEYRING_OPENPGP))
         return cli_usage(cli, "--autocrypt-setup is for an OpenPGP key, and takes its secret part by itself");
     if ((is_secret || is_setup) && !key->has_secret)
         return cli_fail(cli, ERR_NOT_FOUND, "the secret key of %s", key->fingerprint);
     struct buf armour;
     buf_init_secret(&armour, KEY_EXPORT_MAX);
     const struct keyring_certificate *certificate = key_certificate(cli, key);
-    bool is_said = certificate && is_secret;
-    if (is_said)
+    if (is_paper && certificate)
+        return cli_usage(cli, "--paper is for OpenPGP keys; a certificate is a file");
+    bool is_said = is_paper || (certificate && is_secret);
+    if (is_paper)
+        err = key_paper_export(cli, key, is_secret, passphrase_fd, &armour);
+    else if (certificate && is_secret)
         err = key_own_export(cli, cli->certificates, certificate, passphrase_fd, &armour);
     else if (certificate)
         err = export_certificate(certificate, &armour);
@@ -88,7 +95,7 @@ static int run(struct cli *cli, int argc, char **argv)
         err = export_setup(cli, key, &armour);
     else
         err = keyring_gpg_export(cli->gpg, key->fingerprint, is_secret, &armour);
-    int status = err ? cli_exit_of(err) : CLI_DONE;
+    int status = err == ERR_KEY_LOCKED || err == ERR_REFUSED ? CLI_REFUSED : err ? cli_exit_of(err) : CLI_DONE;
     if (err && !is_said)
         status = cli_fail(cli, err, "exporting %s", key->fingerprint);
     if (!err && (err = write_out(buf_span(&armour))))
@@ -106,7 +113,9 @@ const struct cli_command cli_key_export = {
         "--secret one of your own certificates as PKCS#12 (AES-256), under a passphrase that is asked for. KEY is a\n"
         "fingerprint, its last 16 or more digits, or an address that one key alone carries.\n"
         "With --autocrypt-setup it is an Autocrypt setup message: save or send it to yourself, open it in the other\n"
-        "mail program, and type the code there, which is shown on standard error.",
+        "mail program, and type the code there, which is shown on standard error.\n"
+        "With --paper it is text to be printed: lines of letters, each with a check of its own, that `key import`\n"
+        "takes back when they have been typed in. With --secret it stays under the passphrase of the key.",
     .example = "privyseal key export alice@example.org > alice.asc",
     .options = options,
     .run = run};

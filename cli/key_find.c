@@ -1,7 +1,6 @@
 #include "cli/key.h"
 #include "cli/source.h"
 #include "cli/table.h"
-#include "cli/vault.h"
 
 #include "base/clock.h"
 #include "keyring/learn.h"
@@ -43,7 +42,10 @@ static enum err add_line(struct finding *finding, const struct line *line)
                   "until", line->until, "name", line->name, "reason", line->reason);
     if (json_array_append_new(finding->list, json))
         return ERR_MEMORY;
-    return table_add(finding->table, cells);
+    const enum err err = table_add(finding->table, cells);
+    table_colour(finding->table, 1, colour_of(line->state));
+    table_colour(finding->table, 3, colour_of(line->trust));
+    return err;
 }
 
 /* The trust that it would have, were it kept. */
@@ -148,18 +150,6 @@ static enum err show_source(struct finding *finding, const struct cli_source *so
     return err == ERR_END ? ERR_OK : err;
 }
 
-/* Whose word the OpenPGP keys that were kept are there by. */
-static enum err keep_words(const struct finding *finding, struct span said)
-{
-    struct cli_vault vault;
-    enum err err = said.len == 0 ? ERR_END : cli_vault_open_to_keep(finding->cli->config, &vault);
-    if (err)
-        return err == ERR_END ? ERR_OK : err;
-    err = cli_vault_peer_hear_all(&vault, finding->cli->account->address, said);
-    cli_vault_close(&vault);
-    return err;
-}
-
 static enum err import(struct finding *finding, const struct cli_source *sources)
 {
     struct buf said;
@@ -173,7 +163,7 @@ static enum err import(struct finding *finding, const struct cli_source *sources
         buf_clear(&said);
         err = keyring_learn(&finding->learner, buf_span(&sources[i].found), &kept);
         if (!err)
-            err = keep_words(finding, buf_span(&said));
+            err = cli_keep_words(finding->cli, buf_span(&said));
         if (!err && kept > 0)
             fprintf(finding->cli->is_json ? stderr : stdout, "%s: %zu kept\n", name, kept);
     }
@@ -186,11 +176,12 @@ static enum err find_all(struct finding *finding)
 {
     static const char *const heads[] = {"SOURCE", "STATE", "KIND", "TRUST", "UNTIL", "NAME", "REASON"};
     const struct config *config = finding->cli->config;
+    const struct cli_question question = {.address = finding->learner.address};
     struct cli_source *sources;
     enum err err = table_new(heads, 7, &finding->table);
     if (err)
         return err;
-    err = cli_ask_sources(config, finding->learner.address, &sources);
+    err = cli_ask_sources(config, &question, &sources);
     for (size_t i = 0; !err && i < config->sources_len; i++)
         err = show_source(finding, &sources[i]);
     if (!err && !finding->cli->is_json)

@@ -1,11 +1,13 @@
 #include "cli/key_import.h"
 #include "cli/key.h"
 #include "cli/key_own.h"
+#include "cli/progress.h"
 #include "cli/vault.h"
 
 #include "crypto/autocrypt_setup.h"
 #include "keyring/backup.h"
 #include "keyring/gpg_life.h"
+#include "keyring/paper.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -33,6 +35,28 @@ static const struct cli_option options[] = {
     {"re-issue", NULL, "re-issue own keys that ask for AEAD; nothing is asked", &is_dropping_aead, NULL, NULL},
     {"keep-signatures", NULL, "keep what others signed (for the web of trust)", &is_keeping, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL, NULL}};
+
+/* NULL: no file was imported so far. */
+static json_t *report;
+
+int key_import_report(json_t *one)
+{
+    const char *name;
+    json_t *value;
+    int failed = !one || (!report && !(report = json_object()));
+    json_object_foreach(one, name, value)
+    {
+        json_t *sum = json_object_get(report, name);
+        if (!sum)
+            failed |= json_object_set(report, name, value);
+        else if (json_is_array(sum))
+            failed |= json_array_extend(sum, value);
+        else
+            failed |= json_integer_set(sum, json_integer_value(sum) + json_integer_value(value));
+    }
+    json_decref(one);
+    return failed ? CLI_FAILED : CLI_DONE;
+}
 
 /* The fingerprint that a person typed, without the blanks and in capitals. */
 static bool is_compared(const char *fingerprint)
@@ -121,7 +145,7 @@ static enum err certify(struct cli *cli, const struct keyring_entry *key, bool *
     return err;
 }
 
-/* Each step changes the ring, so the entry is looked up anew. */
+/* Each step changes the ring, so that is listed and the entry looked up anew. */
 static enum err follow_up(struct cli *cli, const char *fingerprint, bool *is_refused)
 {
     const struct keyring_entry *key = key_of_fingerprint(cli->keyring, fingerprint);
@@ -134,8 +158,11 @@ static enum err follow_up(struct cli *cli, const char *fingerprint, bool *is_ref
     }
     if (key && key->has_secret && key->has_aead)
         err = re_issue(cli, fingerprint, is_refused);
-    else if (key && !key->has_secret && is_certifying)
+    else if (key && !key->has_secret && is_certifying) {
         err = certify(cli, key, is_refused);
+        if (!err)
+            err = cli_list_ring(cli);
+    }
     if (err)
         (void)cli_fail(cli, err, "%s", fingerprint);
     return err;
@@ -154,7 +181,12 @@ static void advise(const struct cli *cli, const char *fingerprint)
 
 static enum err import_keys(struct cli *cli, const char *name, struct span bytes, struct keyring_import *result)
 {
+    char what[300];
+    snprintf(what, sizeof what, "importing %s", name);
+    if (!is_own) /* Of one's own keys gpg-agent may ask for the passphrase. */
+        progress_begin(what);
     enum err err = keyring_gpg_import(cli->gpg, bytes, !is_own && !is_keeping, result);
+    progress_end();
     if (err == ERR_MALFORMED)
         fprintf(stderr, "privyseal key import: %s holds no key that can be read%s\n", name,
                 is_own ? "" : ", or a secret key, which is taken only with --own");
@@ -171,10 +203,10 @@ static int report_json(const struct cli *cli, const struct keyring_import *resul
         if (key)
             (void)json_array_append_new(list, key_json(key));
     }
-    return cli_print_json(json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:o}", "considered", (int)result->considered,
-                                    "imported", (int)result->imported, "changed", (int)result->changed, "unchanged",
-                                    (int)result->unchanged, "secret", (int)result->secret_imported, "rejected",
-                                    (int)result->rejected, "keys", list));
+    return key_import_report(json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:o}", "considered", (int)result->considered,
+                                       "imported", (int)result->imported, "changed", (int)result->changed, "unchanged",
+                                       (int)result->unchanged, "secret", (int)result->secret_imported, "rejected",
+                                       (int)result->rejected, "keys", list));
 }
 
 /* A file that is not what it should be, or that its passphrase does not open, is refused. */
@@ -204,7 +236,7 @@ static int keep_own(struct cli *cli)
     json_t *list = json_array();
     enum err err = key_own_keep(cli, &own_files, words, list);
     if (!err && cli->is_json)
-        return cli_print_json(json_pack("{s:o}", "certificates", list));
+        return key_import_report(json_pack("{s:o}", "certificates", list));
     json_decref(list);
     return err ? own_exit_of(err) : CLI_DONE;
 }
@@ -214,7 +246,7 @@ static int import_token(struct cli *cli)
     json_t *list = json_array();
     enum err err = key_own_token(cli, token_uri, words, list);
     if (!err && cli->is_json)
-        return cli_print_json(json_pack("{s:o}", "certificates", list));
+        return key_import_report(json_pack("{s:o}", "certificates", list));
     json_decref(list);
     return err == ERR_NOT_FOUND ? CLI_REFUSED : cli_exit_of(err);
 }
@@ -231,8 +263,6 @@ static int import_openpgp(struct cli *cli, const char *name, struct span bytes)
         fprintf(words, "%s: %s\n", result.fingerprints[i], key ? key->user_id : "no usable user ID");
         err = follow_up(cli, result.fingerprints[i], &is_refused);
         if (!err)
-            err = cli_list_ring(cli);
-        if (!err)
             advise(cli, result.fingerprints[i]);
     }
     if (err)
@@ -246,18 +276,46 @@ static int import_openpgp(struct cli *cli, const char *name, struct span bytes)
     return status ? status : is_refused || result.rejected ? CLI_REFUSED : CLI_DONE;
 }
 
+/* Nothing but the secret key that its first lines, which the person is shown, say that it is. */
+static enum err check_backup(const struct cli *cli, const struct keyring_backup *backup, struct span bytes)
+{
+    bool is_it = false;
+    enum err err = keyring_gpg_is_secret_of(cli->gpg, bytes, backup->fingerprint, &is_it);
+    return !err && !is_it ? ERR_MALFORMED : err;
+}
+
 /* Whose key is one's own is for a person to say: from here on the file is as good as one given with --own. */
-static bool is_claimed(const struct keyring_backup *backup, const char *name)
+static bool is_claimed(const char *fingerprint, const char *user_id, const char *name)
 {
     char grouped[KEY_GROUPED_SIZE], question[900];
-    key_group(backup->fingerprint, grouped);
+    key_group(fingerprint, grouped);
     snprintf(question, sizeof question,
-             "%.200s is a backup of a secret key that is said to be\n  %s\n  %s\nIs it your own?", name,
-             backup->user_id, grouped);
+             "%.200s is a backup of a secret key that is said to be\n  %s\n  %s\nIs it your own?", name, user_id,
+             grouped);
     is_own = is_own || cli_confirm(question);
     if (!is_own)
         fprintf(stderr, "privyseal key import: %s is a backup of a secret key; expected \"yes\", or --own\n", name);
     return is_own;
+}
+
+static int import_paper(struct cli *cli, const char *name, struct span bytes)
+{
+    char problem[KEYRING_PAPER_PROBLEM_SIZE];
+    struct keyring_paper paper;
+    struct buf key;
+    int status = CLI_DONE;
+    buf_init_secret(&key, KEYRING_PAPER_BYTES_MAX);
+    enum err err = keyring_paper_read(bytes, &paper, &key, problem);
+    if (err == ERR_MALFORMED)
+        fprintf(stderr, "privyseal key import: %s: %s\n", name, problem);
+    if (err)
+        status = err == ERR_MALFORMED ? CLI_REFUSED : cli_fail(cli, err, "importing %s", name);
+    else if (paper.is_secret && !is_claimed(paper.fingerprint, paper.user_id, name))
+        status = CLI_REFUSED;
+    if (!status)
+        status = import_openpgp(cli, name, buf_span(&key));
+    buf_fini(&key);
+    return status;
 }
 
 static int import_backup(struct cli *cli, const char *name, struct span bytes)
@@ -265,9 +323,14 @@ static int import_backup(struct cli *cli, const char *name, struct span bytes)
     struct keyring_backup backup;
     keyring_backup_init(&backup);
     enum err err = keyring_backup_read(bytes, &backup);
-    if (err)
-        fprintf(stderr, "privyseal key import: %s is a damaged backup\n", name);
-    int status = err ? cli_exit_of(err) : is_claimed(&backup, name) ? CLI_DONE : CLI_REFUSED;
+    if (!err)
+        err = check_backup(cli, &backup, bytes);
+    if (err == ERR_MALFORMED)
+        fprintf(stderr, "privyseal key import: %s is a damaged backup, or does not hold the key that it names, alone\n",
+                name);
+    else if (err)
+        (void)cli_fail(cli, err, "reading %s", name);
+    int status = err ? cli_exit_of(err) : is_claimed(backup.fingerprint, backup.user_id, name) ? CLI_DONE : CLI_REFUSED;
     if (!status)
         status = import_openpgp(cli, name, bytes);
     const struct keyring_entry *key = status ? NULL : key_of_fingerprint(cli->keyring, backup.fingerprint);
@@ -341,6 +404,7 @@ static bool is_anything(struct span bytes)
 /* The first that knows the file takes it. */
 static const struct key_import_kind kinds[] = {{keyring_backup_is, import_backup},
                                                {crypto_setup_is, import_setup},
+                                               {keyring_paper_is, import_paper},
                                                {is_own_x509, read_own},
                                                {key_import_is_certificates, key_import_certificates},
                                                {is_anything, import_openpgp}};
@@ -352,11 +416,14 @@ static int import_one(struct cli *cli, const char *path)
     buf_init_secret(&bytes, KEY_FILE_MAX);
     enum err err = cli_read_file(path, &bytes);
     int status = err ? cli_fail(cli, err, "importing %s", name) : CLI_DONE;
+    /* What a person says of one file is not said of the next. */
+    const bool was_own = is_own;
     for (size_t i = 0; !err && i < sizeof kinds / sizeof *kinds; i++)
         if (kinds[i].is_it(buf_span(&bytes))) {
             status = kinds[i].import_all(cli, name, buf_span(&bytes));
             break;
         }
+    is_own = was_own;
     buf_fini(&bytes);
     return status;
 }
@@ -383,9 +450,9 @@ static int run(struct cli *cli, int argc, char **argv)
         return cli_exit_of(err);
     words = cli->is_json ? stderr : stdout;
     keyring_key_files_init(&own_files, KEYRING_KEY_ITERATIONS_MAX);
-    if (token_uri)
-        return argc > 0 ? cli_usage(cli, "expected --token or files, not both") : import_token(cli);
-    int status = argc == 0 ? import_one(cli, NULL) : CLI_DONE;
+    if (token_uri && argc > 0)
+        return cli_usage(cli, "expected --token or files, not both");
+    int status = token_uri ? import_token(cli) : argc == 0 ? import_one(cli, NULL) : CLI_DONE;
     for (int i = 0; i < argc; i++) {
         const int one = import_one(cli, argv[i]);
         status = one > status ? one : status;
@@ -393,8 +460,10 @@ static int run(struct cli *cli, int argc, char **argv)
     if (has_own_files && status == CLI_DONE)
         status = keep_own(cli);
     keyring_key_files_fini(&own_files);
-    if (status == CLI_DONE)
+    if (status == CLI_DONE && !token_uri)
         offer_reopen(cli);
+    if (report && cli_print_json(report) && status == CLI_DONE)
+        status = CLI_FAILED;
     return status;
 }
 
@@ -411,6 +480,8 @@ const struct cli_command cli_key_import = {
         "With --own also your S/MIME certificates and their private keys: PKCS#12 (.p12, .pfx), or PEM and DER\n"
         "in one file or several. A passphrase is asked for on the terminal or by gpg-agent. The private key is\n"
         "kept in the store, sealed with the account's key for secrets.\n"
+        "What was printed by `key export --paper` is read as it was typed in: tolerant of blanks and of case; a line\n"
+        "that is wrong is named.\n"
         "A backup (`key make --backup`, `key backup`) brings back the key as your own, with what belongs to it; you\n"
         "are asked, unless you give --own.\n"
         "An Autocrypt setup message of another mail program (a saved .eml file) brings your key from there; the code\n"

@@ -12,6 +12,10 @@ struct key_import_kind {
     int (*import_all)(struct cli *cli, const char *name, struct span bytes);
 };
 
+/* With --json: adds what was done with one file to what is printed in the end; numbers are summed up, lists joined.
+   Takes the object; CLI_FAILED without memory. */
+int key_import_report(json_t *one);
+
 /* Certificates: PEM, DER, PKCS#7. */
 bool key_import_is_certificates(struct span bytes);
 int key_import_certificates(struct cli *cli, const char *name, struct span bytes);

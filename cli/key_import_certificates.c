@@ -93,8 +93,9 @@ static int report(struct cli *cli, char (*fingerprints)[KEYRING_FPR_SIZE], size_
         (void)json_array_append_new(list, key_json(entry));
     }
     if (cli->is_json)
-        return cli_print_json(json_pack("{s:i, s:i, s:i, s:i, s:o}", "considered", (int)(len + wrong), "imported",
-                                        (int)new, "unchanged", (int)(len - new), "rejected", (int)wrong, "keys", list));
+        return key_import_report(json_pack("{s:i, s:i, s:i, s:i, s:o}", "considered", (int)(len + wrong), "imported",
+                                           (int)new, "unchanged", (int)(len - new), "rejected", (int)wrong, "keys",
+                                           list));
     json_decref(list);
     printf("%zu read: %zu new, %zu known, %zu rejected\n", len + wrong, new, len - new, wrong);
     return CLI_DONE;

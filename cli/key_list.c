@@ -28,6 +28,14 @@ static int print_json(const struct cli *cli, int argc, char **argv)
     return cli_print_json(list);
 }
 
+static enum err add_row(struct table *table, const char *const *cells)
+{
+    const enum err err = table_add(table, cells);
+    table_colour(table, 1, colour_of(cells[1]));
+    table_colour(table, 2, colour_of(cells[2]));
+    return err;
+}
+
 /* The narrow table leaves out source and algorithm, and of the fingerprint all but the 16 digits that suffice as KEY.
  */
 static enum err fill(const struct cli *cli, int argc, char **argv, bool is_narrow, struct table **table_out)
@@ -48,7 +56,7 @@ static enum err fill(const struct cli *cli, int argc, char **argv, bool is_narro
                                      keyring_source_name(entry->source),
                                      entry->algorithm};
         if (is_wanted(entry, argc, argv))
-            err = table_add(table, cells);
+            err = add_row(table, cells);
     }
     *table_out = table;
     return err;

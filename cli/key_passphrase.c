@@ -73,9 +73,13 @@ static enum err ask_terminal(int terminal, const char *what, const char *error, 
         return ERR_KEY_LOCKED;
     hidden = shown;
     hidden.c_lflag &= ~(tcflag_t)ECHO;
-    dprintf(terminal, "%s%s%s: ", error ? error : "", error ? "\n" : "", what);
     catch_endings(before);
-    enum err err = tcsetattr(terminal, TCSAFLUSH, &hidden) == 0 ? read_line(terminal, passphrase) : ERR_KEY_LOCKED;
+    enum err err = tcsetattr(terminal, TCSAFLUSH, &hidden) == 0 ? ERR_OK : ERR_KEY_LOCKED;
+    /* Whoever reads the question may answer at once, and nothing of it is shown. */
+    if (!err) {
+        dprintf(terminal, "%s%s%s: ", error ? error : "", error ? "\n" : "", what);
+        err = read_line(terminal, passphrase);
+    }
     (void)tcsetattr(terminal, TCSAFLUSH, &shown);
     dprintf(terminal, "\n");
     release_endings(before);

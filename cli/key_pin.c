@@ -9,8 +9,7 @@
 static bool is_sure, is_not_theirs, is_removing;
 
 static const struct cli_option options[] = {
-    {"not", NULL, "say that it is not theirs: it is never encrypted to, and no signature by it is good for the address",
-     &is_not_theirs, NULL, NULL},
+    {"not", NULL, "say that it is not theirs: it is never used for the address", &is_not_theirs, NULL, NULL},
     {"remove", NULL, "take back what was said with this command of the address", &is_removing, NULL, NULL},
     {"yes", NULL, "do not ask; expects the whole fingerprint", &is_sure, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL, NULL}};

@@ -13,7 +13,7 @@ static const char *reason_name, *user_id_text, *certificate_path, *passphrase_fd
 static bool is_sure;
 
 static const struct cli_option options[] = {
-    {"reason", "WHY", "compromised, superseded or retired; others can read it", NULL, &reason_name, NULL},
+    {"reason", "compromised|superseded|retired", "why; others can read it", NULL, &reason_name, NULL},
     {"user-id", "UID", "revoke only this user ID, or the one with this address", NULL, &user_id_text, NULL},
     {"certificate", "FILE", "revoke by a revocation certificate; needs neither passphrase nor secret key", NULL,
      &certificate_path, NULL},

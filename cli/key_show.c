@@ -49,6 +49,7 @@ static enum err add_user_ids(const struct cli *cli, struct table *table, const c
                  has_voucher ? keyring_voucher_text(entry) : "",
                  entry->is_primary_uid && !is_certificate ? ", primary" : "");
         err = add_line(table, is_certificate && entry->address[0] ? "address" : "user ID", line);
+        table_colour(table, 1, colour_of(keyring_trust_name(entry->trust)));
     }
     return err;
 }
@@ -89,6 +90,8 @@ static int print_table(const struct cli *cli, const struct keyring_entry *entry)
         err = add_line(table, "subject", entry->user_id);
     if (!err && *key_state(entry))
         err = add_line(table, "state", key_state(entry));
+    if (*key_state(entry))
+        table_colour(table, 1, colour_of(key_state(entry)));
     if (!err)
         err = add_dates(table, entry);
     if (!err)
@@ -137,7 +140,8 @@ const struct cli_command cli_key_show = {
     .name = "key show",
     .operands = "KEY",
     .summary = "shows one key or certificate: fingerprint, dates, names and their trust",
-    .text = "Shows one key, or certificate with its chain to a trust anchor. KEY is a fingerprint, its last 16 or more "
-            "digits, or an address that one key alone carries.",
+    .text =
+        "Shows one key, or certificate with its chain to a trust anchor. KEY is a fingerprint, its last 16 or more\n"
+        "digits, or an address that one key alone carries.",
     .example = "privyseal key show bob@example.org",
     .run = run};

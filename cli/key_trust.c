@@ -39,6 +39,8 @@ static enum err add_key_row(const struct keyring_wot *wot, size_t index, struct 
                                      cli_wot_validity(wot, key->user_ids_first + i), i == 0 ? key->fingerprint : "",
                                      keyring_wot_user_id(wot, key->user_ids_first + i)->text};
         err = table_add(table, cells);
+        table_colour(table, 0, colour_of(cells[0]));
+        table_colour(table, 1, colour_of(cells[1]));
     }
     return err;
 }
@@ -182,13 +184,12 @@ static int run(struct cli *cli, int argc, char **argv)
 
 const struct cli_command cli_key_trust = {
     .name = "key trust",
-    .operands = "[KEY [LEVEL]]",
+    .operands = "[KEY [unknown|never|marginal|full|ultimate]]",
     .summary = "shows the web of trust; sets how far an owner is trusted to certify others",
     .text =
         "Shows how far the owners of OpenPGP keys are trusted to certify the keys of others, how far each user ID is\n"
-        "valid for that, and by which path of certifications. With LEVEL (unknown, never, marginal, full, ultimate)\n"
-        "it sets that of KEY: one full or three marginal owners make a key valid that they certified. Ultimate is\n"
-        "for keys of your own, and asks.\n"
+        "valid for that, and by which path of certifications. With a level it sets that of KEY: one full or three\n"
+        "marginal owners make a key valid that they certified. Ultimate is for keys of your own, and asks.\n"
         "KEY is a fingerprint, its last 16 or more digits, or an address that one key alone carries.",
     .example = "privyseal key trust --graph bob@example.org | dot -Tsvg > bob.svg",
     .options = options,

@@ -1,7 +1,7 @@
 /*
  * privyseal COMMAND: finds the command by its words, reads its options, runs it.
  */
-#include "cli/cli.h"
+#include "cli/commands.h"
 
 #include "base/sandbox.h"
 #include "proxy/keeper.h"
@@ -11,38 +11,12 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct cli_command *const commands[] = {
-    &cli_serve,      &cli_check,       &cli_key_make,    &cli_key_import,  &cli_key_list,     &cli_key_show,
-    &cli_key_export, &cli_key_delete,  &cli_key_backup,  &cli_key_renew,   &cli_key_rotate,   &cli_key_revoke,
-    &cli_key_find,   &cli_key_pin,     &cli_key_certify, &cli_key_trust,   &cli_why,          &cli_seal,
-    &cli_open,       &cli_certificate, &cli_store_show,  &cli_store_clear, &cli_store_reopen, &cli_store_passphrase};
-/* First words that several commands share. */
-static const char *const families[] = {"key", "store"};
-#define FAMILIES_LEN (sizeof families / sizeof *families)
-#define COMMANDS_LEN (sizeof commands / sizeof *commands)
-
-/* The family whose first word this is, or NULL. */
-static const char *family_of(const char *word)
-{
-    for (size_t i = 0; i < FAMILIES_LEN; i++)
-        if (strcmp(word, families[i]) == 0)
-            return families[i];
-    return NULL;
-}
-
-/* Whether the command is of the family; all are of none. */
-static bool is_of(const struct cli_command *command, const char *family)
-{
-    const size_t len = family ? strlen(family) : 0;
-    return !family || (strncmp(command->name, family, len) == 0 && command->name[len] == ' ');
-}
-
-static void print_commands(FILE *out, const char *family)
+static void print_commands(FILE *out, const struct cli_family *family)
 {
     fprintf(out, "Commands:\n");
-    for (size_t i = 0; i < COMMANDS_LEN; i++)
-        if (is_of(commands[i], family))
-            fprintf(out, "  %-13s %s\n", commands[i]->name, commands[i]->summary);
+    for (const struct cli_command *const *command = cli_commands; *command; command++)
+        if (!family || cli_word_in(*command, family))
+            fprintf(out, "  %-16s  %s\n", (*command)->name, (*command)->summary);
     fprintf(out, "\n`privyseal COMMAND --help` explains a command.\n");
 }
 
@@ -68,9 +42,9 @@ static int words_matching(const struct cli_command *command, int argc, char **ar
 
 static const struct cli_command *find_command(int argc, char **argv, int *words_out)
 {
-    for (size_t i = 0; i < COMMANDS_LEN; i++)
-        if ((*words_out = words_matching(commands[i], argc, argv)) > 0)
-            return commands[i];
+    for (const struct cli_command *const *command = cli_commands; *command; command++)
+        if ((*words_out = words_matching(*command, argc, argv)) > 0)
+            return *command;
     return NULL;
 }
 
@@ -81,12 +55,12 @@ static bool is_help(const char *word)
 
 static int unknown_command(int argc, char **argv)
 {
-    const char *family = argc > 0 ? family_of(argv[0]) : NULL;
+    const struct cli_family *family = argc > 0 ? cli_family_of(argv[0]) : NULL;
     if (family) {
-        fprintf(stderr, "privyseal %s: expected one of", family);
-        for (size_t i = 0; i < COMMANDS_LEN; i++)
-            if (is_of(commands[i], family))
-                fprintf(stderr, " %s", commands[i]->name + strlen(family) + 1);
+        fprintf(stderr, "privyseal %s: expected one of", family->name);
+        for (const struct cli_command *const *command = cli_commands; *command; command++)
+            if (cli_word_in(*command, family))
+                fprintf(stderr, " %s", cli_word_in(*command, family));
         fprintf(stderr, "; see `privyseal --help`\n");
     } else if (argc > 0) {
         fprintf(stderr, "privyseal: there is no command \"%s\"; see `privyseal --help`\n", argv[0]);
@@ -128,9 +102,9 @@ int main(int argc, char **argv)
         print_overview(stdout);
         return CLI_DONE;
     }
-    const char *family = argc > 0 ? family_of(argv[0]) : NULL;
+    const struct cli_family *family = argc > 0 ? cli_family_of(argv[0]) : NULL;
     if (family && ((wants_help && argc == 1) || (argc > 1 && is_help(argv[1])))) {
-        printf("Usage: privyseal %s COMMAND [OPTION]...\n\n", family);
+        printf("Usage: privyseal %s COMMAND [OPTION]...\n\n", family->name);
         print_commands(stdout, family);
         return CLI_DONE;
     }

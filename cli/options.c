@@ -1,16 +1,19 @@
 /*
  * Options and help, both from the same tables, so that what --help says is what is understood.
  */
-#include "cli/cli.h"
+#include "cli/commands.h"
 
 #include "base/clock.h"
+#include "cli/table.h"
 
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define OPTIONS_MAX 32
+#define OPTION_COLUMNS 24 /* at least, so that what both tables say stands below each other */
 
 static const char *at;
 static bool wants_help, wants_version;
@@ -26,20 +29,46 @@ static const struct cli_option common[COMMON_COUNT + 1] = {
     [COMMON_VERSION] = {"version", NULL, "print the version", &wants_version, NULL, NULL},
     [COMMON_COUNT] = {NULL, NULL, NULL, NULL, NULL, NULL}};
 
+const struct cli_option *const cli_common_options = common;
+
 static void print_options(const struct cli_option *options)
 {
-    for (const struct cli_option *option = options; option && option->name; option++) {
-        char left[64];
+    struct table *table;
+    enum err err = table_new(NULL, 2, &table);
+    for (const struct cli_option *option = options; !err && option && option->name; option++) {
+        char left[100], padded[120];
         snprintf(left, sizeof left, "--%s%s%s", option->name, option->argument ? " " : "",
                  option->argument ? option->argument : "");
-        printf("  %-26s %s\n", left, option->help);
+        snprintf(padded, sizeof padded, "  %-*s", OPTION_COLUMNS, left);
+        const char *const cells[] = {padded, option->help};
+        err = table_add(table, cells);
     }
+    if (!err)
+        table_print(table);
+    table_free(&table);
+}
+
+/* Its lines are those of the source, which a terminal of another width breaks anew. */
+static void print_text(const char *text)
+{
+    struct table *table = NULL;
+    char *line = isatty(STDOUT_FILENO) ? strdup(text) : NULL;
+    for (char *byte = line; byte && *byte; byte++)
+        *byte = (char)(*byte == '\n' ? ' ' : *byte);
+    if (line && !table_new(NULL, 1, &table) && !table_add(table, (const char *const[]){line}))
+        table_print(table);
+    else
+        puts(text);
+    table_free(&table);
+    free(line);
 }
 
 void cli_help(const struct cli_command *command)
 {
-    printf("Usage: privyseal %s [OPTION]...%s%s\n\n%s\n\n", command->name, command->operands ? " " : "",
-           command->operands ? command->operands : "", command->text);
+    printf("Usage: privyseal %s [OPTION]...%s%s\n\n", command->name, command->operands ? " " : "",
+           command->operands ? command->operands : "");
+    print_text(command->text);
+    puts("");
     if (command->options) {
         printf("Options:\n");
         print_options(command->options);

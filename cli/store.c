@@ -146,12 +146,13 @@ static int run_show(struct cli *cli, int argc, char **argv)
     return status;
 }
 
-static bool is_clearing_all, with_private_keys;
+static bool is_clearing_all, with_private_keys, is_sure;
 
 static const struct cli_option clear_options[] = {
     {"all", NULL, "also drop what was decided, and the keys it is sealed with", &is_clearing_all, NULL, NULL},
     {"private-keys", NULL, "with --all: and the private keys of S/MIME certificates, which nothing brings back",
      &with_private_keys, NULL, NULL},
+    {"yes", NULL, "with --all: do not ask", &is_sure, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL, NULL}};
 
 /* Private keys are no cache: they go only by their name. */
@@ -178,12 +179,42 @@ static enum err clear(const struct cli *cli, struct cli_vault *vault, const stru
     return err;
 }
 
+static int print_cleared(const struct cli *cli, const struct config_account *account)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < cli->config->accounts_len; i++)
+        if (is_meant(cli, account, i))
+            (void)json_array_append_new(list, json_string(cli->config->accounts[i].address));
+    return cli_print_json(json_pack("{s:o, s:b}", "accounts", list, "all", is_clearing_all));
+}
+
+/* What can be made again goes without a question. */
+static bool is_agreed(const struct cli *cli, const struct config_account *account)
+{
+    char question[900];
+    snprintf(question, sizeof question,
+             "Of %s: drop what was decided about each message, what is known of correspondents with the keys that you "
+             "pinned%s, and the keys that seal this?\nNothing brings it back. Drop it",
+             account                         ? account->address
+             : cli->config->accounts_len > 1 ? "ALL accounts"
+                                             : cli->config->accounts[0].address,
+             with_private_keys ? ", the PRIVATE KEYS of S/MIME certificates" : "");
+    if (!is_clearing_all || is_sure || cli_confirm(question))
+        return true;
+    fprintf(stderr, "privyseal store clear: nothing was dropped; expected \"yes\", or --yes\n");
+    return false;
+}
+
 static int run_clear(struct cli *cli, int argc, char **argv)
 {
     const struct config_account *account;
     struct cli_vault vault;
     bool is_empty;
+    if (!is_clearing_all && (with_private_keys || is_sure))
+        return cli_usage(cli, "--private-keys and --yes are for --all");
     enum err err = choose(cli, argc, argv, &account);
+    if (!err && !is_agreed(cli, account))
+        return CLI_REFUSED;
     if (!err)
         err = open_vault(cli, &vault, &is_empty);
     if (err)
@@ -191,7 +222,9 @@ static int run_clear(struct cli *cli, int argc, char **argv)
     if (!is_empty)
         err = clear(cli, &vault, account);
     cli_vault_close(&vault);
-    return err == ERR_EXISTS ? CLI_REFUSED : err ? cli_fail(cli, err, "clearing the store") : CLI_DONE;
+    if (err)
+        return err == ERR_EXISTS ? CLI_REFUSED : cli_fail(cli, err, "clearing the store");
+    return cli->is_json ? print_cleared(cli, account) : CLI_DONE;
 }
 
 static void say_reopened(const struct cli *cli, const char *address, uint64_t messages)
@@ -255,11 +288,11 @@ const struct cli_command cli_store_clear = {
     .text =
         "Drops headers, structures, searchable texts and places, of ACCOUNT or of all. What was decided about each\n"
         "message stays, so that it looks the same as before when it is next opened.\n"
-        "With --all that goes, too, with the keys that seal it: the account begins anew, as it must where the OpenPGP\n"
-        "key that opens those keys is lost. Messages are judged again, and a mail program that keeps copies may show\n"
-        "other bytes under the same number than before: have it fetch them again. An account that has private keys of "
-        "S/MIME\n"
-        "certificates here is left alone unless --private-keys is given, too: these keys cannot be made again.",
+        "With --all that goes, too, after asking, with what is known of correspondents and the keys that seal it: the\n"
+        "account begins anew, as it must where the OpenPGP key that opens those keys is lost. Messages are judged\n"
+        "again, and a mail program that keeps copies may show other bytes under the same number than before: have it\n"
+        "fetch them again. An account that has private keys of S/MIME certificates here is left alone unless\n"
+        "--private-keys is given, too: these keys cannot be made again.",
     .example = "privyseal store clear",
     .options = clear_options,
     .run = run_clear};

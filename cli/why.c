@@ -75,6 +75,12 @@ static const char *outcome(const struct why *answer)
     return "is refused";
 }
 
+static enum colour outcome_colour(const struct why *answer)
+{
+    const bool is_encrypted = answer->action == PLAN_ENCRYPT || answer->action == PLAN_SIGN_ENCRYPT;
+    return answer->action == PLAN_REFUSE ? COLOUR_BAD : is_encrypted ? COLOUR_GOOD : COLOUR_NONE;
+}
+
 /* Why a copy that could have been encrypted is not. */
 static const char *missing_key(const struct why *answer)
 {
@@ -185,6 +191,7 @@ static enum err add_key(const struct cli *cli, struct table *table, const struct
         err = key_certificate_explain(cli, certificate, KEYRING_ENCRYPT, table);
     if (!err)
         err = why_add(table, "trust", keyring_trust_name(key->trust));
+    table_colour(table, 1, colour_of(keyring_trust_name(key->trust)));
     return err ? err : cli_wot_add_entry(cli, key, table);
 }
 
@@ -237,6 +244,7 @@ static int print_table(const struct cli *cli, const struct why *answer)
         err = why_add(table, "signed by", answer->signer);
     if (!err)
         err = why_add(table, "result", outcome(answer));
+    table_colour(table, 1, outcome_colour(answer));
     if (!err && answer->detail[0])
         err = why_add(table, "because", answer->detail);
     if (!err && plain_with_key(answer))

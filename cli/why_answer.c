@@ -172,6 +172,7 @@ enum err why_add_conflict(const struct why *why, struct table *table)
     snprintf(line, sizeof line, "%s stands by the word of %s, and %s by that of %s", key->fingerprint,
              keyring_voucher_text(key), rival->fingerprint, keyring_voucher_text(rival));
     enum err err = why_add(table, "conflict", line);
+    table_colour(table, 1, COLOUR_CARE);
     snprintf(line, sizeof line, "ask the owner which is right, and confirm it with `privyseal key pin %s FINGERPRINT`",
              why->address);
     return err ? err : why_add(table, "", line);

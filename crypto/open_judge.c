@@ -7,12 +7,32 @@
 
 #include <string.h>
 
+/* A person said that it is not the author's (`key pin --not`), whatever its chain says. */
+static bool is_ruled_out(const struct keyring *ring, const char *author, const char *fingerprint)
+{
+    size_t first = 0, len = ring == NULL || author[0] == '\0' ? 0 : keyring_find(ring, author, &first);
+
+    for (size_t i = first; i < first + len; i++) {
+        const struct keyring_entry *entry = keyring_at(ring, i);
+
+        if (entry->trust == KEYRING_NEVER && entry->source == KEYRING_SOURCE_PERSON &&
+            strcmp(entry->fingerprint, fingerprint) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void judge_one(const struct opening *opening, const struct crypto_signature *signature, const char *author,
                       struct crypto_verdict *verdict)
 {
     const struct keyring *keyring =
         signature->format == KEYRING_SMIME ? opening->certificates : opening->options->keyring;
     crypto_verdict_judge(signature, author, keyring, opening->options->least, verdict);
+    if (verdict->signature != CRYPTO_SIG_GOOD || signature->format != KEYRING_SMIME ||
+        !is_ruled_out(opening->options->keyring, author, signature->fingerprint))
+        return;
+    verdict->signature = CRYPTO_SIG_UNTRUSTED;
+    verdict->trust = KEYRING_NEVER;
 }
 
 /* The summary of all signatures for one author: the first good one, else the outermost. Several signers of one layer by

@@ -5,7 +5,6 @@
 #include "keyring/autocrypt.h"
 #include "keyring/key_packets.h"
 
-enum { TAG_SIGNATURE = 2, TAG_KEY = 6, TAG_SUBKEY = 14, TAG_ATTRIBUTE = 17 };
 enum { CREATED = 2, KEY_EXPIRES = 9, KEY_FLAGS = 27 };
 enum { BINDING = 0x18, SUBKEY_REVOCATION = 0x28, CERTIFICATION_REVOCATION = 0x30 };
 #define ENCRYPTS (0x04 | 0x08) /* communications, storage (RFC 4880 §5.2.3.21) */
@@ -77,9 +76,9 @@ static void finish(struct picked *picked, const struct piece *piece)
 
 static struct piece begin(const struct packet *packet, const char *address)
 {
-    struct piece piece = {.whole = packet->whole, .is_subkey = packet->tag == TAG_SUBKEY};
+    struct piece piece = {.whole = packet->whole, .is_subkey = packet->tag == KEY_PACKETS_SUBKEY};
 
-    if (packet->tag == TAG_ATTRIBUTE)
+    if (packet->tag == KEY_PACKETS_ATTRIBUTE)
         return (struct piece){.whole = SPAN_NONE};
     if (!piece.is_subkey)
         piece.is_theirs = has_address(packet->body, address);
@@ -90,24 +89,23 @@ static struct piece begin(const struct packet *packet, const char *address)
 
 static void take_signature(struct piece *piece, const struct packet *packet, int64_t now)
 {
-    const size_t type = number_at(packet->body, 1, 1);
+    struct key_packets_signature signature;
     size_t signed_at = 0, expires = 0, flags = 0;
-    struct span hashed = span_slice(packet->body, 6, 6 + number_at(packet->body, 4, 2)), subpacket;
+    struct span value;
     unsigned kind;
 
-    /* RFC 4880 §5.2.3: version, type, two algorithms, the length of the hashed subpackets. */
-    if (number_at(packet->body, 0, 1) != 4)
+    if (!key_packets_signature(packet->body, &signature))
         return;
-    piece->is_revoked |= type == (piece->is_subkey ? SUBKEY_REVOCATION : CERTIFICATION_REVOCATION);
-    if (piece->is_subkey ? type != BINDING : type < 0x10 || type > 0x13)
+    piece->is_revoked |= signature.type == (piece->is_subkey ? SUBKEY_REVOCATION : CERTIFICATION_REVOCATION);
+    if (piece->is_subkey ? signature.type != BINDING : signature.type < 0x10 || signature.type > 0x13)
         return;
-    while (key_packets_subpacket(&hashed, &kind, &subpacket)) {
+    while (key_packets_subpacket(&signature.hashed, &kind, &value)) {
         if (kind == CREATED)
-            signed_at = number_at(subpacket, 0, 4);
+            signed_at = number_at(value, 0, 4);
         else if (kind == KEY_EXPIRES)
-            expires = number_at(subpacket, 0, 4);
+            expires = number_at(value, 0, 4);
         else if (kind == KEY_FLAGS)
-            flags = number_at(subpacket, 0, 1);
+            flags = number_at(value, 0, 1);
     }
     if (piece->signature.ptr && signed_at < piece->signed_at)
         return;
@@ -126,11 +124,11 @@ enum err keyring_autocrypt_reduce(struct span packets, const char *address, int6
     enum err err;
 
     while (packets.len > 0) {
-        if (!take_packet(&packets, &packet) || (primary.ptr == NULL) != (packet.tag == TAG_KEY))
+        if (!take_packet(&packets, &packet) || (primary.ptr == NULL) != (packet.tag == KEY_PACKETS_PUBLIC_KEY))
             return ERR_MALFORMED;
-        if (packet.tag == TAG_KEY) {
+        if (packet.tag == KEY_PACKETS_PUBLIC_KEY) {
             primary = packet.whole;
-        } else if (packet.tag == TAG_SIGNATURE) {
+        } else if (packet.tag == KEY_PACKETS_SIGNATURE) {
             take_signature(&piece, &packet, now);
         } else {
             finish(&picked, &piece);

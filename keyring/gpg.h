@@ -56,6 +56,13 @@ struct keyring_import {
    ERR_MALFORMED if the data holds no key. */
 ERR_RETURN enum err keyring_gpg_import(struct keyring_gpg *gpg, struct span data, bool is_from_stranger,
                                        struct keyring_import *result_out);
+/* The same of a stranger's data, but only for keys that are in the ring already: what is newly signed by them. Says
+   ERR_OK also of what holds no key, and without user IDs. */
+ERR_RETURN enum err keyring_gpg_merge(struct keyring_gpg *gpg, struct span data, struct keyring_import *result_out);
+/* Whether these bytes are the secret key with this fingerprint (all its digits, in capitals), and no other key; none is
+   imported. */
+ERR_RETURN enum err keyring_gpg_is_secret_of(struct keyring_gpg *gpg, struct span data, const char *fingerprint,
+                                             bool *is_it_out);
 /* Whether these bytes (binary or armoured) are public keys each of which has a user ID with `address` (normal form);
    none is imported. ERR_MALFORMED: they hold no key. */
 ERR_RETURN enum err keyring_gpg_carries(struct keyring_gpg *gpg, struct span bytes, const char *address,
@@ -63,6 +70,8 @@ ERR_RETURN enum err keyring_gpg_carries(struct keyring_gpg *gpg, struct span byt
 /* Adds the public key (or, if `is_secret`, the secret key as gpg-agent allows it) in armour. */
 ERR_RETURN enum err keyring_gpg_export(struct keyring_gpg *gpg, const char *fingerprint, bool is_secret,
                                        struct buf *out);
+/* Adds the public key in binary form with nothing but its newest self-signatures; ERR_NOT_FOUND. */
+ERR_RETURN enum err keyring_gpg_export_minimal(struct keyring_gpg *gpg, const char *fingerprint, struct buf *out);
 ERR_RETURN enum err keyring_gpg_delete(struct keyring_gpg *gpg, const char *fingerprint, bool with_secret);
 /* Makes an ed25519 key with a cv25519 subkey for `user_id`, without AEAD in its preferences, ownertrust ultimate, then
    exports and re-imports it (decrypt+verify is twice as fast afterwards). `passphrase` NULL: gpg-agent asks by

@@ -82,7 +82,7 @@ static enum err has_aead(struct keyring_gpg *gpg, const char *fingerprint, bool 
     struct buf key;
     *has_aead_out = false;
     buf_init(&key, KEY_MAX);
-    enum err err = gpg_export_minimal(gpg, fingerprint, &key);
+    enum err err = keyring_gpg_export_minimal(gpg, fingerprint, &key);
     if (err == ERR_OK)
         err = key_packets_walk(buf_span(&key), note_aead, has_aead_out);
     buf_fini(&key);

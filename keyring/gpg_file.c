@@ -52,7 +52,7 @@ enum err keyring_gpg_key_file(struct keyring_gpg *gpg, const char *cache_dir, co
         return ERR_OK;
     struct buf key;
     buf_init(&key, KEY_MAX);
-    err = gpg_export_minimal(gpg, fingerprint, &key);
+    err = keyring_gpg_export_minimal(gpg, fingerprint, &key);
     if (err == ERR_NOT_FOUND)
         err = ERR_NO_KEY;
     if (err == ERR_OK)

@@ -52,8 +52,6 @@ bool gpg_next_status(struct span *rest, const char *keyword, struct span *argume
 /* Empties the caches if the ring has changed since they were filled. */
 ERR_RETURN enum err gpg_refresh(struct keyring_gpg *gpg);
 void gpg_forget(struct keyring_gpg *gpg);
-/* Adds the key in binary form with nothing but its newest self-signatures; ERR_NOT_FOUND. */
-ERR_RETURN enum err gpg_export_minimal(struct keyring_gpg *gpg, const char *fingerprint, struct buf *out);
 /* A connection to the agent of the home, its greeting read. ERR_KEY_LOCKED if none answers. */
 ERR_RETURN enum err gpg_agent_connect(struct keyring_gpg *gpg, int *fd_out);
 /* The same without an open home; `user` as for keyring_gpg_agent_start. */

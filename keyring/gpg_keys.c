@@ -51,17 +51,64 @@ static bool note_totals(struct span arguments, struct keyring_import *result)
     return true;
 }
 
+/* Lists what an import would bring; the ring stays as it is. */
+static enum err show(struct keyring_gpg *gpg, struct span data, struct buf *output)
+{
+    static const char *const arguments[] = {"--with-colons", "--import-options", "show-only", "--import", NULL};
+    return gpg_run(gpg, arguments, data, output);
+}
+
 /* A key that a stranger sent must not bring a secret part into the ring. */
 static enum err refuse_secret(struct keyring_gpg *gpg, struct span data)
 {
-    static const char *const arguments[] = {"--with-colons", "--import-options", "show-only", "--import", NULL};
     struct buf output;
     buf_init(&output, KEY_MAX);
-    enum err err = gpg_run(gpg, arguments, data, &output);
+    enum err err = show(gpg, data, &output);
     struct span rest = buf_span(&output), line;
     while (err == ERR_OK && span_take_until(&rest, '\n', &line))
         if (span_has_prefix(line, SPAN_LIT("sec")) || span_has_prefix(line, SPAN_LIT("ssb")))
             err = log_failure(ERR_MALFORMED, "a secret key from a stranger");
+    buf_fini(&output);
+    return err;
+}
+
+static enum err import(struct keyring_gpg *gpg, struct span data, const char *const *command,
+                       struct keyring_import *result_out)
+{
+    struct buf output;
+    buf_init(&output, OUTPUT_MAX);
+    enum err err = gpg_run(gpg, command, data, &output);
+    struct span rest = buf_span(&output), arguments;
+    while (err == ERR_OK && gpg_next_status(&rest, "IMPORT_OK", &arguments))
+        note_import(arguments, result_out);
+    rest = buf_span(&output);
+    if (err == ERR_OK && (!gpg_next_status(&rest, "IMPORT_RES", &arguments) || !note_totals(arguments, result_out)))
+        err = log_failure(ERR_ENGINE, "importing keys");
+    buf_fini(&output);
+    return err;
+}
+
+/* "fpr:::::::::FINGERPRINT:" follows the line of each key, and of each subkey. */
+enum err keyring_gpg_is_secret_of(struct keyring_gpg *gpg, struct span data, const char *fingerprint, bool *is_it_out)
+{
+    struct buf output;
+    struct span rest, line, field;
+    size_t keys = 0, named = 0;
+    bool is_next = false;
+    buf_init(&output, KEY_MAX);
+    enum err err = show(gpg, data, &output);
+    rest = buf_span(&output);
+    while (err == ERR_OK && span_take_until(&rest, '\n', &line)) {
+        const bool is_secret = span_has_prefix(line, SPAN_LIT("sec:"));
+        keys += is_secret || span_has_prefix(line, SPAN_LIT("pub:"));
+        if (is_next && span_has_prefix(line, SPAN_LIT("fpr:"))) {
+            for (int i = 0; i < 10; i++)
+                (void)span_take_until(&line, ':', &field);
+            named += span_is_equal(field, span_of(fingerprint));
+        }
+        is_next = is_secret;
+    }
+    *is_it_out = err == ERR_OK && keys == 1 && named == 1;
     buf_fini(&output);
     return err;
 }
@@ -73,23 +120,22 @@ enum err keyring_gpg_import(struct keyring_gpg *gpg, struct span data, bool is_f
     static const char *const strangers[] = {"--import-options", "self-sigs-only,import-clean", "--import", NULL};
     *result_out = (struct keyring_import){0};
     enum err err = is_from_stranger ? refuse_secret(gpg, data) : ERR_OK;
-    if (err != ERR_OK)
-        return err;
-    struct buf output;
-    buf_init(&output, OUTPUT_MAX);
-    err = gpg_run(gpg, is_from_stranger ? strangers : ours, data, &output);
-    struct span rest = buf_span(&output), arguments;
-    while (err == ERR_OK && gpg_next_status(&rest, "IMPORT_OK", &arguments))
-        note_import(arguments, result_out);
-    rest = buf_span(&output);
-    if (err == ERR_OK && (!gpg_next_status(&rest, "IMPORT_RES", &arguments) || !note_totals(arguments, result_out)))
-        err = log_failure(ERR_ENGINE, "importing keys");
+    if (err == ERR_OK)
+        err = import(gpg, data, is_from_stranger ? strangers : ours, result_out);
     if (err == ERR_OK && result_out->considered == 0)
         err = ERR_MALFORMED;
     if (err == ERR_OK && result_out->secret_imported > 0)
         err = keyring_gpg_agent_settle(gpg->home, NULL);
-    buf_fini(&output);
     return err;
+}
+
+enum err keyring_gpg_merge(struct keyring_gpg *gpg, struct span data, struct keyring_import *result_out)
+{
+    static const char *const arguments[] = {"--import-options", "merge-only,self-sigs-only,import-clean", "--import",
+                                            NULL};
+    *result_out = (struct keyring_import){0};
+    enum err err = refuse_secret(gpg, data);
+    return err == ERR_OK ? import(gpg, data, arguments, result_out) : err;
 }
 
 static enum err export_key(gpgme_ctx_t context, const char *fingerprint, unsigned mode, struct buf *out)
@@ -113,7 +159,7 @@ enum err keyring_gpg_export(struct keyring_gpg *gpg, const char *fingerprint, bo
     return export_key(keyring_gpg_context(gpg), fingerprint, is_secret ? GPGME_EXPORT_MODE_SECRET : 0, out);
 }
 
-enum err gpg_export_minimal(struct keyring_gpg *gpg, const char *fingerprint, struct buf *out)
+enum err keyring_gpg_export_minimal(struct keyring_gpg *gpg, const char *fingerprint, struct buf *out)
 {
     gpgme_ctx_t context = keyring_gpg_context(gpg);
     gpgme_set_armor(context, 0);

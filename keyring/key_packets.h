@@ -44,11 +44,11 @@ ERR_RETURN enum err key_packets_fingerprint(struct span body, char fingerprint_o
 struct key_packets_signature {
     size_t version;
     unsigned type;
-    struct span hashed, unhashed; /* subpackets, borrowed */
+    struct span hashed, unhashed; /* subpackets, borrowed; unhashed: none where the packet is cut */
 };
 /* False for what is no signature packet of version 4 (§5.2.3), whose `version` is given nevertheless. */
 bool key_packets_signature(struct span body, struct key_packets_signature *signature_out);
-/* Takes the next subpacket (§5.2.3.1); false at the end, or where it makes no sense. */
+/* Takes the next subpacket that is not empty (§5.2.3.1); false at the end, or where it makes no sense. */
 bool key_packets_subpacket(struct span *rest, unsigned *type_out, struct span *body_out);
 
 #endif

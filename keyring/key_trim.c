@@ -15,18 +15,20 @@ enum {
     TAG_PUBLIC_SUBKEY = 14,
     TAG_ATTRIBUTE = 17
 };
+#define SIGNATURE_REVOKES_KEY 0x20
+
 enum { SUBPACKET_ISSUER = 16, SUBPACKET_ISSUER_FINGERPRINT = 33 };
 
 #define ID_HEX 16 /* a key ID: the end of a fingerprint, in hexadecimal */
 
 struct trim {
-    const char *address;
+    const struct key_trim_want *want;
     key_trim_fn fn;
     void *context;
     struct buf key; /* what is kept of the one that is being read */
     char fingerprint[KEYRING_FPR_SIZE];
-    bool is_kept; /* what signatures follow belongs to what is kept */
-    bool has_user_id;
+    bool is_kept;   /* what signatures follow belongs to what is kept */
+    bool is_wanted; /* the key, by its user IDs or its fingerprint */
     bool is_too_large;
     size_t signatures, subkeys; /* of what is being read; of the key */
     size_t keys;                /* handed up */
@@ -63,12 +65,14 @@ static enum err take_block(struct span *rest, struct buf *out)
     return err == ERR_OK ? ERR_MALFORMED : err;
 }
 
-static enum err take_armour(struct span text, struct buf *out)
+static enum err take_armour(struct span text, bool is_secret, struct buf *out)
 {
+    const struct span head = is_secret ? SPAN_LIT("-----BEGIN PGP PRIVATE KEY BLOCK-----")
+                                       : SPAN_LIT("-----BEGIN PGP PUBLIC KEY BLOCK-----");
     size_t blocks = 0;
     enum err err = ERR_OK;
     while (err == ERR_OK && text.len > 0)
-        if (span_has_prefix(take_line(&text), SPAN_LIT("-----BEGIN PGP PUBLIC KEY BLOCK-----"))) {
+        if (span_has_prefix(take_line(&text), head)) {
             err = take_block(&text, out);
             blocks++;
         }
@@ -149,12 +153,12 @@ static enum err add(struct trim *trim, struct span packet)
 static enum err end_key(struct trim *trim)
 {
     enum err err = ERR_OK;
-    if (trim->key.len > 0 && trim->has_user_id && !trim->is_too_large && trim->keys < KEY_TRIM_KEYS_MAX) {
+    if (trim->key.len > 0 && trim->is_wanted && !trim->is_too_large && trim->keys < KEY_TRIM_KEYS_MAX) {
         trim->keys++;
         err = trim->fn(buf_span(&trim->key), trim->context);
     }
     buf_clear(&trim->key);
-    trim->is_kept = trim->has_user_id = trim->is_too_large = false;
+    trim->is_kept = trim->is_wanted = trim->is_too_large = false;
     trim->signatures = trim->subkeys = 0;
     return err;
 }
@@ -165,27 +169,37 @@ static enum err begin_key(struct trim *trim, struct span body, struct span packe
     enum err err = end_key(trim);
     if (err != ERR_OK)
         return err;
-    err = key_packets_fingerprint(body, trim->fingerprint);
+    const char *wanted = trim->want->fingerprint;
+    /* That of a secret key's packet is of its public part alone. */
+    if (trim->want->is_secret)
+        err = span_copy(span_of(wanted), trim->fingerprint, sizeof trim->fingerprint) ? ERR_OK : ERR_NOT_FOUND;
+    else
+        err = key_packets_fingerprint(body, trim->fingerprint);
+    if (err == ERR_OK && wanted != NULL && strcmp(wanted, trim->fingerprint) != 0)
+        err = ERR_NOT_FOUND;
     trim->is_kept = err == ERR_OK;
+    trim->is_wanted = trim->is_kept && wanted != NULL;
     return err == ERR_NOT_FOUND ? ERR_OK : err == ERR_OK ? add(trim, packet) : err;
 }
 
 static enum err take_packet(struct trim *trim, unsigned tag, struct span body, struct span packet)
 {
-    const bool is_in_key = trim->key.len > 0;
+    const bool is_in_key = trim->key.len > 0, is_secret = trim->want->is_secret;
     switch (tag) {
     case TAG_PUBLIC_KEY:
-        return begin_key(trim, body, packet);
     case TAG_SECRET_KEY:
-    case TAG_SECRET_SUBKEY:
-        return ERR_MALFORMED;
+        return is_secret == (tag == TAG_SECRET_KEY) ? begin_key(trim, body, packet) : ERR_MALFORMED;
     case TAG_USER_ID:
     case TAG_ATTRIBUTE:
         trim->signatures = 0;
-        trim->is_kept = is_in_key && tag == TAG_USER_ID && has_address(body, trim->address);
-        trim->has_user_id = trim->has_user_id || trim->is_kept;
+        trim->is_kept = is_in_key && tag == TAG_USER_ID &&
+                        (trim->want->address == NULL || has_address(body, trim->want->address));
+        trim->is_wanted = trim->is_wanted || trim->is_kept;
         return trim->is_kept ? add(trim, packet) : ERR_OK;
     case TAG_PUBLIC_SUBKEY:
+    case TAG_SECRET_SUBKEY:
+        if (is_secret != (tag == TAG_SECRET_SUBKEY))
+            return ERR_MALFORMED;
         trim->signatures = 0;
         trim->is_kept = is_in_key && trim->subkeys++ < KEY_TRIM_SUBKEYS_MAX;
         return trim->is_kept ? add(trim, packet) : ERR_OK;
@@ -213,17 +227,32 @@ static enum err walk(struct trim *trim, struct span packets)
     return err == ERR_OK ? end_key(trim) : err;
 }
 
-enum err key_trim(struct span answer, const char *address, size_t key_max, key_trim_fn fn, void *context)
+enum err key_trim(struct span answer, const struct key_trim_want *want, key_trim_fn fn, void *context)
 {
-    struct trim trim = {.address = address, .fn = fn, .context = context};
+    struct trim trim = {.want = want, .fn = fn, .context = context};
     struct buf packets;
-    buf_init(&trim.key, key_max);
-    buf_init(&packets, answer.len);
+    if (want->is_secret && want->fingerprint == NULL)
+        return ERR_USAGE;
+    buf_init_secret(&trim.key, want->key_max);
+    buf_init_secret(&packets, answer.len);
     const bool is_binary = answer.len > 0 && ((unsigned char)answer.ptr[0] & 0x80) != 0;
-    enum err err = is_binary ? ERR_OK : take_armour(answer, &packets);
+    enum err err = is_binary ? ERR_OK : take_armour(answer, want->is_secret, &packets);
     if (err == ERR_OK)
         err = walk(&trim, is_binary ? answer : buf_span(&packets));
     buf_fini(&packets);
     buf_fini(&trim.key);
     return err;
+}
+
+bool key_trim_is_revocation(struct span armour, const char *fingerprint)
+{
+    struct buf packets;
+    struct span rest, body;
+    unsigned tag;
+    buf_init(&packets, armour.len);
+    rest = take_armour(armour, false, &packets) == ERR_OK ? buf_span(&packets) : SPAN_NONE;
+    const bool is_it = key_packets_take(&rest, &tag, &body) && tag == TAG_SIGNATURE && rest.len == 0 && body.len > 1 &&
+                       body.ptr[1] == SIGNATURE_REVOKES_KEY && is_own(body, fingerprint);
+    buf_fini(&packets);
+    return is_it;
 }

@@ -1,6 +1,6 @@
 /*
- * OpenPGP keys out of a stranger's answer, cut down to what can serve one address: the key, its user IDs with that
- * address, its subkeys, and the signatures that the key itself says it made on them.
+ * OpenPGP keys cut down to what can serve one address: the key, its user IDs with that address, its subkeys, and the
+ * signatures that the key itself says it made on them. Of a stranger's answer, and of what is told to strangers.
  *
  * Other user IDs and other people's signatures, which anybody can add without end, are left out, so that a flooded key
  * stays small and a source that is asked for one address says nothing of another. No signature is checked: gpg does
@@ -18,9 +18,20 @@
 /* Gets each key (binary), valid during the call; another value than ERR_OK ends it. */
 typedef enum err (*key_trim_fn)(struct span key, void *context);
 
-/* Reads `answer` (binary, or armour of one or several keys) and hands up those with `address` (normal form), but none
-   that is larger than `key_max`. ERR_MALFORMED: the answer is no row of public keys
-   from its beginning to its end; what came before has been handed up. */
-ERR_RETURN enum err key_trim(struct span answer, const char *address, size_t key_max, key_trim_fn fn, void *context);
+/* What is kept of it. */
+struct key_trim_want {
+    const char *address;     /* user IDs with this address alone (normal form); NULL: all */
+    const char *fingerprint; /* this key alone, also without such a user ID; NULL: every key with one */
+    bool is_secret;          /* secret keys, and no others: one's own, whose `fingerprint` it must be */
+    size_t key_max;          /* bytes of one key; none that is larger is handed up */
+};
+
+/* Reads `answer` (binary, or armour of one or several keys) and hands up those that are wanted. ERR_MALFORMED: the
+   answer is no row of such keys from its beginning to its end; what came before has been handed up. */
+ERR_RETURN enum err key_trim(struct span answer, const struct key_trim_want *want, key_trim_fn fn, void *context);
+
+/* Whether armour holds one signature and nothing else, by which the key with this fingerprint says that it is revoked.
+   The signature itself is not checked. */
+bool key_trim_is_revocation(struct span armour, const char *fingerprint);
 
 #endif

@@ -162,6 +162,18 @@ static enum err import(const struct keyring_learner *learner, const struct keyri
     return err;
 }
 
+/* What cannot be kept as a key of the address may still tell of one that is here: that it is revoked, or lasts longer.
+   No word comes of it. */
+static enum err update(const struct keyring_learner *learner, const struct keyring_found *found)
+{
+    struct keyring_import result;
+    enum err err = keyring_gpg_merge(learner->gpg, found->bytes, &result);
+    if (err == ERR_OK && result.changed > 0)
+        log_info("%s %s: it has news of the key %.40s", keyring_source_name(found->source), found->directory,
+                 result.fingerprints_len > 0 ? result.fingerprints[0] : "");
+    return err;
+}
+
 static enum err keep(const struct keyring_learner *learner, const struct keyring_found *found, size_t *kept)
 {
     enum keyring_learnt learnt;
@@ -171,10 +183,13 @@ static enum err keep(const struct keyring_learner *learner, const struct keyring
     if (err != ERR_OK)
         return err;
     err = keyring_learn_judge(learner, found, &learnt, &certificate);
-    if (err == ERR_OK && learnt < KEYRING_LEARNT_ISSUER)
+    const bool is_refused = err == ERR_OK && learnt < KEYRING_LEARNT_ISSUER;
+    if (is_refused)
         log_info("%s %s: what it has for %s is not taken: %s", keyring_source_name(found->source), found->directory,
                  learner->address, keyring_learnt_text(learnt));
-    else if (err == ERR_OK && certificate != NULL && learnt != KEYRING_LEARNT_KNOWN)
+    if (is_refused && found->kind == KEYRING_FOUND_OPENPGP && learner->gpg != NULL)
+        err = update(learner, found);
+    else if (err == ERR_OK && !is_refused && certificate != NULL && learnt != KEYRING_LEARNT_KNOWN)
         err = put(learner, found, certificate);
     else if (err == ERR_OK && learnt == KEYRING_LEARNT_NEW)
         err = import(learner, found);

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "keyring/fetch.h"
+#include "keyring/index.h"
 #include "keyring/key_trim.h"
 #include "keyring/web_internal.h"
 
@@ -18,8 +19,10 @@
 struct question {
     LIST_ENTRY(question) link;
     struct keyring_web *web;
-    char address[MIME_ADDR_SIZE]; /* "": whether it is there */
-    bool is_direct;               /* the directory's second method */
+    char address[MIME_ADDR_SIZE];       /* "": whether it is there */
+    char fingerprint[KEYRING_FPR_SIZE]; /* of the only key that is wanted; "": by address */
+    bool is_direct;                     /* the directory's second method */
+    struct buf sent;                    /* to a keyserver; empty: something is asked for */
     uint64_t until_ms;
     struct keyring_fetch_options options;
     struct keyring_fetch *fetch;
@@ -62,6 +65,7 @@ static void question_free(struct question *question)
     if (question->turn != NULL)
         event_free(question->turn);
     buf_fini(&question->kept);
+    buf_fini(&question->sent);
     free(question);
 }
 
@@ -93,7 +97,11 @@ static enum err keep(struct span key, void *context)
 
 static void take_answer(struct question *question, struct span answer)
 {
-    enum err err = key_trim(answer, question->address, KEYRING_FOUND_PIECE_MAX, keep, question);
+    const bool is_one = question->fingerprint[0] != '\0';
+    const struct key_trim_want want = {.address = question->address,
+                                       .fingerprint = is_one ? question->fingerprint : NULL,
+                                       .key_max = KEYRING_FOUND_PIECE_MAX};
+    enum err err = key_trim(answer, &want, keep, question);
     if (err != ERR_OK && err != ERR_MALFORMED)
         finish(question, ERR_LOOKUP, err_sentence(err));
     else if (err == ERR_MALFORMED && question->keys == 0)
@@ -101,7 +109,10 @@ static void take_answer(struct question *question, struct span answer)
     else if (err == ERR_MALFORMED)
         finish(question, ERR_OK, "its answer is damaged behind the first key");
     else
-        finish(question, ERR_OK, question->keys == 0 ? "its answer has no key with the address" : "");
+        finish(question, ERR_OK,
+               question->keys > 0 ? ""
+               : is_one           ? "its answer is another key"
+                                  : "its answer has no key with the address");
 }
 
 static enum err begin(struct question *question);
@@ -137,7 +148,12 @@ static void on_fetched(void *context, enum err err, struct span answer)
             take_answer(question, answer);
         return;
     case ERR_UPSTREAM_REJECTED:
-        finish(question, ERR_OK, "");
+        finish(question, question->sent.len > 0 ? ERR_LOOKUP : ERR_OK,
+               question->sent.len > 0 ? "it does not take the key" : "");
+        return;
+    case ERR_UPSTREAM_PROTOCOL:
+        /* Whoever refuses, or names another place, has not taken back what was said before. */
+        finish(question, ERR_OK, is_try ? "" : "its answer does not say whether there is a key");
         return;
     case ERR_NOT_FOUND:
         if (!options->is_keyserver && options->method == KEYRING_WKD_ANY && !question->is_direct)
@@ -172,27 +188,41 @@ static void on_fetched(void *context, enum err err, struct span answer)
 
 /* ---- questions ---- */
 
+static enum err find_url(const struct question *question, char url[KEYRING_WEB_URL_SIZE])
+{
+    const struct keyring_web_options *options = question->web->options;
+    char search[KEYRING_FPR_SIZE + 2];
+    if (question->sent.len > 0)
+        return keyring_hkp_add_url(options, url);
+    if (question->fingerprint[0] != '\0') {
+        (void)snprintf(search, sizeof search, "0x%s", question->fingerprint);
+        return keyring_hkp_url(options, search, url);
+    }
+    return options->is_keyserver ? keyring_hkp_url(options, question->address[0] == '\0' ? NULL : question->address, url)
+                                 : keyring_wkd_url(question->address, question->is_direct, url);
+}
+
 static enum err begin(struct question *question)
 {
-    const struct keyring_web *web = question->web;
-    const struct keyring_web_options *options = web->options;
+    const bool is_sent = question->sent.len > 0;
     const uint64_t now = clock_monotonic_ms();
     char url[KEYRING_WEB_URL_SIZE];
     question->options.timeout_ms = question->until_ms > now ? (uint32_t)(question->until_ms - now) : 1;
-    enum err err = options->is_keyserver
-                       ? keyring_hkp_url(options, question->address[0] == '\0' ? NULL : question->address, url)
-                       : keyring_wkd_url(question->address, question->is_direct, url);
+    enum err err = find_url(question, url);
     /* There is no directory for such a domain. */
     if (err == ERR_ADDRESS_SYNTAX) {
         event_active(question->turn, EV_TIMEOUT, 0);
         return ERR_OK;
     }
     if (err == ERR_OK)
-        err = keyring_fetch_begin(&question->options, url, NULL, SPAN_NONE, on_fetched, question, &question->fetch);
+        err = keyring_fetch_begin(&question->options, url, is_sent ? KEYRING_HKP_ADD_TYPE : NULL,
+                                  buf_span(&question->sent), on_fetched, question, &question->fetch);
     return err;
 }
 
-enum err keyring_web_find(struct keyring_web *web, const char *address, keyring_answer_fn fn, void *context)
+/* What is asked, or else sent; each may be NULL. */
+static enum err ask(struct keyring_web *web, const char *address, const char *fingerprint, const struct span *key,
+                    keyring_answer_fn fn, void *context)
 {
     const struct keyring_web_options *options = web->options;
     if (web->tls == NULL && !options->is_clear)
@@ -215,17 +245,38 @@ enum err keyring_web_find(struct keyring_web *web, const char *address, keyring_
         .fn = fn,
         .context = context};
     buf_init(&question->kept, KEPT_MAX);
+    buf_init(&question->sent, KEYRING_HKP_SENT_MAX);
     LIST_INSERT_HEAD(&web->questions, question, link);
     web->questions_len++;
-    enum err err = address == NULL || span_copy(span_of(address), question->address, sizeof question->address)
-                       ? ERR_OK
-                       : ERR_LIMIT;
+    const bool is_taken =
+        (address == NULL || span_copy(span_of(address), question->address, sizeof question->address)) &&
+        (fingerprint == NULL ||
+         span_copy(span_of(fingerprint), question->fingerprint, sizeof question->fingerprint));
+    enum err err = is_taken ? ERR_OK : ERR_LIMIT;
+    if (err == ERR_OK && key != NULL)
+        err = keyring_hkp_add_body(*key, &question->sent);
     question->turn = evtimer_new(web->base, on_turn, question);
     if (err == ERR_OK)
         err = question->turn == NULL ? ERR_MEMORY : begin(question);
     if (err != ERR_OK)
         question_free(question);
     return err;
+}
+
+enum err keyring_web_find(struct keyring_web *web, const char *address, keyring_answer_fn fn, void *context)
+{
+    return ask(web, address, NULL, NULL, fn, context);
+}
+
+enum err keyring_web_find_key(struct keyring_web *web, const char *address, const char *fingerprint,
+                              keyring_answer_fn fn, void *context)
+{
+    return web->options->is_keyserver ? ask(web, address, fingerprint, NULL, fn, context) : ERR_INTERNAL;
+}
+
+enum err keyring_web_send(struct keyring_web *web, struct span key, keyring_answer_fn fn, void *context)
+{
+    return web->options->is_keyserver ? ask(web, NULL, NULL, &key, fn, context) : ERR_INTERNAL;
 }
 
 enum err keyring_web_new(struct event_base *base, struct evdns_base *dns, const struct keyring_web_options *options,

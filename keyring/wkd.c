@@ -47,24 +47,61 @@ static bool is_host(const char *domain)
            strspn(domain, "0123456789.") < len;
 }
 
+static enum err add_folder(const char *address, bool is_direct, struct buf *text)
+{
+    const char *domain = mime_addr_domain(address);
+    if (!is_host(domain))
+        return ERR_ADDRESS_SYNTAX;
+    return is_direct ? buf_add_string(text, ".well-known/openpgpkey/")
+                     : buf_addf(text, ".well-known/openpgpkey/%s/", domain);
+}
+
+static enum err add_path(const char *address, bool is_direct, struct buf *text)
+{
+    const struct span local = {address, (size_t)(mime_addr_domain(address) - address) - 1};
+    char hash[HASHED_SIZE];
+    enum err err = add_folder(address, is_direct, text);
+    if (err == ERR_OK)
+        err = hash_local(local, hash);
+    return err == ERR_OK ? buf_addf(text, "hu/%s", hash) : err;
+}
+
+static enum err finish(enum err err, struct buf *text, char out[KEYRING_WEB_URL_SIZE])
+{
+    if (err == ERR_OK && !span_copy(buf_span(text), out, KEYRING_WEB_URL_SIZE))
+        err = ERR_LIMIT;
+    buf_fini(text);
+    return err;
+}
+
+enum err keyring_wkd_path(const char *address, bool is_direct, char path[KEYRING_WEB_URL_SIZE])
+{
+    struct buf text;
+    buf_init(&text, KEYRING_WEB_URL_SIZE - 1);
+    return finish(add_path(address, is_direct, &text), &text, path);
+}
+
+enum err keyring_wkd_policy_path(const char *address, bool is_direct, char path[KEYRING_WEB_URL_SIZE])
+{
+    struct buf text;
+    buf_init(&text, KEYRING_WEB_URL_SIZE - 1);
+    enum err err = add_folder(address, is_direct, &text);
+    if (err == ERR_OK)
+        err = buf_add_string(&text, "policy");
+    return finish(err, &text, path);
+}
+
 enum err keyring_wkd_url(const char *address, bool is_direct, char url[KEYRING_WEB_URL_SIZE])
 {
     const char *domain = mime_addr_domain(address);
-    const struct span local = {address, (size_t)(domain - address) - 1};
-    char hash[HASHED_SIZE];
     struct buf text;
-    if (!is_host(domain))
-        return ERR_ADDRESS_SYNTAX;
-    enum err err = hash_local(local, hash);
-    if (err != ERR_OK)
-        return err;
     buf_init(&text, KEYRING_WEB_URL_SIZE - 1);
-    err = is_direct ? buf_addf(&text, "https://%s/.well-known/openpgpkey/hu/%s?l=", domain, hash)
-                    : buf_addf(&text, "https://openpgpkey.%s/.well-known/openpgpkey/%s/hu/%s?l=", domain, domain, hash);
+    enum err err = buf_addf(&text, "https://%s%s/", is_direct ? "" : "openpgpkey.", domain);
     if (err == ERR_OK)
-        err = web_add_escaped(local, &text);
-    if (err == ERR_OK && !span_copy(buf_span(&text), url, KEYRING_WEB_URL_SIZE))
-        err = ERR_LIMIT;
-    buf_fini(&text);
-    return err;
+        err = add_path(address, is_direct, &text);
+    if (err == ERR_OK)
+        err = buf_add_string(&text, "?l=");
+    if (err == ERR_OK)
+        err = web_add_escaped((struct span){address, (size_t)(domain - address) - 1}, &text);
+    return finish(err, &text, url);
 }

@@ -88,8 +88,10 @@ static enum keyring_wot_state state_of_last(const struct keyring_wot_certificati
 /* Of each maker only the last certification of a user ID counts, even if it has expired or is a revocation. */
 static void choose_last(struct keyring_wot *wot, const struct keyring_wot_user_id *user_id)
 {
-    struct keyring_wot_certification *list = wot->certifications + user_id->certifications_first;
     const size_t len = user_id->certifications_len;
+    if (len == 0)
+        return;
+    struct keyring_wot_certification *list = wot->certifications + user_id->certifications_first;
     for (size_t i = 0; i < len; i++) {
         const bool is_checked = list[i].is_revocation || list[i].level == 0 || list[i].level >= wot->options.level_min;
         list[i].state = list[i].signer == KEYRING_WOT_NONE ? KEYRING_WOT_MISSING

@@ -24,6 +24,10 @@ struct proxy_source_ops {
     enum err (*ask)(void *state, const char *address, keyring_answer_fn fn, void *context);
     /* Asks whether it is there: the same without an address. NULL: there is nothing that could be tried. */
     enum err (*try)(void *state, keyring_answer_fn fn, void *context);
+    /* Asks for one key, which is known and may have changed, by its fingerprint. NULL: it is asked for by `ask`. */
+    enum err (*ask_key)(void *state, const char *address, const char *fingerprint, keyring_answer_fn fn, void *context);
+    /* Sends a public key (binary), as keyring_web_send. NULL: nothing can be sent there. */
+    enum err (*send)(void *state, struct span key, keyring_answer_fn fn, void *context);
     bool is_of_domain; /* each domain has servers of its own: one that is down says nothing of the others */
 };
 

@@ -34,6 +34,16 @@ static enum err ask(void *state, const char *address, keyring_answer_fn fn, void
     return keyring_web_find(state, address, fn, context);
 }
 
+static enum err ask_key(void *state, const char *address, const char *fingerprint, keyring_answer_fn fn, void *context)
+{
+    return keyring_web_find_key(state, address, fingerprint, fn, context);
+}
+
+static enum err send_key(void *state, struct span key, keyring_answer_fn fn, void *context)
+{
+    return keyring_web_send(state, key, fn, context);
+}
+
 static enum err try(void *state, keyring_answer_fn fn, void *context)
 {
     return keyring_web_find(state, NULL, fn, context);
@@ -41,4 +51,5 @@ static enum err try(void *state, keyring_answer_fn fn, void *context)
 
 const struct proxy_source_ops proxy_source_wkd = {
     .open = open_web, .close = close_web, .ask = ask, .is_of_domain = true};
-const struct proxy_source_ops proxy_source_keyserver = {.open = open_web, .close = close_web, .ask = ask, .try = try};
+const struct proxy_source_ops proxy_source_keyserver = {
+    .open = open_web, .close = close_web, .ask = ask, .try = try, .ask_key = ask_key, .send = send_key};

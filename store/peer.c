@@ -9,14 +9,15 @@
 #define SEALED_MAX (STORE_PEER_MAX + 64)
 
 /* By what the record of an address is found, and to what it is bound: account and address, told apart by NUL, which
-   neither holds. */
+   neither holds. ASCII case is ignored, as it is where keys are looked up: whoever writes a From in capitals must not
+   get a second record, to which nothing applies that a person said of the first. */
 static enum err tag_of(struct store *store, const char *account, const char *address, uint8_t tag_out[STORE_TAG_SIZE])
 {
     struct buf text;
     buf_init(&text, TAG_TEXT_MAX);
     enum err err = buf_add(&text, account, strlen(account) + 1);
-    if (!err)
-        err = buf_add_string(&text, address);
+    for (const char *at = address; !err && *at != '\0'; at++)
+        err = buf_add_byte(&text, span_lower(*at));
     if (!err)
         err = store_tag(store, SPAN_LIT("peer/address"), buf_span(&text), tag_out);
     buf_fini(&text);

@@ -1,7 +1,8 @@
 /*
  * Records of correspondents, one for each address of each account, in durable.sqlite: sealed under the store's own key,
  * as deliveries are, since mail is also sent while no key of the account is at hand, and found by a tag, so that the
- * file tells nobody whom a person writes to. What stands in a record is for keyring/peer.h to say.
+ * file tells nobody whom a person writes to. Addresses that differ in ASCII case alone are one. What stands in a record
+ * is for keyring/peer.h to say.
  */
 #ifndef STORE_PEER_H
 #define STORE_PEER_H

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """make demo: real mail through privyseal to the reference servers, with what the mail program saw beside what they held."""
+import base64
 import email
 import email.message
 import email.policy
@@ -14,7 +15,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "e2e"))
 import harness  # noqa: E402
 import imap_harness  # noqa: E402
-from harness import ALICE, BOB, DAVE  # noqa: E402
+from harness import ALICE, BOB, CAROL, DAVE  # noqa: E402
 from test_smime import Authority  # noqa: E402
 
 WIDTH = 76
@@ -143,6 +144,31 @@ def show_draft(mailbox, proxy):
     return again == draft
 
 
+def why(proxy, address):
+    done = subprocess.run([harness.PRIVYSEAL, "why", "--config", proxy.config, address], capture_output=True, check=False)
+    return textwrap.indent(done.stdout.decode(), "    ")
+
+
+def show_found(server, mailbox, proxy):
+    say("7. Carol writes to Alice. Nobody has imported her key; her mail program speaks Autocrypt. Alice reads, and answers.\n")
+    key = base64.b64encode(harness.keys().run("--export", CAROL).stdout).decode()
+    mailbox.put(("From: Carol <%s>\r\nTo: %s\r\nSubject: Jam tomorrow\r\nDate: Fri, 20 Nov 2026 13:00:00 +0000\r\n"
+                 "Autocrypt: addr=%s; prefer-encrypt=mutual; keydata=\r\n %s\r\n\r\nWill you have some?\r\n"
+                 % (CAROL, ALICE, CAROL, "\r\n ".join(textwrap.wrap(key, 72)))).encode())
+    with proxy.imap() as client:
+        client.select("INBOX")
+        imap_harness.whole(client, 2)
+    answer = letter("Jam yesterday", [CAROL], "Dear Carol,\n\nbut never jam today.\n\nAlice\n")
+
+    def is_encrypted():
+        proxy.send(answer.as_bytes(), [CAROL])
+        return b"-----BEGIN PGP MESSAGE-----" in server.mail()[-1][1]
+    harness.wait_for(is_encrypted, "Carol's key to be taken note of")
+    side_by_side("What Alice's mail program sent", answer.as_bytes(), "What the server holds", server.mail()[-1][1], 14)
+    say("privyseal why %s:\n" % CAROL)
+    say(why(proxy, CAROL))
+
+
 class Demo(harness.World):
     def runTest(self):
         server = harness.RefServer(self, tls="starttls")
@@ -163,7 +189,9 @@ class Demo(harness.World):
         show_plain(server, proxy)
         show_read(mailbox, proxy, server.mail()[0][1])
         self.assertTrue(show_draft(mailbox, proxy))
-        for words in (b"rabbit hole", b"flamingo", b"thinking about", b"unfinished letter"):
+        show_found(server, mailbox, proxy)
+        for words in (b"rabbit hole", b"flamingo", b"thinking about", b"unfinished letter",
+                      b"never jam today"):
             leaks = (server.wire() + mailbox.wire()).count(words)
             say("How often \"%s\" stands in all that the servers ever received (TLS taken off): %d" %
                 (words.decode(), leaks))

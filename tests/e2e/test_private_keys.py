@@ -264,10 +264,10 @@ class PrivateKeys(Commands):
                 self.proxy.start()
             self.import_own("alice.key", "alice.pem", passphrase=None)
             self.run_command("store", "clear")
-            self.run_command("store", "clear", "--all", status=1)
+            self.run_command("store", "clear", "--all", "--yes", status=1)
             self.assertIn("--private-keys", self.said)
             self.assertIn(b"PRIVATE KEY", self.exported())
-            self.run_command("store", "clear", "--all", "--private-keys")
+            self.run_command("store", "clear", "--all", "--private-keys", "--yes")
             self.run_command("key", "export", "--secret", self.files.fingerprint, status=1, passphrase=b"x")
 
 

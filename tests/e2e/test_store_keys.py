@@ -118,7 +118,7 @@ class Copied(Keys):
         self.assertEqual(self.views(), first)
         self.proxy.stop()
         # A fresh start, which only a person orders.
-        self.run_command("store", "clear", "--all", proxy=copy)
+        self.run_command("store", "clear", "--all", "--yes", proxy=copy)
         copy.start()
         after = self.views(copy)
         self.assertIn(b"encryption=failed", VERDICT.search(after[1]).group(0))

@@ -30,12 +30,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    const struct key_trim_want want = {.address = ADDRESS, .key_max = KEY_MAX};
     struct buf first;
     buf_init(&first, KEY_MAX);
-    enum err err = key_trim((struct span){(const char *)data, size}, ADDRESS, KEY_MAX, note, &first);
+    enum err err = key_trim((struct span){(const char *)data, size}, &want, note, &first);
     if (err != ERR_OK && err != ERR_MALFORMED)
         abort();
-    if (first.len > 0 && key_trim(buf_span(&first), ADDRESS, KEY_MAX, compare, &first) != ERR_OK)
+    if (first.len > 0 && key_trim(buf_span(&first), &want, compare, &first) != ERR_OK)
         abort();
     buf_fini(&first);
     return 0;

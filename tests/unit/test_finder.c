@@ -65,6 +65,7 @@ static enum err ask(int fd, uint32_t number)
     ipc_out_begin(&out, PROXY_FIND);
     ipc_put_u32(&out, number);
     ipc_put_string(&out, "erin@example.net");
+    ipc_put_u32(&out, 0); /* the first stage */
     return ipc_send(fd, &out);
 }
 

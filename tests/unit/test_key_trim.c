@@ -100,7 +100,7 @@ static enum err trim(struct span bytes)
 {
     keys = 0;
     buf_clear(&got);
-    return key_trim(bytes, BOB, KEY_MAX, note, NULL);
+    return key_trim(bytes, &(struct key_trim_want){.address = BOB, .key_max = KEY_MAX}, note, NULL);
 }
 
 static void expect(size_t count)

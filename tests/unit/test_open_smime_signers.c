@@ -96,6 +96,30 @@ static void capabilities_follow_the_newest_mail(void **state)
     assert_int_equal(keyring_certificates_remove(world.certificates, fingerprint), ERR_OK);
 }
 
+/* ---- what a person says ---- */
+
+static void who_is_ruled_out_is_never_good(void **state)
+{
+    (void)state;
+    struct mail mail;
+    struct keyring_entry entry = {.address = "bob@example.org", .format = KEYRING_SMIME, .trust = KEYRING_FULL};
+    assert_int_equal(keyring_x509_fingerprint(bob.certificate, entry.fingerprint), ERR_OK);
+    assert_int_equal(keyring_add(nobody, &entry), ERR_OK);
+    open_part(signed_by(&bob, middle.certificate, false, 0, TEXT), &mail);
+    assert_verdict(&mail, "signature=good");
+    mail_fini(&mail);
+    keyring_free(&nobody);
+    assert_int_equal(keyring_new(&nobody), ERR_OK);
+    entry.trust = KEYRING_NEVER;
+    entry.source = KEYRING_SOURCE_PERSON;
+    assert_int_equal(keyring_add(nobody, &entry), ERR_OK);
+    open_part(signed_by(&bob, middle.certificate, false, 0, TEXT), &mail);
+    assert_verdict(&mail, "signature=untrusted; signer=bob@example.org; trust=never");
+    mail_fini(&mail);
+    keyring_free(&nobody);
+    assert_int_equal(keyring_new(&nobody), ERR_OK);
+}
+
 /* ---- revocation ---- */
 
 /* A layer whose signers do not all fit is not judged by those that do. */
@@ -184,6 +208,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(certificates_of_good_signers_are_kept),
         cmocka_unit_test(capabilities_follow_the_newest_mail),
+        cmocka_unit_test(who_is_ruled_out_is_never_good),
         cmocka_unit_test(what_is_revoked_is_never_good),
         cmocka_unit_test(more_than_are_looked_at),
     };

@@ -81,6 +81,21 @@ static void test_put_get_remove(void **state)
     store_close(&store);
 }
 
+/* Keys are looked up without looking at case: so is what a person said of them. */
+static void test_case_is_ignored(void **state)
+{
+    (void)state;
+    struct store *store = open_store();
+    put(store, ERIN, RECORD, STORE_PEER_PINNED, 1);
+    assert_int_equal(get(store, ALICE, "ERIN@example.net", RECORD), ERR_OK);
+    put(store, "eRiN@example.net", OTHER, STORE_PEER_PINNED, 2);
+    assert_int_equal(get(store, ALICE, ERIN, OTHER), ERR_OK);
+    assert_int_equal(each(store, ALICE, "ano "), ERR_OK);
+    assert_int_equal(store_peer_remove(store, ALICE, "Erin@example.net"), ERR_OK);
+    assert_int_equal(get(store, ALICE, ERIN, OTHER), ERR_NOT_FOUND);
+    store_close(&store);
+}
+
 /* The files tell nobody whom a person writes to; of what is removed not even the sealed form is left. */
 static void test_nothing_is_told(void **state)
 {
@@ -211,6 +226,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_put_get_remove, begin_empty),
+        cmocka_unit_test_setup(test_case_is_ignored, begin_empty),
         cmocka_unit_test_setup(test_nothing_is_told, begin_empty),
         cmocka_unit_test_setup(test_damaged, begin_empty),
         cmocka_unit_test_setup(test_room, begin_empty),

@@ -121,7 +121,7 @@ static void test_a_persons_words_come_of_commands(void **state)
                               pin = word_of(KEYRING_SOURCE_PERSON, KEYRING_PINNED);
     uint32_t changed;
     (void)state;
-    int command = vault_line(PROXY_VAULT_COMMAND, NULL);
+    int command = command_line();
     assert_int_equal(ask_hear(command, &found, NULL, &changed), ERR_OK);
     assert_int_equal(changed, 1);
     assert_int_equal(ask_hear(command, &found, NULL, &changed), ERR_OK);
@@ -137,7 +137,7 @@ static void test_a_persons_words_come_of_commands(void **state)
     end_vault(SIGKILL);
     start_vault();
     expect_words(ALICE, 1, KEYRING_FOUND);
-    command = vault_line(PROXY_VAULT_COMMAND, NULL);
+    command = command_line();
     assert_int_equal(ask_remove(command), ERR_OK);
     assert_int_equal(ask_remove(command), ERR_NOT_FOUND);
     expect_words(ALICE, 0, KEYRING_NEVER);
@@ -195,7 +195,7 @@ static void test_net_says_at_most_found(void **state)
     net = vault_line(PROXY_VAULT_CLIENT, NULL);
     assert_int_equal(ask_remove(net), ERR_END);
     close(net);
-    net = vault_line(PROXY_VAULT_COMMAND, NULL);
+    net = command_line();
     assert_int_equal(ask_unpin(net, 3), ERR_END);
     close(net);
     expect_words(ALICE, 0, KEYRING_NEVER);
@@ -302,7 +302,7 @@ static void test_net_hears_of_changed_words(void **state)
     say(&found, &got);
     assert_int_equal(heard.words, 1);
     /* A command's change is told to net all the same. */
-    int command = vault_line(PROXY_VAULT_COMMAND, NULL);
+    int command = command_line();
     assert_int_equal(ask_hear(command, &pin, NULL, &changed), ERR_OK);
     run(&heard.words, 2);
     assert_int_equal(ask_unpin(command, KEYRING_OPENPGP), ERR_OK);
@@ -341,7 +341,7 @@ static void test_damaged(void **state)
     say(&found, &got);
     assert_int_equal(got.err, ERR_OK);
     expect_words(ALICE, 1, KEYRING_FOUND);
-    int command = vault_line(PROXY_VAULT_COMMAND, NULL);
+    int command = command_line();
     assert_int_equal(ask_remove(command), ERR_OK);
     close(command);
     get(ERIN, &heard);

@@ -1,0 +1,73 @@
+"""The web of trust as a person uses it: certify, trust an owner, see the path, draw it, withdraw.
+
+The program is the one that $PRIVYSEAL names.
+"""
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+from test_cli import RULES, Person
+
+
+class Web(unittest.TestCase):
+    def setUp(self):
+        self.root = tempfile.mkdtemp(prefix="pv")
+        self.addCleanup(shutil.rmtree, self.root)
+        self.alice = Person(self.root, "alice@example.org", RULES)
+        self.bob = Person(self.root, "bob@example.org")
+        self.mine, self.his = self.alice.make_key(), self.bob.make_key()
+        self.alice.run("key", "import", data=self.bob.key())
+
+    def key(self):
+        return self.alice.json("why", "bob@example.org")["key"]
+
+    def test_certified_seen_drawn_and_withdrawn(self):
+        # Without a terminal there is nobody to confirm the fingerprint.
+        _, said = self.alice.run("key", "certify", "bob@example.org", status=1)
+        self.assertIn("nothing was certified", said)
+        self.assertEqual(self.alice.json("key", "trust", self.his)["user_ids"], [])
+        self.alice.run("key", "certify", "--yes", "--level", "3", "bob@example.org")
+        key = self.key()
+        self.assertEqual(key["trust"], "full")
+        (step,) = key["path"]
+        self.assertEqual((step["signer"], step["key"], step["level"], step["local"]), (self.mine, self.his, 3, True))
+        out, _ = self.alice.run("why", "bob@example.org")
+        self.assertRegex(out, r"path +alice@example\.org \(you\) signed \d{4}-\d\d-\d\d, level 3, locally → bob@")
+        self.alice.run("key", "certify", "--yes", "--exportable", "--user-id", "bob@example.org", "bob@example.org")
+        (step,) = self.key()["path"]
+        self.assertEqual((step["level"], step["local"]), (0, False))
+        graph, _ = self.alice.run("key", "trust", "--graph", "bob@example.org")
+        self.assertIn("shape=house", graph)
+        drawn = subprocess.run(["dot", "-Tsvg"], input=graph.encode(), capture_output=True, check=True)
+        self.assertEqual(drawn.stderr, b"")
+        self.assertIn(b"bob@example.org: full", drawn.stdout)
+        self.alice.run("key", "certify", "--revoke", "--yes", "bob@example.org")
+        (entry,) = self.alice.json("key", "show", self.his)
+        self.assertEqual(entry["trust"], "unverified")
+        graph, _ = self.alice.run("key", "trust", "--graph", "bob@example.org")
+        self.assertIn("REVOKED", graph)
+
+    def test_an_owner_is_trusted_to_certify(self):
+        carol = Person(self.root, "carol@example.org")
+        hers = carol.make_key()
+        self.bob.run("key", "import", data=carol.key())
+        self.bob.run("key", "certify", "--yes", "--exportable", "carol@example.org")
+        self.alice.run("key", "import", "--keep-signatures", data=self.bob.run("key", "export", hers)[0])
+        self.alice.run("key", "certify", "--yes", "bob@example.org")
+        out, _ = self.alice.run("key", "trust", "carol@example.org")
+        self.assertRegex(out, r"certified +bob@example\.org \(no ownertrust\) .*does not count: see `privyseal key trust`")
+        self.alice.run("key", "trust", "bob@example.org", "full")
+        path = self.alice.json("why", "carol@example.org")["key"]["path"]
+        self.assertEqual([(step["signer"], step["key"]) for step in path], [(self.mine, self.his), (self.his, hers)])
+        for level in ("never", "marginal", "unknown"):
+            self.alice.run("key", "trust", "bob@example.org", level)
+            (entry,) = self.alice.json("key", "show", hers)
+            self.assertEqual(entry["trust"], "marginal" if level == "marginal" else "unverified")
+        self.alice.run("key", "trust", "bob@example.org", "ultimate", status=1)
+        self.alice.run("key", "trust", "bob@example.org", "much", status=2)
+
+
+if __name__ == "__main__":
+    unittest.main()
