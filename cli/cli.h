@@ -52,8 +52,7 @@ struct cli_command {
 extern const struct cli_command cli_serve, cli_check, cli_why, cli_seal, cli_open, cli_certificate, cli_completion;
 extern const struct cli_command cli_key_make, cli_key_import, cli_key_list, cli_key_show, cli_key_export,
     cli_key_delete, cli_key_find, cli_key_backup, cli_key_renew, cli_key_rotate, cli_key_revoke, cli_key_pin,
-    cli_key_publish, cli_key_refresh,
-    cli_key_certify, cli_key_trust;
+    cli_key_publish, cli_key_refresh, cli_key_certify, cli_key_trust;
 extern const struct cli_command cli_store_show, cli_store_clear, cli_store_reopen, cli_store_passphrase;
 
 /* What a command has opened; closed by main. */

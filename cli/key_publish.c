@@ -1,9 +1,9 @@
 /*
  * privyseal key publish: a key where others find it: in a Web Key Directory, in the DNS, on keyservers.
  */
+#include "cli/key_publish.h"
 #include "cli/key.h"
 #include "cli/key_life.h"
-#include "cli/key_publish.h"
 #include "cli/source.h"
 #include "cli/table.h"
 
@@ -63,9 +63,8 @@ static enum err collect(const struct publishing *publishing, const char *address
 static enum err note(struct publishing *publishing, const char *what, const char *address, const char *where,
                      const char *state)
 {
-    return json_array_append_new(publishing->list,
-                                 json_pack("{s:s, s:s, s:s, s:s}", "kind", what, "address", address ? address : "",
-                                           "where", where, "state", state))
+    return json_array_append_new(publishing->list, json_pack("{s:s, s:s, s:s, s:s}", "kind", what, "address",
+                                                             address ? address : "", "where", where, "state", state))
                ? ERR_MEMORY
                : ERR_OK;
 }
@@ -107,8 +106,9 @@ static int write_wkd(struct publishing *publishing)
         if ((err = write_wkd_of(publishing, publishing->addresses[i])))
             return cli_fail(publishing->cli, err, "writing the key of %s below %s", publishing->addresses[i], wkd_dir);
     if (!publishing->cli->is_json)
-        fprintf(stderr, is_direct ? "Serve %s as the root of https://DOMAIN/\n"
-                                  : "Serve %s as the root of https://openpgpkey.DOMAIN/\n",
+        fprintf(stderr,
+                is_direct ? "Serve %s as the root of https://DOMAIN/\n"
+                          : "Serve %s as the root of https://openpgpkey.DOMAIN/\n",
                 wkd_dir);
     return CLI_DONE;
 }
@@ -145,9 +145,9 @@ static enum err print_certificate(struct publishing *publishing, const char *add
     const struct keyring_certificate *certificate = key_certificate(publishing->cli, publishing->certificate);
     unsigned char *der = NULL;
     const int len = certificate ? i2d_X509(certificate->certificate, &der) : -1;
-    enum err err = len > 0 ? print_record(publishing, address, KEYRING_DANE_SMIMEA,
-                                          (struct span){(const char *)der, (size_t)len})
-                           : ERR_MEMORY;
+    enum err err =
+        len > 0 ? print_record(publishing, address, KEYRING_DANE_SMIMEA, (struct span){(const char *)der, (size_t)len})
+                : ERR_MEMORY;
     OPENSSL_free(der);
     return err;
 }
@@ -162,9 +162,8 @@ static int print_records(struct publishing *publishing)
         if (err)
             return cli_fail(publishing->cli, err, "printing the records of %s", address);
     }
-    return publishing->addresses_len > 0
-               ? CLI_DONE
-               : cli_fail(publishing->cli, ERR_NOT_FOUND, "an address that is not revoked");
+    return publishing->addresses_len > 0 ? CLI_DONE
+                                         : cli_fail(publishing->cli, ERR_NOT_FOUND, "an address that is not revoked");
 }
 
 /* ---- keyservers ---- */

@@ -20,7 +20,8 @@ static enum err make_folder(const char *path)
 {
     if (mkdir(path, 0755) == 0)
         return chmod(path, 0755) == 0 ? ERR_OK : err_of_errno(errno);
-    return errno == EEXIST ? ERR_OK : log_failure(err_of_errno(errno), "making the folder %s: %s", path, strerror(errno));
+    return errno == EEXIST ? ERR_OK
+                           : log_failure(err_of_errno(errno), "making the folder %s: %s", path, strerror(errno));
 }
 
 /* All that lead to `path`. */
@@ -42,8 +43,8 @@ static bool has(const char *path, struct span bytes)
 {
     struct buf there;
     buf_init(&there, FILE_MAX);
-    const bool is_same = access(path, F_OK) == 0 && cli_read_file(path, &there) == ERR_OK &&
-                         span_is_equal(buf_span(&there), bytes);
+    const bool is_same =
+        access(path, F_OK) == 0 && cli_read_file(path, &there) == ERR_OK && span_is_equal(buf_span(&there), bytes);
     buf_fini(&there);
     return is_same;
 }

@@ -117,10 +117,10 @@ static enum err ask(struct refreshing *refreshing, struct refreshed *key, const 
         is_quiet[i] = is_left[i] || refreshing->is_down[i];
         key->failed += refreshing->is_down[i] && !is_left[i] && config_source_serves(config->sources[i], address);
     }
-    const struct cli_question question = {
-        .address = address,
-        .fingerprint = key->before.format == KEYRING_OPENPGP ? key->before.fingerprint : "",
-        .is_left = is_quiet};
+    const struct cli_question question = {.address = address,
+                                          .fingerprint =
+                                              key->before.format == KEYRING_OPENPGP ? key->before.fingerprint : "",
+                                          .is_left = is_quiet};
     enum err err = cli_ask_sources(config, &question, &sources);
     if (!err) {
         note_answers(refreshing, sources, key, is_left);
@@ -210,15 +210,15 @@ static enum err judge(const struct refreshing *refreshing, struct refreshed *key
         return ERR_OK;
     enum err err = digest_of(cli, now, digest);
     const bool is_changed = memcmp(digest, key->digest, sizeof digest) != 0;
-    *state_out = now->is_revoked && !key->before.is_revoked          ? "revoked"
+    *state_out = now->is_revoked && !key->before.is_revoked ? "revoked"
                  : is_later(now->expires, key->before.expires) ||
                          (is_changed && now->encrypt_until >= 0 &&
-                          (key->before.encrypt_until < 0 ||
-                           is_later(now->encrypt_until, key->before.encrypt_until))) ? "renewed"
-                 : is_changed                                        ? "changed"
-                 : key->failed > 0                                   ? "failed"
-                 : key->asked == 0                                   ? "not asked"
-                                                                     : "unchanged";
+                          (key->before.encrypt_until < 0 || is_later(now->encrypt_until, key->before.encrypt_until)))
+                     ? "renewed"
+                 : is_changed      ? "changed"
+                 : key->failed > 0 ? "failed"
+                 : key->asked == 0 ? "not asked"
+                                   : "unchanged";
     if (key->asked == 0 && key->failed == 0)
         (void)say(key->detail, "no source is for its addresses");
     return err;
@@ -235,10 +235,10 @@ static enum err report(const struct refreshing *refreshing, struct table *table,
         const char *const cells[] = {key->before.fingerprint, state, key->before.user_id, key->detail};
         if (!err)
             err = table_add(table, cells);
-        if (!err && json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s}", "fingerprint",
-                                                          key->before.fingerprint, "address", key->before.address,
-                                                          "user_id", key->before.user_id, "state", state, "detail",
-                                                          key->detail)))
+        if (!err &&
+            json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s}", "fingerprint", key->before.fingerprint,
+                                                  "address", key->before.address, "user_id", key->before.user_id,
+                                                  "state", state, "detail", key->detail)))
             err = ERR_MEMORY;
     }
     return err;
@@ -342,8 +342,8 @@ static int run(struct cli *cli, int argc, char **argv)
         return cli_fail(cli, ERR_CONFIG, "reading the trust anchors in %s", cli->account->smime_ca);
     err = config_certificates(cli->config, cli->account, path) ? keyring_certificates_open(path, &certificates)
                                                                : ERR_CONFIG;
-    refreshing.learner = (struct keyring_learner){
-        .certificates = certificates, .anchors = anchors, .gpg = cli->gpg, .now = clock_now()};
+    refreshing.learner =
+        (struct keyring_learner){.certificates = certificates, .anchors = anchors, .gpg = cli->gpg, .now = clock_now()};
     int status = err ? cli_fail(cli, err, "opening %s", path) : CLI_DONE;
     if (!status && (err = choose(&refreshing, argc, argv)) != ERR_OK)
         status = cli_exit_of(err);

@@ -74,8 +74,8 @@ static enum err add_armour(struct span key, struct buf *out)
     if (err == ERR_OK)
         err = buf_add_string(out, "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n");
     for (size_t at = 0; err == ERR_OK && at < encoded.len; at += ARMOUR_LINE) {
-        err = buf_add_span(out, span_slice(buf_span(&encoded), at,
-                                           at + ARMOUR_LINE < encoded.len ? at + ARMOUR_LINE : encoded.len));
+        err = buf_add_span(
+            out, span_slice(buf_span(&encoded), at, at + ARMOUR_LINE < encoded.len ? at + ARMOUR_LINE : encoded.len));
         if (err == ERR_OK)
             err = buf_add_byte(out, '\n');
     }

@@ -192,8 +192,8 @@ static enum err take_packet(struct trim *trim, unsigned tag, struct span body, s
     case TAG_USER_ID:
     case TAG_ATTRIBUTE:
         trim->signatures = 0;
-        trim->is_kept = is_in_key && tag == TAG_USER_ID &&
-                        (trim->want->address == NULL || has_address(body, trim->want->address));
+        trim->is_kept =
+            is_in_key && tag == TAG_USER_ID && (trim->want->address == NULL || has_address(body, trim->want->address));
         trim->is_wanted = trim->is_wanted || trim->is_kept;
         return trim->is_kept ? add(trim, packet) : ERR_OK;
     case TAG_PUBLIC_SUBKEY:

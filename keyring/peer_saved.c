@@ -149,8 +149,8 @@ static enum err add_autocrypt(const struct keyring_autocrypt *autocrypt, struct 
 
 static enum err add_peer(const struct keyring_peer *peer, struct buf *out)
 {
-    const uint64_t numbers[] = {(uint64_t)peer->first_seen, (uint64_t)peer->last_seen,
-                                (uint64_t)peer->refreshed, peer->received, peer->sent};
+    const uint64_t numbers[] = {(uint64_t)peer->first_seen, (uint64_t)peer->last_seen, (uint64_t)peer->refreshed,
+                                peer->received, peer->sent};
     enum err err = packed_add_number(out, SAVED_VERSION, 1);
     if (err == ERR_OK)
         err = packed_add_bytes(out, span_of(peer->address));

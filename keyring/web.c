@@ -198,8 +198,9 @@ static enum err find_url(const struct question *question, char url[KEYRING_WEB_U
         (void)snprintf(search, sizeof search, "0x%s", question->fingerprint);
         return keyring_hkp_url(options, search, url);
     }
-    return options->is_keyserver ? keyring_hkp_url(options, question->address[0] == '\0' ? NULL : question->address, url)
-                                 : keyring_wkd_url(question->address, question->is_direct, url);
+    return options->is_keyserver
+               ? keyring_hkp_url(options, question->address[0] == '\0' ? NULL : question->address, url)
+               : keyring_wkd_url(question->address, question->is_direct, url);
 }
 
 static enum err begin(struct question *question)
@@ -250,8 +251,7 @@ static enum err ask(struct keyring_web *web, const char *address, const char *fi
     web->questions_len++;
     const bool is_taken =
         (address == NULL || span_copy(span_of(address), question->address, sizeof question->address)) &&
-        (fingerprint == NULL ||
-         span_copy(span_of(fingerprint), question->fingerprint, sizeof question->fingerprint));
+        (fingerprint == NULL || span_copy(span_of(fingerprint), question->fingerprint, sizeof question->fingerprint));
     enum err err = is_taken ? ERR_OK : ERR_LIMIT;
     if (err == ERR_OK && key != NULL)
         err = keyring_hkp_add_body(*key, &question->sent);

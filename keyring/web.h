@@ -44,8 +44,8 @@ struct keyring_web_options {
     uint32_t timeout_ms; /* of a question as a whole */
 };
 
-/* Where the key of `address` (normal form) stands below a folder that a web server serves: by the advanced method, or the
-   direct one. ERR_ADDRESS_SYNTAX: its domain is no host name. */
+/* Where the key of `address` (normal form) stands below a folder that a web server serves: by the advanced method, or
+   the direct one. ERR_ADDRESS_SYNTAX: its domain is no host name. */
 ERR_RETURN enum err keyring_wkd_path(const char *address, bool is_direct, char path_out[KEYRING_WEB_URL_SIZE]);
 /* Where the file `policy` stands that says that there is a directory for the domain of `address`. */
 ERR_RETURN enum err keyring_wkd_policy_path(const char *address, bool is_direct, char path_out[KEYRING_WEB_URL_SIZE]);
@@ -56,8 +56,8 @@ ERR_RETURN enum err keyring_wkd_url(const char *address, bool is_direct, char ur
    ERR_LIMIT. */
 ERR_RETURN enum err keyring_hkp_url(const struct keyring_web_options *options, const char *search,
                                     char url_out[KEYRING_WEB_URL_SIZE]);
-/* Where keys are sent to (§4 there), and adds what is sent: `key` (binary) in armour, as a field of a form. ERR_REFUSED:
-   it holds anything but what is of one public key (RFC 9580 §10.1). */
+/* Where keys are sent to (§4 there), and adds what is sent: `key` (binary) in armour, as a field of a form.
+   ERR_REFUSED: it holds anything but what is of one public key (RFC 9580 §10.1). */
 ERR_RETURN enum err keyring_hkp_add_url(const struct keyring_web_options *options, char url_out[KEYRING_WEB_URL_SIZE]);
 ERR_RETURN enum err keyring_hkp_add_body(struct span key, struct buf *out);
 #define KEYRING_HKP_ADD_TYPE "application/x-www-form-urlencoded"
@@ -76,8 +76,8 @@ void keyring_web_free(struct keyring_web **web);
 /* Asks for the keys of `address` (normal form); with NULL, whether the keyserver is there. With ERR_OK `fn` fires
    later, out of the loop, within the timeout. ERR_BUSY, ERR_MEMORY, ERR_LIMIT. */
 ERR_RETURN enum err keyring_web_find(struct keyring_web *web, const char *address, keyring_answer_fn fn, void *context);
-/* Asks a keyserver for one key, by its fingerprint, and hands up no other. It comes with those of its user IDs that have
-   `address`, or with none, as from keyservers that show user IDs only where their owners let them. */
+/* Asks a keyserver for one key, by its fingerprint, and hands up no other. It comes with those of its user IDs that
+   have `address`, or with none, as from keyservers that show user IDs only where their owners let them. */
 ERR_RETURN enum err keyring_web_find_key(struct keyring_web *web, const char *address, const char *fingerprint,
                                          keyring_answer_fn fn, void *context);
 /* Sends a public key (binary) to a keyserver. `fn` as above, without pieces: ERR_OK, the keyserver has taken it;

@@ -239,9 +239,9 @@ enum err config_read_refresh(struct config_reader *reader)
     if (!err && strcmp(text, "never") == 0)
         seconds = 0;
     else if (!err && text[0] && !take_period(span_of(text), &seconds))
-        err = config_fail(reader, config_reader_line(reader, reader->root, "refresh"),
-                          "refresh = \"%s\"; expected \"7 days\", \"12 hours\" or the like, a year at most, or \"never\"",
-                          text);
+        err = config_fail(
+            reader, config_reader_line(reader, reader->root, "refresh"),
+            "refresh = \"%s\"; expected \"7 days\", \"12 hours\" or the like, a year at most, or \"never\"", text);
     config->refresh_s = (uint32_t)seconds;
     return err;
 }

@@ -101,8 +101,7 @@ static void make_room(struct finder_keys *keys)
     }
 }
 
-static struct entry *find_entry(struct finder_keys *keys, const char *address, size_t stage,
-                                const char *fingerprint)
+static struct entry *find_entry(struct finder_keys *keys, const char *address, size_t stage, const char *fingerprint)
 {
     struct entry *entry, *next;
     const int64_t now = clock_now();

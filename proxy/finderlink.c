@@ -127,7 +127,8 @@ void proxy_finderlink_connect(struct proxy_finderlink *link, int socket)
 }
 
 enum err proxy_finder_find(struct proxy_finderlink *link, const char *address, size_t stage, const char *fingerprint,
-                           uint32_t timeout_ms, proxy_finder_fn fn, void *context, struct proxy_finder_request **request_out)
+                           uint32_t timeout_ms, proxy_finder_fn fn, void *context,
+                           struct proxy_finder_request **request_out)
 {
     const struct timeval time = {timeout_ms / 1000, timeout_ms % 1000 * 1000};
     struct ipc_out out;

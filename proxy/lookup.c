@@ -34,7 +34,7 @@ struct proxy_lookup {
     char address[MIME_ADDR_SIZE];
     size_t stage;
     bool is_again;
-    bool is_refresh; /* what comes is not all that there is for the address */
+    bool is_refresh;  /* what comes is not all that there is for the address */
     uint32_t seconds; /* how long the answer counts */
     struct proxy_finder_request *request;
     struct proxy_job *job;

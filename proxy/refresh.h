@@ -3,8 +3,8 @@
  * within about a `refresh` of the configuration.
  *
  * One address at a time, at random intervals, never many at once, and each of them about once in that time: when is
- * kept in the correspondent's record, so that a restart starts nothing anew. An address that no source serves is told to
- * nobody. What is found goes the way of all that is found (proxy/lookup.h). In the net process.
+ * kept in the correspondent's record, so that a restart starts nothing anew. An address that no source serves is told
+ * to nobody. What is found goes the way of all that is found (proxy/lookup.h). In the net process.
  */
 #ifndef PROXY_REFRESH_H
 #define PROXY_REFRESH_H

@@ -76,10 +76,10 @@ enum proxy_message {
     PROXY_PEER_GET,      /* account, address; answered with file of the saved record (keyring/peer.h) */
     PROXY_PEER_HEAR, /* account, words (keyring/peer.h) of one address; answered with changed u32. Net may say at most
                         `found`, and nothing in a person's name */
-    PROXY_PEER_RECEIVED,    /* account; file of what a message tells (keyring_heard_add); answered with changed u32 */
-    PROXY_PEER_SENT,        /* account, at u64, format u32, recipients u32, of each: address, fingerprint ("": plain) */
-    /* account, now u64, period in seconds u32; answered with addresses in use u32, of the first one: when it is due u64 (0:
-       there is none), address, fingerprint */
+    PROXY_PEER_RECEIVED, /* account; file of what a message tells (keyring_heard_add); answered with changed u32 */
+    PROXY_PEER_SENT,     /* account, at u64, format u32, recipients u32, of each: address, fingerprint ("": plain) */
+    /* account, now u64, period in seconds u32; answered with addresses in use u32, of the first one: when it is due u64
+       (0: there is none), address, fingerprint */
     PROXY_PEER_DUE,
     PROXY_PEER_REFRESHED,   /* account, address, at u64 */
     PROXY_STORE_PASSPHRASE, /* account, key of the old passphrase or nothing, new recipe, key of the new one: opens the

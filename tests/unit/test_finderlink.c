@@ -88,7 +88,8 @@ static void run(void)
 static void find(size_t index, const char *address, uint32_t timeout_ms)
 {
     assert_int_equal(
-        proxy_finder_find(line, address, index, "", timeout_ms, on_answer, &asked[index], &asked[index].request), ERR_OK);
+        proxy_finder_find(line, address, index, "", timeout_ms, on_answer, &asked[index], &asked[index].request),
+        ERR_OK);
     assert_int_equal(asked[index].fired, 0);
 }
 

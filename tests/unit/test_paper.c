@@ -141,11 +141,10 @@ static void test_lines(void **state)
     struct buf typed;
     buf_init(&typed, KEYRING_PAPER_TEXT_MAX);
     const struct span all = buf_span(&text);
-    const struct span orders[][4] = {
-        {span_slice(all, 0, second), span_slice(all, third, all.len)},
-        {span_slice(all, 0, second), span_slice(all, third, fourth), span_slice(all, second, third),
-         span_slice(all, fourth, all.len)},
-        {span_slice(all, 0, third), span_slice(all, second, all.len)}};
+    const struct span orders[][4] = {{span_slice(all, 0, second), span_slice(all, third, all.len)},
+                                     {span_slice(all, 0, second), span_slice(all, third, fourth),
+                                      span_slice(all, second, third), span_slice(all, fourth, all.len)},
+                                     {span_slice(all, 0, third), span_slice(all, second, all.len)}};
     const char *const problems[] = {"line 2 ", "line 2 ", "line 3 "};
     for (size_t i = 0; i < 3; i++) {
         buf_clear(&typed);
@@ -226,9 +225,9 @@ static void test_no_memory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_round),       cmocka_unit_test(test_known_answers),
-                                       cmocka_unit_test(test_tolerant),    cmocka_unit_test(test_each_letter),
-                                       cmocka_unit_test(test_lines),       cmocka_unit_test(test_cut),
-                                       cmocka_unit_test(test_limits),      cmocka_unit_test(test_no_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_round),    cmocka_unit_test(test_known_answers),
+                                       cmocka_unit_test(test_tolerant), cmocka_unit_test(test_each_letter),
+                                       cmocka_unit_test(test_lines),    cmocka_unit_test(test_cut),
+                                       cmocka_unit_test(test_limits),   cmocka_unit_test(test_no_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
