@@ -1,6 +1,6 @@
 #include "cli/key_certify.h"
 #include "cli/key.h"
-#include "cli/web.h"
+#include "cli/wot.h"
 
 #include <stdio.h>
 #include <string.h>

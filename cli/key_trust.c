@@ -1,5 +1,5 @@
 #include "cli/key.h"
-#include "cli/web.h"
+#include "cli/wot.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -24,19 +24,19 @@ static int show_all_json(const struct keyring_wot *wot)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < keyring_wot_keys_len(wot); i++)
-        (void)json_array_append_new(list, web_key_json(wot, i));
+        (void)json_array_append_new(list, cli_wot_key_json(wot, i));
     return cli_print_json(json_pack("{s:o, s:I}", "keys", list, "left_out", (json_int_t)keyring_wot_left_out(wot)));
 }
 
 static enum err add_key_row(const struct keyring_wot *wot, size_t index, struct table *table)
 {
     const struct keyring_wot_key *key = keyring_wot_key(wot, index);
-    char name[WEB_NAME_SIZE];
+    char name[CLI_WOT_NAME_SIZE];
     enum err err = ERR_OK;
-    web_name(wot, index, name);
+    cli_wot_name(wot, index, name);
     for (size_t i = 0; !err && i < key->user_ids_len; i++) {
         const char *const cells[] = {i == 0 ? keyring_wot_trust_name(key->ownertrust) : "",
-                                     web_validity(wot, key->user_ids_first + i), i == 0 ? key->fingerprint : "",
+                                     cli_wot_validity(wot, key->user_ids_first + i), i == 0 ? key->fingerprint : "",
                                      keyring_wot_user_id(wot, key->user_ids_first + i)->text};
         err = table_add(table, cells);
         table_colour(table, 0, colour_of(cells[0]));
@@ -67,11 +67,12 @@ static enum err add_user_ids(const struct keyring_wot *wot, const struct keyring
 {
     enum err err = ERR_OK;
     for (size_t i = key->user_ids_first; !err && i < key->user_ids_first + key->user_ids_len; i++) {
-        char line[WEB_LINE_SIZE];
-        snprintf(line, sizeof line, "%.800s (validity %s)", keyring_wot_user_id(wot, i)->text, web_validity(wot, i));
+        char line[CLI_WOT_LINE_SIZE];
+        snprintf(line, sizeof line, "%.800s (validity %s)", keyring_wot_user_id(wot, i)->text,
+                 cli_wot_validity(wot, i));
         err = add_line(table, "user ID", line);
         if (!err)
-            err = web_add_path(wot, i, table);
+            err = cli_wot_add_path(wot, i, table);
     }
     return err;
 }
@@ -84,7 +85,7 @@ static int show_key(const struct cli *cli, const struct keyring_wot *wot, const 
     char grouped[KEY_GROUPED_SIZE];
     struct table *table;
     if (cli->is_json)
-        return cli_print_json(is_known ? web_key_json(wot, index)
+        return cli_print_json(is_known ? cli_wot_key_json(wot, index)
                                        : json_pack("{s:s, s:s, s:s, s:[]}", "fingerprint", entry->fingerprint,
                                                    "ownertrust", owner, "word", "unknown", "user_ids"));
     key_group(entry->fingerprint, grouped);
@@ -115,7 +116,7 @@ static int print_graph(const struct cli *cli, const struct keyring_wot *wot, con
         return CLI_REFUSED;
     }
     buf_init(&graph, GRAPH_MAX);
-    enum err err = web_graph(wot, index, &graph);
+    enum err err = cli_wot_graph(wot, index, &graph);
     if (!err && fwrite(graph.data, 1, graph.len, stdout) != graph.len)
         err = ERR_IO;
     buf_fini(&graph);
@@ -125,7 +126,7 @@ static int print_graph(const struct cli *cli, const struct keyring_wot *wot, con
 static int show(const struct cli *cli, const struct keyring_entry *entry)
 {
     struct keyring_wot *wot;
-    enum err err = web_open(cli, &wot);
+    enum err err = cli_wot_open(cli, &wot);
     if (err)
         return cli_exit_of(err);
     const int status = wants_graph ? print_graph(cli, wot, entry)

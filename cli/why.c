@@ -1,6 +1,6 @@
 #include "cli/why.h"
 #include "cli/vault.h"
-#include "cli/web.h"
+#include "cli/wot.h"
 
 #include "base/clock.h"
 #include "proxy/source.h"
@@ -141,7 +141,7 @@ static int print_json(const struct cli *cli, const struct why *answer)
     json_decref(more);
     if (choice->key) {
         (void)json_object_set_new(key, "words", why_words_json(answer, choice->key));
-        (void)json_object_set_new(key, "path", web_entry_json(cli, choice->key));
+        (void)json_object_set_new(key, "path", cli_wot_entry_json(cli, choice->key));
     }
     return cli_print_json(json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s*, s:s*, s:s, s:o, s:o, s:o, s:o}", "address", answer->address,
@@ -203,7 +203,7 @@ static enum err add_key(const struct cli *cli, struct table *table, const struct
     if (!err)
         err = why_add(table, "trust", keyring_trust_name(key->trust));
     table_colour(table, 1, colour_of(keyring_trust_name(key->trust)));
-    return err ? err : web_add_entry(cli, key, table);
+    return err ? err : cli_wot_add_entry(cli, key, table);
 }
 
 /* In what order they would be asked: those of one stage together, the next stage if that has brought nothing. */

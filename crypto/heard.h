@@ -22,7 +22,7 @@ int64_t crypto_heard_at(struct span header, int64_t now);
    one address, or an own one, or if the message is no person's (multipart/report, Auto-Submitted: auto-replied). */
 ERR_RETURN enum err crypto_heard_add(const struct crypto_hearer *hearer, struct span header, struct buf *out);
 /* Adds those of the gossip in `payload`, the header of what was decrypted: keys of addresses that stand in To, Cc or
-   Reply-To of `header` or of `payload`, KEYRING_AUTOCRYPT_GOSSIPS_MAX at most. The integrity of the payload is known. */
+   Reply-To of `header` or of `payload`, KEYRING_AUTOCRYPT_GOSSIPS_MAX at most. The payload's integrity is known. */
 ERR_RETURN enum err crypto_heard_gossip(const struct crypto_hearer *hearer, struct span payload, struct span header,
                                         struct buf *out);
 

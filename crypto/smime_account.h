@@ -15,8 +15,8 @@ typedef enum err (*crypto_private_key_fn)(void *context, const struct keyring_ce
                                           bool asks_person, EVP_PKEY **key_out);
 
 /* How a chain that verified stands with its issuers' revocation lists and responders, leaf first; NULL: none did, so
-   that nobody can be asked. ERR_OK: none of it is revoked, or nobody asks for that; ERR_REVOKED: one is; ERR_LOOKUP: it could not be learnt, and must be.
-   `*is_unknown_out`: it could not be learnt, and need not be. */
+   that nobody can be asked. ERR_OK: none of it is revoked, or nobody asks for that; ERR_REVOKED: one is; ERR_LOOKUP: it
+   could not be learnt, and must be. `*is_unknown_out`: it could not be learnt, and need not be. */
 typedef enum err (*crypto_revocation_fn)(void *context, STACK_OF(X509) * chain, int64_t at, bool *is_unknown_out);
 
 enum crypto_smime_content { CRYPTO_SMIME_AUTO = 0, CRYPTO_SMIME_GCM, CRYPTO_SMIME_CBC };

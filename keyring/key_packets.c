@@ -207,8 +207,8 @@ enum err key_packets_single(struct span packets, char fingerprint_out[KEYRING_FP
             return ERR_MALFORMED;
         keys += tag == KEY_PACKETS_PUBLIC_KEY;
         user_ids += tag == KEY_PACKETS_USER_ID;
-        if (tag != KEY_PACKETS_PUBLIC_KEY && tag != KEY_PACKETS_SIGNATURE && tag != KEY_PACKETS_USER_ID && tag != KEY_PACKETS_SUBKEY &&
-            tag != KEY_PACKETS_ATTRIBUTE)
+        if (tag != KEY_PACKETS_PUBLIC_KEY && tag != KEY_PACKETS_SIGNATURE && tag != KEY_PACKETS_USER_ID &&
+            tag != KEY_PACKETS_SUBKEY && tag != KEY_PACKETS_ATTRIBUTE)
             return ERR_MALFORMED;
     }
     fingerprint_out[0] = '\0';

@@ -35,8 +35,8 @@ struct key_packets_head {
 /* What stands before a packet's body (RFC 4880 §4.2). ERR_AGAIN: more bytes are needed. ERR_MALFORMED, also for lengths
    that are partial or not given, which no packet of a key has. */
 ERR_RETURN enum err key_packets_head(struct span bytes, struct key_packets_head *head_out);
-/* Takes a whole packet off the front of `*rest`; its body is borrowed from there. False where key_packets_head fails, or
-   it is cut off. */
+/* Takes a whole packet off the front of `*rest`; its body is borrowed from there. False where key_packets_head fails,
+   or it is cut off. */
 bool key_packets_take(struct span *rest, unsigned *tag_out, struct span *body_out);
 /* Of a public key packet of version 4 (§12.2); ERR_NOT_FOUND for others. */
 ERR_RETURN enum err key_packets_fingerprint(struct span body, char fingerprint_out[KEYRING_FPR_SIZE]);

@@ -65,8 +65,9 @@ enum keyring_revocation_mode {
     KEYRING_REVOCATION_HARD  /* what cannot be learnt is not good */
 };
 
-/* What all of a path comes to; `revocations[i]` is of its certificate i, up to but not including the anchor. NULL: there
-   is no path, so that nothing could be learnt. ERR_OK; ERR_REVOKED; ERR_LOOKUP (hard). `*is_unknown_out`: something could not be learnt, and need not be. */
+/* What all of a path comes to; `revocations[i]` is of its certificate i, up to but not including the anchor. NULL:
+   there is no path, so that nothing could be learnt. ERR_OK; ERR_REVOKED; ERR_LOOKUP (hard). `*is_unknown_out`:
+   something could not be learnt, and need not be. */
 ERR_RETURN enum err keyring_revocation_sum(const struct keyring_revocation *revocations, size_t len,
                                            enum keyring_revocation_mode mode, bool *is_unknown_out);
 

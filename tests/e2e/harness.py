@@ -400,8 +400,8 @@ def imap_client(port, timeout=60, context=None):
 
 def without_autocrypt(content):
     """A message as it was before privyseal put the one field there that tells the sender's key."""
-    rest, count = re.subn(rb"^Autocrypt: addr=alice@example\.org; prefer-encrypt=mutual;\r\n(?:[ ].*\r\n)+", b"", content,
-                          flags=re.M)
+    rest, count = re.subn(rb"^Autocrypt: addr=alice@example\.org; prefer-encrypt=mutual;\r\n(?:[ ].*\r\n)+", b"",
+                          content, flags=re.M)
     if count != 1:
         raise AssertionError("%d Autocrypt fields" % count)
     return rest

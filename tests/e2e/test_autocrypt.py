@@ -73,7 +73,7 @@ def is_encrypted(message):
 
 class Case(World):
     def encrypted(self, sender, to):
-        """A copy for `to`, if it left encrypted. What mail told is kept apart from showing it: nobody waits for that."""
+        """A copy for `to`, if it left encrypted. What mail told is kept while it is shown: nobody waits for that."""
         copy = sender.send(letter(sender.address, to, 2, text="secret of " + sender.address.split("@")[0]), to)[to]
         return copy if is_encrypted(copy) else None
 

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""neomutt's own Autocrypt on the other side: it takes Alice's field and answers encrypted, and what it writes has Alice's
-proxy encrypt to Bob. No key is given to either by hand."""
+"""neomutt's own Autocrypt on the other side: it takes Alice's field and answers encrypted, and what it writes has
+Alice's proxy encrypt to Bob. No key is given to either by hand."""
 import os
 import pty
 import re

@@ -1,5 +1,5 @@
-"""The web of trust beside gpg's own: for many made graphs each user ID is exactly as valid as gpg says, and each step of
-a path is a certification that gpg finds good.
+"""The web of trust beside gpg's own: for many made graphs each user ID is exactly as valid as gpg says, and each step
+of a path is a certification that gpg finds good.
 
 Keys are made once; a graph is a bundle that gpg imports, and ownertrust.
 """

@@ -276,25 +276,26 @@ static void export_key(struct buf *out)
 /* The tags of the packets, as one would write them: "6 13 2 14 2". */
 static void check_packets(const struct buf *key, const char *tags, const char *user_id)
 {
-    char path[128], command[512], line[256], found[64] = "";
+    char path[128], list[128], command[512], line[256], found[64] = "";
     bool has_user_id = false;
     (void)snprintf(path, sizeof path, "%s/key", home.path);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
     assert_int_equal(fwrite(key->data, 1, key->len, file), key->len);
     (void)fclose(file);
-    (void)snprintf(command, sizeof command, "gpg --homedir %s --no-autostart --batch --list-packets %s 2>&1", home.path,
-                   path);
-    file = popen(command, "r");
+    (void)snprintf(list, sizeof list, "%s/packets", home.path);
+    (void)snprintf(command, sizeof command, "--list-packets %s >%s", path, list);
+    assert_int_equal(gpg_home_shell(&home, command), ERR_OK);
+    file = fopen(list, "r");
     assert_non_null(file);
     while (fgets(line, sizeof line, file) != NULL) {
         char *tag = strstr(line, "tag=");
         has_user_id = has_user_id || strstr(line, user_id) != NULL;
         if (line[0] == '#' && tag != NULL)
-            (void)snprintf(found + strlen(found), sizeof found - strlen(found), "%s%d", found[0] == '\0' ? "" : " ",
-                           atoi(tag + 4));
+            (void)snprintf(found + strlen(found), sizeof found - strlen(found), "%s%.*s", found[0] == '\0' ? "" : " ",
+                           (int)strspn(tag + 4, "0123456789"), tag + 4);
     }
-    (void)pclose(file);
+    (void)fclose(file);
     assert_string_equal(found, tags);
     assert_true(has_user_id);
 }

@@ -515,7 +515,8 @@ static inline void open_view(struct world *world, uint8_t number, const char *te
     struct proxy_view_id id = id_of(number);
 
     *told = (struct told){0};
-    assert_int_equal(proxy_views_open(world->net.views, &id, file_of(text), false, on_record, told, &told->wait), ERR_OK);
+    assert_int_equal(proxy_views_open(world->net.views, &id, file_of(text), false, on_record, told, &told->wait),
+                     ERR_OK);
     assert_int_equal(told->times, 0);
 }
 

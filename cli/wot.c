@@ -1,11 +1,11 @@
-#include "cli/web.h"
+#include "cli/wot.h"
 
 #include "base/clock.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum err web_open(const struct cli *cli, struct keyring_wot **wot_out)
+enum err cli_wot_open(const struct cli *cli, struct keyring_wot **wot_out)
 {
     enum err err = keyring_gpg_wot(cli->gpg, cli->keyring, wot_out);
     if (!err)
@@ -18,14 +18,14 @@ enum err web_open(const struct cli *cli, struct keyring_wot **wot_out)
 }
 
 /* What stands between the angle brackets; else the whole. */
-static void name_of(const char *user_id, char name_out[WEB_NAME_SIZE])
+static void name_of(const char *user_id, char name_out[CLI_WOT_NAME_SIZE])
 {
     const char *first = strrchr(user_id, '<'), *last = first ? strchr(first, '>') : NULL;
-    const bool is_address = first && last && last > first + 1 && last - first < WEB_NAME_SIZE;
+    const bool is_address = first && last && last > first + 1 && last - first < CLI_WOT_NAME_SIZE;
     if (is_address)
-        snprintf(name_out, WEB_NAME_SIZE, "%.*s", (int)(last - first - 1), first + 1);
+        snprintf(name_out, CLI_WOT_NAME_SIZE, "%.*s", (int)(last - first - 1), first + 1);
     else
-        snprintf(name_out, WEB_NAME_SIZE, "%.300s", user_id);
+        snprintf(name_out, CLI_WOT_NAME_SIZE, "%.300s", user_id);
 }
 
 /* The more valid one, and the living one. */
@@ -37,7 +37,7 @@ static bool is_better(const struct keyring_wot *wot, size_t a, size_t b)
     return keyring_wot_user_id(wot, a)->validity > keyring_wot_user_id(wot, b)->validity;
 }
 
-void web_name(const struct keyring_wot *wot, size_t key, char name_out[WEB_NAME_SIZE])
+void cli_wot_name(const struct keyring_wot *wot, size_t key, char name_out[CLI_WOT_NAME_SIZE])
 {
     const struct keyring_wot_key *it = keyring_wot_key(wot, key);
     size_t chosen = KEYRING_WOT_NONE;
@@ -46,7 +46,7 @@ void web_name(const struct keyring_wot *wot, size_t key, char name_out[WEB_NAME_
             chosen = i;
     const size_t len = strlen(it->fingerprint);
     if (chosen == KEYRING_WOT_NONE)
-        snprintf(name_out, WEB_NAME_SIZE, "%s", it->fingerprint + (len > 16 ? len - 16 : 0));
+        snprintf(name_out, CLI_WOT_NAME_SIZE, "%s", it->fingerprint + (len > 16 ? len - 16 : 0));
     else
         name_of(keyring_wot_user_id(wot, chosen)->text, name_out);
 }
@@ -72,12 +72,12 @@ static const char *role_of(const struct keyring_wot_key *key)
     return "no ownertrust";
 }
 
-void web_line(const struct keyring_wot *wot, size_t certification, char line_out[WEB_LINE_SIZE])
+void cli_wot_line(const struct keyring_wot *wot, size_t certification, char line_out[CLI_WOT_LINE_SIZE])
 {
     const struct keyring_wot_certification *it = keyring_wot_certification(wot, certification);
-    char signer[WEB_NAME_SIZE], signed_one[WEB_NAME_SIZE], made[CLI_DATE_SIZE], until[CLI_DATE_SIZE];
+    char signer[CLI_WOT_NAME_SIZE], signed_one[CLI_WOT_NAME_SIZE], made[CLI_DATE_SIZE], until[CLI_DATE_SIZE];
     char level[24] = "", expiry[CLI_DATE_SIZE + 16] = "", introducer[200] = "";
-    web_name(wot, it->signer, signer);
+    cli_wot_name(wot, it->signer, signer);
     name_of(keyring_wot_user_id(wot, it->user_id)->text, signed_one);
     cli_date(it->made, made);
     cli_date(it->expires, until);
@@ -88,12 +88,12 @@ void web_line(const struct keyring_wot *wot, size_t certification, char line_out
     if (it->depth)
         snprintf(introducer, sizeof introducer, ", as introducer of depth %u%s%.120s", it->depth,
                  it->domain ? " for " : "", it->domain ? it->domain : "");
-    snprintf(line_out, WEB_LINE_SIZE, "%s (%s) signed %s%s%s%s%s → %s", signer,
+    snprintf(line_out, CLI_WOT_LINE_SIZE, "%s (%s) signed %s%s%s%s%s → %s", signer,
              role_of(keyring_wot_key(wot, it->signer)), made, level, expiry, it->is_local ? ", locally" : "",
              introducer, signed_one);
 }
 
-const char *web_validity(const struct keyring_wot *wot, size_t user_id)
+const char *cli_wot_validity(const struct keyring_wot *wot, size_t user_id)
 {
     const struct keyring_wot_user_id *it = keyring_wot_user_id(wot, user_id);
     if (it->is_revoked || keyring_wot_key(wot, it->key)->is_revoked)
@@ -102,7 +102,7 @@ const char *web_validity(const struct keyring_wot *wot, size_t user_id)
 }
 
 /* An index's entry has the user ID cut, and made harmless; so the address decides where the text does not. */
-size_t web_find(const struct keyring_wot *wot, const struct keyring_entry *entry)
+size_t cli_wot_find(const struct keyring_wot *wot, const struct keyring_entry *entry)
 {
     const size_t key = keyring_wot_find(wot, entry->fingerprint);
     size_t found = KEYRING_WOT_NONE;
@@ -111,7 +111,7 @@ size_t web_find(const struct keyring_wot *wot, const struct keyring_entry *entry
     const struct keyring_wot_key *it = keyring_wot_key(wot, key);
     for (size_t i = it->user_ids_first; i < it->user_ids_first + it->user_ids_len; i++) {
         const char *text = keyring_wot_user_id(wot, i)->text;
-        char name[WEB_NAME_SIZE], address[MIME_ADDR_SIZE];
+        char name[CLI_WOT_NAME_SIZE], address[MIME_ADDR_SIZE];
         if (strcmp(text, entry->user_id) == 0)
             return i;
         name_of(text, name);
@@ -132,7 +132,7 @@ static enum err add_line(struct table *table, const char *name, const char *valu
 static enum err add_unheard(const struct keyring_wot *wot, const struct keyring_wot_user_id *user_id,
                             struct table *table)
 {
-    char line[WEB_LINE_SIZE], text[WEB_LINE_SIZE + 80];
+    char line[CLI_WOT_LINE_SIZE], text[CLI_WOT_LINE_SIZE + 80];
     enum err err = ERR_OK;
     for (size_t i = 0; !err && i < user_id->certifications_len && i < KEYRING_WOT_PATH_MAX; i++) {
         const size_t at = user_id->certifications_first + i;
@@ -140,7 +140,7 @@ static enum err add_unheard(const struct keyring_wot *wot, const struct keyring_
         if (it->state == KEYRING_WOT_COUNTED || it->state == KEYRING_WOT_SUPERSEDED || it->state == KEYRING_WOT_SPARE ||
             it->state == KEYRING_WOT_MISSING || it->is_revocation)
             continue;
-        web_line(wot, at, line);
+        cli_wot_line(wot, at, line);
         const bool is_fit = keyring_wot_key(wot, it->signer)->round >= 0 && it->state == KEYRING_WOT_WITHOUT_WORD;
         snprintf(text, sizeof text, "%s; does not count: %s", line,
                  is_fit ? "see `privyseal key trust`" : keyring_wot_state_text(it->state));
@@ -166,14 +166,14 @@ static enum err add_left_out(const struct keyring_wot *wot, const struct keyring
     return add_line(table, "left out", text);
 }
 
-enum err web_add_path(const struct keyring_wot *wot, size_t user_id, struct table *table)
+enum err cli_wot_add_path(const struct keyring_wot *wot, size_t user_id, struct table *table)
 {
     const struct keyring_wot_user_id *it = keyring_wot_user_id(wot, user_id);
     struct keyring_wot_path path;
-    char line[WEB_LINE_SIZE];
+    char line[CLI_WOT_LINE_SIZE];
     enum err err = keyring_wot_path(wot, user_id, &path);
     for (size_t i = 0; !err && i < path.len; i++) {
-        web_line(wot, path.certifications[i], line);
+        cli_wot_line(wot, path.certifications[i], line);
         err = add_line(table, i == 0 ? "path" : "", line);
     }
     if (!err && path.is_cut)
@@ -188,9 +188,9 @@ static json_t *certification_json(const struct keyring_wot *wot, size_t index)
     const struct keyring_wot_certification *it = keyring_wot_certification(wot, index);
     const struct keyring_wot_user_id *user_id = keyring_wot_user_id(wot, it->user_id);
     const bool is_here = it->signer != KEYRING_WOT_NONE;
-    char name[WEB_NAME_SIZE] = "";
+    char name[CLI_WOT_NAME_SIZE] = "";
     if (is_here)
-        web_name(wot, it->signer, name);
+        cli_wot_name(wot, it->signer, name);
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:I, s:I, s:b, s:b, s:i, s:i, s:s*, s:s}", "signer",
                      is_here ? keyring_wot_key(wot, it->signer)->fingerprint : it->fingerprint, "name", name, "word",
                      is_here ? keyring_wot_trust_name(keyring_wot_key(wot, it->signer)->word) : "unknown", "key",
@@ -200,7 +200,7 @@ static json_t *certification_json(const struct keyring_wot *wot, size_t index)
                      it->domain, "state", keyring_wot_state_text(it->state));
 }
 
-json_t *web_path_json(const struct keyring_wot *wot, size_t user_id)
+json_t *cli_wot_path_json(const struct keyring_wot *wot, size_t user_id)
 {
     struct keyring_wot_path path;
     json_t *list = keyring_wot_path(wot, user_id, &path) ? NULL : json_array();
@@ -215,12 +215,12 @@ static json_t *user_id_json(const struct keyring_wot *wot, size_t index)
     json_t *certifications = json_array();
     for (size_t i = 0; i < it->certifications_len; i++)
         (void)json_array_append_new(certifications, certification_json(wot, it->certifications_first + i));
-    return json_pack("{s:s, s:s, s:i, s:i, s:o, s:o}", "user_id", it->text, "validity", web_validity(wot, index),
+    return json_pack("{s:s, s:s, s:i, s:i, s:o, s:o}", "user_id", it->text, "validity", cli_wot_validity(wot, index),
                      "completes", (int)it->completes, "marginals", (int)it->marginals, "path",
-                     web_path_json(wot, index), "certifications", certifications);
+                     cli_wot_path_json(wot, index), "certifications", certifications);
 }
 
-json_t *web_key_json(const struct keyring_wot *wot, size_t key)
+json_t *cli_wot_key_json(const struct keyring_wot *wot, size_t key)
 {
     const struct keyring_wot_key *it = keyring_wot_key(wot, key);
     json_t *user_ids = json_array();
@@ -237,26 +237,26 @@ static bool has_web(const struct keyring_entry *entry)
     return entry->format == KEYRING_OPENPGP && entry->trust != KEYRING_OWN;
 }
 
-enum err web_add_entry(const struct cli *cli, const struct keyring_entry *entry, struct table *table)
+enum err cli_wot_add_entry(const struct cli *cli, const struct keyring_entry *entry, struct table *table)
 {
     struct keyring_wot *wot;
-    enum err err = has_web(entry) ? web_open(cli, &wot) : ERR_NOT_FOUND;
+    enum err err = has_web(entry) ? cli_wot_open(cli, &wot) : ERR_NOT_FOUND;
     if (err)
         return err == ERR_NOT_FOUND ? ERR_OK : err;
-    const size_t user_id = web_find(wot, entry);
+    const size_t user_id = cli_wot_find(wot, entry);
     if (user_id != KEYRING_WOT_NONE)
-        err = web_add_path(wot, user_id, table);
+        err = cli_wot_add_path(wot, user_id, table);
     keyring_wot_free(&wot);
     return err;
 }
 
-json_t *web_entry_json(const struct cli *cli, const struct keyring_entry *entry)
+json_t *cli_wot_entry_json(const struct cli *cli, const struct keyring_entry *entry)
 {
     struct keyring_wot *wot;
-    if (!has_web(entry) || web_open(cli, &wot))
+    if (!has_web(entry) || cli_wot_open(cli, &wot))
         return json_array();
-    const size_t user_id = web_find(wot, entry);
-    json_t *path = user_id == KEYRING_WOT_NONE ? json_array() : web_path_json(wot, user_id);
+    const size_t user_id = cli_wot_find(wot, entry);
+    json_t *path = user_id == KEYRING_WOT_NONE ? json_array() : cli_wot_path_json(wot, user_id);
     keyring_wot_free(&wot);
     return path;
 }

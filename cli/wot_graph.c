@@ -1,7 +1,7 @@
 /*
  * The web of trust as a picture, in the language of Graphviz. It reads without colour: shapes and words say the same.
  */
-#include "cli/web.h"
+#include "cli/wot.h"
 
 #include "mime/utf8.h"
 
@@ -68,7 +68,7 @@ static enum keyring_wot_trust best_of(const struct keyring_wot *wot, const struc
 static enum err add_person(struct buf *out, const char *text)
 {
     const char *address = strchr(text, '<');
-    char name[WEB_NAME_SIZE];
+    char name[CLI_WOT_NAME_SIZE];
     if (!address || address == text)
         return ERR_OK;
     snprintf(name, sizeof name, "%.*s", (int)(address - text), text);
@@ -82,13 +82,13 @@ static enum err add_user_id(const struct drawing *drawing, size_t index)
 {
     const struct keyring_wot_user_id *user_id = keyring_wot_user_id(drawing->wot, index);
     const char *first = strrchr(user_id->text, '<'), *last = first ? strchr(first, '>') : NULL;
-    char address[WEB_NAME_SIZE];
+    char address[CLI_WOT_NAME_SIZE];
     if (first && last)
         snprintf(address, sizeof address, "%.*s", (int)(last - first - 1), first + 1);
     else
         snprintf(address, sizeof address, "%.300s", user_id->text);
     enum err err = add_text(drawing->out, address, 36);
-    return err ? err : buf_addf(drawing->out, ": %s\\n", web_validity(drawing->wot, index));
+    return err ? err : buf_addf(drawing->out, ": %s\\n", cli_wot_validity(drawing->wot, index));
 }
 
 static const char *owner_of(const struct keyring_wot_key *key)
@@ -222,7 +222,7 @@ static void choose(struct drawing *drawing, size_t key)
     const struct keyring_wot *wot = drawing->wot;
     const size_t len = keyring_wot_keys_len(wot);
     for (size_t i = 0; i < len && key == KEYRING_WOT_NONE; i++)
-        if (drawing->drawn < WEB_GRAPH_MAX) {
+        if (drawing->drawn < CLI_WOT_GRAPH_MAX) {
             drawing->is_drawn[i] = true;
             drawing->drawn++;
         }
@@ -236,7 +236,7 @@ static void choose(struct drawing *drawing, size_t key)
             const struct keyring_wot_certification *it = keyring_wot_certification(wot, i);
             if (it->signer == KEYRING_WOT_NONE || it->state == KEYRING_WOT_SUPERSEDED ||
                 !drawing->is_drawn[keyring_wot_user_id(wot, it->user_id)->key] || drawing->is_drawn[it->signer] ||
-                drawing->drawn >= WEB_GRAPH_MAX)
+                drawing->drawn >= CLI_WOT_GRAPH_MAX)
                 continue;
             drawing->is_drawn[it->signer] = true;
             drawing->drawn++;
@@ -267,7 +267,7 @@ static enum err draw(struct drawing *drawing, size_t key)
     return err ? err : buf_add_string(drawing->out, "}\n");
 }
 
-enum err web_graph(const struct keyring_wot *wot, size_t key, struct buf *out)
+enum err cli_wot_graph(const struct keyring_wot *wot, size_t key, struct buf *out)
 {
     struct drawing drawing = {.wot = wot, .out = out};
     drawing.is_drawn = calloc(keyring_wot_keys_len(wot) + 1, sizeof *drawing.is_drawn);
