@@ -72,6 +72,7 @@ static void keep_attached(const struct cli *cli, const struct crypto_smime *smim
                                             .anchors = smime->anchors,
                                             .gpg = cli->gpg,
                                             .now = clock_now(),
+                                            .is_mail = true,
                                             .words = &said};
     enum err err = keyring_learn(&learner, attached, &kept);
     if (!err)

@@ -92,9 +92,9 @@ static bool is_heard(const struct keyring_found *found)
 }
 
 /* It came with mail that verified. */
-static bool is_attached(const struct keyring_found *found)
+static bool is_attached(const struct keyring_learner *learner, const struct keyring_found *found)
 {
-    return found->kind == KEYRING_FOUND_OPENPGP && found->source == KEYRING_SOURCE_MAIL;
+    return learner->is_mail && found->kind == KEYRING_FOUND_OPENPGP && found->source == KEYRING_SOURCE_MAIL;
 }
 
 enum err keyring_learn_judge(const struct keyring_learner *learner, const struct keyring_found *found,
@@ -153,7 +153,7 @@ static enum err add_word(const struct keyring_learner *learner, const struct key
     /* What Autocrypt told stands in the record already. */
     if (learner->words == NULL || is_heard(found))
         return ERR_OK;
-    if (is_attached(found)) {
+    if (is_attached(learner, found)) {
         word.trust = keyring_source_trust_max(found->source);
         word.until = 0;
     }
@@ -303,7 +303,7 @@ static enum err take(struct span *rest, struct keyring_found *found)
 static enum err learn_one(const struct keyring_learner *learner, const struct keyring_found *found, struct span all,
                           size_t *kept)
 {
-    if (!keyring_source_is_asked(found->source) && !is_heard(found) && !is_attached(found))
+    if (!keyring_source_is_asked(found->source) && !is_heard(found) && !is_attached(learner, found))
         return ERR_REFUSED;
     return found->kind == KEYRING_FOUND_ALL ? remove_gone(learner, found, all) : keep(learner, found, kept);
 }

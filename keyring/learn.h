@@ -24,6 +24,7 @@ struct keyring_learner {
     const struct keyring_anchors *anchors; /* NULL: no chain leads anywhere */
     struct keyring_gpg *gpg;               /* NULL: OpenPGP keys are left out */
     int64_t now;
+    bool is_mail; /* OpenPGP keys by the word of mail are heard, too: who learns has seen that mail verify */
     /* NULL: nobody wants to know. Gets what the sources say of OpenPGP keys that are kept (saved forms of words), and
        which of them have told all (keyring_peer_hear_all). */
     struct buf *words;

@@ -13,7 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
-static enum err learn(struct keeper *keeper, const char *address, struct span found, struct buf *words, size_t *kept)
+static enum err learn(struct keeper *keeper, const char *address, bool is_mail, struct span found, struct buf *words,
+                      size_t *kept)
 {
     const struct crypto_smime *smime;
     enum err err = keeper_smime(keeper, &smime);
@@ -24,6 +25,7 @@ static enum err learn(struct keeper *keeper, const char *address, struct span fo
                                             .anchors = smime->anchors,
                                             .gpg = keeper->gpg,
                                             .now = clock_now(),
+                                            .is_mail = is_mail,
                                             .words = words};
     return keyring_learn(&learner, found, kept);
 }
@@ -72,7 +74,7 @@ void keeper_learn_attached(struct keeper *keeper, const char *address, struct sp
         return;
     buf_init(&words, KEYRING_LEARN_WORDS_MAX);
     if (err == ERR_OK)
-        err = learn(keeper, address, attached, &words, &kept);
+        err = learn(keeper, address, true, attached, &words, &kept);
     if (err == ERR_OK)
         err = tell(buf_span(&words), heard);
     buf_fini(&words);
@@ -96,7 +98,7 @@ enum err keeper_learn(struct keeper *keeper, struct ipc_in *in)
     if (err == ERR_OK) {
         err = memfd_map(fd, KEYRING_FOUND_SIZE_MAX, &found);
         if (err == ERR_OK)
-            err = learn(keeper, address, found, &words, &kept);
+            err = learn(keeper, address, false, found, &words, &kept);
         err = keeper_outcome(err);
         memfd_unmap(&found);
     }
