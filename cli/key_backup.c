@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -30,17 +31,26 @@ static bool is_standard(const char *path)
     return !path || strcmp(path, "-") == 0;
 }
 
+static enum err say_there(const struct cli *cli, const char *path)
+{
+    fprintf(stderr, "privyseal %s: %s is there already; expected the name of a new file\n", cli->command->name, path);
+    return ERR_EXISTS;
+}
+
+enum err key_backup_check(const struct cli *cli, const char *path)
+{
+    return is_standard(path) || access(path, F_OK) ? ERR_OK : say_there(cli, path);
+}
+
 enum err key_backup_open(const struct cli *cli, const char *path, int *fd_out)
 {
     *fd_out = is_standard(path) ? STDOUT_FILENO : open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (*fd_out >= 0)
         return ERR_OK;
-    const enum err err = errno == EEXIST ? ERR_EXISTS : err_of_errno(errno);
-    if (err == ERR_EXISTS)
-        fprintf(stderr, "privyseal %s: %s is there already; expected the name of a new file\n", cli->command->name,
-                path);
-    else
-        (void)cli_fail(cli, err, "making %s", path);
+    if (errno == EEXIST)
+        return say_there(cli, path);
+    const enum err err = err_of_errno(errno);
+    (void)cli_fail(cli, err, "making %s", path);
     return err;
 }
 
@@ -88,11 +98,24 @@ static void say_failed(const struct cli *cli, enum err err, const struct keyring
                        is_standard(path) ? "standard output" : path);
 }
 
+/* What would end us waits until the file is whole, or gone, and the key out of the folder where it was for a moment. */
+static void hold_endings(sigset_t *before)
+{
+    static const int endings[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+    sigset_t held;
+    sigemptyset(&held);
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        (void)sigaddset(&held, endings[i]);
+    (void)sigprocmask(SIG_BLOCK, &held, before);
+}
+
 enum err key_backup_write(struct cli *cli, const struct keyring_entry *key, const struct secret *passphrase,
                           const struct secret *replacement, const char *path, int fd)
 {
     struct buf text;
+    sigset_t before;
     buf_init_secret(&text, FILE_MAX);
+    hold_endings(&before);
     enum err err = collect(cli, key, passphrase, replacement, &text);
     if (!err)
         err = cli_write(fd, buf_span(&text));
@@ -106,6 +129,7 @@ enum err key_backup_write(struct cli *cli, const struct keyring_entry *key, cons
         err = err_of_errno(errno);
         say_failed(cli, err, key, path);
     }
+    (void)sigprocmask(SIG_SETMASK, &before, NULL);
     return err;
 }
 
@@ -138,13 +162,13 @@ static int run(struct cli *cli, int argc, char **argv)
     err = keyring_gpg_is_unprotected(cli->gpg, key->fingerprint, &is_unprotected);
     if (err)
         return cli_fail(cli, err, "looking at the key %s", key->fingerprint);
-    err = key_backup_open(cli, output, &fd);
+    err = key_backup_check(cli, output);
     if (err)
         return cli_exit_of(err);
     err = ask(cli, key, is_unprotected, &passphrase);
-    if (err)
-        key_backup_drop(output, fd);
-    else
+    if (!err)
+        err = key_backup_open(cli, output, &fd);
+    if (!err)
         err = key_backup_write(cli, key, &passphrase, &passphrase, output, fd);
     secret_fini(&passphrase);
     if (err)

@@ -306,6 +306,14 @@ static int import_openpgp(struct cli *cli, const char *name, struct span bytes)
     return status ? status : is_refused || result.rejected ? CLI_REFUSED : CLI_DONE;
 }
 
+/* Nothing but the secret key that its first lines, which the person is shown, say that it is. */
+static enum err check_backup(const struct cli *cli, const struct keyring_backup *backup, struct span bytes)
+{
+    bool is_it = false;
+    enum err err = keyring_gpg_is_secret_of(cli->gpg, bytes, backup->fingerprint, &is_it);
+    return !err && !is_it ? ERR_MALFORMED : err;
+}
+
 /* Whose key is one's own is for a person to say: from here on the file is as good as one given with --own. */
 static bool is_claimed(const char *fingerprint, const char *user_id, const char *name)
 {
@@ -345,8 +353,13 @@ static int import_backup(struct cli *cli, const char *name, struct span bytes)
     struct keyring_backup backup;
     keyring_backup_init(&backup);
     enum err err = keyring_backup_read(bytes, &backup);
-    if (err)
-        fprintf(stderr, "privyseal key import: %s is a damaged backup\n", name);
+    if (!err)
+        err = check_backup(cli, &backup, bytes);
+    if (err == ERR_MALFORMED)
+        fprintf(stderr, "privyseal key import: %s is a damaged backup, or does not hold the key that it names, alone\n",
+                name);
+    else if (err)
+        (void)cli_fail(cli, err, "reading %s", name);
     int status = err ? cli_exit_of(err) : is_claimed(backup.fingerprint, backup.user_id, name) ? CLI_DONE : CLI_REFUSED;
     if (!status)
         status = import_openpgp(cli, name, bytes);
@@ -433,11 +446,14 @@ static int import_one(struct cli *cli, const char *path)
     buf_init_secret(&bytes, KEY_FILE_MAX);
     enum err err = cli_read_file(path, &bytes);
     int status = err ? cli_fail(cli, err, "importing %s", name) : CLI_DONE;
+    /* What a person says of one file is not said of the next. */
+    const bool was_own = is_own;
     for (size_t i = 0; !err && i < sizeof kinds / sizeof *kinds; i++)
         if (kinds[i].is_it(buf_span(&bytes))) {
             status = kinds[i].import_all(cli, name, buf_span(&bytes));
             break;
         }
+    is_own = was_own;
     buf_fini(&bytes);
     return status;
 }

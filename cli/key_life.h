@@ -27,6 +27,9 @@ ERR_RETURN enum err key_ask_new_passphrase(struct cli *cli, const char *passphra
                                            struct secret *passphrase);
 
 /* ---- key_backup.c ---- */
+/* Refuses a file that is there already: before anything is asked. The file itself is made when all has been asked, so
+   that who gives up at a question leaves none behind. What is wrong has been said. */
+ERR_RETURN enum err key_backup_check(const struct cli *cli, const char *path);
 /* A new file that nobody but its owner can read, to be written later; "-" is standard output. What is wrong has been
    said. */
 ERR_RETURN enum err key_backup_open(const struct cli *cli, const char *path, int *fd_out);

@@ -87,12 +87,14 @@ static enum err ask(struct cli *cli, struct making *making)
     making->is_asked_by_agent = !passphrase_fd && !is_unprotected && !backup_path;
     enum err err = ERR_OK;
     if (backup_path)
-        err = key_backup_open(cli, backup_path, &making->backup);
+        err = key_backup_check(cli, backup_path);
     if (!err && !is_unprotected && (passphrase_fd || backup_path))
         err = key_ask_new_passphrase(cli, passphrase_fd, "A passphrase for the new key, and for its backup",
                                      &making->passphrase);
     if (!err && is_unprotected && backup_path)
         err = key_ask_new_passphrase(cli, backup_fd, "A passphrase for the backup", &making->replacement);
+    if (!err && backup_path)
+        err = key_backup_open(cli, backup_path, &making->backup);
     return err;
 }
 

@@ -48,7 +48,7 @@ static enum err say(char detail[DETAIL_SIZE], const char *what)
     return ERR_OK;
 }
 
-/* Of all that gpg knows of the key; of a certificate its fingerprint says all. */
+/* Of what counts of the key; of a certificate its fingerprint says all. */
 static enum err digest_of(const struct cli *cli, const struct keyring_entry *entry,
                           unsigned char digest_out[SHA256_DIGEST_LENGTH])
 {
@@ -57,7 +57,7 @@ static enum err digest_of(const struct cli *cli, const struct keyring_entry *ent
     if (entry->format != KEYRING_OPENPGP)
         return ERR_OK;
     buf_init(&key, KEY_MAX);
-    enum err err = keyring_gpg_export(cli->gpg, entry->fingerprint, false, &key);
+    enum err err = keyring_gpg_export_minimal(cli->gpg, entry->fingerprint, &key);
     if (!err)
         (void)SHA256((const unsigned char *)key.data, key.len, digest_out);
     buf_fini(&key);

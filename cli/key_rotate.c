@@ -107,9 +107,9 @@ static enum err prepare(struct rotation *rotation)
     struct cli *cli = rotation->cli;
     enum err err = ERR_OK;
     if (backup_path)
-        err = key_backup_open(cli, backup_path, &rotation->backup);
+        err = key_backup_check(cli, backup_path);
     if (!err && statement_path)
-        err = key_backup_open(cli, statement_path, &rotation->statement_file);
+        err = key_backup_check(cli, statement_path);
     if (!err && old_fd) {
         err = cli_read_passphrase(cli, "old-passphrase-fd", old_fd, KEYRING_ASK_SECRET_MAX, &rotation->old_passphrase);
         rotation->old_given = &rotation->old_passphrase;
@@ -120,6 +120,10 @@ static enum err prepare(struct rotation *rotation)
         err = key_ask_new_passphrase(cli, passphrase_fd, "A passphrase for the new key", &rotation->passphrase);
     if (!err && is_unprotected && backup_path)
         err = key_ask_new_passphrase(cli, backup_fd, "A passphrase for the backup", &rotation->replacement);
+    if (!err && backup_path)
+        err = key_backup_open(cli, backup_path, &rotation->backup);
+    if (!err && statement_path)
+        err = key_backup_open(cli, statement_path, &rotation->statement_file);
     return err;
 }
 

@@ -75,14 +75,18 @@ enum err cli_ask_sources(const struct config *config, const struct cli_question 
     keyring_ldap_init();
     struct event_base *base = event_base_new();
     struct evdns_base *dns = base ? evdns_base_new(base, EVDNS_BASE_INITIALIZE_NAMESERVERS) : NULL;
+    /* For names that strangers choose: without domains to be tried behind them. */
+    struct evdns_base *whole_dns = base ? evdns_base_new(base, EVDNS_BASE_INITIALIZE_NAMESERVERS) : NULL;
     enum err err = base ? ERR_OK : ERR_MEMORY;
+    if (whole_dns)
+        evdns_base_search_clear(whole_dns);
     for (size_t i = 0; !err && i < config->sources_len; i++) {
         struct cli_source *source = &sources[i];
         *source = (struct cli_source){
             .config = config->sources[i], .question = question, .open = &open, .asked = &asked, .base = base};
         buf_init(&source->found, KEYRING_FOUND_SIZE_MAX);
         if (is_meant(source->config, i, question))
-            err = ask(source, dns);
+            err = ask(source, source->config->kind == KEYRING_SOURCE_WKD ? whole_dns : dns);
     }
     snprintf(what, sizeof what, "asking the sources of keys%s%s", question->address ? " for " : "",
              question->address ? question->address : "");
@@ -96,6 +100,8 @@ enum err cli_ask_sources(const struct config *config, const struct cli_question 
         proxy_source_close(&sources[i].source);
     if (dns)
         evdns_base_free(dns, 0);
+    if (whole_dns)
+        evdns_base_free(whole_dns, 0);
     if (base)
         event_base_free(base);
     return err;

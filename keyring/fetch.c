@@ -139,6 +139,17 @@ static void on_error(enum evhttp_request_error error, void *context)
         take_result(fetch, ERR_LIMIT);
 }
 
+/* What an answer other than 200 says of what was asked for. */
+static enum err judge_code(int code)
+{
+    enum { GONE = 410, TIMED_OUT = 408, TOO_EARLY = 425, TOO_MANY = 429 };
+    if (code == HTTP_NOTFOUND || code == GONE)
+        return ERR_UPSTREAM_REJECTED;
+    if (code < 300 || code >= 500 || code == TIMED_OUT || code == TOO_EARLY || code == TOO_MANY)
+        return ERR_LOOKUP;
+    return ERR_UPSTREAM_PROTOCOL;
+}
+
 static void on_response(struct evhttp_request *request, void *context)
 {
     struct keyring_fetch *fetch = context;
@@ -153,7 +164,7 @@ static void on_response(struct evhttp_request *request, void *context)
     struct evbuffer *body = evhttp_request_get_input_buffer(request);
     size_t len = evbuffer_get_length(body);
     const unsigned char *bytes = len == 0 ? NULL : evbuffer_pullup(body, -1);
-    enum err err = code >= 300 && code < 500 ? ERR_UPSTREAM_REJECTED : ERR_LOOKUP;
+    enum err err = judge_code(code);
     if (code == HTTP_OK && (len == 0 || bytes != NULL))
         err = buf_add(&fetch->answer, bytes == NULL ? (const unsigned char *)"" : bytes, len);
     else

@@ -38,7 +38,8 @@ struct keyring_fetch_options {
 struct keyring_fetch;
 
 /* Fires once, out of the event loop: ERR_OK with the body of an answer 200, valid during the call; ERR_NOT_FOUND: there
-   is no such host; ERR_UPSTREAM_REJECTED: the host says that it is not there (any answer from 300 to 499);
+   is no such host; ERR_UPSTREAM_REJECTED: the host says that it is not there (404, 410);
+   ERR_UPSTREAM_PROTOCOL: it does not say whether it is (any other answer from 300 to 499, but those for "later");
    ERR_UPSTREAM_DOWN: nobody could be connected to; ERR_UPSTREAM_TLS: its certificate is not the host's; ERR_LIMIT: it
    is larger than `answer_max`; ERR_TIMEOUT; ERR_REFUSED: the host has none but private addresses, or is no directory of
    ours; ERR_LOOKUP: anything else. The fetch is over by then. */

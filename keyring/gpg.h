@@ -59,6 +59,10 @@ ERR_RETURN enum err keyring_gpg_import(struct keyring_gpg *gpg, struct span data
 /* The same of a stranger's data, but only for keys that are in the ring already: what is newly signed by them. Says
    ERR_OK also of what holds no key, and without user IDs. */
 ERR_RETURN enum err keyring_gpg_merge(struct keyring_gpg *gpg, struct span data, struct keyring_import *result_out);
+/* Whether these bytes are the secret key with this fingerprint (all its digits, in capitals), and no other key; none is
+   imported. */
+ERR_RETURN enum err keyring_gpg_is_secret_of(struct keyring_gpg *gpg, struct span data, const char *fingerprint,
+                                             bool *is_it_out);
 /* Whether these bytes (binary or armoured) are public keys each of which has a user ID with `address` (normal form);
    none is imported. ERR_MALFORMED: they hold no key. */
 ERR_RETURN enum err keyring_gpg_carries(struct keyring_gpg *gpg, struct span bytes, const char *address,

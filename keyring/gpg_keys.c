@@ -51,13 +51,19 @@ static bool note_totals(struct span arguments, struct keyring_import *result)
     return true;
 }
 
+/* Lists what an import would bring; the ring stays as it is. */
+static enum err show(struct keyring_gpg *gpg, struct span data, struct buf *output)
+{
+    static const char *const arguments[] = {"--with-colons", "--import-options", "show-only", "--import", NULL};
+    return gpg_run(gpg, arguments, data, output);
+}
+
 /* A key that a stranger sent must not bring a secret part into the ring. */
 static enum err refuse_secret(struct keyring_gpg *gpg, struct span data)
 {
-    static const char *const arguments[] = {"--with-colons", "--import-options", "show-only", "--import", NULL};
     struct buf output;
     buf_init(&output, KEY_MAX);
-    enum err err = gpg_run(gpg, arguments, data, &output);
+    enum err err = show(gpg, data, &output);
     struct span rest = buf_span(&output), line;
     while (err == ERR_OK && span_take_until(&rest, '\n', &line))
         if (span_has_prefix(line, SPAN_LIT("sec")) || span_has_prefix(line, SPAN_LIT("ssb")))
@@ -78,6 +84,31 @@ static enum err import(struct keyring_gpg *gpg, struct span data, const char *co
     rest = buf_span(&output);
     if (err == ERR_OK && (!gpg_next_status(&rest, "IMPORT_RES", &arguments) || !note_totals(arguments, result_out)))
         err = log_failure(ERR_ENGINE, "importing keys");
+    buf_fini(&output);
+    return err;
+}
+
+/* "fpr:::::::::FINGERPRINT:" follows the line of each key, and of each subkey. */
+enum err keyring_gpg_is_secret_of(struct keyring_gpg *gpg, struct span data, const char *fingerprint, bool *is_it_out)
+{
+    struct buf output;
+    struct span rest, line, field;
+    size_t keys = 0, named = 0;
+    bool is_next = false;
+    buf_init(&output, KEY_MAX);
+    enum err err = show(gpg, data, &output);
+    rest = buf_span(&output);
+    while (err == ERR_OK && span_take_until(&rest, '\n', &line)) {
+        const bool is_secret = span_has_prefix(line, SPAN_LIT("sec:"));
+        keys += is_secret || span_has_prefix(line, SPAN_LIT("pub:"));
+        if (is_next && span_has_prefix(line, SPAN_LIT("fpr:"))) {
+            for (int i = 0; i < 10; i++)
+                (void)span_take_until(&line, ':', &field);
+            named += span_is_equal(field, span_of(fingerprint));
+        }
+        is_next = is_secret;
+    }
+    *is_it_out = err == ERR_OK && keys == 1 && named == 1;
     buf_fini(&output);
     return err;
 }

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "keyring/file.h"
+#include "keyring/key_trim.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -137,6 +138,9 @@ enum err keyring_gpg_revoke_by(struct keyring_gpg *gpg, const char *fingerprint,
     /* The colon that gpg puts before it, and what stands around it. */
     if (!find_armour(certificate, &armour))
         return ERR_MALFORMED;
+    /* gpg would revoke whatever key it is of. */
+    if (!key_trim_is_revocation(armour, fingerprint))
+        return log_failure(ERR_REFUSED, "the revocation certificate is not of %s", fingerprint);
     enum err err = keyring_gpg_import(gpg, armour, true, &result);
     return err == ERR_OK ? check_revoked(gpg, fingerprint) : err;
 }

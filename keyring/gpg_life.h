@@ -32,7 +32,7 @@ ERR_RETURN enum err keyring_gpg_put_revocation(const struct keyring_gpg *gpg, co
 ERR_RETURN enum err keyring_gpg_revoke(struct keyring_gpg *gpg, const char *fingerprint, enum keyring_gpg_reason reason,
                                        const char *text, const struct secret *passphrase);
 /* The same by a certificate that was kept, with or without gpg's colon before it. ERR_MALFORMED: it is none;
-   ERR_REFUSED: it is of another key. */
+   ERR_REFUSED: it is of another key, or more than that; nothing was changed. */
 ERR_RETURN enum err keyring_gpg_revoke_by(struct keyring_gpg *gpg, const char *fingerprint, struct span certificate);
 /* `user_id`: the whole of it. ERR_NOT_FOUND: the key has none such. */
 ERR_RETURN enum err keyring_gpg_revoke_user_id(struct keyring_gpg *gpg, const char *fingerprint, const char *user_id,

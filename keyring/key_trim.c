@@ -15,6 +15,8 @@ enum {
     TAG_PUBLIC_SUBKEY = 14,
     TAG_ATTRIBUTE = 17
 };
+#define SIGNATURE_REVOKES_KEY 0x20
+
 enum { SUBPACKET_ISSUER = 16, SUBPACKET_ISSUER_FINGERPRINT = 33 };
 
 #define ID_HEX 16 /* a key ID: the end of a fingerprint, in hexadecimal */
@@ -240,4 +242,17 @@ enum err key_trim(struct span answer, const struct key_trim_want *want, key_trim
     buf_fini(&packets);
     buf_fini(&trim.key);
     return err;
+}
+
+bool key_trim_is_revocation(struct span armour, const char *fingerprint)
+{
+    struct buf packets;
+    struct span rest, body;
+    unsigned tag;
+    buf_init(&packets, armour.len);
+    rest = take_armour(armour, false, &packets) == ERR_OK ? buf_span(&packets) : SPAN_NONE;
+    const bool is_it = key_packets_take(&rest, &tag, &body) && tag == TAG_SIGNATURE && rest.len == 0 && body.len > 1 &&
+                       body.ptr[1] == SIGNATURE_REVOKES_KEY && is_own(body, fingerprint);
+    buf_fini(&packets);
+    return is_it;
 }

@@ -30,4 +30,8 @@ struct key_trim_want {
    answer is no row of such keys from its beginning to its end; what came before has been handed up. */
 ERR_RETURN enum err key_trim(struct span answer, const struct key_trim_want *want, key_trim_fn fn, void *context);
 
+/* Whether armour holds one signature and nothing else, by which the key with this fingerprint says that it is revoked.
+   The signature itself is not checked. */
+bool key_trim_is_revocation(struct span armour, const char *fingerprint);
+
 #endif

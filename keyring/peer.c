@@ -182,6 +182,25 @@ bool keyring_peer_is_pinned(const struct keyring_peer *peer)
     return false;
 }
 
+#define IN_USE_S (INT64_C(90) * 86400)
+
+void keyring_peer_refreshed(struct keyring_peer *peer, int64_t at)
+{
+    peer->refreshed = at > 0 ? at : 0;
+}
+
+bool keyring_peer_refresh_due(const struct keyring_peer *peer, int64_t now, uint32_t period_s, int64_t *due)
+{
+    if ((peer->chosen[0][0] == '\0' && peer->chosen[1][0] == '\0') || now - peer->last_seen > IN_USE_S)
+        return false;
+    const int64_t since = peer->refreshed > peer->first_seen ? peer->refreshed : peer->first_seen;
+    /* A clock that has gone back must not hold it up. */
+    const int64_t from = since < now ? since : now;
+    const uint32_t hash = (span_hash(span_of(peer->address)) ^ (uint32_t)from) * 2654435761u;
+    *due = from + period_s - period_s / 4 + (period_s > 1 ? hash % (period_s / 2) : 0);
+    return true;
+}
+
 void keyring_peer_sent(struct keyring_peer *peer, enum keyring_format format, const char *fingerprint, int64_t at)
 {
     peer->sent++;

@@ -47,6 +47,7 @@ struct keyring_autocrypt {
 struct keyring_peer {
     char address[MIME_ADDR_SIZE];
     int64_t first_seen, last_seen; /* mail from it or to it */
+    int64_t refreshed;             /* when the sources were last asked for what has become of its keys; 0: never */
     uint64_t received, sent;       /* messages; received with a From of it, whoever wrote them */
     struct keyring_word words[KEYRING_PEER_WORDS_MAX];
     size_t words_len;
@@ -80,6 +81,12 @@ bool keyring_peer_unpin(struct keyring_peer *peer, enum keyring_format format);
 bool keyring_peer_is_pinned(const struct keyring_peer *peer);
 /* A message was sent to the address, encrypted to `fingerprint` ("": not encrypted, or not by us). */
 void keyring_peer_sent(struct keyring_peer *peer, enum keyring_format format, const char *fingerprint, int64_t at);
+
+/* The sources were asked what has become of its keys, or are to be taken to have been asked then. */
+void keyring_peer_refreshed(struct keyring_peer *peer, int64_t at);
+/* When they are to be asked again, once in about `period_s`: each address at a time of its own, which is the same after
+   a restart. False: no key of it is in use, which one is that was encrypted to and had mail in the last 90 days. */
+bool keyring_peer_refresh_due(const struct keyring_peer *peer, int64_t now, uint32_t period_s, int64_t *due_out);
 
 /* What a received message tells of an address, already parsed: its From (Autocrypt 2.3), or one of those it gossips
    of. */

@@ -7,7 +7,8 @@
 
 #include <string.h>
 
-#define SAVED_VERSION 1
+#define SAVED_VERSION 2
+#define SAVED_WITHOUT_REFRESHED 1 /* an older version */
 
 static bool is_fingerprint(const char *text)
 {
@@ -153,7 +154,8 @@ static enum err add_autocrypt(const struct keyring_autocrypt *autocrypt, struct 
 
 static enum err add_peer(const struct keyring_peer *peer, struct buf *out)
 {
-    const uint64_t numbers[] = {(uint64_t)peer->first_seen, (uint64_t)peer->last_seen, peer->received, peer->sent};
+    const uint64_t numbers[] = {(uint64_t)peer->first_seen, (uint64_t)peer->last_seen,
+                                (uint64_t)peer->refreshed, peer->received, peer->sent};
     enum err err = packed_add_number(out, SAVED_VERSION, 1);
     if (err == ERR_OK)
         err = packed_add_bytes(out, span_of(peer->address));
@@ -221,9 +223,10 @@ static bool take_words(struct span *rest, struct keyring_peer *peer)
 static bool take_peer(struct span *rest, struct keyring_peer *peer, enum err *err)
 {
     uint64_t version;
-    if (!packed_take_number(rest, 1, &version) || version != SAVED_VERSION ||
+    if (!packed_take_number(rest, 1, &version) || version > SAVED_VERSION || version < SAVED_WITHOUT_REFRESHED ||
         !packed_take_text(rest, peer->address, sizeof(peer->address)) || peer->address[0] == '\0' ||
         !take_time(rest, &peer->first_seen) || !take_time(rest, &peer->last_seen) ||
+        (version != SAVED_WITHOUT_REFRESHED && !take_time(rest, &peer->refreshed)) ||
         !packed_take_number(rest, 8, &peer->received) || !packed_take_number(rest, 8, &peer->sent) ||
         !take_fingerprint(rest, peer->chosen[0]) || !take_fingerprint(rest, peer->chosen[1]))
         return false;

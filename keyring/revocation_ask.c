@@ -375,6 +375,9 @@ enum err keyring_ask_now(const char *const *hosts, size_t hosts_len, STACK_OF(X5
     struct event_base *base = event_base_new();
     /* Without name servers only literal addresses can be asked. */
     struct evdns_base *dns = base == NULL ? NULL : evdns_base_new(base, EVDNS_BASE_INITIALIZE_NAMESERVERS);
+    /* Strangers choose the names: no domain of ours is tried behind them. */
+    if (dns != NULL)
+        evdns_base_search_clear(dns);
     const struct keyring_fetch_options options = {.base = base,
                                                   .dns = dns,
                                                   .hosts = hosts,

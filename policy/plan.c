@@ -79,6 +79,11 @@ static enum err refuse_for_now(const struct plan_recipient *recipient, char deta
     return ERR_LOOKUP;
 }
 
+static bool is_by_advice(const struct keyring_entry *key)
+{
+    return key->advice != KEYRING_ADVICE_NONE && key->trust <= KEYRING_SEEN;
+}
+
 /* Each recipient by itself. */
 static enum err check_each(const struct policy_message *message, const struct plan_recipient *all, size_t len,
                            char detail[POLICY_DETAIL_SIZE])
@@ -91,19 +96,15 @@ static enum err check_each(const struct policy_message *message, const struct pl
             err = plan_demand(choice, recipient->address, reason_of(recipient, message), detail);
         else if (recipient->encrypt == POLICY_ENCRYPT_WHEN_POSSIBLE)
             err = plan_wish(choice, recipient->address, detail);
-        /* A copy that was to be sealed would leave plain. */
-        const bool has_lost_key = !choice->key && recipient->had_word && recipient->encrypt != POLICY_ENCRYPT_NEVER;
+        /* A copy that was to be sealed would leave plain, or sealed to what anybody could have sent. */
+        const bool has_lost_key = recipient->had_word && recipient->encrypt != POLICY_ENCRYPT_NEVER &&
+                                  (!choice->key || is_by_advice(choice->key));
         if (has_lost_key || (err && !choice->key && recipient->is_unasked))
             return refuse_for_now(recipient, detail);
         if (err)
             return err;
     }
     return ERR_OK;
-}
-
-static bool is_by_advice(const struct keyring_entry *key)
-{
-    return key->advice != KEYRING_ADVICE_NONE && key->trust <= KEYRING_SEEN;
 }
 
 bool policy_is_discouraged(const struct keyring_entry *key, const struct policy_message *message)

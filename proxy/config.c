@@ -188,7 +188,8 @@ static enum err interpret(struct config_reader *reader)
                                                                 config_read_directories,
                                                                 config_read_dane,
                                                                 config_read_webs,
-                                                                config_read_sources};
+                                                                config_read_sources,
+                                                                config_read_refresh};
     enum err err = ERR_OK;
     for (size_t i = 0; !err && i < sizeof steps / sizeof *steps; i++)
         err = steps[i](reader);

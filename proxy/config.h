@@ -129,6 +129,7 @@ struct config {
     size_t webs_len;
     const struct config_source *sources[CONFIG_SOURCES_MAX]; /* that are asked, in order; each is part of its section */
     size_t sources_len;
+    uint32_t refresh_s;      /* how often a key that is in use is asked for again; 0: never */
     bool has_autocrypt;      /* `sources` names it */
     char **revocation_hosts; /* that may have private addresses (keyring/fetch.h) */
     size_t revocation_hosts_len;

@@ -237,6 +237,7 @@ static cfg_t *make_grammar(void)
                            CFG_STR("store_max", NULL, CFGF_NODEFAULT),
                            CFG_STR_LIST("revocation_hosts", NULL, CFGF_NODEFAULT),
                            CFG_STR_LIST("sources", NULL, CFGF_NODEFAULT),
+                           CFG_STR("refresh", NULL, CFGF_NODEFAULT),
                            CFG_SEC("listen", listen_options, titled),
                            CFG_SEC("account", account_options, titled),
                            CFG_SEC("rule", rule_options, titled),

@@ -81,5 +81,6 @@ ERR_RETURN enum err config_read_webs(struct config_reader *reader);
 void config_free_webs(struct config *config);
 /* Their order; after all of their sections. */
 ERR_RETURN enum err config_read_sources(struct config_reader *reader);
+ERR_RETURN enum err config_read_refresh(struct config_reader *reader); /* after the sources */
 
 #endif

@@ -1,4 +1,5 @@
 /*
+ * refresh = "7 days" | "never"
  * sources = { "autocrypt", "ldap", "wkd", "dane", "keyserver" }, and what the sections of all of them share:
  * domains timeout keep_found keep_missing keep_failed ca_file
  */
@@ -198,6 +199,50 @@ enum err config_read_sources(struct config_reader *reader)
             if (order[i]->add && order[i]->is_last == (bool)is_last)
                 order[i]->add(reader->config);
     reader->config->has_autocrypt = is_named[0];
+    return err;
+}
+
+/* ---- how often ---- */
+
+#define REFRESH_S (7 * 86400)
+#define REFRESH_MAX_S (366 * 86400)
+
+/* "7 days": a number and its unit. */
+static bool take_period(struct span text, uint64_t *seconds_out)
+{
+    static const struct {
+        const char *name;
+        uint64_t seconds;
+    } units[] = {{"second", 1}, {"minute", 60}, {"hour", 3600}, {"day", 86400}, {"week", 604800}};
+    struct span number, unit = span_trim(text);
+    uint64_t count;
+    if (!span_take_until(&unit, ' ', &number) || !span_to_u64(number, REFRESH_MAX_S, &count) || count == 0)
+        return false;
+    unit = span_trim(unit);
+    if (unit.len > 1 && unit.ptr[unit.len - 1] == 's')
+        unit.len--;
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+        if (span_is_equal(unit, span_of(units[i].name))) {
+            *seconds_out = count * units[i].seconds;
+            return *seconds_out <= REFRESH_MAX_S;
+        }
+    return false;
+}
+
+/* By itself only where somebody is asked about others' keys anyway. */
+enum err config_read_refresh(struct config_reader *reader)
+{
+    struct config *config = reader->config;
+    char text[64] = "";
+    uint64_t seconds = config->sources_len > 0 ? REFRESH_S : 0;
+    enum err err = config_string(reader, reader->root, "refresh", text, sizeof text);
+    if (!err && strcmp(text, "never") == 0)
+        seconds = 0;
+    else if (!err && text[0] && !take_period(span_of(text), &seconds))
+        err = config_fail(reader, config_reader_line(reader, reader->root, "refresh"),
+                          "refresh = \"%s\"; expected \"7 days\", \"12 hours\" or the like, a year at most, or \"never\"",
+                          text);
+    config->refresh_s = (uint32_t)seconds;
     return err;
 }
 

@@ -16,6 +16,7 @@
 #define FILES_MAX 4096
 #define RENEW_S 600
 #define MEMORY_MAX ((uint64_t)1 << 30)
+#define RESOLV_CONF "/etc/resolv.conf"
 #define ANSWERS_MAX 1024 /* that wait for one client: each may hold a file open */
 
 /* What can be asked, and by whom. */
@@ -252,8 +253,14 @@ static enum err start(struct finder *finder, int control)
     finder->dns = finder->base == NULL ? NULL : evdns_base_new(finder->base, 0);
     if (finder->dns == NULL)
         return ERR_MEMORY;
-    if (evdns_base_resolv_conf_parse(finder->dns, DNS_OPTIONS_ALL, "/etc/resolv.conf") != 0)
+    finder->whole_dns = evdns_base_new(finder->base, 0);
+    if (finder->whole_dns == NULL)
+        return ERR_MEMORY;
+    if (evdns_base_resolv_conf_parse(finder->dns, DNS_OPTIONS_ALL, RESOLV_CONF) != 0 ||
+        evdns_base_resolv_conf_parse(finder->whole_dns, DNS_OPTIONS_ALL & ~DNS_OPTION_SEARCH, RESOLV_CONF) != 0)
         log_info("no name server is configured");
+    /* Without any libevent puts the host's own domain there. */
+    evdns_base_search_clear(finder->whole_dns);
     enum err err = finder_keys_new(finder, &finder->keys);
     if (err == ERR_OK)
         err = finder_revocation_new(finder, &finder->revocation);
@@ -285,6 +292,8 @@ int proxy_finder_main(const struct config *config, int control)
         event_free(finder.control);
     if (finder.dns != NULL)
         evdns_base_free(finder.dns, 0);
+    if (finder.whole_dns != NULL)
+        evdns_base_free(finder.whole_dns, 0);
     if (finder.base != NULL)
         event_base_free(finder.base);
     if (err == ERR_OK)

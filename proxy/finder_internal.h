@@ -39,6 +39,7 @@ struct finder {
     const struct config *config;
     struct event_base *base;
     struct evdns_base *dns;
+    struct evdns_base *whole_dns; /* for names that strangers choose: without domains to be tried behind them */
     struct event *control;
     struct finder_keys *keys;
     struct finder_revocation *revocation;

@@ -30,6 +30,7 @@ struct wait {
 struct question {
     struct entry *entry;
     const struct proxy_source *source;
+    bool is_by_key; /* it is asked for one key, so its answer is not all that it has */
 };
 
 /* A source that did not answer, or its servers for one domain: left alone for a while, so that not every address waits
@@ -48,6 +49,7 @@ struct entry {
     struct finder_keys *keys;
     struct question *questions; /* one for each source */
     char address[MIME_ADDR_SIZE];
+    char fingerprint[KEYRING_FPR_SIZE]; /* of the key that is to be refreshed; "": any key is looked for */
     size_t stage;
     size_t open;      /* sources that have not answered */
     bool is_starting; /* not all of them have been asked */
@@ -99,7 +101,8 @@ static void make_room(struct finder_keys *keys)
     }
 }
 
-static struct entry *find_entry(struct finder_keys *keys, const char *address, size_t stage)
+static struct entry *find_entry(struct finder_keys *keys, const char *address, size_t stage,
+                                const char *fingerprint)
 {
     struct entry *entry, *next;
     const int64_t now = clock_now();
@@ -107,13 +110,14 @@ static struct entry *find_entry(struct finder_keys *keys, const char *address, s
         next = LIST_NEXT(entry, same);
         if (entry->open == 0 && !entry->is_starting && (entry->expires <= now || entry->settled > now))
             entry_free(entry);
-        else if (entry->stage == stage && strcmp(entry->address, address) == 0)
+        else if (entry->stage == stage && strcmp(entry->address, address) == 0 &&
+                 strcmp(entry->fingerprint, fingerprint) == 0)
             return entry;
     }
     return NULL;
 }
 
-static struct entry *add_entry(struct finder_keys *keys, const char *address, size_t stage)
+static struct entry *add_entry(struct finder_keys *keys, const char *address, size_t stage, const char *fingerprint)
 {
     make_room(keys);
     struct entry *entry = keys->entries_len < ENTRIES_MAX ? calloc(1, sizeof(*entry)) : NULL;
@@ -124,6 +128,7 @@ static struct entry *add_entry(struct finder_keys *keys, const char *address, si
     entry->keys = keys;
     entry->stage = stage;
     memcpy(entry->address, address, strlen(address) + 1);
+    memcpy(entry->fingerprint, fingerprint, strlen(fingerprint) + 1);
     entry->seconds = UINT32_MAX;
     buf_init(&entry->found, KEYRING_FOUND_SIZE_MAX);
     STAILQ_INIT(&entry->waits);
@@ -236,7 +241,7 @@ static void on_answer(enum err err, const struct keyring_piece *pieces, size_t p
     note_down(question, err == ERR_UPSTREAM_DOWN);
     for (size_t i = 0; err == ERR_OK && i < pieces_len; i++)
         err = keep(entry, config, &pieces[i]);
-    if (err == ERR_OK && problem[0] == '\0')
+    if (err == ERR_OK && problem[0] == '\0' && !question->is_by_key)
         err = keep(entry, config, &all);
     if (err != ERR_OK)
         entry->has_failed = true;
@@ -253,9 +258,12 @@ static void ask(struct entry *entry, size_t index)
     const struct proxy_source *source = &entry->keys->sources[index];
     struct question *question = &entry->questions[index];
     char name[PROXY_SOURCE_NAME_SIZE];
-    *question = (struct question){entry, source};
-    enum err err =
-        is_down(question) ? ERR_UPSTREAM_DOWN : source->ops->ask(source->state, entry->address, on_answer, question);
+    const struct proxy_source_ops *ops = source->ops;
+    *question = (struct question){entry, source, entry->fingerprint[0] != '\0' && ops->ask_key != NULL};
+    enum err err = is_down(question) ? ERR_UPSTREAM_DOWN
+                   : question->is_by_key
+                       ? ops->ask_key(source->state, entry->address, entry->fingerprint, on_answer, question)
+                       : ops->ask(source->state, entry->address, on_answer, question);
     if (err == ERR_OK) {
         entry->open++;
         return;
@@ -282,9 +290,9 @@ static void ask_all(struct entry *entry)
 }
 
 static enum err enter(struct finder_keys *keys, struct finder_client *client, uint32_t number, const char *address,
-                      size_t stage)
+                      size_t stage, const char *fingerprint)
 {
-    struct entry *entry = find_entry(keys, address, stage);
+    struct entry *entry = find_entry(keys, address, stage, fingerprint);
     if (entry != NULL && entry->open == 0) {
         answer(entry, client, number);
         return ERR_OK;
@@ -294,7 +302,7 @@ static enum err enter(struct finder_keys *keys, struct finder_client *client, ui
         return ERR_BUSY;
     const bool is_new = entry == NULL;
     if (is_new)
-        entry = add_entry(keys, address, stage);
+        entry = add_entry(keys, address, stage, fingerprint);
     if (entry == NULL) {
         free(wait);
         return ERR_BUSY;
@@ -309,14 +317,17 @@ static enum err enter(struct finder_keys *keys, struct finder_client *client, ui
 
 enum err finder_find(struct finder_client *client, uint32_t number, struct ipc_in *in)
 {
-    char address[MIME_ADDR_SIZE], normal[MIME_ADDR_SIZE];
+    char address[MIME_ADDR_SIZE], normal[MIME_ADDR_SIZE], fingerprint[KEYRING_FPR_SIZE];
     struct ipc_out out;
     ipc_get_string(in, address, sizeof(address));
     const uint32_t stage = ipc_get_u32(in);
+    ipc_get_string(in, fingerprint, sizeof(fingerprint));
     enum err err = ipc_in_end(in);
+    if (err == ERR_OK && fingerprint[strspn(fingerprint, "0123456789ABCDEF")] != '\0')
+        return ERR_PEER_PROTOCOL;
     if (err != ERR_OK || mime_addr_normalise(span_of(address), normal) || strcmp(address, normal) != 0)
         return ERR_PEER_PROTOCOL;
-    err = enter(client->finder->keys, client, number, address, stage);
+    err = enter(client->finder->keys, client, number, address, stage, fingerprint);
     if (err == ERR_OK)
         return ERR_OK;
     finder_answer_begin(&out, number, err);
@@ -362,7 +373,8 @@ enum err finder_keys_new(struct finder *finder, struct finder_keys **keys_out)
     keys->sources = calloc(config->sources_len + 1, sizeof(*keys->sources));
     enum err err = keys->sources == NULL ? ERR_MEMORY : ERR_OK;
     for (size_t i = 0; err == ERR_OK && i < config->sources_len; i++) {
-        err = proxy_source_open(config->sources[i], finder->base, finder->dns, &keys->sources[i]);
+        struct evdns_base *dns = config->sources[i]->kind == KEYRING_SOURCE_WKD ? finder->whole_dns : finder->dns;
+        err = proxy_source_open(config->sources[i], finder->base, dns, &keys->sources[i]);
         keys->sources_len += err == ERR_OK;
     }
     if (err != ERR_OK)

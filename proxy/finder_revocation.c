@@ -212,7 +212,7 @@ enum err finder_revocation_new(struct finder *finder, struct finder_revocation *
     size_t directories_len;
     revocation->directories = finder_keys_directories(finder->keys, &directories_len);
     const struct keyring_fetch_options options = {.base = finder->base,
-                                                  .dns = finder->dns,
+                                                  .dns = finder->whole_dns,
                                                   .hosts = (const char *const *)config->revocation_hosts,
                                                   .hosts_len = config->revocation_hosts_len,
                                                   .directories = revocation->directories,

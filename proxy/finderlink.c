@@ -126,8 +126,8 @@ void proxy_finderlink_connect(struct proxy_finderlink *link, int socket)
     }
 }
 
-enum err proxy_finder_find(struct proxy_finderlink *link, const char *address, size_t stage, uint32_t timeout_ms,
-                           proxy_finder_fn fn, void *context, struct proxy_finder_request **request_out)
+enum err proxy_finder_find(struct proxy_finderlink *link, const char *address, size_t stage, const char *fingerprint,
+                           uint32_t timeout_ms, proxy_finder_fn fn, void *context, struct proxy_finder_request **request_out)
 {
     const struct timeval time = {timeout_ms / 1000, timeout_ms % 1000 * 1000};
     struct ipc_out out;
@@ -147,6 +147,7 @@ enum err proxy_finder_find(struct proxy_finderlink *link, const char *address, s
     ipc_put_u32(&out, request->number);
     ipc_put_string(&out, address);
     ipc_put_u32(&out, (uint32_t)stage);
+    ipc_put_string(&out, fingerprint);
     enum err err = ERR_END;
     if (link->socket >= 0)
         err = ipc_send(link->socket, &out);

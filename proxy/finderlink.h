@@ -32,9 +32,10 @@ struct proxy_finder_answer {
 /* Fires once, later, unless cancelled; with another `err` than ERR_OK `answer` is NULL. */
 typedef void (*proxy_finder_fn)(enum err err, const struct proxy_finder_answer *answer, void *context);
 
-/* Asks the sources of one stage (proxy/config.h) for the keys of `address`. */
+/* Asks the sources of one stage (proxy/config.h) for the keys of `address`. `fingerprint`: of a key of it that is known;
+   sources that can be are asked for this one alone. "": of none. */
 ERR_RETURN enum err proxy_finder_find(struct proxy_finderlink *link, const char *address, size_t stage,
-                                      uint32_t timeout_ms, proxy_finder_fn fn, void *context,
+                                      const char *fingerprint, uint32_t timeout_ms, proxy_finder_fn fn, void *context,
                                       struct proxy_finder_request **request_out);
 /* `fn` will not fire. Clears the caller's pointer; NULL is nothing to cancel. */
 void proxy_finder_cancel(struct proxy_finder_request **request);

@@ -34,6 +34,7 @@ struct proxy_lookup {
     char address[MIME_ADDR_SIZE];
     size_t stage;
     bool is_again;
+    bool is_refresh; /* what comes is not all that there is for the address */
     uint32_t seconds; /* how long the answer counts */
     struct proxy_finder_request *request;
     struct proxy_job *job;
@@ -72,7 +73,7 @@ static void forget(struct proxy_lookups *lookups, struct known *known)
 static void remember(const struct proxy_lookup *lookup)
 {
     struct proxy_lookups *lookups = lookup->lookups;
-    if (lookup->seconds == 0)
+    if (lookup->seconds == 0 || lookup->is_refresh)
         return;
     if (lookups->known_len >= KNOWN_MAX)
         forget(lookups, TAILQ_FIRST(&lookups->ages));
@@ -185,8 +186,8 @@ static void on_found(enum err err, const struct proxy_finder_answer *answer, voi
     finish(lookup, err == ERR_OK ? ERR_OK : ERR_LOOKUP);
 }
 
-enum err proxy_lookup_begin(struct proxy_lookups *lookups, size_t account, const char *address, size_t stage,
-                            bool is_again, proxy_lookup_fn fn, void *context, struct proxy_lookup **lookup_out)
+static enum err begin(struct proxy_lookups *lookups, size_t account, const char *address, const char *fingerprint,
+                      size_t stage, bool is_again, proxy_lookup_fn fn, void *context, struct proxy_lookup **lookup_out)
 {
     struct proxy_lookup *lookup = calloc(1, sizeof(*lookup));
     if (lookup == NULL)
@@ -196,8 +197,9 @@ enum err proxy_lookup_begin(struct proxy_lookups *lookups, size_t account, const
     (void)span_copy(span_of(address), lookup->address, sizeof(lookup->address));
     LIST_INSERT_HEAD(&lookups->open, lookup, link);
     const uint32_t timeout_ms = config_stage_timeout_ms(lookups->config, lookup->address, stage) + SLACK_MS;
-    enum err err =
-        proxy_finder_find(lookups->finder, lookup->address, stage, timeout_ms, on_found, lookup, &lookup->request);
+    lookup->is_refresh = fingerprint != NULL;
+    enum err err = proxy_finder_find(lookups->finder, lookup->address, stage, fingerprint == NULL ? "" : fingerprint,
+                                     timeout_ms, on_found, lookup, &lookup->request);
     if (err != ERR_OK) {
         lookup_free(lookup);
         return err;
@@ -282,6 +284,19 @@ enum err proxy_lookup_heard(struct proxy_lookups *lookups, size_t account, const
     }
     *lookup_out = lookup;
     return ERR_OK;
+}
+
+enum err proxy_lookup_begin(struct proxy_lookups *lookups, size_t account, const char *address, size_t stage,
+                            bool is_again, proxy_lookup_fn fn, void *context, struct proxy_lookup **lookup_out)
+{
+    return begin(lookups, account, address, NULL, stage, is_again, fn, context, lookup_out);
+}
+
+enum err proxy_lookup_refresh(struct proxy_lookups *lookups, size_t account, const char *address,
+                              const char *fingerprint, size_t stage, proxy_lookup_fn fn, void *context,
+                              struct proxy_lookup **lookup_out)
+{
+    return begin(lookups, account, address, fingerprint, stage, true, fn, context, lookup_out);
 }
 
 void proxy_lookup_cancel(struct proxy_lookup **lookup)

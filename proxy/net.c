@@ -5,6 +5,7 @@
 #include "proxy/expiry.h"
 #include "proxy/net_internal.h"
 #include "proxy/owner.h"
+#include "proxy/refresh.h"
 #include "proxy/state.h"
 #include "proxy/views.h"
 #include "proxy/wire.h"
@@ -301,6 +302,8 @@ static enum err start(struct net_process *process, const struct proxy_sockets *s
         err = proxy_views_new(net, &net->views);
     if (err == ERR_OK)
         err = proxy_expiry_new(net, &net->expiry);
+    if (err == ERR_OK)
+        err = proxy_refresh_new(net, &net->refresh);
     if (err != ERR_OK)
         return err;
     proxy_ring_set_pool(net->ring, net->pool);
@@ -350,6 +353,7 @@ static void close_all(struct net_process *process)
         (void)event_base_loop(net->base, EVLOOP_NONBLOCK);
     /* Those above may have asked something of those below, and give it up. */
     proxy_views_free(&net->views);
+    proxy_refresh_free(&net->refresh);
     proxy_lookups_free(&net->lookups);
     proxy_finderlink_free(&net->finder);
     proxy_vaultlink_free(&net->vault);

@@ -15,6 +15,7 @@
 #include "smtp/client.h"
 
 struct proxy_expiry;
+struct proxy_refresh;
 struct proxy_views;
 
 struct proxy_net {
@@ -28,6 +29,7 @@ struct proxy_net {
     struct proxy_lookups *lookups;
     struct proxy_probe *probe;
     struct proxy_expiry *expiry;
+    struct proxy_refresh *refresh;
     SSL_CTX *server_tls;
     SSL_CTX **client_tls; /* for each account, the trust of its servers; NULL where all are clear */
     int diag;             /* see owner.h */

@@ -3,6 +3,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#include <string.h>
+
 _Static_assert(KEYRING_PEER_SAVED_MAX <= STORE_PEER_MAX, "a record fits into the store");
 
 enum err proxy_peers_get(struct store *store, const char *account, const char *address, struct keyring_peer *peer)
@@ -133,4 +135,51 @@ enum err proxy_peers_words(struct store *store, const char *account, int64_t now
 {
     struct gathering gathering = {now, out};
     return store_peer_each(store, account, gather, &gathering);
+}
+
+struct looking {
+    int64_t now;
+    uint32_t period_s;
+    struct proxy_peer_due *due;
+};
+
+static enum err look(struct span record, void *context)
+{
+    const struct looking *looking = context;
+    struct proxy_peer_due *first = looking->due;
+    struct keyring_peer peer;
+    int64_t due;
+    enum err err = keyring_peer_load(record, &peer);
+    if (err != ERR_OK)
+        return err;
+    if (keyring_peer_refresh_due(&peer, looking->now, looking->period_s, &due)) {
+        first->used++;
+        if (first->due == 0 || due < first->due) {
+            first->due = due;
+            memcpy(first->address, peer.address, sizeof(first->address));
+            memcpy(first->fingerprint, peer.chosen[0], sizeof(first->fingerprint));
+        }
+    }
+    keyring_peer_fini(&peer);
+    return ERR_OK;
+}
+
+enum err proxy_peers_due(struct store *store, const char *account, int64_t now, uint32_t period_s,
+                         struct proxy_peer_due *due)
+{
+    struct looking looking = {now, period_s, due};
+    *due = (struct proxy_peer_due){.used = 0};
+    return store_peer_each(store, account, look, &looking);
+}
+
+enum err proxy_peers_refreshed(struct store *store, const char *account, const char *address, int64_t at)
+{
+    struct keyring_peer peer;
+    enum err err = proxy_peers_get(store, account, address, &peer);
+    if (err != ERR_OK)
+        return err;
+    keyring_peer_refreshed(&peer, at);
+    err = put(store, account, &peer);
+    keyring_peer_fini(&peer);
+    return err;
 }

@@ -23,6 +23,18 @@ ERR_RETURN enum err proxy_peers_received(struct store *store, const char *accoun
 /* As keyring_peer_sent. */
 ERR_RETURN enum err proxy_peers_sent(struct store *store, const char *account, const char *address,
                                      enum keyring_format format, const char *fingerprint, int64_t at);
+/* Whose keys are to be refreshed first (keyring_peer_refresh_due), and how many addresses have keys in use. `due` 0:
+   nobody's. Records that are damaged are passed over. */
+struct proxy_peer_due {
+    uint32_t used;
+    int64_t due;
+    char address[MIME_ADDR_SIZE];
+    char fingerprint[KEYRING_FPR_SIZE]; /* of the OpenPGP key that is in use; "": none */
+};
+ERR_RETURN enum err proxy_peers_due(struct store *store, const char *account, int64_t now, uint32_t period_s,
+                                    struct proxy_peer_due *due_out);
+/* As keyring_peer_refreshed. ERR_NOT_FOUND. */
+ERR_RETURN enum err proxy_peers_refreshed(struct store *store, const char *account, const char *address, int64_t at);
 /* ERR_NOT_FOUND: a person has said nothing of this format there. */
 ERR_RETURN enum err proxy_peers_unpin(struct store *store, const char *account, const char *address,
                                       enum keyring_format format);

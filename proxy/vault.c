@@ -81,6 +81,8 @@ static const struct service SERVICES[] = {
     {PROXY_PEER_HEAR, vault_peer_hear},
     {PROXY_PEER_RECEIVED, vault_peer_received},
     {PROXY_PEER_SENT, vault_peer_sent},
+    {PROXY_PEER_DUE, vault_peer_due},
+    {PROXY_PEER_REFRESHED, vault_peer_refreshed},
 };
 
 /* Keepers are served nothing else. */

@@ -68,6 +68,8 @@ enum err vault_peer_get(struct store *store, struct ipc_in *in, struct vault_ans
 enum err vault_peer_hear(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 enum err vault_peer_received(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 enum err vault_peer_sent(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+enum err vault_peer_due(struct store *store, struct ipc_in *in, struct vault_answer *answer);
+enum err vault_peer_refreshed(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 /* A keeper's own account; a command may name any. */
 enum err vault_peer_words(struct store *store, struct ipc_in *in, struct vault_answer *answer);
 /* A command's alone. */

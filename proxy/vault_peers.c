@@ -147,6 +147,42 @@ enum err vault_peer_sent(struct store *store, struct ipc_in *in, struct vault_an
     return err == ERR_OK ? first : err;
 }
 
+enum err vault_peer_due(struct store *store, struct ipc_in *in, struct vault_answer *answer)
+{
+    char account[MIME_ADDR_SIZE];
+    struct proxy_peer_due due;
+    ipc_get_string(in, account, sizeof(account));
+    const int64_t now = (int64_t)ipc_get_u64(in);
+    const uint32_t period_s = ipc_get_u32(in);
+    enum err err = ipc_in_end(in);
+    if (err == ERR_OK && (now < 0 || period_s == 0))
+        err = in->err = ERR_PEER_PROTOCOL;
+    if (err == ERR_OK)
+        err = proxy_peers_due(store, account, now, period_s, &due);
+    if (err != ERR_OK)
+        return err;
+    ipc_put_u32(&answer->out, due.used);
+    ipc_put_u64(&answer->out, (uint64_t)due.due);
+    ipc_put_string(&answer->out, due.address);
+    ipc_put_string(&answer->out, due.fingerprint);
+    return ERR_OK;
+}
+
+enum err vault_peer_refreshed(struct store *store, struct ipc_in *in, struct vault_answer *answer)
+{
+    char account[MIME_ADDR_SIZE], address[MIME_ADDR_SIZE];
+    ipc_get_string(in, account, sizeof(account));
+    get_address(in, address);
+    const int64_t at = (int64_t)ipc_get_u64(in);
+    enum err err = ipc_in_end(in);
+    if (err == ERR_OK && at < 0)
+        err = in->err = ERR_PEER_PROTOCOL;
+    if (err != ERR_OK)
+        return err;
+    answer->is_changed = true;
+    return proxy_peers_refreshed(store, account, address, at);
+}
+
 enum err vault_peer_words(struct store *store, struct ipc_in *in, struct vault_answer *answer)
 {
     char account[MIME_ADDR_SIZE];

@@ -15,6 +15,7 @@
 #include "base/ipc.h"
 #include "crypto/message_ids.h"
 #include "keyring/peer.h"
+#include "proxy/peers.h"
 #include "store/delivery.h"
 
 #include <event2/event.h>
@@ -97,6 +98,14 @@ ERR_RETURN enum err proxy_vault_peer_hear(struct proxy_vaultlink *link, const ch
 ERR_RETURN enum err proxy_vault_peer_received(struct proxy_vaultlink *link, const char *account, int heard,
                                               proxy_vault_done_fn fn, void *context,
                                               struct proxy_vault_request **request_out);
+/* Whose keys of the account are to be refreshed first, once in `period_s` (proxy/peers.h); valid during the call. */
+typedef void (*proxy_vault_due_fn)(enum err err, const struct proxy_peer_due *due, void *context);
+ERR_RETURN enum err proxy_vault_peer_due(struct proxy_vaultlink *link, const char *account, int64_t now,
+                                         uint32_t period_s, proxy_vault_due_fn fn, void *context,
+                                         struct proxy_vault_request **request_out);
+/* They have been; a failure is logged. */
+ERR_RETURN enum err proxy_vault_peer_refreshed(struct proxy_vaultlink *link, const char *account, const char *address,
+                                               int64_t at);
 /* A copy has been accepted for these addresses, encrypted in `format` to the key of each ("": not encrypted). */
 struct proxy_vault_sent {
     const char *address, *fingerprint;

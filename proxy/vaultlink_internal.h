@@ -17,6 +17,7 @@ struct proxy_vault_typed {
         proxy_vault_search_fn search;
         proxy_vault_places_fn places;
         proxy_vault_peer_fn peer;
+        proxy_vault_due_fn due;
     } fn;
     void *context;
     const char *account; /* whose keys it takes; NULL: none's. Lives as long as the request */

@@ -84,6 +84,42 @@ enum err proxy_vault_peer_received(struct proxy_vaultlink *link, const char *acc
     return ask_changed(link, &out, fn, context, request_out);
 }
 
+static void on_due(enum err err, struct ipc_in *answer, void *context)
+{
+    const struct proxy_vault_typed *typed = context;
+    struct proxy_peer_due due = {.used = 0};
+    if (err == ERR_OK) {
+        due.used = ipc_get_u32(answer);
+        due.due = (int64_t)ipc_get_u64(answer);
+        ipc_get_string(answer, due.address, sizeof(due.address));
+        ipc_get_string(answer, due.fingerprint, sizeof(due.fingerprint));
+        if (ipc_in_end(answer) != ERR_OK)
+            err = ERR_STORE;
+    }
+    typed->fn.due(err, err == ERR_OK ? &due : NULL, typed->context);
+}
+
+enum err proxy_vault_peer_due(struct proxy_vaultlink *link, const char *account, int64_t now, uint32_t period_s,
+                              proxy_vault_due_fn fn, void *context, struct proxy_vault_request **request_out)
+{
+    const struct proxy_vault_typed typed = {.fn.due = fn, .context = context};
+    struct ipc_out out;
+    begin(&out, PROXY_PEER_DUE, account);
+    ipc_put_u64(&out, (uint64_t)now);
+    ipc_put_u32(&out, period_s);
+    return proxy_vault_ask_typed(link, &out, on_due, &typed, request_out);
+}
+
+enum err proxy_vault_peer_refreshed(struct proxy_vaultlink *link, const char *account, const char *address, int64_t at)
+{
+    const struct proxy_vault_typed typed = {.context = NULL};
+    struct ipc_out out;
+    begin(&out, PROXY_PEER_REFRESHED, account);
+    ipc_put_string(&out, address);
+    ipc_put_u64(&out, (uint64_t)at);
+    return proxy_vault_ask_typed(link, &out, NULL, &typed, NULL);
+}
+
 enum err proxy_vault_peer_sent(struct proxy_vaultlink *link, const char *account, int64_t at,
                                enum keyring_format format, const struct proxy_vault_sent *sent, size_t len)
 {

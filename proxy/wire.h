@@ -78,6 +78,10 @@ enum proxy_message {
                         `found`, and nothing in a person's name */
     PROXY_PEER_RECEIVED,    /* account; file of what a message tells (keyring_heard_add); answered with changed u32 */
     PROXY_PEER_SENT,        /* account, at u64, format u32, recipients u32, of each: address, fingerprint ("": plain) */
+    /* account, now u64, period in seconds u32; answered with addresses in use u32, of the first one: when it is due u64 (0:
+       there is none), address, fingerprint */
+    PROXY_PEER_DUE,
+    PROXY_PEER_REFRESHED,   /* account, address, at u64 */
     PROXY_STORE_PASSPHRASE, /* account, key of the old passphrase or nothing, new recipe, key of the new one: opens the
                                account's keys with the first if they are not, and seals them under the second; with no
                                recipe a passphrase is taken away */
@@ -107,7 +111,7 @@ enum proxy_message {
     PROXY_PRIVATE_FORGET, /* a private key of its account has been removed */
     PROXY_VAULT_DONE,     /* err u32; if that is 0, by request: recipients u32, each (deliveries) | what stands above */
     /* net to finder, and back; answers come in any order */
-    PROXY_FIND, /* number u32, address, stage u32 (proxy/config.h) */
+    PROXY_FIND, /* number u32, address, stage u32 (proxy/config.h), fingerprint of the only key that is wanted or "" */
     /* keeper to finder, about its own account's anchors, and back */
     PROXY_REVOCATION, /* number u32; file of the path's certificates, DER, leaf first */
     PROXY_FINDER_DONE /* number u32, err u32; if that is 0, by request: (find) seconds u32 for which the answer counts,

@@ -12,6 +12,7 @@ import unittest
 
 NEW_MOUNTS, NEW_USER, NEW_NETWORK = 0x00020000, 0x10000000, 0x40000000
 MOUNT_BIND, MOUNT_PRIVATE, MOUNT_ALL = 0x1000, 0x40000, 0x4000
+SEARCHED = "searched.example"  # which resolvers try behind a name that does not exist
 SET_FLAGS, IS_UP = 0x8914, 1
 
 
@@ -41,7 +42,7 @@ def enter(folder):
         fcntl.ioctl(any_socket, SET_FLAGS, struct.pack("16sh14x", b"lo", IS_UP))
     _write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")
     names = os.path.join(folder, "resolv.conf")
-    _write(names, "nameserver 127.0.0.1\n")
+    _write(names, "nameserver 127.0.0.1\nsearch %s\n" % SEARCHED)
     _call("mount", b"none", b"/", None, MOUNT_PRIVATE | MOUNT_ALL, None)
     _call("mount", names.encode(), os.path.realpath("/etc/resolv.conf").encode(), None, MOUNT_BIND, None)
 

@@ -133,6 +133,12 @@ class Case(World):
         return status, {line["directory"] or line["source"]: (line["state"], line["trust"], line["reason"])
                         for line in lines}, errors
 
+    def assert_nothing_searched(self):
+        """Whose keys are looked for is no business of the domains that short names are completed with: those get to
+        know hosts that the configuration names, and no others."""
+        named = {host + "." + netspace.SEARCHED for host in (KEYS, OTHER)}
+        self.assertEqual({name for name in SHARED["names"].asked if name.endswith(netspace.SEARCHED)} - named, set())
+
 
 class Find(Case):
     def test_each_source(self):
@@ -158,6 +164,7 @@ class Find(Case):
         self.assertEqual((status, said["wkd"][0]), (REFUSED, "nothing"), errors)
         self.assertEqual(len(self.wkd.asked()), 2)
         self.assertNotIn("wkd.example", SHARED["names"].asked)
+        self.assert_nothing_searched()
 
     def test_international_domain(self):
         host = "openpgpkey." + IVAN.split("@")[1]
@@ -288,6 +295,8 @@ class Rcpt(Case):
         (code, _), = self.rcpt(proxy, GRACE)
         self.assertEqual(code, 550, proxy.log())
         self.assertEqual(len(self.keys.asked()), 1)
+        self.assertIn("openpgpkey.none.example", SHARED["names"].asked)
+        self.assert_nothing_searched()
 
     def test_next_source(self):
         """A wrong key, and silence: bounded, logged, and the keyserver is asked."""

@@ -189,6 +189,45 @@ class Printed(Case):
                 status, lines = self.lines(proxy, address)
                 self.assertEqual((status, [line[:2] for line in lines]), (DONE, [("found", kind)]), server.log())
 
+    def test_published(self):
+        """What `key publish --dns` prints is what a name server takes, and others find; with the right user ID alone."""
+        made = self.proxy("")
+        home = self.alice()
+        key = home.fingerprint(harness.ALICE)
+        home.run("--pinentry-mode", "loopback", "--passphrase", "", "--quick-add-uid", key, "<alice@example.edu>")
+        certificate, _ = self.authority.issue(harness.ALICE, "alice")
+        for generic in (False, True):
+            with self.subTest(generic=generic):
+                printed = subprocess.run(
+                    [PRIVYSEAL, "key", "publish", harness.ALICE, "--dns", "--config", made.config,
+                     *(["--generic"] if generic else [])], capture_output=True, check=True).stdout.decode()
+                self.assertEqual("TYPE61" in printed, generic, printed)
+                server = Nsd(self, [Zone("example.net", []), Zone("example.org", [printed.strip()])])
+                proxy = self.proxy(self.section(server))
+                status, lines = self.lines(proxy, harness.ALICE)
+                self.assertEqual((status, [line[:3] for line in lines]), (DONE, [("found", "OpenPGP", "found")]))
+                data = bytes.fromhex("".join(printed.split()[5:])) if generic else None
+                if generic:
+                    path = os.path.join(self.folder, "record")
+                    with open(path, "wb") as file:
+                        file.write(data)
+                    listing = home.run("--show-keys", "--with-colons", path).stdout.decode()
+                    self.assertEqual(listing.count("\nuid:"), 1)
+                    self.assertIn("<%s>" % harness.ALICE, listing)
+        # A certificate, by its fingerprint.
+        with open(certificate, "rb") as file:
+            subprocess.run([PRIVYSEAL, "key", "import", "--config", made.config], input=file.read(), check=True,
+                           capture_output=True)
+        _, listed, _ = self.run_cli(made, "key", "list")
+        mine = [line["fingerprint"] for line in listed if line["format"] == "smime"]
+        self.assertEqual(len(mine), 1)
+        status, records, words = self.run_cli(made, "key", "publish", mine[0], "--dns")
+        self.assertEqual((status, [record["kind"] for record in records]), (DONE, ["smimea"]), words)
+        server = Nsd(self, [Zone("example.net", []), Zone("example.org", [records[0]["where"].strip()])])
+        status, lines = self.lines(self.proxy(self.section(server)), harness.ALICE)
+        self.assertEqual((status, [line[:3] for line in lines]), (DONE, [("found", "S/MIME", "found")]))
+
+
 
 class Rcpt(Case):
     """The proxy asks while the client waits for the answer to RCPT, out of the finder's sandbox."""

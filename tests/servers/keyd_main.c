@@ -2,7 +2,8 @@
  * The reference keyserver (HKP) and Web Key Directory, over TLS or in clear: libevent's evhttp over files.
  *
  * A request for host H and path P is answered with the file STORE/H/P, each "/" of P (without its first) written as
- * "_"; one for /pks/lookup with STORE/H/pks_ADDRESS. 404 if there is none such. Every request is a line of the wire
+ * "_"; one for /pks/lookup with STORE/H/pks_ADDRESS. What is sent to /pks/add becomes the file STORE/H/added, field and
+ * all. 404 if there is none such. Every request is a line of the wire
  * file: host, blank, what stands in the request. Faults of the point "answer":
  *
  *   status CODE    redirect URL    file NAME (of STORE)    hang    cut    slow    huge
@@ -148,6 +149,21 @@ static void begin_stream(struct evhttp_request *request, struct evbuffer *body, 
     evbuffer_free(piece);
 }
 
+static void take_key(struct evhttp_request *request, const char *host)
+{
+    struct evbuffer *sent = evhttp_request_get_input_buffer(request);
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/%s/added", server.store, host);
+    FILE *file = strcmp(evhttp_request_get_uri(request), "/pks/add") == 0 ? fopen(path, "wbe") : NULL;
+    if (file == NULL) {
+        evhttp_send_error(request, HTTP_NOTFOUND, NULL);
+        return;
+    }
+    fwrite(evbuffer_pullup(sent, -1), 1, evbuffer_get_length(sent), file);
+    fclose(file);
+    evhttp_send_reply(request, HTTP_OK, "OK", NULL);
+}
+
 static void on_request(struct evhttp_request *request, void *context)
 {
     char action[512] = "", name[2048], path[4096];
@@ -170,6 +186,10 @@ static void on_request(struct evhttp_request *request, void *context)
     }
     if (strncmp(action, "status ", 7) == 0) {
         evhttp_send_reply(request, (int)strtol(action + 7, NULL, 10), "As ordered", NULL);
+        return;
+    }
+    if (evhttp_request_get_command(request) == EVHTTP_REQ_POST) {
+        take_key(request, host);
         return;
     }
     if (strncmp(action, "file ", 5) == 0) {

@@ -154,6 +154,7 @@ static void kept_certificate_revokes_without_a_passphrase(void **state)
     assert_int_not_equal(span_find((struct span){content, len}, 0, SPAN_LIT("\n:-----BEGIN")), SIZE_MAX);
     assert_int_equal(keyring_gpg_revoke_by(home.gpg, second, (struct span){content, len}), ERR_REFUSED);
     assert_false(entry_of("eve@example.org").is_revoked);
+    assert_false(entry_of("dot@example.org").is_revoked);
     assert_int_equal(keyring_gpg_revoke_by(home.gpg, first, (struct span){content, len}), ERR_OK);
     assert_true(entry_of("dot@example.org").is_revoked);
     /* What is there is not written over; what is not is put there. */

@@ -315,6 +315,12 @@ static void test_missing_for_now(void **state)
         world.message.is_reply_to_encrypted = cases[i].is_reply;
         world.message.wants_plain = cases[i].wants_plain;
         expect_plan(&world, cases[i].err, cases[i].action);
+        /* A key that anybody could have sent does not step in for one whose word has run out. */
+        if (cases[i].err == ERR_LOOKUP && cases[i].had_word) {
+            add_autocrypt(&world, 1, KEYRING_ADVICE_MUTUAL);
+            world.message.is_mutual = true;
+            expect_plan(&world, ERR_LOOKUP, PLAN_REFUSE);
+        }
         /* Nothing of that matters where there is a key. */
         add_key(&world, 1, KEYRING_FULL, false);
         const bool is_sealed = cases[i].encrypt != POLICY_ENCRYPT_NEVER && !cases[i].wants_plain;

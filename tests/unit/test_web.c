@@ -264,8 +264,12 @@ static void answers_that_are_none(void **state)
         const char *problem;
     } rows[] = {{404, "none", NULL, 4, ERR_OK, ""},
                 {410, "", NULL, 0, ERR_OK, ""},
-                {301, "", "https://localhost/", 0, ERR_OK, ""},
-                {302, "", "http://127.0.0.1/", 0, ERR_OK, ""},
+                /* They take nothing back that was said before: only who says "nothing" has told all. */
+                {301, "", "https://localhost/", 0, ERR_OK, "does not say"},
+                {302, "", "http://127.0.0.1/", 0, ERR_OK, "does not say"},
+                {403, "", NULL, 0, ERR_OK, "does not say"},
+                {408, "", NULL, 0, ERR_LOOKUP, "none"},
+                {429, "", NULL, 0, ERR_LOOKUP, "none"},
                 {500, "", NULL, 0, ERR_LOOKUP, "none"},
                 {200, "", NULL, 0, ERR_OK, "no OpenPGP key"},
                 {200, "<html>", NULL, 6, ERR_OK, "no OpenPGP key"},
