@@ -10,7 +10,7 @@
 #include "mime/part.h"
 
 #define CRYPTO_ATTACHED_KEYS_MAX 4 /* of one message; further ones are left out */
-#define CRYPTO_ATTACHED_MAX (CRYPTO_ATTACHED_KEYS_MAX * (KEYRING_FOUND_PIECE_MAX + 256)) /* bytes of their saved form  \
+#define CRYPTO_ATTACHED_MAX (CRYPTO_ATTACHED_KEYS_MAX * (KEYRING_FOUND_PIECE_MAX + 256)) /* bytes of a saved form */
                                                                                           */
 
 /* Adds (keyring_found_add, by the word of mail) those of `payload`, a part of `bytes`, itself or below multipart/mixed
