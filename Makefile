@@ -24,7 +24,7 @@ BUILD_PACKAGES := libc6-dev linux-libc-dev pkg-config libgpgme-dev libevent-dev 
 TEST_PACKAGES  := libcmocka-dev libgmime-3.0-dev gpgsm python3 openssl curl swaks libnet-ssleay-perl \
 	libio-socket-ssl-perl postfix procps iproute2 clang clang-tidy clang-format libclang-rt-14-dev llvm-14 cppcheck \
 	mandoc universal-ctags python3-cryptography dovecot-imapd isync neomutt offlineimap3 nginx-light libnginx-mod-mail \
-	slapd ldap-utils libnss3-tools softhsm2 libengine-pkcs11-openssl opensc nsd ldnsutils sq graphviz \
+	slapd ldap-utils libnss3-tools softhsm2 libengine-pkcs11-openssl opensc nsd ldnsutils sq rnp graphviz \
 	zsh fish bash-completion
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wvla -Werror

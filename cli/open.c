@@ -1,10 +1,13 @@
 /*
  * privyseal open: a message from standard input, as a mail program would see it.
  */
-#include "cli/cli.h"
+#include "cli/source.h"
 
 #include "base/clock.h"
+#include "base/log.h"
+#include "crypto/attached.h"
 #include "crypto/open.h"
+#include "keyring/learn.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -56,6 +59,29 @@ static bool is_good(const struct crypto_verdict *verdict)
     return verdict->signature == CRYPTO_SIG_GOOD && verdict->has_integrity && verdict->encryption != CRYPTO_ENC_FAILED;
 }
 
+/* As a keeper does: keys that came with mail that verified. What fails has been logged, and is no failure of opening.
+ */
+static void keep_attached(const struct cli *cli, const struct crypto_smime *smime, const char *address,
+                          struct span attached)
+{
+    struct buf said;
+    size_t kept;
+    buf_init(&said, KEYRING_LEARN_WORDS_MAX);
+    const struct keyring_learner learner = {.address = address,
+                                            .certificates = smime->certificates,
+                                            .anchors = smime->anchors,
+                                            .gpg = cli->gpg,
+                                            .now = clock_now(),
+                                            .is_mail = true,
+                                            .words = &said};
+    enum err err = keyring_learn(&learner, attached, &kept);
+    if (!err)
+        err = cli_keep_words(cli, buf_span(&said));
+    if (err)
+        (void)log_failure(err, "keeping a key that came with mail of %s", address);
+    buf_fini(&said);
+}
+
 static int open_message(struct cli *cli, struct span message)
 {
     char authserv_id[CONFIG_AUTHSERV_ID_SIZE];
@@ -64,15 +90,18 @@ static int open_message(struct cli *cli, struct span message)
     enum err err = cli_open_smime(cli, &smime);
     if (err)
         return cli_exit_of(err);
+    struct buf attached;
     const struct crypto_open_options how = {.keyring = cli->keyring,
                                             .smime = &smime,
                                             .least = KEYRING_FOUND,
                                             .output_max = cli->config->message_max * 2,
                                             .layers_max = OPEN_LAYERS_MAX,
                                             .authserv_id = authserv_id,
+                                            .attached = &attached,
                                             .asks_person = true};
     struct crypto_opened opened = {.is_changed = false};
     struct buf view;
+    buf_init(&attached, CRYPTO_ATTACHED_MAX);
     buf_init_secret(&view, cli->config->message_max * 2 + 65536);
     err = crypto_open(cli->gpg, &how, message, &view, &opened);
     int status = err ? cli_fail(cli, err, "opening the message") : CLI_DONE;
@@ -83,6 +112,9 @@ static int open_message(struct cli *cli, struct span message)
     if (!err && smime.certificates && !clock_is_fixed())
         crypto_learnt_keep(&opened.learnt, smime.certificates, clock_now());
     crypto_learnt_fini(&opened.learnt);
+    if (!err && attached.len > 0 && !clock_is_fixed())
+        keep_attached(cli, &smime, opened.verdict.signer, buf_span(&attached));
+    buf_fini(&attached);
     if (status == CLI_DONE)
         status = print_verdict(cli, &opened);
     return status == CLI_DONE && !is_good(&opened.verdict) ? CLI_REFUSED : status;

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "crypto/attached.h"
 #include "crypto/open_view.h"
 #include "crypto/own.h"
 #include "mime/field.h"
@@ -152,6 +153,19 @@ static enum err hear(const struct opening *opening)
     return ERR_OK;
 }
 
+/* Keys are taken of nothing but what a correspondent's good signature is over. */
+static enum err find_attached(const struct opening *opening)
+{
+    const struct crypto_verdict *verdict = &opening->result->verdict;
+    struct buf *attached = opening->options->attached;
+
+    if (attached == NULL || opening->decided != NULL || opening->tree == NULL ||
+        verdict->signature != CRYPTO_SIG_GOOD || verdict->trust == KEYRING_OWN || !verdict->has_integrity ||
+        opening->is_inline || opening->is_clearsigned || opening->result->decision.is_text_alone)
+        return ERR_OK;
+    return crypto_attached_add(opening->part, opening->bytes, attached);
+}
+
 static bool is_too_large(const struct opening *opening)
 {
     const struct crypto_decision *decided = opening->decided;
@@ -232,6 +246,8 @@ enum err crypto_open(struct keyring_gpg *gpg, const struct crypto_open_options *
         result = decide(&opening, authserv_id, span_skip(buf_span(view_out), len_before));
     if (result == ERR_OK)
         result = hear(&opening);
+    if (result == ERR_OK)
+        result = find_attached(&opening);
     if (result != ERR_OK) {
         buf_truncate(view_out, len_before);
         crypto_session_keys_fini(&opened_out->session_keys);

@@ -32,6 +32,9 @@ struct crypto_open_options {
     /* With `heard` (the first time): what the message tells by Autocrypt is added there. */
     const struct crypto_hearer *hearer;
     struct buf *heard;
+    /* The first time: OpenPGP keys attached to a message whose signature is good are added there (crypto/attached.h, of
+       CRYPTO_ATTACHED_MAX), for verdict.signer. NULL: nobody wants them. */
+    struct buf *attached;
 };
 
 struct crypto_opened {

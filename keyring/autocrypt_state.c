@@ -70,6 +70,26 @@ static void count(struct keyring_peer *peer, int64_t at)
         peer->last_seen = at;
 }
 
+/* No more than that: an own or pinned key, or one that a source found, stays what is taken. */
+static enum err hear_attached(struct keyring_peer *peer, const struct keyring_heard *heard, bool *changed_out)
+{
+    struct keyring_word word = {.format = KEYRING_OPENPGP,
+                                .source = KEYRING_SOURCE_MAIL,
+                                .trust = keyring_source_trust_max(KEYRING_SOURCE_MAIL),
+                                .since = heard->at};
+    struct buf saved;
+    enum err err;
+
+    memcpy(word.address, heard->address, sizeof word.address);
+    memcpy(word.fingerprint, heard->fingerprint, sizeof word.fingerprint);
+    buf_init(&saved, sizeof word * 2);
+    err = keyring_word_add(&saved, &word);
+    if (err == ERR_OK)
+        err = keyring_peer_hear_all(peer, buf_span(&saved), changed_out);
+    buf_fini(&saved);
+    return err;
+}
+
 enum err keyring_peer_received(struct keyring_peer *peer, const struct keyring_heard *heard, bool *changed_out)
 {
     struct keyring_autocrypt *state = &peer->autocrypt;
@@ -77,6 +97,8 @@ enum err keyring_peer_received(struct keyring_peer *peer, const struct keyring_h
     char fingerprint[KEYRING_FPR_SIZE], gossip_fingerprint[KEYRING_FPR_SIZE];
     enum err err;
 
+    if (heard->is_attached)
+        return hear_attached(peer, heard, changed_out);
     memcpy(fingerprint, state->fingerprint, sizeof fingerprint);
     memcpy(gossip_fingerprint, state->gossip_fingerprint, sizeof gossip_fingerprint);
     err = heard->is_gossip ? take_gossip(state, heard) : take_own(state, heard);

@@ -113,6 +113,12 @@ static bool is_heard(const struct keyring_found *found)
            (found->source == KEYRING_SOURCE_AUTOCRYPT || found->source == KEYRING_SOURCE_GOSSIP);
 }
 
+/* It came with mail that verified. */
+static bool is_attached(const struct keyring_learner *learner, const struct keyring_found *found)
+{
+    return learner->is_mail && found->kind == KEYRING_FOUND_OPENPGP && found->source == KEYRING_SOURCE_MAIL;
+}
+
 enum err keyring_learn_judge(const struct keyring_learner *learner, const struct keyring_found *found,
                              enum keyring_learnt *learnt, X509 **certificate_out)
 {
@@ -166,9 +172,13 @@ static enum err add_word(const struct keyring_learner *learner, const struct key
                                 .trust = found->is_found ? KEYRING_FOUND : KEYRING_UNVERIFIED,
                                 .since = learner->now,
                                 .until = found->until > 0 ? found->until : learner->now};
-    /* What mail told stands in the record already. */
-    if (learner->words == NULL || !keyring_source_is_asked(found->source))
+    /* What Autocrypt told stands in the record already. */
+    if (learner->words == NULL || is_heard(found))
         return ERR_OK;
+    if (is_attached(learner, found)) {
+        word.trust = keyring_source_trust_max(found->source);
+        word.until = 0;
+    }
     (void)span_copy(span_of(learner->address), word.address, sizeof(word.address));
     (void)span_copy(span_of(fingerprint), word.fingerprint, sizeof(word.fingerprint));
     (void)span_copy(span_of(found->directory), word.title, sizeof(word.title));
@@ -315,7 +325,7 @@ static enum err take(struct span *rest, struct keyring_found *found)
 static enum err learn_one(const struct keyring_learner *learner, const struct keyring_found *found, struct span all,
                           size_t *kept)
 {
-    if (!keyring_source_is_asked(found->source) && !is_heard(found))
+    if (!keyring_source_is_asked(found->source) && !is_heard(found) && !is_attached(learner, found))
         return ERR_REFUSED;
     return found->kind == KEYRING_FOUND_ALL ? remove_gone(learner, found, all) : keep(learner, found, kept);
 }

@@ -6,8 +6,8 @@
  * it is there by that directory's word and the directory has told all. How far it is trusted is for the folder's
  * listing and for the record of the correspondent to say: a certificate by its chain or by the directory's word, while
  * that counts; an OpenPGP key by the word that is given here for the record (keyring/peer.h). Only sources that are
- * asked over the network are heard here, whatever the findings call themselves. In keepers and on the command line;
- * synchronous.
+ * asked over the network are heard here, whatever the findings call themselves, and of OpenPGP keys what mail told. In
+ * keepers and on the command line; synchronous.
  */
 #ifndef KEYRING_LEARN_H
 #define KEYRING_LEARN_H
@@ -24,6 +24,7 @@ struct keyring_learner {
     const struct keyring_anchors *anchors; /* NULL: no chain leads anywhere */
     struct keyring_gpg *gpg;               /* NULL: OpenPGP keys are left out */
     int64_t now;
+    bool is_mail; /* OpenPGP keys by the word of mail are heard, too: who learns has seen that mail verify */
     /* NULL: nobody wants to know. Gets what the sources say of OpenPGP keys that are kept (saved forms of words), and
        which of them have told all (keyring_peer_hear_all). */
     struct buf *words;

@@ -96,11 +96,12 @@ struct keyring_heard {
     bool is_gossip;
     bool has_key; /* false: mail from it without one valid Autocrypt field */
     bool is_mutual;
+    bool is_attached; /* alone with `fingerprint`: a key that came with mail of it that verified, and is in the ring */
     char fingerprint[KEYRING_FPR_SIZE];
     struct span key; /* borrowed; binary */
 };
-/* Autocrypt's transitions (sections 2.3 and 2.4 there, gossip 5), and the counts of mail. `*changed_out`: something
-   that a word comes of has changed. */
+/* Autocrypt's transitions (sections 2.3 and 2.4 there, gossip 5), and the counts of mail; of an attached key the word
+   of signed mail. `*changed_out`: something that a word comes of has changed. */
 ERR_RETURN enum err keyring_peer_received(struct keyring_peer *peer, const struct keyring_heard *heard,
                                           bool *changed_out);
 /* Saved forms of what was heard, one after the other, as they travel to the vault; ERR_END, ERR_PEER_PROTOCOL as

@@ -92,19 +92,19 @@ enum err keyring_word_take(struct span *rest, struct keyring_word *word)
 
 /* ---- what mail told ---- */
 
-enum { HEARD_GOSSIP = 1, HEARD_KEY = 2, HEARD_MUTUAL = 4, HEARD_ALL = 7 };
+enum { HEARD_GOSSIP = 1, HEARD_KEY = 2, HEARD_MUTUAL = 4, HEARD_ATTACHED = 8, HEARD_ALL = 15 };
 
 enum err keyring_heard_add(struct buf *out, const struct keyring_heard *heard)
 {
     const size_t before = out->len;
     const unsigned flags = (heard->is_gossip ? HEARD_GOSSIP : 0u) | (heard->has_key ? HEARD_KEY : 0u) |
-                           (heard->is_mutual ? HEARD_MUTUAL : 0u);
+                           (heard->is_mutual ? HEARD_MUTUAL : 0u) | (heard->is_attached ? HEARD_ATTACHED : 0u);
     enum err err = packed_add_bytes(out, span_of(heard->address));
     if (err == ERR_OK)
         err = packed_add_number(out, (uint64_t)heard->at, 8);
     if (err == ERR_OK)
         err = packed_add_number(out, flags, 1);
-    if (err == ERR_OK && heard->has_key)
+    if (err == ERR_OK && (heard->has_key || heard->is_attached))
         err = packed_add_bytes(out, span_of(heard->fingerprint));
     if (err == ERR_OK && heard->has_key)
         err = packed_add_bytes(out, heard->key);
@@ -125,6 +125,11 @@ enum err keyring_heard_take(struct span *rest, struct keyring_heard *heard)
     heard->is_gossip = (flags & HEARD_GOSSIP) != 0;
     heard->has_key = (flags & HEARD_KEY) != 0;
     heard->is_mutual = (flags & HEARD_MUTUAL) != 0;
+    heard->is_attached = (flags & HEARD_ATTACHED) != 0;
+    if (heard->is_attached)
+        return flags == HEARD_ATTACHED && take_fingerprint(rest, heard->fingerprint) && heard->fingerprint[0] != '\0'
+                   ? ERR_OK
+                   : ERR_PEER_PROTOCOL;
     if (!heard->has_key)
         return heard->is_gossip || heard->is_mutual ? ERR_PEER_PROTOCOL : ERR_OK;
     if (!take_fingerprint(rest, heard->fingerprint) || heard->fingerprint[0] == '\0' ||

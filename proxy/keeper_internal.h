@@ -14,6 +14,7 @@
 #define KEEPER_INDEX_MAX ((size_t)1 << 31)
 
 #define KEEPER_PRIVATE_KEYS_MAX 64
+#define KEEPER_ATTACHED_MAX 256
 
 /* A private key that was used before. */
 struct keeper_private_key {
@@ -36,6 +37,9 @@ struct keeper {
     struct keyring_token *token; /* NULL: the account has none, or it does not work */
     struct keeper_private_key private_keys[KEEPER_PRIVATE_KEYS_MAX];
     size_t private_keys_len;
+    /* Of addresses with keys that were attached to their mail: most programs send the same with each. */
+    uint8_t attached[KEEPER_ATTACHED_MAX][32];
+    size_t attached_next;
 };
 
 /* What has come of a job: ERR_MEMORY, whatever `result` is, if OpenSSL was without memory (crypto/memory.h). Nothing is
@@ -58,6 +62,10 @@ ERR_RETURN enum err keeper_open(struct keeper *keeper, struct ipc_in *in);
 ERR_RETURN enum err keeper_unlock(struct keeper *keeper, struct ipc_in *in);
 ERR_RETURN enum err keeper_keys(struct keeper *keeper, struct ipc_in *in);
 ERR_RETURN enum err keeper_learn(struct keeper *keeper, struct ipc_in *in);
+/* Keeps keys (crypto/attached.h) that came with mail of `address` that verified, in the ring, and adds to `heard`
+   (keyring_heard_add) which they are. Those that were looked at a short while ago are not again. What fails is logged:
+   mail is read without that, too. */
+void keeper_learn_attached(struct keeper *keeper, const char *address, struct span attached, struct buf *heard);
 
 /* Opens the account's keys in the store, and wraps them to the key `reader`, signed with `signer`, if they are not
    (either may be "": then they stay as they are). Nobody is asked for the passphrase of the OpenPGP key; for that of

@@ -1,37 +1,93 @@
 /*
- * What the finder found: looked at here, where it can do no harm, and kept if it is good.
+ * What the finder found, or mail brought along: looked at here, where it can do no harm, and kept if it is good.
  */
 #include "proxy/keeper_internal.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/memfd.h"
 #include "keyring/learn.h"
+#include "keyring/peer.h"
 
+#include <openssl/evp.h>
+#include <string.h>
 #include <unistd.h>
 
-static enum err learn(struct keeper *keeper, const char *address, int fd, struct buf *words, size_t *kept)
+static enum err learn(struct keeper *keeper, const char *address, bool is_mail, struct span found, struct buf *words,
+                      size_t *kept)
 {
     const struct crypto_smime *smime;
-    struct span found = SPAN_NONE;
     enum err err = keeper_smime(keeper, &smime);
-    if (err == ERR_OK)
-        err = memfd_map(fd, KEYRING_FOUND_SIZE_MAX, &found);
-    if (err == ERR_OK) {
-        const struct keyring_learner learner = {.address = address,
-                                                .certificates = smime->certificates,
-                                                .anchors = smime->anchors,
-                                                .gpg = keeper->gpg,
-                                                .now = clock_now(),
-                                                .words = words};
-        err = keyring_learn(&learner, found, kept);
+    if (err != ERR_OK)
+        return err;
+    const struct keyring_learner learner = {.address = address,
+                                            .certificates = smime->certificates,
+                                            .anchors = smime->anchors,
+                                            .gpg = keeper->gpg,
+                                            .now = clock_now(),
+                                            .is_mail = is_mail,
+                                            .words = words};
+    return keyring_learn(&learner, found, kept);
+}
+
+static enum err take_digest(const char *address, struct span attached, uint8_t digest[32])
+{
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    const bool is_done = context != NULL && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1 &&
+                         EVP_DigestUpdate(context, address, strlen(address) + 1) == 1 &&
+                         EVP_DigestUpdate(context, attached.ptr, attached.len) == 1 &&
+                         EVP_DigestFinal_ex(context, digest, NULL) == 1;
+    EVP_MD_CTX_free(context);
+    return is_done ? ERR_OK : ERR_INTERNAL;
+}
+
+static bool was_attached(const struct keeper *keeper, const uint8_t digest[32])
+{
+    for (size_t i = 0; i < KEEPER_ATTACHED_MAX; i++)
+        if (memcmp(keeper->attached[i], digest, sizeof(keeper->attached[i])) == 0)
+            return true;
+    return false;
+}
+
+static enum err tell(struct span words, struct buf *heard)
+{
+    struct keyring_word word;
+    enum err err;
+    while ((err = keyring_word_take(&words, &word)) == ERR_OK) {
+        struct keyring_heard one = {.at = word.since, .is_attached = true};
+        memcpy(one.address, word.address, sizeof(one.address));
+        memcpy(one.fingerprint, word.fingerprint, sizeof(one.fingerprint));
+        err = keyring_heard_add(heard, &one);
+        if (err != ERR_OK)
+            return err;
     }
-    memfd_unmap(&found);
-    return err;
+    return err == ERR_END ? ERR_OK : err;
+}
+
+void keeper_learn_attached(struct keeper *keeper, const char *address, struct span attached, struct buf *heard)
+{
+    uint8_t digest[32];
+    struct buf words;
+    size_t kept;
+    enum err err = take_digest(address, attached, digest);
+    if (err == ERR_OK && was_attached(keeper, digest))
+        return;
+    buf_init(&words, KEYRING_LEARN_WORDS_MAX);
+    if (err == ERR_OK)
+        err = learn(keeper, address, true, attached, &words, &kept);
+    if (err == ERR_OK)
+        err = tell(buf_span(&words), heard);
+    buf_fini(&words);
+    if (err == ERR_OK)
+        memcpy(keeper->attached[keeper->attached_next++ % KEEPER_ATTACHED_MAX], digest, sizeof(digest));
+    else
+        (void)log_failure(err, "keeping a key that came with mail of %s", address);
 }
 
 enum err keeper_learn(struct keeper *keeper, struct ipc_in *in)
 {
     char address[MIME_ADDR_SIZE];
+    struct span found = SPAN_NONE;
     size_t kept = 0;
     struct buf words;
     struct ipc_out out;
@@ -39,8 +95,13 @@ enum err keeper_learn(struct keeper *keeper, struct ipc_in *in)
     int fd = ipc_get_file(in);
     enum err err = ipc_in_end(in);
     buf_init(&words, KEYRING_LEARN_WORDS_MAX);
-    if (err == ERR_OK)
-        err = keeper_outcome(learn(keeper, address, fd, &words, &kept));
+    if (err == ERR_OK) {
+        err = memfd_map(fd, KEYRING_FOUND_SIZE_MAX, &found);
+        if (err == ERR_OK)
+            err = learn(keeper, address, false, found, &words, &kept);
+        err = keeper_outcome(err);
+        memfd_unmap(&found);
+    }
     if (fd >= 0)
         close(fd);
     if (err == ERR_OK) {

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memfd.h"
+#include "crypto/attached.h"
 #include "crypto/open.h"
 #include "imap/content.h"
 #include "mime/text.h"
@@ -164,11 +165,11 @@ static enum err take_decided(const struct proxy_open_request *request, struct de
 }
 
 struct opening_job {
-    const struct keeper *keeper;
+    struct keeper *keeper;
     struct crypto_open_options options;
     bool wants_record;
     struct span message;
-    struct buf view, heard;
+    struct buf view, heard, attached;
     struct crypto_opened opened;
     bool is_opened; /* crypto_open went well */
     struct results results;
@@ -177,6 +178,7 @@ struct opening_job {
 static enum err open_once(struct opening_job *job)
 {
     buf_clear(&job->heard);
+    buf_clear(&job->attached);
     enum err err = crypto_open(job->keeper->gpg, &job->options, job->message, &job->view, &job->opened);
     job->is_opened = err == ERR_OK;
     if (err == ERR_OK && !job->opened.is_plain)
@@ -237,17 +239,22 @@ static enum err open_message(struct keeper *keeper, bool wants_record, const str
     const struct crypto_hearer hearer = {.own = own, .own_len = setup->addresses_len, .now = clock_now()};
     job.options.hearer = &hearer;
     job.options.heard = &job.heard;
+    job.options.attached = &job.attached;
     buf_init(&job.heard, CRYPTO_HEARD_MAX);
+    buf_init(&job.attached, CRYPTO_ATTACHED_MAX);
     buf_init_secret(&job.view, setup->output_max);
     err = open_once(&job);
     if (err == ERR_LIMIT)
         err = open_too_large(&job);
     if (err == ERR_OK)
         err = find_encrypted_ids(&job.opened.decision, buf_span(&job.view), &encrypted_ids);
+    if (err == ERR_OK && job.attached.len > 0)
+        keeper_learn_attached(keeper, job.opened.verdict.signer, buf_span(&job.attached), &job.heard);
     if (err == ERR_OK && job.heard.len > 0)
         err = memfd_of("heard", buf_span(&job.heard), CRYPTO_HEARD_MAX, &job.results.heard);
     buf_fini(&job.view);
     buf_fini(&job.heard);
+    buf_fini(&job.attached);
     err = keeper_outcome(err);
     err = err == ERR_OK ? answer_opened(&job.opened, &encrypted_ids, &job.results) : keeper_answer(err);
     if (err == ERR_OK && smime->certificates != NULL)

@@ -13,6 +13,7 @@ idle    Memory for each of 1,000 idle sessions that have logged in (a session to
 peak    The most memory while one message of 50 MB is sealed.
 answer  Which key for a known address, and why, with 50,000 keys in the ring and 10,000 correspondents in the store; the
         peer is the same with 1,000 keys. Beside it, a correspondent's record out of the store.
+flood   Importing and showing a key that 100,000 strangers have signed; the peer is the same key without them.
 sync, stream, search, busy, mail: of the way in; bench_imap.py says what they measure.
 smime, smime-send, smime-peak, ldap, dead: bench_smime.py says what they measure.
 
@@ -39,10 +40,18 @@ from bench_imap import ImapBench  # noqa: E402
 from bench_smime import SmimeBench  # noqa: E402
 from harness import ALICE, BOB  # noqa: E402
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "interop"))
+import wot_made  # noqa: E402
+
 BUILD = os.environ.get("BUILD", "build")
 MEGABYTE = 1e6
+# Seconds and megabytes (of the largest process) that a command takes with all that it starts.
+MEASURED = """import resource, subprocess, sys, time
+began = time.monotonic()
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
+print(time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6)"""
 NAMES = ("seal", "relay", "idle", "peak", "sync", "far", "stream", "search", "busy", "mail", "smime",
-         "smime-send", "smime-peak", "ldap", "dead", "answer")
+         "smime-send", "smime-peak", "ldap", "dead", "answer", "flood")
 OPTIONAL = ("many",)  # what takes long: only if asked for by name
 SESSIONS = (1, 2, 4, 8)
 OPTIONS = "sessions_max = 5000\nsessions_per_address = 5000"
@@ -292,6 +301,27 @@ class Bench(ImapBench, SmimeBench, harness.World):
                   ratio=parts.get("shared", 0) / size)
         self.note("time to seal a " + name, seconds, "s")
         proxy.close()
+
+    def measure_flood(self):
+        home = harness.Gpg(os.path.join(self.folder, "flo"))
+        self.add(home.close)
+        home.make("flo@example.org")
+        key = home.run("--export", "flo@example.org").stdout
+        at = key.index(b"<flo@example.org>") + len("<flo@example.org>")
+        flood = wot_made.flood(10000 if self.options.quick else 100000, int(time.time()) - 9 * 86400)
+        proxy = harness.Proxy(self, self.server("flood"), start=False)
+        took = {}
+        for name, data in (("none", key), ("flood", key[:at] + flood + key[at:])):
+            path = self.file("key" + name, data)
+            for words in (("import", path), ("show", "flo@example.org")):
+                took[name, words[0]] = output_of(sys.executable, "-c", MEASURED, harness.PRIVYSEAL, "key", *words,
+                                                 "--config", proxy.config)
+        for word in ("import", "show"):
+            (ours, size), (peer, least) = (map(float, took[name, word].split()) for name in ("flood", "none"))
+            self.note("key %s, flooded" % word, ours, "s", peer=peer, ratio=ours / peer, aim="1 s more",
+                      is_fine=ours <= peer + 1)
+            self.note("key %s, flooded, largest process" % word, size, "MB", peer=least, ratio=size / least,
+                      aim="10 MB more", is_fine=size <= least + 10)
 
     def measure_answer(self):
         peers = 500 if self.options.quick else 10000

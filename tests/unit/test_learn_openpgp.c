@@ -126,6 +126,42 @@ static void a_word_for_each_key(void **state)
     assert_int_equal(rest.len, 0);
 }
 
+static enum err learn_attached(const char *address)
+{
+    const struct keyring_learner learner = {.address = address,
+                                            .certificates = certificates,
+                                            .gpg = home.gpg,
+                                            .now = NOW,
+                                            .is_mail = true,
+                                            .words = &words};
+    size_t kept;
+    buf_clear(&words);
+    enum err err = keyring_learn(&learner, buf_span(&saved), &kept);
+    buf_clear(&saved);
+    return err;
+}
+
+/* Whoever has seen that mail verify hears what came with it: for good, and no more than that it was seen. */
+static void what_came_with_mail(void **state)
+{
+    (void)state;
+    add(KEYRING_FOUND_OPENPGP, KEYRING_SOURCE_MAIL, true, buf_span(&key));
+    assert_int_equal(learn_attached("eve@example.net"), ERR_OK);
+    assert_int_equal(words.len, 0);
+    add(KEYRING_FOUND_OPENPGP, KEYRING_SOURCE_MAIL, true, buf_span(&key));
+    assert_int_equal(learn_attached(BOB), ERR_OK);
+    struct span rest = buf_span(&words);
+    struct keyring_word word;
+    assert_int_equal(keyring_word_take(&rest, &word), ERR_OK);
+    assert_int_equal(word.source, KEYRING_SOURCE_MAIL);
+    assert_int_equal(word.trust, KEYRING_SEEN);
+    assert_int_equal(word.until, 0);
+    assert_string_equal(word.fingerprint, fingerprint);
+    assert_int_equal(rest.len, 0);
+    add(KEYRING_FOUND_OPENPGP, KEYRING_SOURCE_PERSON, true, buf_span(&key));
+    assert_int_equal(learn_attached(BOB), ERR_REFUSED);
+}
+
 /* Of what is not kept there is no word; that a source has told all is one all the same. */
 static void none_for_what_is_not_kept(void **state)
 {
@@ -153,6 +189,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_sources_that_are_asked),
         cmocka_unit_test(a_word_for_each_key),
+        cmocka_unit_test(what_came_with_mail),
         cmocka_unit_test(none_for_what_is_not_kept),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

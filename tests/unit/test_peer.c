@@ -443,6 +443,37 @@ static void test_damaged(void **state)
     keyring_peer_fini(&peer);
 }
 
+/* A key that came with mail that verified: a word, once, and no message more. */
+static void test_attached(void **state)
+{
+    struct keyring_peer peer;
+    struct keyring_heard heard = {.address = BOB, .at = NOW, .is_attached = true}, taken;
+    struct buf saved;
+    bool is_changed;
+    (void)state;
+    (void)span_copy(SPAN_LIT(ONE), heard.fingerprint, sizeof heard.fingerprint);
+    buf_init(&saved, 1000);
+    assert_int_equal(keyring_heard_add(&saved, &heard), ERR_OK);
+    for (size_t len = 1; len <= saved.len; len++) {
+        struct span rest = span_slice(buf_span(&saved), 0, len);
+        assert_int_equal(keyring_heard_take(&rest, &taken), len == saved.len ? ERR_OK : ERR_PEER_PROTOCOL);
+    }
+    buf_fini(&saved);
+    assert_true(taken.is_attached && !taken.has_key);
+    keyring_peer_init(&peer, BOB);
+    assert_int_equal(keyring_peer_received(&peer, &taken, &is_changed), ERR_OK);
+    assert_true(is_changed);
+    assert_int_equal(keyring_peer_received(&peer, &taken, &is_changed), ERR_OK);
+    assert_false(is_changed);
+    assert_int_equal(peer.words_len, 1);
+    assert_int_equal(peer.words[0].source, KEYRING_SOURCE_MAIL);
+    assert_int_equal(peer.words[0].trust, KEYRING_SEEN);
+    assert_int_equal(peer.words[0].since, NOW);
+    assert_int_equal(peer.words[0].until, 0);
+    assert_int_equal(peer.received, 0);
+    keyring_peer_fini(&peer);
+}
+
 static void test_travelling_forms(void **state)
 {
     struct buf saved;
@@ -538,6 +569,7 @@ int main(void)
         cmocka_unit_test(test_saved),
         cmocka_unit_test(test_saved_largest),
         cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_attached),
         cmocka_unit_test(test_travelling_forms),
 #ifndef FAILING_MALLOC_IS_OFF
         cmocka_unit_test(test_no_memory),
