@@ -12,6 +12,7 @@
 #include "keyring/x509_key.h"
 #include "proxy/keeper.h"
 #include "proxy/wire.h"
+#include "proxy/wire_view.h"
 
 #include <errno.h>
 #include <fcntl.h>
