@@ -11,7 +11,6 @@
 
 #define CRYPTO_ATTACHED_KEYS_MAX 4 /* of one message; further ones are left out */
 #define CRYPTO_ATTACHED_MAX (CRYPTO_ATTACHED_KEYS_MAX * (KEYRING_FOUND_PIECE_MAX + 256)) /* bytes of a saved form */
-                                                                                          */
 
 /* Adds (keyring_found_add, by the word of mail) those of `payload`, a part of `bytes`, itself or below multipart/mixed
    alone: nothing of what is forwarded in it. What is longer than KEYRING_FOUND_PIECE_MAX is left out. */
