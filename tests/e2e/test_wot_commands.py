@@ -57,7 +57,8 @@ class Web(unittest.TestCase):
         self.alice.run("key", "import", "--keep-signatures", data=self.bob.run("key", "export", hers)[0])
         self.alice.run("key", "certify", "--yes", "bob@example.org")
         out, _ = self.alice.run("key", "trust", "carol@example.org")
-        self.assertRegex(out, r"certified +bob@example\.org \(no ownertrust\) .*does not count: see `privyseal key trust`")
+        self.assertRegex(out, r"certified +bob@example\.org \(no ownertrust\) "
+                              r".*does not count: see `privyseal key trust`")
         self.alice.run("key", "trust", "bob@example.org", "full")
         path = self.alice.json("why", "carol@example.org")["key"]["path"]
         self.assertEqual([(step["signer"], step["key"]) for step in path], [(self.mine, self.his), (self.his, hers)])

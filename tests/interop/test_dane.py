@@ -190,7 +190,7 @@ class Printed(Case):
                 self.assertEqual((status, [line[:2] for line in lines]), (DONE, [("found", kind)]), server.log())
 
     def test_published(self):
-        """What `key publish --dns` prints is what a name server takes, and others find; with the right user ID alone."""
+        """What `key publish --dns` prints is what a name server takes, and others find; with that user ID alone."""
         made = self.proxy("")
         home = self.alice()
         key = home.fingerprint(harness.ALICE)
