@@ -17,7 +17,7 @@ def is_shown(terminal):
 
 
 def run(argv, columns=80, answers=(), environment=None, question=QUESTION, on_shown=None):
-    """on_shown gets all that was shown so far. (What was shown, without carriage returns at the ends of lines; exit status)."""
+    """on_shown gets all that was shown so far. (What was shown, with lines that end in LF; exit status)."""
     pid, terminal = pty.fork()
     if pid == 0:
         # The parent sets the size before it lets go.

@@ -154,7 +154,8 @@ class Incoming(Case):
         first = alice.send(letter(ALICE, BOB), BOB)[BOB]
         bob.receive(first, mailbox="Junk")
         key = base64.b64encode(harness.keys().run("--export", CAROL).stdout).decode()
-        bob.receive(letter(CAROL, BOB, extra="Autocrypt: addr=%s; prefer-encrypt=mutual; keydata=%s\r\n" % (CAROL, key)))
+        field = "Autocrypt: addr=%s; prefer-encrypt=mutual; keydata=%s\r\n" % (CAROL, key)
+        bob.receive(letter(CAROL, BOB, extra=field))
         wait_for(lambda: self.encrypted(bob, CAROL), "Bob's proxy to have taken note of what is no junk")
         self.assertFalse(is_encrypted(bob.send(letter(BOB, ALICE), ALICE)[ALICE]))
 

@@ -74,7 +74,8 @@ class Help(unittest.TestCase):
                 self.assertEqual(set(options(text)) - told, set())
                 heads = " ".join(re.findall(r"^\.It Nm Cm %s\b.*" % name, self.manual, re.M))
                 self.assertEqual(set(re.findall(r"Fl -([a-z-]+)", heads)) - set(options(text)), set())
-                self.assertRegex(self.manual.partition(".Sh EXAMPLES")[2], re.compile("^.*privyseal %s\\b" % name, re.M))
+                examples = self.manual.partition(".Sh EXAMPLES")[2]
+                self.assertRegex(examples, re.compile("^.*privyseal %s\\b" % name, re.M))
         for option in COMMON:
             self.assertIn("Fl -%s" % option, self.manual.partition(".Ss")[0])
 
@@ -132,8 +133,8 @@ show() { print -r -- \"<\$BUFFER>\"; zle kill-buffer }; zle -N show; bindkey '^X
 zpty -r -m shell seen '*READY*'
 """
         for line in lines:
-            script += "zpty -w -n shell %s$'\\t'$'\\x18'\nzpty -r -m shell seen '*\\<*\\>*'\nprint -r -- \"$seen\"\n" % (
-                "'%s'" % line)
+            script += "zpty -w -n shell '%s'$'\\t'$'\\x18'\nzpty -r -m shell seen '*\\<*\\>*'\n" % line
+            script += "print -r -- \"$seen\"\n"
         script += "zpty -d shell\n"
         return re.findall(r"<(privyseal [^>]*)>", self.shell("zsh", "-f", "-c", script))
 
@@ -148,7 +149,8 @@ zpty -r -m shell seen '*READY*'
             self.assertEqual(set(shell[0]), firsts)
             self.assertEqual(set(shell[1]), keys)
             for name, words in zip(names, shell[2:]):
-                self.assertEqual(set(words), {"--" + option for option in {*options(self.commands[name]), *COMMON}}, name)
+                all_options = {*options(self.commands[name]), *COMMON}
+                self.assertEqual(set(words), {"--" + option for option in all_options}, name)
 
     def test_bash(self):
         offered = self.bash(["privyseal", "k"], ["privyseal", "help", "store", "re"],

@@ -1,5 +1,5 @@
-"""docs/guides/first-keys.md, typed at a terminal as it stands there: what is shown must be what the guide shows, but for
-fingerprints, dates and folders. What happens between the commands stands in comments of the guide.
+"""docs/guides/first-keys.md, typed at a terminal as it stands there: what is shown must be what the guide shows, but
+for fingerprints, dates and folders. What happens between the commands stands in comments of the guide.
 
 To write what is shown into the guide: python3 test_first_keys.py --write
 """
@@ -36,7 +36,8 @@ BYE) echo OK; exit;;
 esac; done
 """ % PASSPHRASE
 MASKS = ((r"\b[0-9A-F]{4}(?: [0-9A-F]{4}){9}\b", "GROUPED"), (r"\b[0-9A-F]{40}\b|\b[0-9A-F]{64}\b", "FINGERPRINT"),
-         (r"\b[0-9A-F]{16}\b", "KEY"), (r"\b\d{4}-\d\d-\d\d\b", "DATE"), (r"\d+ (?:second|minute)s? ago|just now", "AGE"),
+         (r"\b[0-9A-F]{16}\b", "KEY"), (r"\b\d{4}-\d\d-\d\d\b", "DATE"),
+         (r"\d+ (?:second|minute)s? ago|just now", "AGE"),
          (r"version \d+$", "VERSION"))
 
 
