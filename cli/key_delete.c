@@ -21,17 +21,22 @@ static enum err delete_certificate(struct cli *cli, const struct keyring_certifi
     return err || !gone.key_place[0] ? err : key_own_remove(cli, &gone);
 }
 
-/* The store's keys of the account would be lost with it. A store that cannot be looked at says nothing. */
-static bool is_store_held(const struct cli *cli, const struct keyring_entry *key)
+/* The store's keys of the account would be lost with it. */
+static enum err is_store_held(const struct cli *cli, const struct keyring_entry *key, bool *is_held_out)
 {
     struct cli_vault vault;
     struct store_kept kept = {.wrap = STORE_WRAP_FILE};
-    if (cli_vault_open(cli->config, false, &vault))
-        return false;
-    enum err err = cli_vault_kept(&vault, cli->account->address, &kept);
-    cli_vault_close(&vault);
-    return !err && kept.wrap == STORE_WRAP_OPENPGP && strcspn(kept.holder, " ") == strlen(key->fingerprint) &&
-           strncmp(kept.holder, key->fingerprint, strlen(key->fingerprint)) == 0;
+    *is_held_out = false;
+    enum err err = cli_vault_open(cli->config, false, &vault);
+    if (!err) {
+        err = cli_vault_kept(&vault, cli->account->address, &kept);
+        cli_vault_close(&vault);
+    }
+    if (err)
+        return err == ERR_NOT_FOUND ? ERR_OK : err;
+    *is_held_out = kept.wrap == STORE_WRAP_OPENPGP && strcspn(kept.holder, " ") == strlen(key->fingerprint) &&
+                   strncmp(kept.holder, key->fingerprint, strlen(key->fingerprint)) == 0;
+    return ERR_OK;
 }
 
 static bool may_go(const struct cli *cli, const struct keyring_entry *key)
@@ -41,7 +46,14 @@ static bool may_go(const struct cli *cli, const struct keyring_entry *key)
                 key->fingerprint);
         return false;
     }
-    if (key->has_secret && key->format == KEYRING_OPENPGP && is_store_held(cli, key)) {
+    bool is_held = false;
+    enum err err = key->has_secret && key->format == KEYRING_OPENPGP ? is_store_held(cli, key, &is_held) : ERR_OK;
+    /* What cannot be looked at may need it. */
+    if (err) {
+        (void)cli_fail(cli, err, "looking whether the store needs the key %s", key->fingerprint);
+        return false;
+    }
+    if (is_held) {
         fprintf(stderr,
                 "privyseal key delete: the keys of what is kept of the mail of %s are wrapped to %s; log in to IMAP "
                 "once, and they are wrapped to your other key, if you have one, or give up what is kept with "

@@ -148,12 +148,13 @@ static void on_fetched(void *context, enum err err, struct span answer)
             take_answer(question, answer);
         return;
     case ERR_UPSTREAM_REJECTED:
-        finish(question, question->sent.len > 0 ? ERR_LOOKUP : ERR_OK,
-               question->sent.len > 0 ? "it does not take the key" : "");
-        return;
     case ERR_UPSTREAM_PROTOCOL:
         /* Whoever refuses, or names another place, has not taken back what was said before. */
-        finish(question, ERR_OK, is_try ? "" : "its answer does not say whether there is a key");
+        if (question->sent.len > 0)
+            finish(question, ERR_LOOKUP, "it does not take the key");
+        else
+            finish(question, ERR_OK,
+                   is_try || err == ERR_UPSTREAM_REJECTED ? "" : "its answer does not say whether there is a key");
         return;
     case ERR_NOT_FOUND:
         if (!options->is_keyserver && options->method == KEYRING_WKD_ANY && !question->is_direct)
