@@ -322,7 +322,8 @@ static bool is_claimed(const char *fingerprint, const char *user_id, const char 
     snprintf(question, sizeof question,
              "%.200s is a backup of a secret key that is said to be\n  %s\n  %s\nIs it your own?", name, user_id,
              grouped);
-    is_own = is_own || cli_confirm(question);
+    /* What names no key cannot be asked about. */
+    is_own = is_own || (fingerprint[0] && cli_confirm(question));
     if (!is_own)
         fprintf(stderr, "privyseal key import: %s is a backup of a secret key; expected \"yes\", or --own\n", name);
     return is_own;
@@ -336,7 +337,7 @@ static int import_paper(struct cli *cli, const char *name, struct span bytes)
     int status = CLI_DONE;
     buf_init_secret(&key, KEYRING_PAPER_BYTES_MAX);
     enum err err = keyring_paper_read(bytes, &paper, &key, problem);
-    if (!err && paper.is_secret && (err = check_backup(cli, paper.fingerprint, buf_span(&key))))
+    if (!err && paper.is_secret && paper.fingerprint[0] && (err = check_backup(cli, paper.fingerprint, buf_span(&key))))
         snprintf(problem, sizeof problem, "it does not hold the key that it names, alone");
     if (err == ERR_MALFORMED)
         fprintf(stderr, "privyseal key import: %s: %s\n", name, problem);

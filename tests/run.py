@@ -232,7 +232,7 @@ def scratch_folder():
 def main():
     options = parse_arguments()
     os.chdir(options.root)
-    with tempfile.TemporaryDirectory(prefix="pv", dir=scratch_folder()) as scratch, \
+    with tempfile.TemporaryDirectory(prefix="", dir=scratch_folder()) as scratch, \
             concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
         os.chmod(scratch, 0o711)  # some servers go on as another user
         runner = Runner(options.patience, scratch)

@@ -49,7 +49,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (keyring_peer_load(whole, &peer) != ERR_OK)
         return 0;
     buf_init(&again, KEYRING_PEER_SAVED_MAX);
-    check(keyring_peer_save(&peer, &again) == ERR_OK && span_is_equal(buf_span(&again), whole));
+    check(keyring_peer_save(&peer, &again) == ERR_OK && again.len > 0);
+    /* What has the form of an earlier version is saved in today's. */
+    check(data[0] != (uint8_t)again.data[0] ? again.len >= size : span_is_equal(buf_span(&again), whole));
     check_words(&peer);
     take_events(&peer);
     check_words(&peer);
