@@ -42,6 +42,7 @@ MASKS = ((r"\b[0-9A-F]{4}(?: [0-9A-F]{4}){9}\b", "GROUPED"), (r"\b[0-9A-F]{40}\b
 
 
 def setUpModule():
+    tempfile.tempdir = "/tmp"  # how long a path is, is seen in what is shown
     folder = tempfile.mkdtemp(prefix="pv", dir="/tmp")
     unittest.addModuleCleanup(shutil.rmtree, folder, True)
     test_sources.HOSTS.clear()

@@ -259,6 +259,9 @@ class Workers(Case):
         self.addCleanup(subprocess.run, ["umount", "--lazy", store], check=True)
         os.chmod(self.proxy.state, 0o700)
         self.proxy.start()
+        # The vault makes its files first.
+        shown = [harness.PRIVYSEAL, "store", "show", "--config", self.proxy.config]
+        wait_for(lambda: subprocess.run(shown, capture_output=True, check=False).returncode == 0, "the store")
         filler = os.path.join(store, "filler")
         with self.assertRaises(OSError), open(filler, "wb", buffering=0) as file:
             while True:

@@ -8,12 +8,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "interop"))
 import wot_made  # noqa: E402
 
-from harness import Gpg
+from harness import Gpg, wait_for
 from test_cli import RULES
 from test_key_life import Owner
 
@@ -50,6 +51,9 @@ class Web(unittest.TestCase):
         drawn = subprocess.run(["dot", "-Tsvg"], input=graph.encode(), capture_output=True, check=True)
         self.assertEqual(drawn.stderr, b"")
         self.assertIn(b"bob@example.org: full", drawn.stdout)
+        # Of what is signed within one second gpg takes the first.
+        certified = int(time.time())
+        wait_for(lambda: int(time.time()) > certified, "the next second")
         self.alice.run("key", "certify", "--revoke", "--yes", "bob@example.org")
         (entry,) = self.alice.json("key", "show", self.his)
         self.assertEqual(entry["trust"], "unverified")
