@@ -1,5 +1,6 @@
 #include "cli/key_import.h"
 #include "cli/key.h"
+#include "cli/key_certify.h"
 #include "cli/key_own.h"
 #include "cli/progress.h"
 #include "cli/vault.h"
@@ -134,14 +135,23 @@ static enum err certify(struct cli *cli, const struct keyring_entry *key, bool *
                        cli->account->address);
         return ERR_NO_SIGNING_KEY;
     }
-    if (!is_compared(key->fingerprint) && !ask(key, "Did its owner tell you this very fingerprint?")) {
+    static const struct cli_list all;
+    struct key_certify_names names;
+    enum err err = key_certify_choose(cli, key->fingerprint, &all, &names);
+    *is_refused = *is_refused || err == ERR_NOT_FOUND;
+    if (err)
+        return err == ERR_NOT_FOUND ? ERR_OK : err;
+    if (!is_compared(key->fingerprint) &&
+        !key_certify_ask(&names, key->fingerprint, "Did its owner tell you this very fingerprint?")) {
         fprintf(stderr, "privyseal key import: %s is not certified; expected %s\n", key->fingerprint,
                 fingerprints.len ? "this fingerprint with --fingerprint: another one was given"
                                  : "\"yes\" on the terminal, or --fingerprint");
         *is_refused = true;
         return ERR_OK;
     }
-    enum err err = keyring_gpg_certify(cli->gpg, key->fingerprint, signer->fingerprint);
+    const struct keyring_gpg_certification how = {
+        .signer = signer->fingerprint, .user_ids = names.names, .user_ids_len = names.len};
+    err = keyring_gpg_certify_as(cli->gpg, key->fingerprint, &how);
     if (!err)
         fprintf(words, "%s: certified\n", key->fingerprint);
     return err;

@@ -225,6 +225,13 @@ static void what_is_not_there_is_not_found(void **state)
     buf_fini(&out);
 }
 
+static enum err certify(const char *fingerprint, const char *signer, const char *user_id)
+{
+    const struct keyring_gpg_certification how = {
+        .signer = signer, .user_ids = &user_id, .user_ids_len = user_id == NULL ? 0 : 1};
+    return keyring_gpg_certify_as(home.gpg, fingerprint, &how);
+}
+
 static void strangers_key_is_unverified_until_certified(void **state)
 {
     (void)state;
@@ -233,17 +240,44 @@ static void strangers_key_is_unverified_until_certified(void **state)
     struct keyring_entry entry = entry_of("bob@example.org");
     assert_int_equal(entry.trust, KEYRING_UNVERIFIED);
     assert_false(entry.has_secret);
-    assert_int_equal(keyring_gpg_certify(home.gpg, bob, alice), ERR_OK);
+    assert_int_equal(certify(bob, alice, "Bob <bob@example.org>"), ERR_OK);
     entry = entry_of("bob@example.org");
     assert_int_equal(entry.trust, KEYRING_FULL);
     /* Once more is no error. */
-    assert_int_equal(keyring_gpg_certify(home.gpg, bob, alice), ERR_OK);
-    assert_int_equal(keyring_gpg_certify(home.gpg, bob, bob), ERR_NO_SIGNING_KEY);
+    assert_int_equal(certify(bob, alice, "Bob <bob@example.org>"), ERR_OK);
+    assert_int_equal(certify(bob, bob, "Bob <bob@example.org>"), ERR_NO_SIGNING_KEY);
+    assert_int_equal(certify(bob, alice, "bob@example.org"), ERR_NOT_FOUND);
+    assert_int_equal(certify(bob, alice, NULL), ERR_USAGE);
     assert_int_equal(keyring_gpg_delete(home.gpg, bob, false), ERR_OK);
     struct keyring *keyring = list();
     size_t first;
     assert_int_equal(keyring_find(keyring, "bob@example.org", &first), 0);
     keyring_free(&keyring);
+}
+
+/* Both within one second, most often: of two signatures of the same second gpg takes the certification. */
+static void what_was_certified_is_withdrawn_at_once(void **state)
+{
+    (void)state;
+    char dan[KEYRING_FPR_SIZE], command[512];
+    const char *const both[] = {"Dan <dan@example.org>", "Dan <dan@example.net>"};
+    add_key_of_another_home(both[0], "--quick-add-uid %s 'Dan <dan@example.net>'", dan);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(certify(dan, alice, both[0]), ERR_OK);
+        assert_int_equal(entry_of("dan@example.org").trust, KEYRING_FULL);
+        assert_int_equal(entry_of("dan@example.net").trust, KEYRING_UNVERIFIED);
+        assert_int_equal(keyring_gpg_revoke_certification(home.gpg, dan, alice, i == 0 ? both : NULL, i == 0 ? 1 : 0),
+                         ERR_OK);
+        assert_int_equal(entry_of("dan@example.org").trust, KEYRING_UNVERIFIED);
+    }
+    /* As gpg alone leaves it, to which it is revoked, and good: nothing more can be had of it, and that is said. */
+    (void)snprintf(command, sizeof command,
+                   "--faked-system-time 20300101T000000! --quick-lsign-key %s && gpg --homedir %s --batch --yes -q "
+                   "--faked-system-time 20300101T000000! --quick-revoke-sig %s %s",
+                   dan, home.path, dan, alice);
+    assert_int_equal(gpg_home_shell(&home, command), 0);
+    assert_int_equal(keyring_gpg_revoke_certification(home.gpg, dan, alice, NULL, 0), ERR_REFUSED);
+    assert_int_equal(keyring_gpg_delete(home.gpg, dan, false), ERR_OK);
 }
 
 static void only_the_certified_user_id_is_trusted(void **state)
@@ -363,6 +397,7 @@ int main(void)
         cmocka_unit_test(import_of_what_is_no_key_is_malformed),
         cmocka_unit_test(what_is_not_there_is_not_found),
         cmocka_unit_test(strangers_key_is_unverified_until_certified),
+        cmocka_unit_test(what_was_certified_is_withdrawn_at_once),
         cmocka_unit_test(only_the_certified_user_id_is_trusted),
         cmocka_unit_test(revoked_user_id_and_key_are_seen),
         cmocka_unit_test(key_with_an_end_says_when),
