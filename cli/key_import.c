@@ -253,7 +253,7 @@ static int report_json(const struct cli *cli, const struct keyring_import *resul
 static int own_exit_of(enum err err)
 {
     return err == ERR_MALFORMED || err == ERR_AUTH_FAILED || err == ERR_KEY_LOCKED || err == ERR_KEY_UNUSABLE ||
-                   err == ERR_LIMIT
+                   err == ERR_LIMIT || err == ERR_REFUSED
                ? CLI_REFUSED
                : cli_exit_of(err);
 }
@@ -378,7 +378,8 @@ static int import_backup(struct cli *cli, const char *name, struct span bytes)
         status = import_openpgp(cli, name, bytes);
     const struct keyring_entry *key = status ? NULL : key_of_fingerprint(cli->keyring, backup.fingerprint);
     if (key && key->has_secret) {
-        err = backup.trust.len ? keyring_gpg_set_ownertrust(cli->gpg, buf_span(&backup.trust)) : ERR_OK;
+        /* What the person has said since stays. */
+        err = keyring_gpg_add_ownertrust(cli->gpg, buf_span(&backup.trust));
         if (!err && backup.revocation.len)
             err = keyring_gpg_put_revocation(cli->gpg, backup.fingerprint, buf_span(&backup.revocation));
         if (err)
@@ -388,52 +389,15 @@ static int import_backup(struct cli *cli, const char *name, struct span bytes)
     return status;
 }
 
-#define SETUP_TRIES_MAX 3
-
-static enum err open_setup(struct cli *cli, const struct crypto_setup *setup, struct buf *key)
-{
-    struct secret typed = {NULL, 0}, code = {NULL, 0};
-    char what[160];
-    enum err err = ERR_AUTH_FAILED;
-    (void)snprintf(what, sizeof what, "Autocrypt setup code%s%s%s%s",
-                   setup->is_numeric ? " (nine blocks of four digits" : "",
-                   setup->begin[0] ? (setup->is_numeric ? ", beginning with " : " beginning with ") : "", setup->begin,
-                   setup->is_numeric ? ")" : "");
-    for (int i = 0; err == ERR_AUTH_FAILED && i < (passphrase_fd ? 1 : SETUP_TRIES_MAX); i++) {
-        err = key_ask_passphrase(cli, passphrase_fd, what, i > 0 ? "That is not its code." : NULL, &typed);
-        if (!err)
-            err = crypto_setup_normalise(secret_span(&typed), &code);
-        if (!err)
-            err = crypto_setup_open(cli->gpg, setup, &code, key);
-    }
-    secret_fini(&typed);
-    secret_fini(&code);
-    return err;
-}
-
-/* Whoever has the code says that the key is the person's own (Autocrypt level 1, 4.4.5). */
 static int import_setup(struct cli *cli, const char *name, struct span bytes)
 {
-    struct crypto_setup setup;
     struct buf key;
     buf_init_secret(&key, CRYPTO_SETUP_MAX);
-    enum err err = crypto_setup_read(bytes, &setup);
-    if (!err) {
-        err = open_setup(cli, &setup, &key);
-        crypto_setup_fini(&setup);
-    }
-    int status = err ? own_exit_of(err) : CLI_DONE;
-    if (err == ERR_MALFORMED)
-        fprintf(stderr, "privyseal key import: %s is a damaged Autocrypt setup message\n", name);
-    else if (err == ERR_AUTH_FAILED)
-        fprintf(stderr, "privyseal key import: %s: expected the setup code that was shown when it was made\n", name);
-    else if (err == ERR_KEY_LOCKED)
-        fprintf(stderr, "privyseal key import: %s: expected a setup code\n", name);
-    else if (err)
-        (void)cli_fail(cli, err, "opening %s", name);
-    is_own = is_own || !err;
-    if (!err)
+    int status = own_exit_of(key_import_open_setup(cli, name, bytes, passphrase_fd, is_own, &key));
+    if (!status) {
+        is_own = true;
         status = import_openpgp(cli, name, buf_span(&key));
+    }
     buf_fini(&key);
     return status;
 }

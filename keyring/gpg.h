@@ -63,6 +63,9 @@ ERR_RETURN enum err keyring_gpg_merge(struct keyring_gpg *gpg, struct span data,
    imported. */
 ERR_RETURN enum err keyring_gpg_is_secret_of(struct keyring_gpg *gpg, struct span data, const char *fingerprint,
                                              bool *is_it_out);
+/* Adds what these bytes (binary or armoured) hold, secret keys too, to the index, unverified; none is imported.
+   ERR_MALFORMED: they hold no key. */
+ERR_RETURN enum err keyring_gpg_peek(struct keyring_gpg *gpg, struct span bytes, struct keyring *keyring);
 /* Whether these bytes (binary or armoured) are public keys each of which has a user ID with `address` (normal form);
    none is imported. ERR_MALFORMED: they hold no key. */
 ERR_RETURN enum err keyring_gpg_carries(struct keyring_gpg *gpg, struct span bytes, const char *address,

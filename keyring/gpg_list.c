@@ -252,3 +252,23 @@ enum err keyring_gpg_list(struct keyring_gpg *gpg, struct keyring *keyring)
     free(list.fingerprints);
     return err;
 }
+
+enum err keyring_gpg_peek(struct keyring_gpg *gpg, struct span bytes, struct keyring *keyring)
+{
+    const struct aead_list nothing = {NULL, 0};
+    gpgme_data_t data = NULL;
+    gpgme_key_t key = NULL;
+    size_t keys_len = 0;
+    enum err err = gpg_data_of(bytes, &data);
+    if (err != ERR_OK)
+        return err;
+    gpgme_error_t error = gpgme_op_keylist_from_data_start(gpg->lister, data, 0);
+    while (err == ERR_OK && error == 0 && (error = gpgme_op_keylist_next(gpg->lister, &key)) == 0) {
+        keys_len++;
+        err = add_key(key, &nothing, keyring);
+        gpgme_key_unref(key);
+    }
+    (void)gpgme_op_keylist_end(gpg->lister);
+    gpgme_data_release(data);
+    return err == ERR_OK && (gpgme_err_code(error) != GPG_ERR_EOF || keys_len == 0) ? ERR_MALFORMED : err;
+}

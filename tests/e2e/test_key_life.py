@@ -175,6 +175,29 @@ class Life(CommandLine):
         self.assertEqual(said[0], "")
         self.assertIn("PRIVATE KEY", self.alice.run("key", "backup", ALICE, fds={"passphrase-fd": SECOND})[0])
 
+    def test_a_backup_does_not_overrule_what_was_said_since(self):
+        """Of whom she trusts to certify, what the backup says counts only where she has said nothing."""
+        people = [Owner(self.root, "%s@example.net" % name, test_cli.RULES) for name in ("bob", "carol")]
+        self.make("--no-passphrase")
+        bob, carol = [person.make_key() for person in people]
+        for person in people:
+            self.alice.run("key", "import", data=person.key())
+        self.alice.run("key", "trust", bob, "full")
+        self.alice.run("key", "trust", carol, "marginal")
+        self.alice.run("key", "backup", "--output", self.backup, fds={"passphrase-fd": SECOND})
+        for levels in ({bob: "never", carol: "undefined"}, {bob: "full", carol: "marginal"}):
+            if "never" in levels.values():
+                self.alice.run("key", "trust", bob, "never")
+                self.alice.run("key", "trust", carol, "unknown")
+            else:
+                self.lose_home()
+            self.alice.run("key", "import", "--own", self.backup)
+            if not self.alice.json("key", "list")[1:]:
+                for person in people:
+                    self.alice.run("key", "import", data=person.key())
+            for each, level in levels.items():
+                self.assertEqual(self.alice.json("key", "trust", each)["ownertrust"], level, each)
+
     def test_damaged_backups_bring_nothing(self):
         self.make("--backup", self.backup, "--no-passphrase", backup_passphrase_fd=SECOND)
         with open(self.backup, encoding="utf-8") as file:
