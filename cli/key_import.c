@@ -194,13 +194,12 @@ static enum err take_trimmed(struct span key, void *context)
 }
 
 /* Others' signatures without end make gpg, which reads all of them several times, slow: of a large file they are left
-   out before it is asked. A file that is more than a few keys, or anything else, stays as it is. */
+   out before it is asked. A file that holds anything but keys stays as it is. */
 static struct span trim(struct span bytes, struct trimming *trimming)
 {
-    const struct key_trim_want want = {.key_max = bytes.len};
+    const struct key_trim_want want = {.key_max = bytes.len, .keys_max = SIZE_MAX};
     buf_init(&trimming->keys, bytes.len + 1);
-    if (bytes.len < TRIM_FROM || key_trim(bytes, &want, take_trimmed, trimming) != ERR_OK || trimming->len == 0 ||
-        trimming->len == KEY_TRIM_KEYS_MAX)
+    if (bytes.len < TRIM_FROM || key_trim(bytes, &want, take_trimmed, trimming) != ERR_OK || trimming->len == 0)
         return bytes;
     return buf_span(&trimming->keys);
 }
