@@ -7,14 +7,12 @@
 #include "crypto/autocrypt_setup.h"
 #include "keyring/backup.h"
 #include "keyring/gpg_life.h"
-#include "keyring/key_trim.h"
 #include "keyring/paper.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define KEY_FILE_MAX 67108864
-#define TRIM_FROM ((size_t)262144) /* bytes of a file */
 
 static bool is_certifying, is_own, is_dropping_aead, is_keeping;
 static const char *passphrase_fd, *token_uri;
@@ -181,40 +179,13 @@ static void advise(const struct cli *cli, const char *fingerprint)
         fprintf(words, "%s: cannot encrypt, so nothing can be sealed to it\n", fingerprint);
 }
 
-struct trimming {
-    struct buf keys;
-    size_t len;
-};
-
-static enum err take_trimmed(struct span key, void *context)
-{
-    struct trimming *trimming = context;
-    trimming->len++;
-    return buf_add_span(&trimming->keys, key);
-}
-
-/* Others' signatures without end make gpg, which reads all of them several times, slow: of a large file they are left
-   out before it is asked. A file that holds anything but keys stays as it is. */
-static struct span trim(struct span bytes, struct trimming *trimming)
-{
-    const struct key_trim_want want = {.key_max = bytes.len, .keys_max = SIZE_MAX};
-    buf_init(&trimming->keys, bytes.len + 1);
-    if (bytes.len < TRIM_FROM || key_trim(bytes, &want, take_trimmed, trimming) != ERR_OK || trimming->len == 0)
-        return bytes;
-    return buf_span(&trimming->keys);
-}
-
 static enum err import_keys(struct cli *cli, const char *name, struct span bytes, struct keyring_import *result)
 {
     char what[300];
     snprintf(what, sizeof what, "importing %s", name);
     if (!is_own) /* Of one's own keys gpg-agent may ask for the passphrase. */
         progress_begin(what);
-    struct trimming trimming = {.len = 0};
-    const bool is_from_stranger = !is_own && !is_keeping;
-    enum err err =
-        keyring_gpg_import(cli->gpg, is_from_stranger ? trim(bytes, &trimming) : bytes, is_from_stranger, result);
-    buf_fini(&trimming.keys);
+    enum err err = keyring_gpg_import(cli->gpg, bytes, !is_own && !is_keeping, result);
     progress_end();
     if (err == ERR_MALFORMED)
         fprintf(stderr, "privyseal key import: %s holds no key that can be read%s\n", name,

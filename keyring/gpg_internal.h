@@ -41,6 +41,10 @@ ERR_RETURN enum err gpg_run_into(struct keyring_gpg *gpg, const char *home, cons
    empty: they have none. ERR_USAGE: it holds a line end. `input`, for what gpg asks by --command-fd 0, is short. */
 ERR_RETURN enum err gpg_run_with(struct keyring_gpg *gpg, const struct secret *passphrase, const char *const *arguments,
                                  const char *input, struct buf *output);
+/* Makes `*data`, a stranger's keys, what gpg need read of it: signatures by others than the keys themselves, and too
+   many of their own, cost gpg time without end. What is short stays as it is. `*data` may then lie in `trimmed`, which
+   the caller finishes, also after an error. ERR_MALFORMED: it is no row of public keys. */
+ERR_RETURN enum err gpg_trim(struct span *data, struct buf *trimmed);
 /* What the status lines of gpg, which has not done what it should, say of the reason; never ERR_OK. It is logged. */
 enum err gpg_run_failure(struct span output, const char *action);
 /* True if `fingerprint` is 16 to 64 hexadecimal digits and so cannot be taken for an option or a pattern. */

@@ -276,7 +276,7 @@ static enum err begin_key(struct trim *trim, struct span body, struct span packe
     if (err == ERR_OK && wanted != NULL && strcmp(wanted, trim->fingerprint) != 0)
         err = ERR_NOT_FOUND;
     trim->is_kept = err == ERR_OK;
-    trim->is_wanted = trim->is_kept && wanted != NULL;
+    trim->is_wanted = trim->is_kept && (wanted != NULL || trim->want->address == NULL);
     return err == ERR_NOT_FOUND ? ERR_OK : err == ERR_OK ? add(trim, packet) : err;
 }
 

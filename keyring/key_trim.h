@@ -23,7 +23,8 @@ typedef enum err (*key_trim_fn)(struct span key, void *context);
 /* What is kept of it. */
 struct key_trim_want {
     const char *address;     /* user IDs with this address alone (normal form); NULL: all */
-    const char *fingerprint; /* this key alone, also without such a user ID; NULL: every key with one */
+    const char *fingerprint; /* this key alone, also without such a user ID; NULL: every key with one, or without
+                                `address` every key */
     bool is_secret;          /* secret keys, and no others: one's own, whose `fingerprint` it must be */
     size_t key_max;          /* bytes of one key; none that is larger is handed up */
     /* Of one that is larger the key itself is handed up nevertheless, with the signatures on it: there it says whether
