@@ -10,6 +10,8 @@
 #define SECONDS_LEAST (-62167219200)
 #define SECONDS_MOST 253402300799
 
+#define WAIT_MAX_S 2
+
 static bool is_fixed;
 static int64_t fixed_seconds;
 
@@ -34,6 +36,16 @@ void clock_fix(int64_t seconds)
 bool clock_is_fixed(void)
 {
     return is_fixed;
+}
+
+bool clock_wait_after(int64_t seconds)
+{
+    const struct timespec moment = {.tv_nsec = 20000000};
+    if (seconds > clock_real() + WAIT_MAX_S)
+        return false;
+    while (clock_real() <= seconds)
+        (void)nanosleep(&moment, NULL);
+    return true;
 }
 
 uint64_t clock_monotonic_ms(void)

@@ -18,6 +18,9 @@ int64_t clock_real(void);
 /* Fixes clock_now to `seconds`; for --at and for tests. */
 void clock_fix(int64_t seconds);
 bool clock_is_fixed(void);
+/* Waits until the real time is a later second than `seconds`: of what is signed within one second nobody can tell which
+   came later. False, at once: that is more than two seconds off. */
+bool clock_wait_after(int64_t seconds);
 /* Milliseconds that only ever rise, for durations. */
 uint64_t clock_monotonic_ms(void);
 /* RFC 3339 in UTC. */

@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define NAMES_MAX 64
-
 static bool is_sure, is_exportable, is_revoking;
 static const char *level_text;
 static struct cli_list user_ids;
@@ -20,12 +18,6 @@ static const struct cli_option options[] = {
     {"yes", NULL, "do not ask: you compared the fingerprint with its owner", &is_sure, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL, NULL}};
 
-/* The user IDs of the key that are meant. */
-struct chosen {
-    const char *names[NAMES_MAX];
-    size_t len;
-};
-
 static bool is_named(const struct keyring_entry *entry, const struct cli_list *names)
 {
     for (size_t i = 0; i < names->len; i++)
@@ -36,8 +28,8 @@ static bool is_named(const struct keyring_entry *entry, const struct cli_list *n
 }
 
 /* What is revoked or expired is not certified. */
-static enum err choose(const struct cli *cli, const char *fingerprint, const struct cli_list *names,
-                       struct chosen *chosen)
+enum err key_certify_choose(const struct cli *cli, const char *fingerprint, const struct cli_list *names,
+                            struct key_certify_names *chosen)
 {
     chosen->len = 0;
     for (size_t i = 0; i < keyring_len(cli->keyring); i++) {
@@ -47,7 +39,7 @@ static enum err choose(const struct cli *cli, const char *fingerprint, const str
             is_there = is_there || strcmp(chosen->names[j], entry->user_id) == 0;
         if (is_there)
             continue;
-        if (chosen->len == NAMES_MAX)
+        if (chosen->len == KEY_CERTIFY_MAX)
             return ERR_LIMIT;
         chosen->names[chosen->len++] = entry->user_id;
     }
@@ -58,7 +50,7 @@ static enum err choose(const struct cli *cli, const char *fingerprint, const str
     return ERR_NOT_FOUND;
 }
 
-static bool ask(const struct chosen *chosen, const char *fingerprint, const char *question)
+bool key_certify_ask(const struct key_certify_names *chosen, const char *fingerprint, const char *question)
 {
     char grouped[KEY_GROUPED_SIZE];
     struct buf text;
@@ -74,7 +66,7 @@ static bool ask(const struct chosen *chosen, const char *fingerprint, const char
     return is_confirmed;
 }
 
-static json_t *names_json(const struct chosen *chosen)
+static json_t *names_json(const struct key_certify_names *chosen)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < chosen->len; i++)
@@ -85,7 +77,7 @@ static json_t *names_json(const struct chosen *chosen)
 /* Opens everything and finds the key, the account's own, and the user IDs that are meant. */
 static enum err open_all(struct cli *cli, const char *name, const struct cli_list *names,
                          const struct keyring_entry **key_out, const struct keyring_entry **own_out,
-                         struct chosen *chosen)
+                         struct key_certify_names *chosen)
 {
     enum err err = key_open(cli, name, key_out);
     if (err)
@@ -101,24 +93,31 @@ static enum err open_all(struct cli *cli, const char *name, const struct cli_lis
                        cli->account->address);
         return ERR_NO_SIGNING_KEY;
     }
-    return choose(cli, (*key_out)->fingerprint, names, chosen);
+    return key_certify_choose(cli, (*key_out)->fingerprint, names, chosen);
 }
 
 int key_certify_revoke(struct cli *cli, const char *name, const struct cli_list *names, bool is_confirmed)
 {
     const struct keyring_entry *key, *own;
-    struct chosen chosen;
+    struct key_certify_names chosen;
     const enum err opened = open_all(cli, name, names, &key, &own, &chosen);
     if (opened)
         return cli_exit_of(opened);
     char fingerprint[KEYRING_FPR_SIZE];
     memcpy(fingerprint, key->fingerprint, sizeof fingerprint);
-    if (!is_confirmed && !ask(&chosen, fingerprint, "Withdraw what you certified of this key?")) {
+    if (!is_confirmed && !key_certify_ask(&chosen, fingerprint, "Withdraw what you certified of this key?")) {
         fprintf(stderr, "privyseal %s: nothing was revoked; expected \"yes\", or --yes\n", cli->command->name);
         return CLI_REFUSED;
     }
     const enum err err = keyring_gpg_revoke_certification(
         cli->gpg, fingerprint, own->fingerprint, names->len ? chosen.names : NULL, names->len ? chosen.len : 0);
+    if (err == ERR_REFUSED) {
+        fprintf(stderr,
+                "privyseal %s: what you certified of %s still counts: it was revoked within the very second in which "
+                "it was made, or made in the future. Certify it once more, then withdraw that\n",
+                cli->command->name, fingerprint);
+        return CLI_REFUSED;
+    }
     if (err)
         return cli_fail(cli, err, "revoking the certification of %s", fingerprint);
     if (cli->is_json)
@@ -131,13 +130,14 @@ int key_certify_revoke(struct cli *cli, const char *name, const struct cli_list 
 static int certify(struct cli *cli, const char *name, unsigned level)
 {
     const struct keyring_entry *key, *own;
-    struct chosen chosen;
+    struct key_certify_names chosen;
     const enum err opened = open_all(cli, name, &user_ids, &key, &own, &chosen);
     if (opened)
         return cli_exit_of(opened);
     if (strcmp(key->fingerprint, own->fingerprint) == 0)
         return cli_usage(cli, "%s is your own key", key->fingerprint);
-    if (!is_sure && !ask(&chosen, key->fingerprint,
+    if (!is_sure &&
+        !key_certify_ask(&chosen, key->fingerprint,
                          is_exportable ? "Did its owner tell you this very fingerprint, and may everybody know?"
                                        : "Did its owner tell you this very fingerprint?")) {
         fprintf(stderr, "privyseal key certify: nothing was certified; expected \"yes\", or --yes\n");
@@ -146,8 +146,8 @@ static int certify(struct cli *cli, const char *name, unsigned level)
     const struct keyring_gpg_certification how = {.signer = own->fingerprint,
                                                   .level = level,
                                                   .is_exportable = is_exportable,
-                                                  .user_ids = user_ids.len ? chosen.names : NULL,
-                                                  .user_ids_len = user_ids.len ? chosen.len : 0};
+                                                  .user_ids = chosen.names,
+                                                  .user_ids_len = chosen.len};
     const enum err err = keyring_gpg_certify_as(cli->gpg, key->fingerprint, &how);
     if (err)
         return cli_fail(cli, err, "certifying %s", key->fingerprint);

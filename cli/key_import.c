@@ -1,5 +1,6 @@
 #include "cli/key_import.h"
 #include "cli/key.h"
+#include "cli/key_certify.h"
 #include "cli/key_own.h"
 #include "cli/progress.h"
 #include "cli/vault.h"
@@ -7,14 +8,12 @@
 #include "crypto/autocrypt_setup.h"
 #include "keyring/backup.h"
 #include "keyring/gpg_life.h"
-#include "keyring/key_trim.h"
 #include "keyring/paper.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define KEY_FILE_MAX 67108864
-#define TRIM_FROM ((size_t)262144) /* bytes of a file */
 
 static bool is_certifying, is_own, is_dropping_aead, is_keeping;
 static const char *passphrase_fd, *token_uri;
@@ -134,14 +133,23 @@ static enum err certify(struct cli *cli, const struct keyring_entry *key, bool *
                        cli->account->address);
         return ERR_NO_SIGNING_KEY;
     }
-    if (!is_compared(key->fingerprint) && !ask(key, "Did its owner tell you this very fingerprint?")) {
+    static const struct cli_list all;
+    struct key_certify_names names;
+    enum err err = key_certify_choose(cli, key->fingerprint, &all, &names);
+    *is_refused = *is_refused || err == ERR_NOT_FOUND;
+    if (err)
+        return err == ERR_NOT_FOUND ? ERR_OK : err;
+    if (!is_compared(key->fingerprint) &&
+        !key_certify_ask(&names, key->fingerprint, "Did its owner tell you this very fingerprint?")) {
         fprintf(stderr, "privyseal key import: %s is not certified; expected %s\n", key->fingerprint,
                 fingerprints.len ? "this fingerprint with --fingerprint: another one was given"
                                  : "\"yes\" on the terminal, or --fingerprint");
         *is_refused = true;
         return ERR_OK;
     }
-    enum err err = keyring_gpg_certify(cli->gpg, key->fingerprint, signer->fingerprint);
+    const struct keyring_gpg_certification how = {
+        .signer = signer->fingerprint, .user_ids = names.names, .user_ids_len = names.len};
+    err = keyring_gpg_certify_as(cli->gpg, key->fingerprint, &how);
     if (!err)
         fprintf(words, "%s: certified\n", key->fingerprint);
     return err;
@@ -181,41 +189,13 @@ static void advise(const struct cli *cli, const char *fingerprint)
         fprintf(words, "%s: cannot encrypt, so nothing can be sealed to it\n", fingerprint);
 }
 
-struct trimming {
-    struct buf keys;
-    size_t len;
-};
-
-static enum err take_trimmed(struct span key, void *context)
-{
-    struct trimming *trimming = context;
-    trimming->len++;
-    return buf_add_span(&trimming->keys, key);
-}
-
-/* Others' signatures without end make gpg, which reads all of them several times, slow: of a large file they are left
-   out before it is asked. A file that is more than a few keys, or anything else, stays as it is. */
-static struct span trim(struct span bytes, struct trimming *trimming)
-{
-    const struct key_trim_want want = {.key_max = bytes.len};
-    buf_init(&trimming->keys, bytes.len + 1);
-    if (bytes.len < TRIM_FROM || key_trim(bytes, &want, take_trimmed, trimming) != ERR_OK || trimming->len == 0 ||
-        trimming->len == KEY_TRIM_KEYS_MAX)
-        return bytes;
-    return buf_span(&trimming->keys);
-}
-
 static enum err import_keys(struct cli *cli, const char *name, struct span bytes, struct keyring_import *result)
 {
     char what[300];
     snprintf(what, sizeof what, "importing %s", name);
     if (!is_own) /* Of one's own keys gpg-agent may ask for the passphrase. */
         progress_begin(what);
-    struct trimming trimming = {.len = 0};
-    const bool is_from_stranger = !is_own && !is_keeping;
-    enum err err =
-        keyring_gpg_import(cli->gpg, is_from_stranger ? trim(bytes, &trimming) : bytes, is_from_stranger, result);
-    buf_fini(&trimming.keys);
+    enum err err = keyring_gpg_import(cli->gpg, bytes, !is_own && !is_keeping, result);
     progress_end();
     if (err == ERR_MALFORMED)
         fprintf(stderr, "privyseal key import: %s holds no key that can be read%s\n", name,
@@ -243,7 +223,7 @@ static int report_json(const struct cli *cli, const struct keyring_import *resul
 static int own_exit_of(enum err err)
 {
     return err == ERR_MALFORMED || err == ERR_AUTH_FAILED || err == ERR_KEY_LOCKED || err == ERR_KEY_UNUSABLE ||
-                   err == ERR_LIMIT
+                   err == ERR_LIMIT || err == ERR_REFUSED
                ? CLI_REFUSED
                : cli_exit_of(err);
 }
@@ -368,7 +348,8 @@ static int import_backup(struct cli *cli, const char *name, struct span bytes)
         status = import_openpgp(cli, name, bytes);
     const struct keyring_entry *key = status ? NULL : key_of_fingerprint(cli->keyring, backup.fingerprint);
     if (key && key->has_secret) {
-        err = backup.trust.len ? keyring_gpg_set_ownertrust(cli->gpg, buf_span(&backup.trust)) : ERR_OK;
+        /* What the person has said since stays. */
+        err = keyring_gpg_add_ownertrust(cli->gpg, buf_span(&backup.trust));
         if (!err && backup.revocation.len)
             err = keyring_gpg_put_revocation(cli->gpg, backup.fingerprint, buf_span(&backup.revocation));
         if (err)
@@ -378,52 +359,15 @@ static int import_backup(struct cli *cli, const char *name, struct span bytes)
     return status;
 }
 
-#define SETUP_TRIES_MAX 3
-
-static enum err open_setup(struct cli *cli, const struct crypto_setup *setup, struct buf *key)
-{
-    struct secret typed = {NULL, 0}, code = {NULL, 0};
-    char what[160];
-    enum err err = ERR_AUTH_FAILED;
-    (void)snprintf(what, sizeof what, "Autocrypt setup code%s%s%s%s",
-                   setup->is_numeric ? " (nine blocks of four digits" : "",
-                   setup->begin[0] ? (setup->is_numeric ? ", beginning with " : " beginning with ") : "", setup->begin,
-                   setup->is_numeric ? ")" : "");
-    for (int i = 0; err == ERR_AUTH_FAILED && i < (passphrase_fd ? 1 : SETUP_TRIES_MAX); i++) {
-        err = key_ask_passphrase(cli, passphrase_fd, what, i > 0 ? "That is not its code." : NULL, &typed);
-        if (!err)
-            err = crypto_setup_normalise(secret_span(&typed), &code);
-        if (!err)
-            err = crypto_setup_open(cli->gpg, setup, &code, key);
-    }
-    secret_fini(&typed);
-    secret_fini(&code);
-    return err;
-}
-
-/* Whoever has the code says that the key is the person's own (Autocrypt level 1, 4.4.5). */
 static int import_setup(struct cli *cli, const char *name, struct span bytes)
 {
-    struct crypto_setup setup;
     struct buf key;
     buf_init_secret(&key, CRYPTO_SETUP_MAX);
-    enum err err = crypto_setup_read(bytes, &setup);
-    if (!err) {
-        err = open_setup(cli, &setup, &key);
-        crypto_setup_fini(&setup);
-    }
-    int status = err ? own_exit_of(err) : CLI_DONE;
-    if (err == ERR_MALFORMED)
-        fprintf(stderr, "privyseal key import: %s is a damaged Autocrypt setup message\n", name);
-    else if (err == ERR_AUTH_FAILED)
-        fprintf(stderr, "privyseal key import: %s: expected the setup code that was shown when it was made\n", name);
-    else if (err == ERR_KEY_LOCKED)
-        fprintf(stderr, "privyseal key import: %s: expected a setup code\n", name);
-    else if (err)
-        (void)cli_fail(cli, err, "opening %s", name);
-    is_own = is_own || !err;
-    if (!err)
+    int status = own_exit_of(key_import_open_setup(cli, name, bytes, passphrase_fd, is_own, &key));
+    if (!status) {
+        is_own = true;
         status = import_openpgp(cli, name, buf_span(&key));
+    }
     buf_fini(&key);
     return status;
 }

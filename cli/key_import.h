@@ -20,4 +20,11 @@ int key_import_report(json_t *one);
 bool key_import_is_certificates(struct span bytes);
 int key_import_certificates(struct cli *cli, const char *name, struct span bytes);
 
+/* ---- key_import_setup.c ---- */
+/* Asks for the code of an Autocrypt setup message and adds the secret key, in armour. Unless `is_own`, a person is
+   asked whether they made it where the key has no valid user ID with an address of the account, or another own key is
+   there. The ring is open. What is wrong has been said; ERR_REFUSED: it is not theirs. */
+ERR_RETURN enum err key_import_open_setup(struct cli *cli, const char *name, struct span message,
+                                          const char *passphrase_fd, bool is_own, struct buf *key_out);
+
 #endif

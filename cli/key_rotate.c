@@ -8,12 +8,12 @@
 #include "cli/key_life.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "keyring/ask.h"
 #include "keyring/gpg_life.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define USER_IDS_MAX 64
@@ -127,22 +127,14 @@ static enum err prepare(struct rotation *rotation)
     return err;
 }
 
-/* Of two keys of one second nobody could tell which is the later. */
-static enum err wait_until_later(const struct rotation *rotation)
-{
-    const struct timespec moment = {.tv_nsec = 50000000};
-    if (rotation->old_created > clock_now() + 2)
-        return log_failure(ERR_KEY_UNUSABLE, "%s was made in the future: the clock is wrong", rotation->old);
-    while (clock_now() <= rotation->old_created)
-        (void)nanosleep(&moment, NULL);
-    return ERR_OK;
-}
-
 static enum err make(struct rotation *rotation)
 {
     struct keyring_gpg *gpg = rotation->cli->gpg;
     const struct secret *passphrase = &rotation->passphrase;
-    enum err err = wait_until_later(rotation);
+    enum err err = ERR_OK;
+    /* Of two keys of one second nobody could tell which is the later. */
+    if (!clock_wait_after(rotation->old_created))
+        err = log_failure(ERR_KEY_UNUSABLE, "%s was made in the future: the clock is wrong", rotation->old);
     if (!err)
         err = keyring_gpg_make_key(gpg, rotation->user_ids[0], rotation->life_s, passphrase, rotation->fresh);
     for (size_t i = 1; !err && i < rotation->user_ids_len; i++)

@@ -63,6 +63,9 @@ ERR_RETURN enum err keyring_gpg_merge(struct keyring_gpg *gpg, struct span data,
    imported. */
 ERR_RETURN enum err keyring_gpg_is_secret_of(struct keyring_gpg *gpg, struct span data, const char *fingerprint,
                                              bool *is_it_out);
+/* Adds what these bytes (binary or armoured) hold, secret keys too, to the index, unverified; none is imported.
+   ERR_MALFORMED: they hold no key. */
+ERR_RETURN enum err keyring_gpg_peek(struct keyring_gpg *gpg, struct span bytes, struct keyring *keyring);
 /* Whether these bytes (binary or armoured) are public keys each of which has a user ID with `address` (normal form);
    none is imported. ERR_MALFORMED: they hold no key. */
 ERR_RETURN enum err keyring_gpg_carries(struct keyring_gpg *gpg, struct span bytes, const char *address,
@@ -86,15 +89,15 @@ struct keyring_gpg_certification {
     const char *signer;          /* fingerprint of the own key that signs */
     unsigned level;              /* 0: not said; 1 to 3: not checked, casually, carefully; gpg does not count 1 */
     bool is_exportable;          /* else it stays on this machine */
-    const char *const *user_ids; /* the whole of each; none: all of them */
-    size_t user_ids_len;         /* at most 64 */
+    const char *const *user_ids; /* as the index has them; no other is certified */
+    size_t user_ids_len;         /* 1 to 64 */
 };
-/* A certification by the same key that is there already is replaced. ERR_NO_SIGNING_KEY, ERR_KEY_LOCKED. */
+/* A certification by the same key that is there already is replaced. ERR_NO_SIGNING_KEY, ERR_KEY_LOCKED; ERR_NOT_FOUND:
+   the key has no such valid user ID; ERR_REFUSED: it has two that look like one of them. */
 ERR_RETURN enum err keyring_gpg_certify_as(struct keyring_gpg *gpg, const char *fingerprint,
                                            const struct keyring_gpg_certification *how);
-/* The same of all user IDs, locally, without a level. */
-ERR_RETURN enum err keyring_gpg_certify(struct keyring_gpg *gpg, const char *fingerprint, const char *signer);
-/* Withdraws what `signer` certified of these user IDs (none: of all). */
+/* Withdraws what `signer` certified of these user IDs (none: of all), so that it counts for gpg no longer; may wait for
+   the next second. ERR_REFUSED: what was certified counts nevertheless. */
 ERR_RETURN enum err keyring_gpg_revoke_certification(struct keyring_gpg *gpg, const char *fingerprint,
                                                      const char *signer, const char *const *user_ids,
                                                      size_t user_ids_len);

@@ -195,3 +195,35 @@ enum err keyring_gpg_set_ownertrust(struct keyring_gpg *gpg, struct span lines)
     buf_fini(&output);
     return err == ERR_OK ? keyring_gpg_check_trust(gpg) : err;
 }
+
+/* Whether one of `lines` is of the key that `line` is of. */
+static bool has_trust(struct span lines, struct span line)
+{
+    struct span fingerprint, other, known;
+    (void)span_take_until(&line, ':', &fingerprint);
+    while (span_take_until(&lines, '\n', &other))
+        if (span_take_until(&other, ':', &known) && span_is_case_equal(known, fingerprint))
+            return true;
+    return false;
+}
+
+enum err keyring_gpg_add_ownertrust(struct keyring_gpg *gpg, struct span lines)
+{
+    struct buf present, missing;
+    struct span line;
+    buf_init(&present, OUTPUT_MAX);
+    buf_init(&missing, OUTPUT_MAX);
+    enum err err = keyring_gpg_ownertrust(gpg, &present);
+    while (err == ERR_OK && span_take_until(&lines, '\n', &line)) {
+        if (!is_trust_line(line) || has_trust(buf_span(&present), line))
+            continue;
+        err = buf_add_span(&missing, line);
+        if (err == ERR_OK)
+            err = buf_add_byte(&missing, '\n');
+    }
+    if (err == ERR_OK && missing.len > 0)
+        err = keyring_gpg_set_ownertrust(gpg, buf_span(&missing));
+    buf_fini(&missing);
+    buf_fini(&present);
+    return err;
+}

@@ -18,11 +18,16 @@ enum err keyring_gpg_carries(struct keyring_gpg *gpg, struct span bytes, const c
 {
     gpgme_data_t data = NULL;
     gpgme_key_t key = NULL;
+    struct buf trimmed;
     size_t keys_len = 0;
     *is_theirs = true;
-    enum err err = gpg_data_of(bytes, &data);
-    if (err != ERR_OK)
+    enum err err = gpg_trim(&bytes, &trimmed);
+    if (err == ERR_OK)
+        err = gpg_data_of(bytes, &data);
+    if (err != ERR_OK) {
+        buf_fini(&trimmed);
         return err;
+    }
     gpgme_error_t error = gpgme_op_keylist_from_data_start(gpg->lister, data, 0);
     while (error == 0 && (error = gpgme_op_keylist_next(gpg->lister, &key)) == 0) {
         keys_len++;
@@ -31,6 +36,7 @@ enum err keyring_gpg_carries(struct keyring_gpg *gpg, struct span bytes, const c
     }
     (void)gpgme_op_keylist_end(gpg->lister);
     gpgme_data_release(data);
+    buf_fini(&trimmed);
     if (gpgme_err_code(error) != GPG_ERR_EOF || keys_len == 0)
         return ERR_MALFORMED;
     return ERR_OK;

@@ -41,12 +41,18 @@ ERR_RETURN enum err gpg_run_into(struct keyring_gpg *gpg, const char *home, cons
    empty: they have none. ERR_USAGE: it holds a line end. `input`, for what gpg asks by --command-fd 0, is short. */
 ERR_RETURN enum err gpg_run_with(struct keyring_gpg *gpg, const struct secret *passphrase, const char *const *arguments,
                                  const char *input, struct buf *output);
+/* Makes `*data`, a stranger's keys, what gpg need read of it: signatures by others than the keys themselves, and too
+   many of their own, cost gpg time without end. What is short stays as it is. `*data` may then lie in `trimmed`, which
+   the caller finishes, also after an error. ERR_MALFORMED: it is no row of public keys. */
+ERR_RETURN enum err gpg_trim(struct span *data, struct buf *trimmed);
 /* What the status lines of gpg, which has not done what it should, say of the reason; never ERR_OK. It is logged. */
 enum err gpg_run_failure(struct span output, const char *action);
 /* True if `fingerprint` is 16 to 64 hexadecimal digits and so cannot be taken for an option or a pattern. */
 bool gpg_is_fingerprint(const char *fingerprint);
 /* A public (or secret) key by its fingerprint; ERR_NOT_FOUND. The caller unrefs it. */
 ERR_RETURN enum err gpg_find(struct keyring_gpg *gpg, const char *fingerprint, bool is_secret, gpgme_key_t *key_out);
+/* A user ID as the index has it (keyring_entry): cut at a character, and what is no UTF-8 or a control is "?". */
+void gpg_copy_user_id(const char *text, char *target, size_t target_size);
 /* The next line that begins with "[GNUPG:] " and `keyword`; `*arguments_out` is what follows the keyword. */
 bool gpg_next_status(struct span *rest, const char *keyword, struct span *arguments_out);
 /* Empties the caches if the ring has changed since they were filled. */

@@ -4,6 +4,7 @@
 #include "keyring/gpg_internal.h"
 
 #include "base/log.h"
+#include "keyring/key_trim.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 
 #define OUTPUT_MAX (4u << 20)
 #define KEY_MAX (64u << 20)
+#define TRIM_FROM 16384 /* bytes of a stranger's keys */
 
 /* IMPORT_OK <reason> <fingerprint>; doc/DETAILS of GnuPG. */
 static void note_import(struct span arguments, struct keyring_import *result)
@@ -72,6 +74,24 @@ static enum err refuse_secret(struct keyring_gpg *gpg, struct span data)
     return err;
 }
 
+/* ---- strangers' keys ---- */
+
+static enum err take_trimmed(struct span key, void *context)
+{
+    return buf_add_span(context, key);
+}
+
+enum err gpg_trim(struct span *data, struct buf *trimmed)
+{
+    const struct key_trim_want want = {.key_max = data->len, .keys_max = SIZE_MAX};
+    buf_init(trimmed, data->len + 1);
+    if (data->len < TRIM_FROM)
+        return ERR_OK;
+    enum err err = key_trim(*data, &want, take_trimmed, trimmed);
+    *data = buf_span(trimmed);
+    return err == ERR_OK && data->len == 0 ? ERR_MALFORMED : err;
+}
+
 static enum err import(struct keyring_gpg *gpg, struct span data, const char *const *command,
                        struct keyring_import *result_out)
 {
@@ -118,10 +138,15 @@ enum err keyring_gpg_import(struct keyring_gpg *gpg, struct span data, bool is_f
 {
     static const char *const ours[] = {"--import", NULL};
     static const char *const strangers[] = {"--import-options", "self-sigs-only,import-clean", "--import", NULL};
+    struct buf trimmed;
     *result_out = (struct keyring_import){0};
-    enum err err = is_from_stranger ? refuse_secret(gpg, data) : ERR_OK;
+    buf_init(&trimmed, 0);
+    enum err err = is_from_stranger ? gpg_trim(&data, &trimmed) : ERR_OK;
+    if (err == ERR_OK && is_from_stranger)
+        err = refuse_secret(gpg, data);
     if (err == ERR_OK)
         err = import(gpg, data, is_from_stranger ? strangers : ours, result_out);
+    buf_fini(&trimmed);
     if (err == ERR_OK && result_out->considered == 0)
         err = ERR_MALFORMED;
     if (err == ERR_OK && result_out->secret_imported > 0)
@@ -133,9 +158,19 @@ enum err keyring_gpg_merge(struct keyring_gpg *gpg, struct span data, struct key
 {
     static const char *const arguments[] = {"--import-options", "merge-only,self-sigs-only,import-clean", "--import",
                                             NULL};
+    struct buf trimmed;
     *result_out = (struct keyring_import){0};
-    enum err err = refuse_secret(gpg, data);
-    return err == ERR_OK ? import(gpg, data, arguments, result_out) : err;
+    enum err err = gpg_trim(&data, &trimmed);
+    if (err == ERR_MALFORMED) {
+        buf_fini(&trimmed);
+        return ERR_OK;
+    }
+    if (err == ERR_OK)
+        err = refuse_secret(gpg, data);
+    if (err == ERR_OK)
+        err = import(gpg, data, arguments, result_out);
+    buf_fini(&trimmed);
+    return err;
 }
 
 static enum err export_key(gpgme_ctx_t context, const char *fingerprint, unsigned mode, struct buf *out)

@@ -75,6 +75,8 @@ ERR_RETURN enum err keyring_gpg_backup(struct keyring_gpg *gpg, const char *fing
 ERR_RETURN enum err keyring_gpg_ownertrust(struct keyring_gpg *gpg, struct buf *out);
 /* Takes such lines. */
 ERR_RETURN enum err keyring_gpg_set_ownertrust(struct keyring_gpg *gpg, struct span lines);
+/* Takes those of them that are of keys to which the home gives none so far. */
+ERR_RETURN enum err keyring_gpg_add_ownertrust(struct keyring_gpg *gpg, struct span lines);
 /* Whether gpg-agent holds all secret parts of the key without protection. ERR_NO_SIGNING_KEY. */
 ERR_RETURN enum err keyring_gpg_is_unprotected(struct keyring_gpg *gpg, const char *fingerprint,
                                                bool *is_unprotected_out);

@@ -101,8 +101,7 @@ static void name_algorithm(gpgme_key_t key, struct keyring_entry *entry)
     gpgme_free(second);
 }
 
-/* For people: cut at a character, and what is no UTF-8 or a control becomes "?". */
-static void copy_user_id(const char *text, char *target, size_t target_size)
+void gpg_copy_user_id(const char *text, char *target, size_t target_size)
 {
     struct span whole = span_of(text);
     size_t len = 0;
@@ -157,7 +156,7 @@ static enum err add_user_id(gpgme_key_t key, gpgme_user_id_t user_id, struct key
     if (address == NULL || has_two_addresses(user_id->uid) ||
         mime_addr_normalise(span_of(address), entry->address) != ERR_OK)
         entry->address[0] = '\0';
-    copy_user_id(user_id->uid == NULL ? "" : user_id->uid, entry->user_id, sizeof entry->user_id);
+    gpg_copy_user_id(user_id->uid == NULL ? "" : user_id->uid, entry->user_id, sizeof entry->user_id);
     entry->trust = trust_of(key, user_id);
     entry->is_primary_uid = user_id == key->uids;
     /* An invalid one has no self-signature: as good as withdrawn. */
@@ -252,4 +251,24 @@ enum err keyring_gpg_list(struct keyring_gpg *gpg, struct keyring *keyring)
     free(own);
     free(list.fingerprints);
     return err;
+}
+
+enum err keyring_gpg_peek(struct keyring_gpg *gpg, struct span bytes, struct keyring *keyring)
+{
+    const struct aead_list nothing = {NULL, 0};
+    gpgme_data_t data = NULL;
+    gpgme_key_t key = NULL;
+    size_t keys_len = 0;
+    enum err err = gpg_data_of(bytes, &data);
+    if (err != ERR_OK)
+        return err;
+    gpgme_error_t error = gpgme_op_keylist_from_data_start(gpg->lister, data, 0);
+    while (err == ERR_OK && error == 0 && (error = gpgme_op_keylist_next(gpg->lister, &key)) == 0) {
+        keys_len++;
+        err = add_key(key, &nothing, keyring);
+        gpgme_key_unref(key);
+    }
+    (void)gpgme_op_keylist_end(gpg->lister);
+    gpgme_data_release(data);
+    return err == ERR_OK && (gpgme_err_code(error) != GPG_ERR_EOF || keys_len == 0) ? ERR_MALFORMED : err;
 }

@@ -5,6 +5,8 @@
 
 #include "base/log.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,6 +37,95 @@ enum err gpg_data_read(gpgme_data_t data, struct buf *out)
     return err;
 }
 
+/* ---- the loop ----
+
+   GPGME's own turns for ever where gpg ends before it has read more than a pipe holds, as it does at a damaged key: to
+   poll(2) such a pipe is in error and not writable, and GPGME looks for the latter alone. */
+
+#define WATCHES_MAX 8 /* standard input and output, and room for what GPGME adds */
+
+struct watch {
+    int fd;
+    bool is_read;
+    gpgme_io_cb_t fn; /* NULL: free */
+    void *context;
+};
+
+struct loop {
+    struct watch watches[WATCHES_MAX];
+    bool is_done;
+    gpgme_error_t error;
+};
+
+static gpgme_error_t add_watch(void *context, int fd, int is_read, gpgme_io_cb_t fn, void *fn_context, void **tag)
+{
+    struct loop *loop = context;
+    for (size_t i = 0; i < WATCHES_MAX; i++)
+        if (loop->watches[i].fn == NULL) {
+            loop->watches[i] = (struct watch){fd, is_read != 0, fn, fn_context};
+            *tag = &loop->watches[i];
+            return 0;
+        }
+    return gpgme_error(GPG_ERR_TOO_MANY);
+}
+
+static void remove_watch(void *tag)
+{
+    struct watch *watch = tag;
+    watch->fn = NULL;
+}
+
+static void on_event(void *context, gpgme_event_io_t type, void *data)
+{
+    struct loop *loop = context;
+    if (type != GPGME_EVENT_DONE)
+        return;
+    const struct gpgme_io_event_done_data *done = data;
+    loop->is_done = true;
+    loop->error = done->err;
+}
+
+/* Calls whoever has something to do; false: nobody is left, or waiting fails. */
+static bool turn(struct loop *loop)
+{
+    struct pollfd files[WATCHES_MAX];
+    size_t len = 0;
+    for (size_t i = 0; i < WATCHES_MAX; i++) {
+        const struct watch *watch = &loop->watches[i];
+        /* -1 is left out by poll(2). */
+        files[i] =
+            (struct pollfd){.fd = watch->fn != NULL ? watch->fd : -1, .events = watch->is_read ? POLLIN : POLLOUT};
+        len += watch->fn != NULL;
+    }
+    if (len == 0 || (poll(files, WATCHES_MAX, -1) < 0 && errno != EINTR))
+        return false;
+    for (size_t i = 0; i < WATCHES_MAX && !loop->is_done; i++) {
+        const struct watch watch = loop->watches[i];
+        /* One before it may have ended it; what fails comes with the last event. */
+        if (files[i].fd >= 0 && files[i].revents != 0 && watch.fn != NULL && watch.fd == files[i].fd)
+            (void)watch.fn(watch.context, watch.fd);
+    }
+    return true;
+}
+
+static gpgme_error_t spawn(gpgme_ctx_t runner, const char *program, const char *const *arguments, gpgme_data_t input,
+                           gpgme_data_t output)
+{
+    struct loop loop = {.is_done = false};
+    struct gpgme_io_cbs calls = {add_watch, &loop, remove_watch, on_event, &loop};
+    gpgme_set_io_cbs(runner, &calls);
+    gpgme_error_t error =
+        gpgme_op_spawn_start(runner, program, (const char **)(uintptr_t)arguments, input, output, NULL, 0);
+    while (error == 0 && !loop.is_done && turn(&loop)) {
+    }
+    if (error == 0 && !loop.is_done) {
+        (void)gpgme_cancel(runner);
+        error = gpgme_error(GPG_ERR_EIO);
+    }
+    gpgme_set_io_cbs(runner, NULL);
+    return error != 0 ? error : loop.error;
+}
+
 static enum err run(struct keyring_gpg *gpg, const char *home, const char *const *options, const char *const *arguments,
                     struct span input, gpgme_data_t output)
 {
@@ -51,7 +142,7 @@ static enum err run(struct keyring_gpg *gpg, const char *home, const char *const
     gpgme_data_t in = NULL;
     enum err err = gpg_data_of(input, &in);
     if (err == ERR_OK)
-        err = keyring_gpg_error(gpgme_op_spawn(gpg->runner, gpg->wrapper, all, in, output, NULL, 0), "running gpg");
+        err = keyring_gpg_error(spawn(gpg->runner, gpg->wrapper, all, in, output), "running gpg");
     gpgme_data_release(in);
     return err;
 }

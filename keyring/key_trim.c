@@ -4,6 +4,7 @@
 #include "mime/addr.h"
 #include "mime/encoding.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -15,23 +16,40 @@ enum {
     TAG_PUBLIC_SUBKEY = 14,
     TAG_ATTRIBUTE = 17
 };
-#define SIGNATURE_REVOKES_KEY 0x20
+/* RFC 4880 §5.2.1 */
+enum { SIGNATURE_REVOKES_KEY = 0x20, SIGNATURE_REVOKES_SUBKEY = 0x28, SIGNATURE_REVOKES_CERTIFICATION = 0x30 };
 
-enum { SUBPACKET_ISSUER = 16, SUBPACKET_ISSUER_FINGERPRINT = 33 };
+enum { SUBPACKET_CREATED = 2, SUBPACKET_ISSUER = 16, SUBPACKET_ISSUER_FINGERPRINT = 33 };
 
 #define ID_HEX 16 /* a key ID: the end of a fingerprint, in hexadecimal */
+/* So many of what is kept of one row are revocations: the newest others have the rest. */
+#define REVOCATIONS_MAX (KEY_TRIM_SIGNATURES_MAX - 8)
+
+struct candidate {
+    struct span packet;
+    uint32_t created;
+};
+
+/* The signatures on what is being read, that are its best so far. */
+struct row {
+    struct candidate revocations[REVOCATIONS_MAX];    /* as they come */
+    struct candidate newest[KEY_TRIM_SIGNATURES_MAX]; /* of the others, the newest first */
+    size_t revocations_len, newest_len;
+};
 
 struct trim {
     const struct key_trim_want *want;
     key_trim_fn fn;
     void *context;
-    struct buf key; /* what is kept of the one that is being read */
+    struct buf key;  /* what is kept of the one that is being read */
+    size_t head_len; /* of it, the key itself and the signatures on it; 0: they are not all there yet */
     char fingerprint[KEYRING_FPR_SIZE];
     bool is_kept;   /* what signatures follow belongs to what is kept */
     bool is_wanted; /* the key, by its user IDs or its fingerprint */
     bool is_too_large;
-    size_t signatures, subkeys; /* of what is being read; of the key */
-    size_t keys;                /* handed up */
+    size_t subkeys; /* of the key */
+    size_t keys;    /* handed up */
+    struct row row;
 };
 
 /* ---- armour (RFC 9580 §6.2) ---- */
@@ -122,25 +140,34 @@ static bool names_issuer(struct span subpackets, const char *fingerprint)
     return false;
 }
 
-static bool take_area(struct span *rest, struct span *area_out)
+static bool is_own(const struct key_packets_signature *signature, const char *fingerprint)
 {
-    if (rest->len < 2)
-        return false;
-    const size_t len = (size_t)(unsigned char)rest->ptr[0] << 8 | (unsigned char)rest->ptr[1];
-    if (len > rest->len - 2)
-        return false;
-    *area_out = span_slice(*rest, 2, 2 + len);
-    *rest = span_skip(*rest, 2 + len);
-    return true;
+    return names_issuer(signature->hashed, fingerprint) || names_issuer(signature->unhashed, fingerprint);
 }
 
-/* RFC 4880 §5.2.3: version, type, two algorithms, then hashed and unhashed subpackets. */
-static bool is_own(struct span signature, const char *fingerprint)
+static bool is_revocation(unsigned type)
 {
-    struct span rest = span_skip(signature, 4), hashed, unhashed;
-    if (signature.len < 4 || signature.ptr[0] != 4 || !take_area(&rest, &hashed) || !take_area(&rest, &unhashed))
-        return false;
-    return names_issuer(hashed, fingerprint) || names_issuer(unhashed, fingerprint);
+    return type == SIGNATURE_REVOKES_KEY || type == SIGNATURE_REVOKES_SUBKEY || type == SIGNATURE_REVOKES_CERTIFICATION;
+}
+
+/* 0 where it does not say. */
+static uint32_t created_of(struct span hashed)
+{
+    struct span body;
+    unsigned type;
+    while (key_packets_subpacket(&hashed, &type, &body))
+        if (type == SUBPACKET_CREATED && body.len == 4) {
+            uint32_t created = 0;
+            for (size_t i = 0; i < body.len; i++)
+                created = created << 8 | (unsigned char)body.ptr[i];
+            return created;
+        }
+    return 0;
+}
+
+static size_t keys_max(const struct trim *trim)
+{
+    return trim->want->keys_max > 0 ? trim->want->keys_max : KEY_TRIM_KEYS_MAX;
 }
 
 static enum err add(struct trim *trim, struct span packet)
@@ -150,16 +177,87 @@ static enum err add(struct trim *trim, struct span packet)
     return err == ERR_LIMIT ? ERR_OK : err;
 }
 
+/* ---- signatures on one thing ---- */
+
+static void note_signature(struct row *row, struct span body, struct span packet, const char *fingerprint)
+{
+    struct key_packets_signature signature;
+    if (!key_packets_signature(body, &signature) || !is_own(&signature, fingerprint))
+        return;
+    const struct candidate candidate = {packet, created_of(signature.hashed)};
+    if (is_revocation(signature.type)) {
+        if (row->revocations_len < REVOCATIONS_MAX)
+            row->revocations[row->revocations_len++] = candidate;
+        return;
+    }
+    size_t at = row->newest_len;
+    while (at > 0 && row->newest[at - 1].created < candidate.created)
+        at--;
+    if (at == KEY_TRIM_SIGNATURES_MAX)
+        return;
+    row->newest_len += row->newest_len < KEY_TRIM_SIGNATURES_MAX;
+    memmove(row->newest + at + 1, row->newest + at, (row->newest_len - at - 1) * sizeof(*row->newest));
+    row->newest[at] = candidate;
+}
+
+static int compare_places(const void *left, const void *right)
+{
+    const char *one = ((const struct span *)left)->ptr, *other = ((const struct span *)right)->ptr;
+    return one < other ? -1 : one > other;
+}
+
+/* Takes those whose turn it is, by count and bytes. */
+static size_t choose(const struct candidate *candidates, size_t len, size_t max, size_t *bytes, struct span *chosen)
+{
+    size_t taken = 0;
+    for (size_t i = 0; i < len && taken < max; i++)
+        if (candidates[i].packet.len <= *bytes) {
+            *bytes -= candidates[i].packet.len;
+            chosen[taken++] = candidates[i].packet;
+        }
+    return taken;
+}
+
+/* What is kept of the row stays in the order in which it came. The newest of the others, by which the key says what
+   it is now, has its room before the revocations. */
+static enum err end_row(struct trim *trim)
+{
+    struct row *row = &trim->row;
+    struct span chosen[KEY_TRIM_SIGNATURES_MAX];
+    size_t bytes = KEY_TRIM_ROW_MAX;
+    enum err err = ERR_OK;
+    size_t len = choose(row->newest, row->newest_len, 1, &bytes, chosen);
+    len += choose(row->revocations, row->revocations_len, REVOCATIONS_MAX, &bytes, chosen + len);
+    if (row->newest_len > 1)
+        len += choose(row->newest + 1, row->newest_len - 1, KEY_TRIM_SIGNATURES_MAX - len, &bytes, chosen + len);
+    qsort(chosen, len, sizeof(*chosen), compare_places);
+    for (size_t i = 0; err == ERR_OK && i < len; i++)
+        err = add(trim, chosen[i]);
+    row->revocations_len = row->newest_len = 0;
+    if (trim->head_len == 0 && !trim->is_too_large)
+        trim->head_len = trim->key.len;
+    return err;
+}
+
+static void cut_to_head(struct trim *trim)
+{
+    if (!trim->is_too_large || !trim->want->is_head_enough || trim->head_len == 0)
+        return;
+    buf_truncate(&trim->key, trim->head_len);
+    trim->is_too_large = false;
+}
+
 static enum err end_key(struct trim *trim)
 {
-    enum err err = ERR_OK;
-    if (trim->key.len > 0 && trim->is_wanted && !trim->is_too_large && trim->keys < KEY_TRIM_KEYS_MAX) {
+    enum err err = end_row(trim);
+    cut_to_head(trim);
+    if (err == ERR_OK && trim->key.len > 0 && trim->is_wanted && !trim->is_too_large && trim->keys < keys_max(trim)) {
         trim->keys++;
         err = trim->fn(buf_span(&trim->key), trim->context);
     }
     buf_clear(&trim->key);
     trim->is_kept = trim->is_wanted = trim->is_too_large = false;
-    trim->signatures = trim->subkeys = 0;
+    trim->head_len = trim->subkeys = 0;
     return err;
 }
 
@@ -178,36 +276,43 @@ static enum err begin_key(struct trim *trim, struct span body, struct span packe
     if (err == ERR_OK && wanted != NULL && strcmp(wanted, trim->fingerprint) != 0)
         err = ERR_NOT_FOUND;
     trim->is_kept = err == ERR_OK;
-    trim->is_wanted = trim->is_kept && wanted != NULL;
+    trim->is_wanted = trim->is_kept && (wanted != NULL || trim->want->address == NULL);
     return err == ERR_NOT_FOUND ? ERR_OK : err == ERR_OK ? add(trim, packet) : err;
+}
+
+/* What signatures may follow; its own row begins. */
+static enum err begin_row(struct trim *trim, bool is_kept, struct span packet)
+{
+    const bool is_in_key = trim->key.len > 0;
+    enum err err = end_row(trim);
+    trim->is_kept = is_in_key && is_kept;
+    return err == ERR_OK && trim->is_kept ? add(trim, packet) : err;
 }
 
 static enum err take_packet(struct trim *trim, unsigned tag, struct span body, struct span packet)
 {
-    const bool is_in_key = trim->key.len > 0, is_secret = trim->want->is_secret;
+    const bool is_secret = trim->want->is_secret;
+    enum err err;
     switch (tag) {
     case TAG_PUBLIC_KEY:
     case TAG_SECRET_KEY:
         return is_secret == (tag == TAG_SECRET_KEY) ? begin_key(trim, body, packet) : ERR_MALFORMED;
     case TAG_USER_ID:
     case TAG_ATTRIBUTE:
-        trim->signatures = 0;
-        trim->is_kept =
-            is_in_key && tag == TAG_USER_ID && (trim->want->address == NULL || has_address(body, trim->want->address));
+        err = begin_row(trim,
+                        tag == TAG_USER_ID && (trim->want->address == NULL || has_address(body, trim->want->address)),
+                        packet);
         trim->is_wanted = trim->is_wanted || trim->is_kept;
-        return trim->is_kept ? add(trim, packet) : ERR_OK;
+        return err;
     case TAG_PUBLIC_SUBKEY:
     case TAG_SECRET_SUBKEY:
         if (is_secret != (tag == TAG_SECRET_SUBKEY))
             return ERR_MALFORMED;
-        trim->signatures = 0;
-        trim->is_kept = is_in_key && trim->subkeys++ < KEY_TRIM_SUBKEYS_MAX;
-        return trim->is_kept ? add(trim, packet) : ERR_OK;
+        return begin_row(trim, trim->subkeys++ < KEY_TRIM_SUBKEYS_MAX, packet);
     case TAG_SIGNATURE:
-        if (!trim->is_kept || !is_own(body, trim->fingerprint) || trim->signatures >= KEY_TRIM_SIGNATURES_MAX)
-            return ERR_OK;
-        trim->signatures++;
-        return add(trim, packet);
+        if (trim->is_kept)
+            note_signature(&trim->row, body, packet, trim->fingerprint);
+        return ERR_OK;
     default: /* trust, marker, padding, and what is not known */
         return ERR_OK;
     }
@@ -229,30 +334,36 @@ static enum err walk(struct trim *trim, struct span packets)
 
 enum err key_trim(struct span answer, const struct key_trim_want *want, key_trim_fn fn, void *context)
 {
-    struct trim trim = {.want = want, .fn = fn, .context = context};
     struct buf packets;
-    if (want->is_secret && want->fingerprint == NULL)
+    if ((want->is_secret || want->is_head_enough) && want->fingerprint == NULL)
         return ERR_USAGE;
-    buf_init_secret(&trim.key, want->key_max);
+    struct trim *trim = calloc(1, sizeof(*trim));
+    if (trim == NULL)
+        return ERR_MEMORY;
+    *trim = (struct trim){.want = want, .fn = fn, .context = context};
+    buf_init_secret(&trim->key, want->key_max);
     buf_init_secret(&packets, answer.len);
     const bool is_binary = answer.len > 0 && ((unsigned char)answer.ptr[0] & 0x80) != 0;
     enum err err = is_binary ? ERR_OK : take_armour(answer, want->is_secret, &packets);
     if (err == ERR_OK)
-        err = walk(&trim, is_binary ? answer : buf_span(&packets));
+        err = walk(trim, is_binary ? answer : buf_span(&packets));
     buf_fini(&packets);
-    buf_fini(&trim.key);
+    buf_fini(&trim->key);
+    free(trim);
     return err;
 }
 
 bool key_trim_is_revocation(struct span armour, const char *fingerprint)
 {
+    struct key_packets_signature signature;
     struct buf packets;
     struct span rest, body;
     unsigned tag;
     buf_init(&packets, armour.len);
     rest = take_armour(armour, false, &packets) == ERR_OK ? buf_span(&packets) : SPAN_NONE;
-    const bool is_it = key_packets_take(&rest, &tag, &body) && tag == TAG_SIGNATURE && rest.len == 0 && body.len > 1 &&
-                       body.ptr[1] == SIGNATURE_REVOKES_KEY && is_own(body, fingerprint);
+    const bool is_it = key_packets_take(&rest, &tag, &body) && tag == TAG_SIGNATURE && rest.len == 0 &&
+                       key_packets_signature(body, &signature) && signature.type == SIGNATURE_REVOKES_KEY &&
+                       is_own(&signature, fingerprint);
     buf_fini(&packets);
     return is_it;
 }

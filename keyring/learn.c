@@ -127,10 +127,11 @@ enum err keyring_learn_judge(const struct keyring_learner *learner, const struct
     *learnt = KEYRING_LEARNT_GARBAGE;
     if (found->kind == KEYRING_FOUND_CERTIFICATE && (certificate = read_certificate(found->bytes)) != NULL) {
         *learnt = judge_certificate(learner, found, certificate);
+    } else if (is_heard(found) && learner->gpg != NULL) {
+        *learnt = KEYRING_LEARNT_NEW;
     } else if (found->kind == KEYRING_FOUND_OPENPGP && learner->gpg != NULL) {
         bool is_theirs = false;
         err = keyring_gpg_carries(learner->gpg, found->bytes, learner->address, &is_theirs);
-        is_theirs = is_theirs || is_heard(found);
         *learnt = err == ERR_MALFORMED ? KEYRING_LEARNT_GARBAGE
                   : is_theirs          ? KEYRING_LEARNT_NEW
                                        : KEYRING_LEARNT_STRANGER;
@@ -189,6 +190,8 @@ static enum err import(const struct keyring_learner *learner, const struct keyri
 {
     struct keyring_import result;
     enum err err = keyring_gpg_import(learner->gpg, found->bytes, true, &result);
+    if (err == ERR_OK && result.fingerprints_len == 0)
+        err = ERR_MALFORMED;
     for (size_t i = 0; err == ERR_OK && i < result.fingerprints_len; i++)
         err = add_word(learner, found, result.fingerprints[i]);
     return err;
@@ -364,6 +367,11 @@ static enum err add_ends(const struct keyring_learner *learner, struct span save
     return err == ERR_END ? ERR_OK : err;
 }
 
+bool keyring_learn_is_junk(enum err err)
+{
+    return err == ERR_MALFORMED || err == ERR_LIMIT || err == ERR_REFUSED;
+}
+
 enum err keyring_learn(const struct keyring_learner *learner, struct span saved, size_t *kept)
 {
     const struct span all = saved;
@@ -377,7 +385,7 @@ enum err keyring_learn(const struct keyring_learner *learner, struct span saved,
         if (err != ERR_OK) {
             log_failure(err, "%s %s: keeping a key for %s", keyring_source_name(found.source), found.directory,
                         learner->address);
-            first = first == ERR_OK ? err : first;
+            first = first == ERR_OK || keyring_learn_is_junk(first) ? err : first;
         }
     }
     if (err != ERR_END)
@@ -386,5 +394,5 @@ enum err keyring_learn(const struct keyring_learner *learner, struct span saved,
         first = add_ends(learner, all);
     if (*kept > 0)
         forget_stale(learner);
-    return *kept > 0 ? ERR_OK : first;
+    return *kept > 0 && keyring_learn_is_junk(first) ? ERR_OK : first;
 }

@@ -45,7 +45,11 @@ const char *keyring_learnt_text(enum keyring_learnt learnt);
 ERR_RETURN enum err keyring_learn_judge(const struct keyring_learner *learner, const struct keyring_found *found,
                                         enum keyring_learnt *learnt_out, X509 **certificate_out);
 /* Judges all pieces of a saved form (keyring/found.h), keeps those that are to be kept, logs the others, and removes
-   what is gone. `*kept_out`: how many of the address's are kept. ERR_PEER_PROTOCOL: it is no saved form. */
+   what is gone. `*kept_out`: how many of the address's are kept. ERR_PEER_PROTOCOL: it is no saved form. What is wrong
+   with pieces themselves (keyring_learn_is_junk) is an error only if no other is kept; any other error says that a
+   piece may be good and could not be kept. */
 ERR_RETURN enum err keyring_learn(const struct keyring_learner *learner, struct span saved, size_t *kept_out);
+/* True if the error says that what was found is no good, whenever it is looked at. */
+bool keyring_learn_is_junk(enum err err);
 
 #endif

@@ -100,7 +100,8 @@ static void take_answer(struct question *question, struct span answer)
     const bool is_one = question->fingerprint[0] != '\0';
     const struct key_trim_want want = {.address = question->address,
                                        .fingerprint = is_one ? question->fingerprint : NULL,
-                                       .key_max = KEYRING_FOUND_PIECE_MAX};
+                                       .key_max = KEYRING_FOUND_PIECE_MAX,
+                                       .is_head_enough = is_one};
     enum err err = key_trim(answer, &want, keep, question);
     if (err != ERR_OK && err != ERR_MALFORMED)
         finish(question, ERR_LOOKUP, err_sentence(err));

@@ -71,10 +71,11 @@ static const char *reason_of(const struct plan_recipient *recipient, const struc
                                                                       : "this is a reply to an encrypted message";
 }
 
-/* There is no key, and there may soon be one: its source was out of reach, or its word has run out since RCPT. */
+/* There is no key, and there may soon be one: its source was out of reach, or what there was at RCPT has gone since. */
 static enum err refuse_for_now(const struct plan_recipient *recipient, char detail[POLICY_DETAIL_SIZE])
 {
-    plan_explain(detail, "%s: a source that may know its key could not be asked, or must be asked again",
+    plan_explain(detail,
+                 "%s: a source that may know its key could not be asked, or what was known has just changed; try again",
                  recipient->address);
     return ERR_LOOKUP;
 }
@@ -99,7 +100,7 @@ static enum err check_each(const struct policy_message *message, const struct pl
         /* A copy that was to be sealed would leave plain, or sealed to what anybody could have sent. */
         const bool has_lost_key = recipient->encrypt != POLICY_ENCRYPT_NEVER &&
                                   ((recipient->had_word && (!choice->key || is_by_advice(choice->key))) ||
-                                   (recipient->had_heard && !choice->key));
+                                   (recipient->had_key && !choice->key));
         if (has_lost_key || (err && !choice->key && recipient->is_unasked))
             return refuse_for_now(recipient, detail);
         if (err)
@@ -147,7 +148,7 @@ static enum err refuse_mixed(const struct policy_message *message, const struct 
                              const struct plan_recipient *required, const struct plan_recipient *sealed,
                              const struct plan_recipient *refuser, char detail[POLICY_DETAIL_SIZE])
 {
-    if (plain->had_word || plain->had_heard || plain->is_unasked)
+    if (plain->had_word || (plain->had_key && !plain->choice.key) || plain->is_unasked)
         return refuse_for_now(plain, detail);
     if (required)
         plan_explain(detail,
@@ -303,7 +304,7 @@ static enum err plan_seal(const struct policy *policy, const struct keyring *key
         all[i].address = message->recipients[i].address;
         all[i].is_visible = message->recipients[i].is_visible;
         all[i].had_word = message->recipients[i].had_word;
-        all[i].had_heard = message->recipients[i].had_heard;
+        all[i].had_key = message->recipients[i].had_key;
         all[i].is_unasked = message->recipients[i].is_unasked;
         const struct policy_rule *rule = policy_match(policy, all[i].address);
         all[i].encrypt = effective_encrypt(rule, message);

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/memfd.h"
 #include "keyring/found.h"
+#include "keyring/learn.h"
 #include "proxy/wire.h"
 
 #include <stdlib.h>
@@ -41,6 +42,7 @@ struct proxy_lookup {
     struct proxy_vault_request *hearing;
     char listed[LISTED_MAX][KEYRING_FPR_SIZE];
     size_t listed_len;
+    struct proxy_heard *heard; /* NULL: sources are asked, not the record */
     proxy_lookup_fn fn;
     void *context;
 };
@@ -133,13 +135,22 @@ static void finish(struct proxy_lookup *lookup, enum err err)
     fn(err, context);
 }
 
+/* Not a source's failure: there may be a key, and nobody knows. */
+static void fail_here(struct proxy_lookup *lookup, enum err err)
+{
+    finish(lookup, err_is_temporary(err) && err != ERR_LOOKUP ? err : ERR_WORKER);
+}
+
 static void on_heard(enum err err, void *context)
 {
     struct proxy_lookup *lookup = context;
     lookup->hearing = NULL;
-    if (err != ERR_OK)
-        log_failure(err, "keeping who has a key of %s", lookup->address);
-    finish(lookup, err == ERR_OK ? ERR_OK : ERR_LOOKUP);
+    if (err == ERR_OK) {
+        finish(lookup, ERR_OK);
+        return;
+    }
+    log_failure(err, "keeping who has a key of %s", lookup->address);
+    fail_here(lookup, err);
 }
 
 /* What the sources say of OpenPGP keys stands in the correspondent's record: the keeper has looked at it, and the vault
@@ -165,7 +176,11 @@ static void on_learnt(enum err err, struct ipc_in *answer, void *context)
         return;
     if (err != ERR_OK)
         log_failure(err, "keeping what was found for %s", lookup->address);
-    finish(lookup, err == ERR_OK ? ERR_OK : ERR_LOOKUP);
+    /* A stranger who tells junk in somebody's name must not hold up mail to them. */
+    if (err == ERR_OK || keyring_learn_is_junk(err))
+        finish(lookup, err == ERR_OK || lookup->heard != NULL ? ERR_OK : ERR_LOOKUP);
+    else
+        fail_here(lookup, err);
 }
 
 static void on_found(enum err err, const struct proxy_finder_answer *answer, void *context)
@@ -175,15 +190,16 @@ static void on_found(enum err err, const struct proxy_finder_answer *answer, voi
     lookup->request = NULL;
     if (err == ERR_OK)
         lookup->seconds = answer->seconds;
-    if (err == ERR_OK && answer->file >= 0 && (answer->pieces_len > 0 || lookup->is_again)) {
-        ipc_out_begin(&out, PROXY_JOB_LEARN);
-        ipc_put_string(&out, lookup->address);
-        ipc_put_file(&out, answer->file);
-        err = proxy_pool_submit(lookup->lookups->pool, lookup->account, &out, on_learnt, lookup, &lookup->job);
-        if (err == ERR_OK)
-            return;
+    if (err != ERR_OK || answer->file < 0 || (answer->pieces_len == 0 && !lookup->is_again)) {
+        finish(lookup, err == ERR_OK ? ERR_OK : ERR_LOOKUP);
+        return;
     }
-    finish(lookup, err == ERR_OK ? ERR_OK : ERR_LOOKUP);
+    ipc_out_begin(&out, PROXY_JOB_LEARN);
+    ipc_put_string(&out, lookup->address);
+    ipc_put_file(&out, answer->file);
+    err = proxy_pool_submit(lookup->lookups->pool, lookup->account, &out, on_learnt, lookup, &lookup->job);
+    if (err != ERR_OK)
+        fail_here(lookup, err);
 }
 
 static enum err begin(struct proxy_lookups *lookups, size_t account, const char *address, const char *fingerprint,
@@ -242,11 +258,34 @@ static enum err learn_heard(struct proxy_lookup *lookup, struct span found)
     return err;
 }
 
+/* Notes what the record says. It is settled if it says nothing, or the same as before the ring was last looked at: what
+   was in force when that was listed is then known. */
+static void note_heard(struct proxy_heard *heard, const struct keyring_peer *peer)
+{
+    struct proxy_heard now = {.is_read = true, .is_settled = true};
+    if (peer != NULL) {
+        now.received = peer->received;
+        memcpy(now.fingerprint, peer->autocrypt.fingerprint, sizeof(now.fingerprint));
+        memcpy(now.gossip_fingerprint, peer->autocrypt.gossip_fingerprint, sizeof(now.gossip_fingerprint));
+        now.is_settled =
+            (now.fingerprint[0] == '\0' && now.gossip_fingerprint[0] == '\0') ||
+            (heard->is_read && now.received == heard->received && strcmp(now.fingerprint, heard->fingerprint) == 0 &&
+             strcmp(now.gossip_fingerprint, heard->gossip_fingerprint) == 0);
+    }
+    *heard = now;
+}
+
 static void on_record(enum err err, const struct keyring_peer *peer, void *context)
 {
     struct proxy_lookup *lookup = context;
     struct buf found;
     lookup->hearing = NULL;
+    if (err == ERR_OK || err == ERR_NOT_FOUND)
+        note_heard(lookup->heard, err == ERR_OK ? peer : NULL);
+    if (err == ERR_NOT_FOUND || (err == ERR_OK && lookup->heard->is_settled)) {
+        finish(lookup, ERR_OK);
+        return;
+    }
     buf_init(&found, KEYRING_FOUND_SIZE_MAX);
     if (err == ERR_OK)
         err = add_heard(lookup, KEYRING_SOURCE_AUTOCRYPT, peer->autocrypt.fingerprint, &peer->autocrypt.key, &found);
@@ -259,18 +298,22 @@ static void on_record(enum err err, const struct keyring_peer *peer, void *conte
     buf_fini(&found);
     if (is_any && err == ERR_OK)
         return;
-    finish(lookup, err == ERR_OK || err == ERR_NOT_FOUND ? ERR_OK : ERR_LOOKUP);
+    if (err == ERR_OK)
+        finish(lookup, ERR_OK);
+    else
+        fail_here(lookup, log_failure(err, "looking at the record of %s", lookup->address));
 }
 
 enum err proxy_lookup_heard(struct proxy_lookups *lookups, size_t account, const char *address,
-                            const struct keyring *keyring, proxy_lookup_fn fn, void *context,
+                            const struct keyring *keyring, struct proxy_heard *heard, proxy_lookup_fn fn, void *context,
                             struct proxy_lookup **lookup_out)
 {
     struct proxy_lookup *lookup = calloc(1, sizeof(*lookup));
     size_t first;
     if (lookup == NULL)
         return ERR_MEMORY;
-    *lookup = (struct proxy_lookup){.lookups = lookups, .account = account, .fn = fn, .context = context};
+    *lookup =
+        (struct proxy_lookup){.lookups = lookups, .account = account, .heard = heard, .fn = fn, .context = context};
     (void)span_copy(span_of(address), lookup->address, sizeof(lookup->address));
     const size_t len = keyring_find(keyring, address, &first);
     for (size_t i = first; i < first + len && lookup->listed_len < LISTED_MAX; i++)

@@ -26,17 +26,28 @@ void proxy_lookups_free(struct proxy_lookups **lookups);
    counts; false if there is none such. */
 bool proxy_lookup_is_due(struct proxy_lookups *lookups, size_t account, const char *address, size_t *stage);
 
-/* Fires once, later, unless cancelled: ERR_OK, the ring may have changed or not; or ERR_LOOKUP. `is_again`: something
-   that a source has said is in the ring already, and goes if it no longer says so. */
+/* Fires once, later, unless cancelled: ERR_OK, the ring may have changed or not; ERR_LOOKUP, a source could not be
+   asked, or what it has is no good; any other error (a temporary one), vault or keeper have failed, so that nobody
+   knows what there is: a recipient for whom that is so must wait, whatever the rule says. `is_again`: something that a
+   source has said is in the ring already, and goes if it no longer says so. */
 typedef void (*proxy_lookup_fn)(enum err err, void *context);
 ERR_RETURN enum err proxy_lookup_begin(struct proxy_lookups *lookups, size_t account, const char *address, size_t stage,
                                        bool is_again, proxy_lookup_fn fn, void *context,
                                        struct proxy_lookup **lookup_out);
+/* What a correspondent's record said of keys that came by Autocrypt, when it was last looked at. */
+struct proxy_heard {
+    bool is_read;
+    bool is_settled; /* no key comes of it: it names none, or names what it did before the ring was last looked at */
+    uint64_t received;
+    char fingerprint[KEYRING_FPR_SIZE], gossip_fingerprint[KEYRING_FPR_SIZE];
+};
 /* Looks into the correspondent's record for keys that came by Autocrypt and are not among the address's entries in
-   `keyring` (used during the call), and has them imported, if there are: nobody else is asked. `fn` as above. */
+   `keyring` (used during the call), and has them imported, if there are: nobody else is asked. `heard`, zero at first
+   and borrowed until the end, is what was read; as long as it is not settled, whoever finds no key in the ring then
+   must look again, since other mail may have put another key into the record meanwhile. `fn` as above. */
 ERR_RETURN enum err proxy_lookup_heard(struct proxy_lookups *lookups, size_t account, const char *address,
-                                       const struct keyring *keyring, proxy_lookup_fn fn, void *context,
-                                       struct proxy_lookup **lookup_out);
+                                       const struct keyring *keyring, struct proxy_heard *heard, proxy_lookup_fn fn,
+                                       void *context, struct proxy_lookup **lookup_out);
 /* The same for an address of which a key is in use: what has become of it, and of others that are there by a source's
    word. `fingerprint`: of the OpenPGP key; "": it is a certificate. It is asked also where an answer counts still. */
 ERR_RETURN enum err proxy_lookup_refresh(struct proxy_lookups *lookups, size_t account, const char *address,

@@ -13,11 +13,12 @@
 #include <unistd.h>
 
 #define INDEX_MAX ((size_t)1 << 31)
-#define RELISTS_MAX 3
 #define LAPSED_MS 60000   /* a listing counts for so long at least, though words in it run out one after the other */
 #define UNWATCHED_MS 1000 /* for so long a listing counts where nothing tells of changes */
 /* Not IN_CLOSE_WRITE: every gpg that looks at trust opens the trust database for writing, and seldom writes. */
 #define WATCHED (IN_MODIFY | IN_MOVED_TO | IN_CREATE | IN_DELETE)
+
+TAILQ_HEAD(ring_waits, proxy_ring_wait);
 
 struct proxy_ring_wait {
     TAILQ_ENTRY(proxy_ring_wait) link;
@@ -37,8 +38,9 @@ struct account {
     bool is_stale;             /* the ring has changed since the listing that `keyring` came from was asked for */
     bool is_stale_by_mail;     /* what received mail tells has */
     struct proxy_job *listing; /* under way */
-    unsigned relists;          /* listings in a row that the ring outran */
-    TAILQ_HEAD(, proxy_ring_wait) waits;
+    bool is_listed_for_mail;   /* `listing`: but for what received mail tells `keyring` is current */
+    struct ring_waits waits;   /* for the listing under way */
+    struct ring_waits late;    /* have asked since it began, and may have seen what it does not hold */
 };
 
 struct proxy_ring {
@@ -135,14 +137,11 @@ static enum err load(struct account *account, struct ipc_in *answer)
     return ERR_OK;
 }
 
-static void fire(struct account *account, enum err err)
+static void fire(struct account *account, struct ring_waits *waits, enum err err)
 {
     struct proxy_ring_wait *wait;
-    /* Whoever asks again from within its callback stands behind those who waited already. */
-    TAILQ_HEAD(, proxy_ring_wait) waits = TAILQ_HEAD_INITIALIZER(waits);
-    TAILQ_CONCAT(&waits, &account->waits, link);
-    while ((wait = TAILQ_FIRST(&waits)) != NULL) {
-        TAILQ_REMOVE(&waits, wait, link);
+    while ((wait = TAILQ_FIRST(waits)) != NULL) {
+        TAILQ_REMOVE(waits, wait, link);
         if (wait->fn != NULL)
             wait->fn(err, account->keyring, wait->context);
         free(wait);
@@ -156,6 +155,7 @@ static enum err list(struct account *account, size_t number)
     struct ipc_out out;
     ipc_out_begin(&out, PROXY_JOB_LIST);
     ipc_put_u64(&out, account->ring->inotify < 0 ? 0 : account->home_changes);
+    account->is_listed_for_mail = !account->is_stale;
     account->is_stale = account->is_stale_by_mail = false;
     enum err err = proxy_pool_submit(account->ring->pool, number, &out, on_listed, account, &account->listing);
     if (err != ERR_OK)
@@ -176,28 +176,33 @@ static void on_listed(enum err err, struct ipc_in *answer, void *context)
         log_failure(err, "listing the keys of %s", ring->config->accounts[number].address);
     }
     drain(ring);
-    /* The ring changed while it was listed (its own upkeep of the trust database counts too): whoever waits may have
-       asked after that change. A ring that changes all the time is answered for as of a moment ago. */
-    if (err == ERR_OK && account->is_stale && !TAILQ_EMPTY(&account->waits) && account->relists < RELISTS_MAX) {
-        account->relists++;
-        err = list(account, number);
-        if (err == ERR_OK)
-            return;
-    }
-    account->relists = 0;
-    fire(account, err);
+    /* Whoever asks again from within its callback stands behind those who waited already. */
+    struct ring_waits done = TAILQ_HEAD_INITIALIZER(done);
+    TAILQ_CONCAT(&done, &account->waits, link);
+    /* Something has changed while the ring was listed (its own upkeep of the trust database counts too): for whoever
+       has asked since, it is listed once more. */
+    const bool has_changed = account->is_stale || account->is_stale_by_mail;
+    struct ring_waits late = TAILQ_HEAD_INITIALIZER(late);
+    enum err late_err = err;
+    if (err == ERR_OK && has_changed && !TAILQ_EMPTY(&account->late))
+        late_err = list(account, number);
+    TAILQ_CONCAT(account->listing != NULL ? &account->waits : &late, &account->late, link);
+    fire(account, &done, err);
+    fire(account, &late, late_err);
 }
 
-const struct keyring *proxy_ring_current_to_read(struct proxy_ring *ring, size_t number)
+const struct keyring *proxy_ring_current_but_mail(struct proxy_ring *ring, size_t number)
 {
     struct account *account = &ring->accounts[number];
     drain(ring);
-    return account->is_stale || account->listing != NULL ? NULL : account->keyring;
+    const bool is_replaced = account->listing != NULL && !account->is_listed_for_mail;
+    return account->is_stale || is_replaced ? NULL : account->keyring;
 }
 
 const struct keyring *proxy_ring_current(struct proxy_ring *ring, size_t number)
 {
-    return ring->accounts[number].is_stale_by_mail ? NULL : proxy_ring_current_to_read(ring, number);
+    const struct account *account = &ring->accounts[number];
+    return account->is_stale_by_mail || account->listing != NULL ? NULL : proxy_ring_current_but_mail(ring, number);
 }
 
 void proxy_ring_changed(struct proxy_ring *ring, size_t number)
@@ -223,17 +228,18 @@ enum err proxy_ring_ask(struct proxy_ring *ring, size_t number, proxy_ring_fn fn
                         struct proxy_ring_wait **wait_out)
 {
     struct account *account = &ring->accounts[number];
-    if (account->listing == NULL) {
-        enum err err = list(account, number);
-        if (err != ERR_OK)
-            return err;
-    }
+    struct ring_waits *waits = account->listing == NULL ? &account->waits : &account->late;
     struct proxy_ring_wait *wait = calloc(1, sizeof(*wait));
     if (wait == NULL)
         return ERR_MEMORY;
+    enum err err = account->listing == NULL ? list(account, number) : ERR_OK;
+    if (err != ERR_OK) {
+        free(wait);
+        return err;
+    }
     wait->fn = fn;
     wait->context = context;
-    TAILQ_INSERT_TAIL(&account->waits, wait, link);
+    TAILQ_INSERT_TAIL(waits, wait, link);
     *wait_out = wait;
     return ERR_OK;
 }
@@ -294,6 +300,7 @@ enum err proxy_ring_new(const struct config *config, struct proxy_ring **ring_ou
     enum err err = ring->accounts == NULL ? ERR_MEMORY : ERR_OK;
     for (size_t i = 0; ring->accounts != NULL && i < config->accounts_len; i++) {
         TAILQ_INIT(&ring->accounts[i].waits);
+        TAILQ_INIT(&ring->accounts[i].late);
         ring->accounts[i].ring = ring;
         ring->accounts[i].is_stale = true;
         ring->accounts[i].home_changes = 1;
@@ -317,18 +324,24 @@ void proxy_ring_set_pool(struct proxy_ring *ring, struct proxy_pool *pool)
     ring->pool = pool;
 }
 
+static void drop(struct ring_waits *waits)
+{
+    struct proxy_ring_wait *wait;
+    while ((wait = TAILQ_FIRST(waits)) != NULL) {
+        TAILQ_REMOVE(waits, wait, link);
+        free(wait);
+    }
+}
+
 void proxy_ring_free(struct proxy_ring **ring_pointer)
 {
     struct proxy_ring *ring = *ring_pointer;
-    struct proxy_ring_wait *wait;
     *ring_pointer = NULL;
     if (ring == NULL)
         return;
     for (size_t i = 0; ring->accounts != NULL && i < ring->config->accounts_len; i++) {
-        while ((wait = TAILQ_FIRST(&ring->accounts[i].waits)) != NULL) {
-            TAILQ_REMOVE(&ring->accounts[i].waits, wait, link);
-            free(wait);
-        }
+        drop(&ring->accounts[i].waits);
+        drop(&ring->accounts[i].late);
         keyring_free(&ring->accounts[i].keyring);
         if (ring->accounts[i].file >= 0)
             close(ring->accounts[i].file);

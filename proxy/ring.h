@@ -29,16 +29,17 @@ void proxy_ring_set_pool(struct proxy_ring *ring, struct proxy_pool *pool);
 const struct keyring *proxy_ring_current(struct proxy_ring *ring, size_t account);
 /* What we do ourselves has changed it, so that an index counts no more where nothing else would tell. */
 void proxy_ring_changed(struct proxy_ring *ring, size_t account);
-/* The same for reading mail: what other mail has told of its senders meanwhile counts too little for a verdict, so that
-   the index need not be listed anew for each message of a mailbox. */
-const struct keyring *proxy_ring_current_to_read(struct proxy_ring *ring, size_t account);
+/* The same, but for what received mail has told since. For reading: that counts too little for a verdict, so that the
+   index need not be listed anew for each message of a mailbox. For a message whose recipients have been answered: a key
+   that a stranger tells meanwhile must not take the place of the one by which they were. */
+const struct keyring *proxy_ring_current_but_mail(struct proxy_ring *ring, size_t account);
 /* Words about keys have changed, of the account with this address, or (NULL) of any: an index counts no more, though
-   the GnuPG home has not changed; if `is_by_mail`, for reading mail it still does. */
+   the GnuPG home has not changed; if `is_by_mail`, proxy_ring_current_but_mail goes on with it. */
 void proxy_ring_words_changed(struct proxy_ring *ring, const char *address, bool is_by_mail);
 /* The last index that was listed, current or not, as a sealed memfd (borrowed, as above), and its number, which no
    other index of this process has; -1 if there is none. */
 int proxy_ring_file(const struct proxy_ring *ring, size_t account, uint64_t *number_out);
-/* Fires `fn` from the loop when the index is there, unless cancelled. */
+/* Fires `fn` from the loop when an index is there that holds all that had changed before the call, unless cancelled. */
 ERR_RETURN enum err proxy_ring_ask(struct proxy_ring *ring, size_t account, proxy_ring_fn fn, void *context,
                                    struct proxy_ring_wait **wait_out);
 void proxy_ring_cancel(struct proxy_ring_wait **wait);

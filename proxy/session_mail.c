@@ -14,6 +14,7 @@
 
 /* All addresses of a message must go into one message between processes (IPC_SIZE_MAX), with a tag each. */
 #define ADDRESSES_SIZE_MAX 98304u
+#define RECORDS_READ_MAX 8u /* for one RCPT, each after a change of the correspondent's record */
 
 /* What the transaction announces by SIZE when a sealed copy may be this much larger than what the client said. */
 static uint64_t sealed_estimate(uint64_t size)
@@ -117,7 +118,7 @@ static enum err keep_recipient(struct proxy_session *session)
     session->recipients[session->recipients_len++] =
         (struct session_recipient){.rcpt = session->pending,
                                    .had_word = session->had_word,
-                                   .had_heard = session->had_heard,
+                                   .had_key = session->had_key,
                                    .is_unasked = session->looked_up != ERR_OK};
     session->addresses_size += strlen(session->pending.to.address);
     return ERR_OK;
@@ -160,7 +161,7 @@ static bool wants_record(const struct proxy_session *session, const struct keyri
 {
     const struct config *config = session->net->config;
     struct policy_choice choice;
-    if (session->is_record_read || !config->has_autocrypt)
+    if (session->heard.is_settled || !config->has_autocrypt)
         return false;
     policy_choose(&config->policy, keyring, session->pending.to.address, now, &choice);
     return choice.rule->encrypt != POLICY_ENCRYPT_NEVER && choice.key == NULL;
@@ -193,32 +194,42 @@ static bool has_asked_for(const struct keyring *keyring, const char *address)
 
 static void look_at_ring(struct proxy_session *session);
 
+static void refuse(struct proxy_session *session, enum err err, const char *detail)
+{
+    log_info("%s: %s: recipient %s refused: %s", session->peer, session_account(session)->address,
+             session->pending.to.address, err_name(err));
+    smtp_server_fail(session->server, err, detail[0] == '\0' ? NULL : detail);
+}
+
+/* What is here already, and could not be looked at, may hold a key: that must not read as "there is none". */
+static void after_lookup(struct proxy_session *session, enum err err)
+{
+    if (session->server == NULL || session->upstream == NULL)
+        return;
+    if (err == ERR_LOOKUP)
+        session->looked_up = err;
+    if (err == ERR_OK)
+        proxy_ring_changed(session->net->ring, session->account);
+    if (err == ERR_OK || err == ERR_LOOKUP)
+        look_at_ring(session);
+    else
+        refuse(session, err, "");
+}
+
 static void on_looked_up(enum err err, void *context)
 {
     struct proxy_session *session = context;
     session->lookup = NULL;
     session->lookup_stage++;
-    if (err != ERR_OK)
-        session->looked_up = err;
-    if (session->server == NULL || session->upstream == NULL)
-        return;
-    if (err == ERR_OK)
-        proxy_ring_changed(session->net->ring, session->account);
-    look_at_ring(session);
+    after_lookup(session, err);
 }
 
 static void on_record_read(enum err err, void *context)
 {
     struct proxy_session *session = context;
     session->lookup = NULL;
-    session->is_record_read = true;
-    if (err != ERR_OK)
-        session->looked_up = err;
-    if (session->server == NULL || session->upstream == NULL)
-        return;
-    if (err == ERR_OK)
-        proxy_ring_changed(session->net->ring, session->account);
-    look_at_ring(session);
+    session->records_read++;
+    after_lookup(session, err);
 }
 
 /* What was tried, as far as there is room. */
@@ -262,25 +273,27 @@ static void judge_recipient(struct proxy_session *session, const struct keyring 
     const struct policy *policy = &session->net->config->policy;
     enum err err;
     if (wants_record(session, keyring, now)) {
-        err = proxy_lookup_heard(session->net->lookups, session->account, session->pending.to.address, keyring,
-                                 on_record_read, session, &session->lookup);
+        /* Mail that comes faster than its keys are imported: then this recipient waits. */
+        err = session->records_read == RECORDS_READ_MAX
+                  ? ERR_BUSY
+                  : proxy_lookup_heard(session->net->lookups, session->account, session->pending.to.address, keyring,
+                                       &session->heard, on_record_read, session, &session->lookup);
         if (err != ERR_OK)
-            smtp_server_fail(session->server, err, NULL);
+            refuse(session, err, "");
         return;
     }
     if (wants_lookup(session, keyring, now)) {
         err = proxy_lookup_begin(session->net->lookups, session->account, session->pending.to.address,
                                  session->lookup_stage, has_asked_for(keyring, session->pending.to.address),
                                  on_looked_up, session, &session->lookup);
-        if (err == ERR_OK)
-            return;
-        smtp_server_fail(session->server, err, NULL);
+        if (err != ERR_OK)
+            refuse(session, err, "");
         return;
     }
     struct policy_choice choice;
     policy_choose(policy, keyring, session->pending.to.address, now, &choice);
     session->had_word = choice.key != NULL && choice.key->ask_again != 0;
-    session->had_heard = choice.key != NULL && choice.key->advice != KEYRING_ADVICE_NONE;
+    session->had_key = choice.key != NULL;
     err = policy_at_rcpt(policy, keyring, session->pending.to.address, now, detail);
     if (session->looked_up != ERR_OK)
         err = after_failure(session, err, detail);
@@ -290,11 +303,8 @@ static void judge_recipient(struct proxy_session *session, const struct keyring 
         err = check_groups(session, keyring, now);
     if (err == ERR_OK)
         err = smtp_client_rcpt(session->upstream, &session->pending, on_rcpt_reply, session);
-    if (err != ERR_OK) {
-        log_info("%s: %s: recipient %s refused: %s", session->peer, session_account(session)->address,
-                 session->pending.to.address, err_name(err));
-        smtp_server_fail(session->server, err, detail[0] == '\0' ? NULL : detail);
-    }
+    if (err != ERR_OK)
+        refuse(session, err, detail);
 }
 
 static void on_ring(enum err err, const struct keyring *keyring, void *context)
@@ -334,7 +344,8 @@ void session_on_rcpt(struct smtp_server *server, const struct smtp_rcpt *rcpt, v
         return;
     }
     session->lookup_stage = 0;
-    session->is_record_read = false;
+    session->heard = (struct proxy_heard){.is_read = false};
+    session->records_read = 0;
     session->looked_up = ERR_OK;
     look_at_ring(session);
 }

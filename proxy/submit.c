@@ -102,7 +102,7 @@ static void make_plan(struct proxy_submit *submit, const struct keyring *keyring
         recipients[i] = (struct policy_recipient){.address = recipient->rcpt.to.address,
                                                   .is_visible = submit->is_visible[i],
                                                   .had_word = recipient->had_word,
-                                                  .had_heard = recipient->had_heard,
+                                                  .had_key = recipient->had_key,
                                                   .is_unasked = recipient->is_unasked};
     }
     struct policy_message message = {.recipients = recipients,
@@ -145,7 +145,7 @@ static void on_ring(enum err err, const struct keyring *keyring, void *context)
 static void plan(struct proxy_submit *submit)
 {
     struct proxy_session *session = submit->session;
-    const struct keyring *keyring = proxy_ring_current(session->net->ring, session->account);
+    const struct keyring *keyring = proxy_ring_current_but_mail(session->net->ring, session->account);
     if (keyring != NULL) {
         make_plan(submit, keyring);
         return;

@@ -279,7 +279,7 @@ static enum err take_step(struct view_making *making)
         return submit(making);
     /* It must be committed before anybody sees it. */
     making->wants_record = true;
-    if (proxy_ring_current_to_read(ring, view->id.account) != NULL)
+    if (proxy_ring_current_but_mail(ring, view->id.account) != NULL)
         return submit(making);
     return proxy_ring_ask(ring, view->id.account, on_ring, making, &making->ring);
 }

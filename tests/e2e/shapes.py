@@ -121,7 +121,8 @@ class Maker:
         if encoding == "base64":
             body = base64.encodebytes(body).replace(b"\n", b"\r\n")
         elif encoding == "quoted-printable":
-            body = quopri.encodestring(body.replace(b"\r\n", b"\n")).replace(b"\n", b"\r\n")
+            # It leaves some bare CRs as they are, which servers store as they like.
+            body = quopri.encodestring(body.replace(b"\r\n", b"\n")).replace(b"\r", b"=0D").replace(b"\n", b"\r\n")
         fields = b""
         if kind != "text/plain" or self.chance(0.8):
             fields += b"Content-Type: %s" % kind.encode()

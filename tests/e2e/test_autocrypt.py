@@ -31,7 +31,7 @@ def key_of(value):
 class Person:
     """Somebody with a mail server, a key and a proxy of their own."""
 
-    def __init__(self, world, address, account="", rules=DEFAULT_RULES, has_key=True):
+    def __init__(self, world, address, account="", rules=DEFAULT_RULES, has_key=True, options=""):
         self.world, self.address = world, address
         self.home = harness.Gpg(os.path.join(world.folder, "g%d" % world.count()))
         world.add(self.home.close)
@@ -39,7 +39,8 @@ class Person:
             self.home.take(harness.keys().export_secret(address), own=True)
         self.smtp = harness.RefServer(world, name="s%d" % world.count())
         self.mailbox = RefImap(world, name="i%d" % world.count())
-        self.proxy = harness.Proxy(world, self.smtp, imap=self.mailbox, rules=rules, account=account, start=False)
+        self.proxy = harness.Proxy(world, self.smtp, imap=self.mailbox, rules=rules, account=account, options=options,
+                                   start=False)
         text = self.proxy.text.replace('account "%s"' % ALICE, 'account "%s"' % address)
         text = text.replace(world.alice().home, self.home.home)
         with open(self.proxy.config, "w", encoding="utf-8") as file:

@@ -6,6 +6,7 @@ import subprocess
 import unittest
 
 import harness
+import terminal
 from harness import ALICE, PRIVYSEAL, World
 
 
@@ -91,6 +92,60 @@ class Setup(World):
             status, _, words = self.command(self.proxy(self.alice()), "key", "import", path, code=code)
             self.assertEqual(status, 1, words)
             self.assertIn(with_words, words)
+
+    def holding(self, *names, revoked=()):
+        """A message and its code, as a stranger makes them: with a key that has these names."""
+        message, code = self.make()
+        gpg = self.other()
+        loopback = ("--pinentry-mode", "loopback", "--passphrase")
+        gpg.run(*loopback, "", "--quick-gen-key", names[0], "ed25519", "default", "never")
+        fingerprint = gpg.fingerprint(names[0].partition("<")[2].rstrip(">"))
+        for name in names[1:]:
+            gpg.run(*loopback, "", "--quick-add-uid", fingerprint, name)
+        for name in revoked:
+            gpg.run(*loopback, "", "--quick-revoke-uid", fingerprint, name)
+        secret = gpg.run(*loopback, "", "--armor", "--export-secret-keys").stdout
+        armour = gpg.run(*loopback, code.decode(), "--armor", "--cipher-algo", "AES256", "--symmetric", data=secret)
+        path = os.path.join(self.folder, "made%d.eml" % self.count())
+        with open(path, "wb") as file:
+            file.write(re.sub(rb"-----BEGIN PGP MESSAGE-----.*-----END PGP MESSAGE-----",
+                              lambda _: armour.stdout.strip(), message, flags=re.S))
+        return path, code, fingerprint
+
+    def test_a_strangers_message_makes_no_key_ones_own(self):
+        """He sends it with its code, and hopes that she types it."""
+        home = self.other()
+        proxy = self.proxy(home)
+        for path, code, fingerprint in (
+                self.holding("Mallory <mallory@evil.example>"),
+                self.holding("Mallory <mallory@evil.example>", "Alice <%s>" % ALICE, revoked=["Alice <%s>" % ALICE])):
+            status, _, words = self.command(proxy, "key", "import", path, code=code)
+            self.assertEqual(status, 1, words)
+            self.assertRegex(words.decode(), r"%s of .* has no valid user ID with an address of %s; expected \"yes\", or "
+                                             r"--own if you made" % (fingerprint, ALICE))
+            self.assertEqual(home.run("--list-keys").stdout, b"")
+        status, said, words = self.command(proxy, "key", "import", "--own", path, code=code)
+        self.assertEqual((status, b"yours" in said), (0, True), words)
+
+    def test_a_message_does_not_take_an_own_keys_place(self):
+        """With her address in it: it would be the later one, and mail to her would be sealed to it."""
+        home = self.other()
+        proxy = self.proxy(home)
+        status, said, _ = self.command(proxy, "key", "make", "--no-passphrase")
+        self.assertEqual(status, 0)
+        own = home.fingerprint(ALICE)
+        path, code, fingerprint = self.holding("Alice <%s>" % ALICE)
+        status, said, words = self.command(proxy, "key", "import", path, code=code)
+        self.assertEqual((status, said), (1, b""))
+        self.assertIn(b"the key %s would be yours beside %s; expected" % (fingerprint.encode(), own.encode()), words)
+        self.assertNotIn(fingerprint.encode(), home.run("--list-keys").stdout)
+        answers = [code.decode(), "yes"]
+        said, status = terminal.run([PRIVYSEAL, "key", "import", path, "--config", proxy.config], answers=answers)
+        self.assertEqual(status, 0, said)
+        self.assertIn("Did you make it yourself?", said)
+        self.assertIn(fingerprint.encode(), home.run("--list-secret-keys").stdout)
+        # The same one once more is no other.
+        self.assertEqual(self.command(proxy, "key", "import", path, code=code)[0], 0)
 
     def to_alice(self, message):
         """What is encrypted to her key opens without the code, and comes from anybody."""

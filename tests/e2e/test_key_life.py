@@ -4,15 +4,14 @@ Other programs (gpg, sq) read what is written; questions are answered on a termi
 """
 import json
 import os
-import pty
 import re
-import select
 import shutil
 import stat
 import subprocess
 import time
 import unittest
 
+import terminal
 import test_cli
 from harness import Gpg, wait_for
 from test_cli import MESSAGE, CommandLine, Person
@@ -38,32 +37,13 @@ class Owner(Person):
             for descriptor in held:
                 os.close(descriptor)
 
-    def at_terminal(self, *words, answers=(), status=0):
+    def at_terminal(self, *words, answers=(), status=0, on_shown=None):
         """Each answer is given when a question stands there; all that was said."""
-        pid, terminal = pty.fork()
-        if pid == 0:
-            os.environ["HOME"] = self.folder
-            os.execv(test_cli.PROGRAM, [test_cli.PROGRAM, *words, "--config", self.config])
-        said, asked, todo = b"", 0, list(answers)
-        end = time.monotonic() + 60
-        while time.monotonic() < end:
-            if not select.select([terminal], [], [], 0.05)[0]:
-                continue
-            try:
-                piece = os.read(terminal, 4096)
-            except OSError:
-                break
-            if not piece:
-                break
-            said += piece
-            if todo and re.search(rb"(\[yes/no\] |: )$", said[asked:]):
-                asked = len(said)
-                os.write(terminal, todo.pop(0).encode() + b"\n")
-        os.close(terminal)
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        if code != status or todo:
-            raise AssertionError("%s: status %d, not asked for %s\n%s" % (words, code, todo, said.decode()))
-        return said.decode()
+        said, code = terminal.run([test_cli.PROGRAM, *words, "--config", self.config], answers=answers,
+                                  environment={"HOME": self.folder}, on_shown=on_shown)
+        if code != status:
+            raise AssertionError("%s: status %d\n%s" % (words, code, said))
+        return said
 
     @property
     def home(self):
@@ -194,6 +174,29 @@ class Life(CommandLine):
         self.assertIn("not the passphrase", said[1])
         self.assertEqual(said[0], "")
         self.assertIn("PRIVATE KEY", self.alice.run("key", "backup", ALICE, fds={"passphrase-fd": SECOND})[0])
+
+    def test_a_backup_does_not_overrule_what_was_said_since(self):
+        """Of whom she trusts to certify, what the backup says counts only where she has said nothing."""
+        people = [Owner(self.root, "%s@example.net" % name, test_cli.RULES) for name in ("bob", "carol")]
+        self.make("--no-passphrase")
+        bob, carol = [person.make_key() for person in people]
+        for person in people:
+            self.alice.run("key", "import", data=person.key())
+        self.alice.run("key", "trust", bob, "full")
+        self.alice.run("key", "trust", carol, "marginal")
+        self.alice.run("key", "backup", "--output", self.backup, fds={"passphrase-fd": SECOND})
+        for levels in ({bob: "never", carol: "undefined"}, {bob: "full", carol: "marginal"}):
+            if "never" in levels.values():
+                self.alice.run("key", "trust", bob, "never")
+                self.alice.run("key", "trust", carol, "unknown")
+            else:
+                self.lose_home()
+            self.alice.run("key", "import", "--own", self.backup)
+            if not self.alice.json("key", "list")[1:]:
+                for person in people:
+                    self.alice.run("key", "import", data=person.key())
+            for each, level in levels.items():
+                self.assertEqual(self.alice.json("key", "trust", each)["ownertrust"], level, each)
 
     def test_damaged_backups_bring_nothing(self):
         self.make("--backup", self.backup, "--no-passphrase", backup_passphrase_fd=SECOND)

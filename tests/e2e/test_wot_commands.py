@@ -8,13 +8,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "interop"))
 import wot_made  # noqa: E402
 
-from harness import Gpg, wait_for
+from harness import Gpg
 from test_cli import RULES
 from test_key_life import Owner
 
@@ -25,6 +24,7 @@ class Web(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.root)
         self.alice = Owner(self.root, "alice@example.org", RULES)
         self.bob = Owner(self.root, "bob@example.org")
+        self.bob.file = os.path.join(self.root, "bob.asc")
         self.mine, self.his = self.alice.make_key(), self.bob.make_key()
         self.alice.run("key", "import", data=self.bob.key())
 
@@ -51,14 +51,35 @@ class Web(unittest.TestCase):
         drawn = subprocess.run(["dot", "-Tsvg"], input=graph.encode(), capture_output=True, check=True)
         self.assertEqual(drawn.stderr, b"")
         self.assertIn(b"bob@example.org: full", drawn.stdout)
-        # Of what is signed within one second gpg takes the first.
-        certified = int(time.time())
-        wait_for(lambda: int(time.time()) > certified, "the next second")
         self.alice.run("key", "certify", "--revoke", "--yes", "bob@example.org")
         (entry,) = self.alice.json("key", "show", self.his)
         self.assertEqual(entry["trust"], "unverified")
         graph, _ = self.alice.run("key", "trust", "--graph", "bob@example.org")
         self.assertIn("REVOKED", graph)
+
+    def trusts(self):
+        return {entry["user_id"]: entry["trust"] for entry in self.alice.json("key", "show", self.his)}
+
+    def test_what_comes_while_the_question_stands_is_not_certified(self):
+        gpg = Gpg(self.bob.home)
+        self.addCleanup(gpg.close)
+        for name, words in (("boss@example.org", ("key", "certify", self.his)),
+                            ("ceo@example.org", ("key", "import", "--certify", self.bob.file))):
+            before = set(self.trusts())
+            with open(self.bob.file, "w", encoding="ascii") as file:
+                file.write(self.bob.key())
+            gpg.run("--pinentry-mode", "loopback", "--passphrase", "", "--quick-add-uid", self.his, name)
+            changed = self.bob.key()
+
+            def change(said, changed=changed, name=name):
+                if said.endswith(b"[yes/no] ") and name not in self.trusts():
+                    self.alice.run("key", "import", data=changed)
+            said = self.alice.at_terminal(*words, answers=["yes"], on_shown=change)
+            for each in before:
+                self.assertIn(each, said)
+            trusts = self.trusts()
+            self.assertEqual((trusts.pop(name), set(trusts)), ("unverified", before))
+            self.assertEqual(set(trusts.values()), {"full"})
 
     def test_an_owner_is_trusted_to_certify(self):
         carol = Owner(self.root, "carol@example.org")

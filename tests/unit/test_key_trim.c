@@ -280,6 +280,130 @@ static void floods_are_cut(void **state)
     expect(1);
 }
 
+/* One of the key's own, of a type and a time, which may be large. */
+static void add_dated(unsigned type, uint32_t created, size_t len, bool is_wanted)
+{
+    static char body[8192] = {4, 0, 22, 8, 0, 6, 5, 2, 0, 0, 0, 0, 0, 10, 9, 16};
+    body[1] = (char)type;
+    for (size_t i = 0; i < 4; i++)
+        body[8 + i] = (char)(created >> (24 - 8 * i));
+    memcpy(body + 16, own_id, sizeof own_id);
+    assert_true(len >= 32 && len <= sizeof body);
+    add(2, body, len, is_wanted);
+}
+
+/* What says that it is the key's own, and is of no use: as large as such are. */
+static void add_flood(size_t len, uint32_t created, size_t kept)
+{
+    for (size_t i = 0; i < len; i++)
+        add_dated(0x13, created, 100, i < kept);
+}
+
+/* Whoever can put signatures to a key that look like its own must not push out those by which it says that it is
+   revoked, or what it is now. */
+static void floods_hide_no_revocation(void **state)
+{
+    static const unsigned revocations[] = {0x20, 0x30, 0x28};
+    (void)state;
+    for (size_t row = 0; row < 3; row++) {
+        begin();
+        add_key(true);
+        if (row > 0)
+            add_name(BOB, true);
+        if (row == 2)
+            add(14, "subkey", 6, true);
+        add_flood(1000, 500, KEY_TRIM_SIGNATURES_MAX - 3);
+        add_dated(revocations[row], 600, 100, true);
+        add_flood(1000, 500, 0);
+        add_dated(0x13, 700, 100, true);
+        add_flood(1000, 500, 0);
+        add_dated(revocations[row], 400, 100, true);
+        if (row == 0)
+            add_name(BOB, true);
+        expect(1);
+    }
+    /* Made-up revocations do not push out what it is now. */
+    begin();
+    add_key(true);
+    add_name(BOB, true);
+    for (size_t i = 0; i < 1000; i++)
+        add_dated(0x30, 600, 100, i < KEY_TRIM_SIGNATURES_MAX - 8);
+    add_flood(100, 500, 7);
+    add_dated(0x13, 700, 100, true);
+    expect(1);
+}
+
+static void the_newest_stay(void **state)
+{
+    (void)state;
+    begin();
+    add_key(true);
+    add_name(BOB, true);
+    for (uint32_t i = 0; i < 1000; i++)
+        add_dated(0x13, 1000 + i, 100, i >= 1000 - KEY_TRIM_SIGNATURES_MAX);
+    expect(1);
+    begin();
+    add_key(true);
+    add_name(BOB, true);
+    for (uint32_t i = 0; i < 1000; i++)
+        add_dated(0x13, 1000 - i, 100, i < KEY_TRIM_SIGNATURES_MAX);
+    expect(1);
+    /* Of large ones there are fewer. */
+    begin();
+    add_key(true);
+    add_name(BOB, true);
+    add_dated(0x13, 1000, 8000, true);
+    for (uint32_t i = 0; i < 100; i++)
+        add_dated(0x13, 900, 8000, i < KEY_TRIM_ROW_MAX / 8006 - 2);
+    add_dated(0x30, 500, 8000, true);
+    expect(1);
+}
+
+/* A key that has been blown up beyond what is taken still says that it is revoked, to whoever asks for it by its
+   fingerprint; and to nobody else, who could not use it. */
+static void too_large_and_revoked(void **state)
+{
+    char fingerprint[KEYRING_FPR_SIZE];
+    (void)state;
+    assert_int_equal(key_packets_fingerprint((struct span){KEY_BODY, sizeof KEY_BODY - 1}, fingerprint), ERR_OK);
+    struct key_trim_want want = {
+        .address = BOB, .fingerprint = fingerprint, .key_max = KEY_MAX, .is_head_enough = true};
+    begin();
+    add_key(true);
+    add_flood(1000, 500, KEY_TRIM_SIGNATURES_MAX - 1);
+    add_dated(0x20, 400, 100, true);
+    for (size_t i = 0; i < KEY_TRIM_SUBKEYS_MAX; i++) {
+        add(14, "subkey", 6, false);
+        for (size_t j = 0; j < KEY_TRIM_SIGNATURES_MAX; j++)
+            add_dated(0x18, 500, 100, false);
+    }
+    assert_int_equal(trim_as(&want), ERR_OK);
+    assert_int_equal(keys, 1);
+    assert_true(span_is_equal(buf_span(&got), buf_span(&wanted)));
+    want.is_head_enough = false;
+    assert_int_equal(trim_as(&want), ERR_OK);
+    assert_int_equal(keys, 0);
+    want = (struct key_trim_want){.key_max = KEY_MAX, .is_head_enough = true};
+    assert_int_equal(trim_as(&want), ERR_USAGE);
+    end();
+}
+
+/* As many keys as are wanted. */
+static void many_keys(void **state)
+{
+    (void)state;
+    const struct key_trim_want want = {.address = BOB, .key_max = KEY_MAX, .keys_max = 100};
+    begin();
+    for (size_t i = 0; i < 200; i++) {
+        add_key(i < 100);
+        add_name(BOB, i < 100);
+    }
+    assert_int_equal(trim_as(&want), ERR_OK);
+    assert_int_equal(keys, 100);
+    assert_true(span_is_equal(buf_span(&got), buf_span(&wanted)));
+    end();
+}
+
 static void what_is_none(void **state)
 {
     (void)state;
@@ -436,6 +560,10 @@ int main(void)
         cmocka_unit_test(each_key_for_itself),
         cmocka_unit_test(no_user_id_that_only_looks_so),
         cmocka_unit_test(floods_are_cut),
+        cmocka_unit_test(floods_hide_no_revocation),
+        cmocka_unit_test(the_newest_stay),
+        cmocka_unit_test(too_large_and_revoked),
+        cmocka_unit_test(many_keys),
         cmocka_unit_test(what_is_none),
         cmocka_unit_test(cut_anywhere),
         cmocka_unit_test(armoured),

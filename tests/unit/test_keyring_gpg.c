@@ -208,6 +208,71 @@ static void import_of_what_is_no_key_is_malformed(void **state)
     assert_int_equal(keyring_gpg_import(home.gpg, SPAN_NONE, true, &result), ERR_MALFORMED);
 }
 
+/* gpg ends at what is damaged, and leaves more behind than a pipe holds; whoever writes there must notice. */
+static void damage_at_the_front_of_much_ends(void **state)
+{
+    /* A signature whose second number has so many bits that gpg does not read on. */
+    static const char damaged[72] = "\xc2\x46\x04\x13\x16\x08\0\x06\x05\x02\x60\0\0\0\0\0\0\0\0\x08\x80\xff\xff";
+    struct keyring_import result;
+    struct buf key;
+    (void)state;
+    buf_init(&key, 1 << 20);
+    assert_int_equal(keyring_gpg_export_minimal(home.gpg, alice, &key), ERR_OK);
+    while (key.len < 300000)
+        assert_int_equal(buf_add(&key, damaged, sizeof damaged), ERR_OK);
+    alarm(60); /* else it would never end */
+    assert_int_equal(keyring_gpg_import(home.gpg, buf_span(&key), false, &result), ERR_MALFORMED);
+    alarm(0);
+    buf_fini(&key);
+}
+
+/* What a key says of itself is taken by those that are here, and by no others. */
+static void merging_brings_no_key(void **state)
+{
+    struct gpg_home other;
+    struct keyring_import result;
+    struct buf key;
+    char fingerprint[KEYRING_FPR_SIZE], command[512];
+    (void)state;
+    assert_int_equal(gpg_home_open(&other), ERR_OK);
+    assert_int_equal(gpg_home_make_key(&other, "Mona <mona@example.net>", fingerprint), ERR_OK);
+    buf_init(&key, 1 << 20);
+    assert_int_equal(keyring_gpg_export(other.gpg, fingerprint, false, &key), ERR_OK);
+    struct keyring *before = list();
+    const size_t len = keyring_len(before);
+    keyring_free(&before);
+    assert_int_equal(keyring_gpg_merge(home.gpg, buf_span(&key), &result), ERR_OK);
+    assert_int_equal(result.imported, 0);
+    struct keyring *after = list();
+    assert_int_equal(keyring_len(after), len);
+    keyring_free(&after);
+    /* Once it is here, it is revoked by its own word, and gets no more of others' than that. */
+    assert_int_equal(keyring_gpg_import(home.gpg, buf_span(&key), true, &result), ERR_OK);
+    assert_int_equal(result.imported, 1);
+    assert_false(entry_of("mona@example.net").is_revoked);
+    (void)snprintf(command, sizeof command, "--import %s/openpgp-revocs.d/%s.rev 2>/dev/null", other.path, fingerprint);
+    char edit[512];
+    (void)snprintf(edit, sizeof edit, "sed -i 's/^:-----BEGIN/-----BEGIN/' %s/openpgp-revocs.d/%s.rev", other.path,
+                   fingerprint);
+    assert_int_equal(system(edit), 0);
+    assert_int_equal(gpg_home_shell(&other, command), ERR_OK);
+    buf_clear(&key);
+    assert_int_equal(keyring_gpg_export(other.gpg, fingerprint, false, &key), ERR_OK);
+    assert_int_equal(keyring_gpg_merge(home.gpg, buf_span(&key), &result), ERR_OK);
+    assert_int_equal(result.imported, 0);
+    assert_true(result.changed > 0);
+    assert_true(entry_of("mona@example.net").is_revoked);
+    /* Nor what is no key, or a secret one. */
+    assert_int_equal(keyring_gpg_merge(home.gpg, SPAN_LIT("garbage"), &result), ERR_OK);
+    assert_int_equal(result.changed, 0);
+    buf_clear(&key);
+    assert_int_equal(keyring_gpg_export(other.gpg, fingerprint, true, &key), ERR_OK);
+    assert_int_equal(keyring_gpg_merge(home.gpg, buf_span(&key), &result), ERR_MALFORMED);
+    buf_fini(&key);
+    gpg_home_close(&other);
+    assert_int_equal(keyring_gpg_delete(home.gpg, fingerprint, false), ERR_OK);
+}
+
 static void what_is_not_there_is_not_found(void **state)
 {
     (void)state;
@@ -225,6 +290,13 @@ static void what_is_not_there_is_not_found(void **state)
     buf_fini(&out);
 }
 
+static enum err certify(const char *fingerprint, const char *signer, const char *user_id)
+{
+    const struct keyring_gpg_certification how = {
+        .signer = signer, .user_ids = &user_id, .user_ids_len = user_id == NULL ? 0 : 1};
+    return keyring_gpg_certify_as(home.gpg, fingerprint, &how);
+}
+
 static void strangers_key_is_unverified_until_certified(void **state)
 {
     (void)state;
@@ -233,17 +305,44 @@ static void strangers_key_is_unverified_until_certified(void **state)
     struct keyring_entry entry = entry_of("bob@example.org");
     assert_int_equal(entry.trust, KEYRING_UNVERIFIED);
     assert_false(entry.has_secret);
-    assert_int_equal(keyring_gpg_certify(home.gpg, bob, alice), ERR_OK);
+    assert_int_equal(certify(bob, alice, "Bob <bob@example.org>"), ERR_OK);
     entry = entry_of("bob@example.org");
     assert_int_equal(entry.trust, KEYRING_FULL);
     /* Once more is no error. */
-    assert_int_equal(keyring_gpg_certify(home.gpg, bob, alice), ERR_OK);
-    assert_int_equal(keyring_gpg_certify(home.gpg, bob, bob), ERR_NO_SIGNING_KEY);
+    assert_int_equal(certify(bob, alice, "Bob <bob@example.org>"), ERR_OK);
+    assert_int_equal(certify(bob, bob, "Bob <bob@example.org>"), ERR_NO_SIGNING_KEY);
+    assert_int_equal(certify(bob, alice, "bob@example.org"), ERR_NOT_FOUND);
+    assert_int_equal(certify(bob, alice, NULL), ERR_USAGE);
     assert_int_equal(keyring_gpg_delete(home.gpg, bob, false), ERR_OK);
     struct keyring *keyring = list();
     size_t first;
     assert_int_equal(keyring_find(keyring, "bob@example.org", &first), 0);
     keyring_free(&keyring);
+}
+
+/* Both within one second, most often: of two signatures of the same second gpg takes the certification. */
+static void what_was_certified_is_withdrawn_at_once(void **state)
+{
+    (void)state;
+    char dan[KEYRING_FPR_SIZE], command[512];
+    const char *const both[] = {"Dan <dan@example.org>", "Dan <dan@example.net>"};
+    add_key_of_another_home(both[0], "--quick-add-uid %s 'Dan <dan@example.net>'", dan);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(certify(dan, alice, both[0]), ERR_OK);
+        assert_int_equal(entry_of("dan@example.org").trust, KEYRING_FULL);
+        assert_int_equal(entry_of("dan@example.net").trust, KEYRING_UNVERIFIED);
+        assert_int_equal(keyring_gpg_revoke_certification(home.gpg, dan, alice, i == 0 ? both : NULL, i == 0 ? 1 : 0),
+                         ERR_OK);
+        assert_int_equal(entry_of("dan@example.org").trust, KEYRING_UNVERIFIED);
+    }
+    /* As gpg alone leaves it, to which it is revoked, and good: nothing more can be had of it, and that is said. */
+    (void)snprintf(command, sizeof command,
+                   "--faked-system-time 20300101T000000! --quick-lsign-key %s && gpg --homedir %s --batch --yes -q "
+                   "--faked-system-time 20300101T000000! --quick-revoke-sig %s %s",
+                   dan, home.path, dan, alice);
+    assert_int_equal(gpg_home_shell(&home, command), 0);
+    assert_int_equal(keyring_gpg_revoke_certification(home.gpg, dan, alice, NULL, 0), ERR_REFUSED);
+    assert_int_equal(keyring_gpg_delete(home.gpg, dan, false), ERR_OK);
 }
 
 static void only_the_certified_user_id_is_trusted(void **state)
@@ -361,8 +460,11 @@ int main(void)
         cmocka_unit_test(agent_of_too_long_a_path_is_an_error),
         cmocka_unit_test(export_and_import_again_change_nothing),
         cmocka_unit_test(import_of_what_is_no_key_is_malformed),
+        cmocka_unit_test(damage_at_the_front_of_much_ends),
+        cmocka_unit_test(merging_brings_no_key),
         cmocka_unit_test(what_is_not_there_is_not_found),
         cmocka_unit_test(strangers_key_is_unverified_until_certified),
+        cmocka_unit_test(what_was_certified_is_withdrawn_at_once),
         cmocka_unit_test(only_the_certified_user_id_is_trusted),
         cmocka_unit_test(revoked_user_id_and_key_are_seen),
         cmocka_unit_test(key_with_an_end_says_when),

@@ -323,7 +323,7 @@ static void test_missing_for_now(void **state)
         }
         /* One that mail had told, and newer mail has replaced, is for now, too. */
         if (cases[i].err == ERR_OK && !cases[i].had_word && !cases[i].wants_plain) {
-            world.recipients[0].had_heard = true;
+            world.recipients[0].had_key = true;
             expect_plan(&world, ERR_LOOKUP, PLAN_REFUSE);
         }
         /* Nothing of that matters where there is a key. */

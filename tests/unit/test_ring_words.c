@@ -56,13 +56,13 @@ static void test_changed(void **state)
     proxy_ring_words_changed(world->net.ring, "nobody@example.org", false);
     assert_non_null(proxy_ring_current(world->net.ring, 0));
     proxy_ring_words_changed(world->net.ring, world->account.address, false);
-    assert_null(proxy_ring_current_to_read(world->net.ring, 0));
+    assert_null(proxy_ring_current_but_mail(world->net.ring, 0));
     ask(world);
     proxy_ring_words_changed(world->net.ring, NULL, false);
     ask(world);
     /* What mail tells changes nothing for the next mail's verdict. */
     proxy_ring_words_changed(world->net.ring, world->account.address, true);
-    assert_non_null(proxy_ring_current_to_read(world->net.ring, 0));
+    assert_non_null(proxy_ring_current_but_mail(world->net.ring, 0));
     ask(world);
     assert_int_equal(world->lists, lists + 3);
     assert_int_equal(world->list_number, number);
