@@ -355,6 +355,62 @@ class Life(CommandLine):
         self.assertIn("the last", self.alice.run("key", "revoke", "--user-id", ALICE, "--yes", status=1)[1])
         self.seal()
 
+    def test_rotation_that_is_declined_half_way_says_what_stands(self):
+        """The new key's passphrase is asked for once more for the statement, and nobody is there to give it."""
+        old = self.open_key()
+        with open(os.path.join(self.alice.home, "gpg-agent.conf"), "a", encoding="ascii") as file:
+            file.write("max-cache-ttl 0\ndefault-cache-ttl 0\npinentry-program /bin/false\n")
+        subprocess.run(["gpgconf", "--homedir", self.alice.home, "--kill", "gpg-agent"], check=True)
+        statement = os.path.join(self.root, "statement")
+        for words in ((), ("--backup", self.backup)):
+            _, said = self.alice.run("key", "rotate", "--revoke-old", "--yes", "--statement", statement, *words,
+                                     fds={"passphrase-fd": FIRST}, status=3)
+            entries = self.alice.state()
+            (new,) = set(entries) - {old}
+            self.assertIn("The new key %s is there, and in use. The old one stays as it was, for reading; it is not "
+                          "revoked\n" % new, said)
+            self.assertFalse(entries[old]["revoked"])
+            self.assertIn("no statement", said)
+            self.assertFalse(os.path.exists(statement))
+            self.assertNotIn("certify each other", said)
+            self.assertIn("`privyseal key backup --output FILE %s` writes" % new if not words else
+                          "backup is in %s; keep that of the old one" % self.backup, said)
+            self.assertEqual(os.path.exists(self.backup), bool(words))
+            self.assertIn("key delete --secret %s\n" % new, said)
+            self.alice.run("key", "delete", "--secret", "--yes", new)
+        self.assertIn(new, self.stranger().run("--status-fd", "1", "--import", self.backup).stdout.decode())
+
+    def test_a_primary_key_that_is_kept_elsewhere_is_not_said_to_want_a_passphrase(self):
+        fingerprint = self.open_key()
+        own = Gpg(self.alice.home)
+        self.addCleanup(own.close)
+        (grip,) = re.findall(r"(?m)^sec:(?:.*\n)(?:fpr:.*\n)grp:+([0-9A-F]+):",
+                             own.run("--with-colons", "--with-keygrip", "--list-secret-keys").stdout.decode())
+        os.unlink(os.path.join(self.alice.home, "private-keys-v1.d", grip + ".key"))
+        for words in (("rotate", "--no-passphrase"), ("renew",), ("revoke", "--yes")):
+            said = self.alice.run("key", *words, status=1)[1]
+            self.assertIn("the secret part of the primary key of %s is kept elsewhere" % fingerprint, said)
+            self.assertNotIn("passphrase", said)
+        self.assertEqual(set(self.alice.state()), {fingerprint})
+
+    def test_both_backups_are_needed_after_a_rotation(self):
+        old = self.make("--backup", self.backup, "--no-passphrase", backup_passphrase_fd=SECOND)["fingerprint"]
+        sealed = self.seal()
+        said, _ = self.alice.run("key", "rotate", "--no-passphrase", "--backup", self.backup + ".2",
+                                 fds={"backup-passphrase-fd": SECOND})
+        self.assertIn("Keep the backup of the old key, too", said)
+        (new,) = set(self.alice.state()) - {old}
+        for first, second in ((".2", ""), ("", ".2")):
+            self.lose_home()
+            self.alice.run("key", "import", "--own", self.backup + first)
+            self.alice.run("key", "import", "--own", self.backup + second)
+            self.assertEqual({entry["trust"] for entry in self.alice.state().values()}, {"own"})
+            self.assertEqual(self.alice.json("why", ALICE)["key"]["fingerprint"], new)
+        own = Gpg(self.alice.home)
+        self.addCleanup(own.close)
+        done = own.run("--pinentry-mode", "loopback", "--passphrase", SECOND, "--list-packets", data=sealed.encode())
+        self.assertIn("literal data packet", done.stdout.decode())
+
     # what is not one's own, and what goes
 
     def test_only_own_keys_have_a_life(self):
