@@ -162,6 +162,13 @@ class Life(CommandLine):
         with open(self.backup, encoding="ascii") as file:
             self.assertEqual(file.read(), "mine")
 
+    def test_another_one_only_if_it_is_meant(self):
+        first = self.open_key()
+        self.assertIn("the own key %s already" % first, self.alice.run("key", "make", "--no-passphrase", status=1)[1])
+        self.assertEqual(set(self.alice.state()), {first})
+        self.alice.run("key", "make", "--no-passphrase", "--another")
+        self.assertEqual(len(self.alice.state()), 2)
+
     def test_a_backup_later(self):
         fingerprint = self.open_key()
         self.alice.run("key", "backup", "--output", self.backup, fds={"passphrase-fd": SECOND})
