@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define FILE_MAX ((size_t)16 << 20)
@@ -42,9 +43,25 @@ enum err key_backup_check(const struct cli *cli, const char *path)
     return is_standard(path) || access(path, F_OK) ? ERR_OK : say_there(cli, path);
 }
 
+/* Without a name until it is whole, where the file system knows such files. */
+static int open_nameless(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char folder[CONFIG_PATH_SIZE];
+    const int len = snprintf(folder, sizeof folder, "%.*s%s", slash ? (int)(slash - path) : 1, slash ? path : ".",
+                             slash == path ? "/" : "");
+    if (len < 0 || (size_t)len >= sizeof folder) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    return open(folder, O_WRONLY | O_TMPFILE | O_CLOEXEC, 0600);
+}
+
 enum err key_backup_open(const struct cli *cli, const char *path, int *fd_out)
 {
-    *fd_out = is_standard(path) ? STDOUT_FILENO : open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    *fd_out = is_standard(path) ? STDOUT_FILENO : open_nameless(path);
+    if (*fd_out < 0)
+        *fd_out = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (*fd_out >= 0)
         return ERR_OK;
     if (errno == EEXIST)
@@ -54,12 +71,36 @@ enum err key_backup_open(const struct cli *cli, const char *path, int *fd_out)
     return err;
 }
 
+static bool is_nameless(int fd)
+{
+    struct stat status;
+    return fstat(fd, &status) == 0 && status.st_nlink == 0;
+}
+
 void key_backup_drop(const char *path, int fd)
 {
     if (is_standard(path) || fd < 0)
         return;
+    const bool has_name = !is_nameless(fd);
     close(fd);
-    (void)unlink(path);
+    if (has_name)
+        (void)unlink(path);
+}
+
+enum err key_backup_close(const char *path, int fd)
+{
+    char link[64];
+    enum err err = ERR_OK;
+    if (is_standard(path))
+        return ERR_OK;
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    if (fsync(fd) || (is_nameless(fd) && linkat(AT_FDCWD, link, AT_FDCWD, path, AT_SYMLINK_FOLLOW)))
+        err = err_of_errno(errno);
+    if (err)
+        key_backup_drop(path, fd);
+    else if (close(fd))
+        err = err_of_errno(errno);
+    return err;
 }
 
 /* Keys that were imported may have none. */
@@ -119,16 +160,13 @@ enum err key_backup_write(struct cli *cli, const struct keyring_entry *key, cons
     enum err err = collect(cli, key, passphrase, replacement, &text);
     if (!err)
         err = cli_write(fd, buf_span(&text));
-    if (!err && !is_standard(path) && fsync(fd))
-        err = err_of_errno(errno);
     buf_fini(&text);
-    if (err) {
-        say_failed(cli, err, key, path);
+    if (err)
         key_backup_drop(path, fd);
-    } else if (!is_standard(path) && close(fd)) {
-        err = err_of_errno(errno);
+    else
+        err = key_backup_close(path, fd);
+    if (err)
         say_failed(cli, err, key, path);
-    }
     (void)sigprocmask(SIG_SETMASK, &before, NULL);
     return err;
 }

@@ -462,7 +462,8 @@ const struct cli_command cli_key_import = {
         "A backup (`key make --backup`, `key backup`) brings back the key as your own, with what belongs to it; you\n"
         "are asked, unless you give --own.\n"
         "An Autocrypt setup message of another mail program (a saved .eml file) brings your key from there; the code\n"
-        "that was shown with it is asked for.",
+        "that was shown with it is asked for, and whether you made it, if the key has no address of the account or\n"
+        "there is another own key.",
     .example = "privyseal key import --certify bob.asc",
     .options = options,
     .run = run};

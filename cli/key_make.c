@@ -114,18 +114,24 @@ static int make(struct cli *cli, struct making *making)
     return err ? cli_fail(cli, err, "making a key for %s", making->address) : finish(cli, making, fingerprint);
 }
 
+int key_check_new(const struct cli *cli, const char *secret_fd, bool has_no_secret, const char *path,
+                  const char *path_fd)
+{
+    if (secret_fd && has_no_secret)
+        return cli_usage(cli, "--passphrase-fd and --no-passphrase; expected one of them");
+    if (path_fd && !(has_no_secret && path))
+        return cli_usage(cli, "--backup-passphrase-fd is for --backup with --no-passphrase; else the backup has the "
+                              "passphrase of the key");
+    if (path && strcmp(path, "-") == 0)
+        return cli_usage(cli, "--backup -; expected the name of a new file");
+    return CLI_DONE;
+}
+
 static int check_options(const struct cli *cli, struct making *making)
 {
     if (expires_text && !key_read_life(expires_text, &making->life_s))
         return cli_usage(cli, "--expires %s; expected 30d, 6m, 2y or never", expires_text);
-    if (passphrase_fd && is_unprotected)
-        return cli_usage(cli, "--passphrase-fd and --no-passphrase; expected one of them");
-    if (backup_fd && !(is_unprotected && backup_path))
-        return cli_usage(cli, "--backup-passphrase-fd is for --backup with --no-passphrase; else the backup has the "
-                              "passphrase of the key");
-    if (backup_path && strcmp(backup_path, "-") == 0)
-        return cli_usage(cli, "--backup -; expected the name of a new file");
-    return CLI_DONE;
+    return key_check_new(cli, passphrase_fd, is_unprotected, backup_path, backup_fd);
 }
 
 static int run(struct cli *cli, int argc, char **argv)

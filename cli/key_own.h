@@ -19,6 +19,13 @@ bool key_is_x509(struct span bytes);
 ERR_RETURN enum err key_ask_passphrase(struct cli *cli, const char *passphrase_fd, const char *what, const char *error,
                                        struct secret *passphrase);
 
+/* Asks a person once. */
+typedef enum err (*key_ask_fn)(void *context, const char *what, const char *error, struct secret *passphrase);
+/* Asks twice, so that it is what the person means, and anew where it was empty or not the same. ERR_KEY_LOCKED: it
+   never was. */
+ERR_RETURN enum err key_ask_twice(key_ask_fn ask, void *context, const char *what, const char *again,
+                                  struct secret *passphrase);
+
 /* Adds what is in one file, called `name` for people, after asking for its passphrase if it has one. What is wrong has
    been said. */
 ERR_RETURN enum err key_own_read(struct cli *cli, const char *name, struct span bytes, const char *passphrase_fd,

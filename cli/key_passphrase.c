@@ -112,17 +112,19 @@ enum err key_take_passphrase(const struct cli *cli, const char *passphrase_fd, s
     return cli_read_passphrase(cli, "passphrase-fd", passphrase_fd, KEYRING_KEY_PASSPHRASE_MAX, passphrase);
 }
 
-/* Twice, so that it is what the person means. */
-static enum err ask_twice(struct cli *cli, const char *what, struct secret *passphrase)
+enum err key_ask_twice(key_ask_fn ask, void *context, const char *what, const char *again, struct secret *passphrase)
 {
     const char *error = NULL;
     for (int i = 0; i < TRIES_MAX; i++) {
-        struct secret again = {NULL, 0};
-        enum err err = key_ask_passphrase(cli, NULL, what, error, passphrase);
+        struct secret second = {NULL, 0};
+        enum err err = ask(context, what, error, passphrase);
+        error = "It must not be empty.";
+        if (!err && passphrase->len == 0)
+            continue;
         if (!err)
-            err = key_ask_passphrase(cli, NULL, "Once more the passphrase", NULL, &again);
-        const bool is_same = !err && secret_is_equal(secret_span(passphrase), secret_span(&again));
-        secret_fini(&again);
+            err = ask(context, again, NULL, &second);
+        const bool is_same = !err && secret_is_equal(secret_span(passphrase), secret_span(&second));
+        secret_fini(&second);
         if (err || is_same)
             return err;
         error = "They were not the same.";
@@ -130,11 +132,16 @@ static enum err ask_twice(struct cli *cli, const char *what, struct secret *pass
     return ERR_KEY_LOCKED;
 }
 
+static enum err ask_for_key(void *context, const char *what, const char *error, struct secret *passphrase)
+{
+    return key_ask_passphrase(context, NULL, what, error, passphrase);
+}
+
 enum err key_ask_new_passphrase(struct cli *cli, const char *passphrase_fd, const char *what, struct secret *passphrase)
 {
     if (passphrase_fd)
         return key_ask_passphrase(cli, passphrase_fd, what, NULL, passphrase);
-    enum err err = ask_twice(cli, what, passphrase);
+    enum err err = key_ask_twice(ask_for_key, cli, what, "Once more the passphrase", passphrase);
     if (err == ERR_KEY_LOCKED)
         fprintf(stderr,
                 "privyseal %s: no passphrase was given; expected one on the terminal, by gpg-agent, or by "

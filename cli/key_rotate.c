@@ -45,8 +45,9 @@ struct rotation {
     size_t left_len; /* user IDs for other addresses, which are not carried over */
     int64_t old_created, life_s;
     struct secret passphrase, old_passphrase, replacement;
-    const struct secret *old_given; /* NULL: gpg-agent asks */
-    int backup, statement_file;     /* -1: not open */
+    bool is_vouched, has_backup, has_statement; /* what is done */
+    const struct secret *old_given;             /* NULL: gpg-agent asks */
+    int backup, statement_file;                 /* -1: not open */
     char revocation[CONFIG_PATH_SIZE + 160];
     struct buf statement;
 };
@@ -95,9 +96,13 @@ static enum err try_old(const struct rotation *rotation)
     const enum err err = keyring_gpg_revocation(rotation->cli->gpg, rotation->old, KEYRING_GPG_NO_REASON, "",
                                                 rotation->old_given, &ignored);
     buf_fini(&ignored);
-    if (err)
+    if (err == ERR_KEY_LOCKED)
         fprintf(stderr, "privyseal key rotate: no passphrase was given that opens %s; nothing is changed\n",
                 rotation->old);
+    else if (err == ERR_NO_SIGNING_KEY)
+        fprintf(stderr, "privyseal key rotate: %s cannot sign here; nothing is changed\n", rotation->old);
+    else if (err)
+        (void)cli_fail(rotation->cli, err, "trying %s; nothing is changed", rotation->old);
     return err;
 }
 
@@ -145,6 +150,7 @@ static enum err make(struct rotation *rotation)
         err = keyring_gpg_vouch(gpg, rotation->fresh, rotation->old, rotation->old_given);
     if (!err)
         err = keyring_gpg_vouch(gpg, rotation->old, rotation->fresh, passphrase);
+    rotation->is_vouched = !err;
     if (!err)
         err = keyring_gpg_keep_revocation(gpg, rotation->fresh, passphrase, rotation->revocation,
                                           sizeof rotation->revocation);
@@ -174,6 +180,11 @@ static enum err write_statement(struct rotation *rotation)
         err = keyring_gpg_clearsign(rotation->cli->gpg, buf_span(&text), signers, 2, &rotation->statement);
     if (!err && rotation->statement_file >= 0)
         err = cli_write(rotation->statement_file, buf_span(&rotation->statement));
+    if (!err && rotation->statement_file >= 0) {
+        err = key_backup_close(statement_path, rotation->statement_file);
+        rotation->statement_file = -1;
+    }
+    rotation->has_statement = !err;
     buf_fini(&text);
     return err;
 }
@@ -194,7 +205,30 @@ static enum err write_backup(struct rotation *rotation)
     err = key_backup_write(rotation->cli, key, &rotation->passphrase, &rotation->replacement, backup_path,
                            rotation->backup);
     rotation->backup = -1;
+    rotation->has_backup = !err;
     return err;
+}
+
+/* Who was asked and declined, or what failed, leaves a new key behind that counts. */
+static int say_stopped(const struct rotation *rotation, enum err err)
+{
+    const int status = cli_fail(rotation->cli, err, "putting another key in the place of %s", rotation->old);
+    if (rotation->fresh[0] == '\0') {
+        fprintf(stderr, "Nothing is changed\n");
+        return status;
+    }
+    fprintf(stderr, "The new key %s is there, and in use. The old one stays as it was, for reading%s\n",
+            rotation->fresh, is_revoking ? "; it is not revoked" : "");
+    if (!rotation->is_vouched)
+        fprintf(stderr, "The two do not certify each other\n");
+    if (!rotation->has_statement)
+        fprintf(stderr, "There is no statement that both have signed\n");
+    if (rotation->has_backup)
+        fprintf(stderr, "Its backup is in %s; keep that of the old one, too\n", backup_path);
+    else
+        fprintf(stderr, "It has no backup: `privyseal key backup --output FILE %s` writes one\n", rotation->fresh);
+    fprintf(stderr, "To be rid of it: privyseal key delete --secret %s\n", rotation->fresh);
+    return status;
 }
 
 static int report(const struct rotation *rotation)
@@ -216,6 +250,9 @@ static int report(const struct rotation *rotation)
         printf("backup: %s; keep it and its passphrase apart, and away from this machine\n", backup_path);
     else
         printf("no backup was made: `privyseal key backup --output FILE` writes one\n");
+    printf(
+        "Keep the backup of the old key, too: old mail is read with that key alone, and the new backup does not hold "
+        "it\n");
     printf("Others get the new key with your next mail (Autocrypt), by `privyseal key publish`, or by what `privyseal "
            "key export %s` writes. Send this statement to those who compared fingerprints with you%s%s\n",
            rotation->fresh, statement_path ? ": " : "", statement_path ? statement_path : "");
@@ -229,34 +266,24 @@ static int rotate(struct rotation *rotation)
     enum err err = prepare(rotation);
     if (err)
         return err == ERR_KEY_LOCKED ? CLI_REFUSED : cli_exit_of(err);
+    /* The backup first: a person may decline to sign the statement. */
     err = make(rotation);
+    if (!err)
+        err = write_backup(rotation);
     if (!err)
         err = write_statement(rotation);
     if (!err && is_revoking)
         err = revoke_old(rotation);
-    if (err) {
-        const int status = cli_fail(rotation->cli, err, "putting another key in the place of %s", rotation->old);
-        if (rotation->fresh[0])
-            fprintf(stderr, "The new key %s is there, and in use; to be rid of it: privyseal key delete --secret %s\n",
-                    rotation->fresh, rotation->fresh);
-        return status;
-    }
-    err = write_backup(rotation);
-    return err ? cli_exit_of(err) : report(rotation);
+    return err ? say_stopped(rotation, err) : report(rotation);
 }
 
 static int check_options(const struct cli *cli, struct rotation *rotation)
 {
     if (!key_read_life(expires_text, &rotation->life_s))
         return cli_usage(cli, "--expires %s; expected 30d, 6m, 2y or never", expires_text);
-    if (passphrase_fd && is_unprotected)
-        return cli_usage(cli, "--passphrase-fd and --no-passphrase; expected one of them");
-    if (backup_fd && !(is_unprotected && backup_path))
-        return cli_usage(cli, "--backup-passphrase-fd is for --backup with --no-passphrase; else the backup has the "
-                              "passphrase of the key");
-    if ((backup_path && strcmp(backup_path, "-") == 0) || (statement_path && strcmp(statement_path, "-") == 0))
-        return cli_usage(cli, "expected the name of a new file, not \"-\"");
-    return CLI_DONE;
+    if (statement_path && strcmp(statement_path, "-") == 0)
+        return cli_usage(cli, "--statement -; expected the name of a new file");
+    return key_check_new(cli, passphrase_fd, is_unprotected, backup_path, backup_fd);
 }
 
 static int begin(struct rotation *rotation, const char *name)
@@ -298,10 +325,7 @@ static int run(struct cli *cli, int argc, char **argv)
     buf_init(&rotation.statement, STATEMENT_MAX);
     status = begin(&rotation, argc ? argv[0] : NULL);
     key_backup_drop(backup_path, rotation.backup);
-    if (status && rotation.statement_file >= 0 && rotation.statement.len == 0)
-        key_backup_drop(statement_path, rotation.statement_file);
-    else if (rotation.statement_file >= 0)
-        close(rotation.statement_file);
+    key_backup_drop(statement_path, rotation.statement_file);
     buf_fini(&rotation.statement);
     secret_fini(&rotation.passphrase);
     secret_fini(&rotation.old_passphrase);

@@ -5,6 +5,7 @@
  * asked for only where they are locked.
  */
 #include "base/secret.h"
+#include "cli/key_own.h"
 #include "cli/vault.h"
 #include "crypto/passphrase.h"
 #include "crypto/wrap.h"
@@ -12,8 +13,6 @@
 
 #include <stdio.h>
 #include <string.h>
-
-#define TRIES_MAX 3
 
 static bool is_removing;
 static const char *new_fd, *old_fd;
@@ -47,8 +46,9 @@ static enum err open_gpg(const struct change *change)
     return change->cli->gpg ? ERR_OK : cli_open_gpg(change->cli, false);
 }
 
-static enum err ask(const struct change *change, const char *what, const char *error, struct secret *passphrase)
+static enum err ask(void *context, const char *what, const char *error, struct secret *passphrase)
 {
+    const struct change *change = context;
     char description[MIME_ADDR_SIZE + 128];
     snprintf(description, sizeof description, "%s for what privyseal keeps of the mail of\n%s", what,
              address_of(change));
@@ -57,33 +57,12 @@ static enum err ask(const struct change *change, const char *what, const char *e
     return err ? err : keyring_ask(change->cli->gpg, &question, passphrase);
 }
 
-/* Twice, so that it is what the person means. ERR_KEY_LOCKED: cancelled, or never the same. */
-static enum err ask_new(const struct change *change, struct secret *passphrase)
-{
-    const char *error = NULL;
-    for (int i = 0; i < TRIES_MAX; i++) {
-        struct secret again = {NULL, 0};
-        enum err err = ask(change, "The new passphrase", error, passphrase);
-        error = "It must not be empty.";
-        if (!err && passphrase->len == 0)
-            continue;
-        if (!err)
-            err = ask(change, "Once more the new passphrase", NULL, &again);
-        const bool is_same = !err && secret_is_equal(secret_span(passphrase), secret_span(&again));
-        secret_fini(&again);
-        if (err || is_same)
-            return err;
-        error = "They were not the same.";
-    }
-    return ERR_KEY_LOCKED;
-}
-
 static enum err make_key(struct change *change)
 {
     struct secret passphrase = {NULL, 0};
     enum err err = new_fd
                        ? cli_read_passphrase(change->cli, "passphrase-fd", new_fd, KEYRING_ASK_SECRET_MAX, &passphrase)
-                       : ask_new(change, &passphrase);
+                       : key_ask_twice(ask, change, "The new passphrase", "Once more the new passphrase", &passphrase);
     if (!err)
         err = crypto_recipe_new(change->recipe);
     if (!err)

@@ -3,7 +3,8 @@
  *
  * gpg exports a key under the passphrase that it has here, and with the count that the agent of this home is set to,
  * which is small so that mail opens quickly (keyring_gpg_make_home). A backup lies about for years, so it goes through
- * a home for the moment, whose agent takes its time.
+ * a home for the moment, whose agent takes its time. That home is removed by a process of its own, which waits for the
+ * end of this one: also when this one is killed, nothing of the key is left there.
  */
 #include "keyring/gpg_internal.h"
 #include "keyring/gpg_life.h"
@@ -20,10 +21,12 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define OUTPUT_MAX (4u << 20)
 #define FOLDER_MAX 60 /* the agent's socket lies below it */
+#define REMOVALS_MAX 100
 
 /* The most that OpenPGP has a word for (RFC 4880, 3.7.1.3). */
 static const char agent_conf[] = "s2k-count 65011712\nallow-loopback-pinentry\ndisable-scdaemon\n";
@@ -32,7 +35,8 @@ struct moment {
     struct keyring_gpg gpg; /* as the real one, but for the home */
     char home[FOLDER_MAX + 32];
     char key[FOLDER_MAX + 64], backup[FOLDER_MAX + 64];
-    pid_t agent;
+    pid_t agent, remover;
+    int line; /* to the remover: it is closed when this process ends, however it ends */
 };
 
 static void remove_below(int folder)
@@ -55,19 +59,70 @@ static void remove_below(int folder)
     closedir(entries);
 }
 
+/* A gpg that outlives its parent for a while may make files meanwhile. */
+static int remove_home(const char *home)
+{
+    const struct timespec pause = {.tv_nsec = 20000000};
+    for (int i = 0; i < REMOVALS_MAX; i++) {
+        const int folder = open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        if (folder >= 0)
+            remove_below(folder);
+        if (rmdir(home) == 0 || errno == ENOENT)
+            return 0;
+        (void)nanosleep(&pause, NULL);
+    }
+    return 1;
+}
+
+/* In the child: out of reach of what ends a group of processes, and of terminals. The agent dies with its parent. */
+static _Noreturn void await_end(const char *home, int line)
+{
+    static const int endings[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+    char nothing;
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        (void)signal(endings[i], SIG_IGN);
+    (void)setsid();
+    while (read(line, &nothing, 1) < 0 && errno == EINTR)
+        continue;
+    _exit(remove_home(home));
+}
+
+static enum err start_remover(struct moment *moment)
+{
+    int line[2];
+    if (pipe2(line, O_CLOEXEC) != 0)
+        return log_failure(err_of_errno(errno), "making a pipe");
+    moment->remover = fork();
+    if (moment->remover == 0) {
+        close(line[1]);
+        await_end(moment->home, line[0]);
+    }
+    close(line[0]);
+    if (moment->remover < 0) {
+        close(line[1]);
+        return log_failure(ERR_IO, "fork: %s", strerror(errno));
+    }
+    moment->line = line[1];
+    return ERR_OK;
+}
+
 static void end(struct moment *moment)
 {
+    int status = 1;
     if (moment->agent > 0) {
         kill(moment->agent, SIGTERM);
         while (waitpid(moment->agent, NULL, 0) < 0 && errno == EINTR)
             continue;
     }
-    const int folder = moment->home[0] == '\0' ? -1 : open(moment->home, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (folder < 0)
-        return;
-    remove_below(folder);
-    if (rmdir(moment->home) != 0)
-        log_warning("%s could not be removed: %s", moment->home, strerror(errno));
+    if (moment->line >= 0)
+        close(moment->line);
+    if (moment->remover > 0)
+        while (waitpid(moment->remover, &status, 0) < 0 && errno == EINTR)
+            continue;
+    else if (moment->home[0] != '\0')
+        status = remove_home(moment->home);
+    if (moment->home[0] != '\0' && status != 0)
+        log_warning("%s could not be removed", moment->home);
 }
 
 static bool may_write(const char *folder)
@@ -80,7 +135,7 @@ static enum err begin(const struct keyring_gpg *gpg, struct moment *moment)
 {
     const char *runtime = getenv("XDG_RUNTIME_DIR");
     const char *folder = may_write(runtime) ? runtime : may_write("/dev/shm") ? "/dev/shm" : "/tmp";
-    *moment = (struct moment){.gpg = *gpg};
+    *moment = (struct moment){.gpg = *gpg, .line = -1};
     (void)snprintf(moment->home, sizeof moment->home, "%s/privyseal.XXXXXX", folder);
     if (mkdtemp(moment->home) == NULL) {
         moment->home[0] = '\0';
@@ -91,7 +146,9 @@ static enum err begin(const struct keyring_gpg *gpg, struct moment *moment)
     (void)snprintf(moment->key, sizeof moment->key, "%s/key", moment->home);
     (void)snprintf(moment->backup, sizeof moment->backup, "%s/backup", moment->home);
     moment->gpg.home = moment->home;
-    enum err err = keyring_file_write(moment->home, conf, span_of(agent_conf), false);
+    enum err err = start_remover(moment);
+    if (err == ERR_OK)
+        err = keyring_file_write(moment->home, conf, span_of(agent_conf), false);
     return err == ERR_OK ? keyring_gpg_agent_start(moment->home, NULL, &moment->agent) : err;
 }
 

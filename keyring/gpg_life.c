@@ -23,11 +23,18 @@
 #define SUBKEYS_MAX 200
 #define INPUT_SIZE 1024
 
-/* The key with its secret part; ERR_NO_SIGNING_KEY. */
+/* The key with its secret part, that of the primary key, which all of this takes; ERR_NO_SIGNING_KEY. */
 static enum err find_own(struct keyring_gpg *gpg, const char *fingerprint, gpgme_key_t *key_out)
 {
     enum err err = gpg_find(gpg, fingerprint, true, key_out);
-    return err == ERR_NOT_FOUND ? ERR_NO_SIGNING_KEY : err;
+    if (err != ERR_OK)
+        return err == ERR_NOT_FOUND ? ERR_NO_SIGNING_KEY : err;
+    if ((*key_out)->subkeys->secret)
+        return ERR_OK;
+    gpgme_key_unref(*key_out);
+    *key_out = NULL;
+    log_warning("the secret part of the primary key of %s is kept elsewhere", fingerprint);
+    return ERR_NO_SIGNING_KEY;
 }
 
 /* What stands between the dashes of the armour; gpg's status lines stand around it. */
@@ -335,6 +342,17 @@ enum err keyring_gpg_vouch(struct keyring_gpg *gpg, const char *fingerprint, con
     return err;
 }
 
+/* GPGME says that all was well where gpg has begun a text and then got no passphrase for one of several signers. */
+static enum err check_signed(gpgme_ctx_t context, size_t signers_len)
+{
+    const gpgme_sign_result_t result = gpgme_op_sign_result(context);
+    size_t len = 0;
+    for (gpgme_new_signature_t made = result == NULL ? NULL : result->signatures; made != NULL; made = made->next)
+        len++;
+    return len == signers_len ? ERR_OK
+                              : log_failure(ERR_KEY_LOCKED, "gpg: of %zu signatures there are %zu", signers_len, len);
+}
+
 enum err keyring_gpg_clearsign(struct keyring_gpg *gpg, struct span text, const char *const *signers,
                                size_t signers_len, struct buf *out)
 {
@@ -353,6 +371,8 @@ enum err keyring_gpg_clearsign(struct keyring_gpg *gpg, struct span text, const 
         err = keyring_gpg_error(gpgme_data_new(&signed_text), "data");
     if (err == ERR_OK)
         err = keyring_gpg_error(gpgme_op_sign(context, plain, signed_text, GPGME_SIG_MODE_CLEAR), "signing a text");
+    if (err == ERR_OK)
+        err = check_signed(context, signers_len);
     if (err == ERR_OK)
         err = gpg_data_read(signed_text, out);
     gpgme_data_release(plain);

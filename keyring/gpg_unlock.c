@@ -132,20 +132,27 @@ static enum err unlock_key(struct gpg_talk *agent, gpgme_key_t key, const struct
     return err;
 }
 
+/* Takes the connection, and hears what the agent knows of its keys. `option` NULL: it is left as it is. */
+static enum err begin(struct gpg_talk *agent, int fd, const char *option, struct keyinfo *info)
+{
+    gpgme_error_t error;
+    enum err err = gpg_talk_begin(agent, fd);
+    if (err == ERR_OK && option != NULL)
+        err = gpg_talk(agent, "OPTION", option, NULL, NULL, &error);
+    return err == ERR_OK ? gpg_talk(agent, "KEYINFO", "--list", hear_keyinfo, info, &error) : err;
+}
+
 enum err keyring_gpg_unlock(struct keyring_gpg *gpg, const char *fingerprint, bool *is_on_card_out)
 {
     struct gpg_talk agent;
     struct keyinfo info = {.locked.len = 0};
-    gpgme_error_t error;
     gpgme_key_t key = NULL;
     int fd;
     *is_on_card_out = false;
     enum err err = gpg_agent_connect(gpg, &fd);
     if (err != ERR_OK)
         return err;
-    err = gpg_talk_begin(&agent, fd);
-    if (err == ERR_OK)
-        err = gpg_talk(&agent, "KEYINFO", "--list", hear_keyinfo, &info, &error);
+    err = begin(&agent, fd, NULL, &info);
     if (err == ERR_OK && info.locked.len + info.cards.len > 0)
         err = gpg_find(gpg, fingerprint, true, &key);
     if (key != NULL) {
@@ -160,16 +167,13 @@ enum err keyring_gpg_is_unprotected(struct keyring_gpg *gpg, const char *fingerp
 {
     struct gpg_talk agent;
     struct keyinfo info = {.locked.len = 0};
-    gpgme_error_t error;
     gpgme_key_t key = NULL;
     int fd;
     *is_unprotected_out = true;
     enum err err = gpg_agent_connect(gpg, &fd);
     if (err != ERR_OK)
         return err;
-    err = gpg_talk_begin(&agent, fd);
-    if (err == ERR_OK)
-        err = gpg_talk(&agent, "KEYINFO", "--list", hear_keyinfo, &info, &error);
+    err = begin(&agent, fd, NULL, &info);
     gpg_talk_end(&agent);
     if (err == ERR_OK)
         err = gpg_find(gpg, fingerprint, true, &key);
@@ -189,11 +193,7 @@ enum err keyring_gpg_agent_settle(const char *home, const char *user)
     enum err err = gpg_agent_connect_at(home, user, &fd);
     if (err != ERR_OK)
         return err;
-    err = gpg_talk_begin(&agent, fd);
-    if (err == ERR_OK)
-        err = gpg_talk(&agent, "OPTION", "pinentry-mode=error", NULL, NULL, &error);
-    if (err == ERR_OK)
-        err = gpg_talk(&agent, "KEYINFO", "--list", hear_keyinfo, &info, &error);
+    err = begin(&agent, fd, "pinentry-mode=error", &info);
     for (size_t i = 0; err == ERR_OK && i < info.clear.len; i++)
         err = use_grip(&agent, info.clear.items[i], NULL, &error);
     gpg_talk_end(&agent);

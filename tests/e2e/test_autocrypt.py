@@ -1,8 +1,10 @@
 """Autocrypt level 1: two people who did nothing but write to each other encrypt, and nobody is fooled into it twice."""
 import base64
 import email
+import json
 import os
 import re
+import subprocess
 import unittest
 
 import harness
@@ -97,6 +99,53 @@ class Exchange(Case):
         second = wait_for(lambda: self.encrypted(alice, BOB), "Alice's proxy to have taken note")
         shown = bob.receive(second)[-1]
         self.assertIn(b"secret of alice", shown)
+
+
+class Rotated(Case):
+    """A new own key reaches those who have the old one with her next mail, and takes no stronger word's place."""
+
+    def command(self, person, *words):
+        done = subprocess.run([harness.PRIVYSEAL, *words, "--config", person.proxy.config], capture_output=True,
+                              check=False, timeout=60, start_new_session=True)
+        self.assertEqual(done.returncode, 0, (words, done.stderr))
+        return done.stdout.decode()
+
+    def sealed_to(self, sender, to, home):
+        """To which of her own keys (fingerprint) mail of the sender is sealed, and that mail."""
+        copy = wait_for(lambda: self.encrypted(sender, to), "the key of " + to)
+        ids = home.key_ids_of(copy[copy.index(b"-----BEGIN PGP"):])
+        listing = home.run("--with-colons", "--list-secret-keys").stdout.decode()
+        for block in listing.split("sec:")[1:]:
+            if set(re.findall(r"^ssb:(?:[^:]*:){3}([0-9A-F]+):", block, re.M)) & ids:
+                return re.search(r"^fpr:+([0-9A-F]+):", block, re.M).group(1), copy
+        raise AssertionError(ids)
+
+    def test_both_kinds_of_correspondents_get_the_new_key(self):
+        alice, bob, carol = [Person(self, address) for address in (ALICE, BOB, CAROL)]
+        old = alice.home.fingerprint(ALICE)
+        carol.home.take(alice.home.export(old))
+        self.command(carol, "key", "pin", "--yes", ALICE, old)
+        first = alice.send(letter(ALICE, "%s, %s" % (BOB, CAROL)), BOB, CAROL)
+        for person in (bob, carol):
+            person.receive(first[person.address])
+            self.assertEqual(self.sealed_to(person, ALICE, alice.home)[0], old)
+        new = json.loads(self.command(alice, "key", "rotate", "--no-passphrase", "--json"))["new"]
+        second = alice.send(letter(ALICE, "%s, %s" % (BOB, CAROL), 3), BOB, CAROL)
+        [value] = field_of(second[BOB])
+        self.assertIn(new[-16:].encode(), alice.home.run("--list-packets", data=key_of(value)).stdout)
+        for person in (bob, carol):
+            self.assertIn(b"letter 3", person.receive(second[person.address])[-1])
+        wait_for(lambda: self.sealed_to(bob, ALICE, alice.home)[0] == new, "the new key")
+        # What she pinned stays, and what is sealed to it is read; the new one is known, for when the old one is gone.
+        wait_for(lambda: new in self.command(carol, "why", ALICE, "--json"), "the word of the new key")
+        fingerprint, copy = self.sealed_to(carol, ALICE, alice.home)
+        self.assertEqual(fingerprint, old)
+        self.assertIn(b"secret of carol", alice.receive(copy)[-1])
+        self.command(alice, "key", "revoke", "--yes", "--reason", "superseded", old)
+        carol.home.take(alice.home.export(old))  # as key refresh has it
+        fingerprint, copy = self.sealed_to(carol, ALICE, alice.home)
+        self.assertEqual(fingerprint, new)
+        self.assertIn(b"secret of carol", alice.receive(copy)[-1])
 
 
 class Outgoing(Case):

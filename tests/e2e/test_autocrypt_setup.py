@@ -121,8 +121,8 @@ class Setup(World):
                 self.holding("Mallory <mallory@evil.example>", "Alice <%s>" % ALICE, revoked=["Alice <%s>" % ALICE])):
             status, _, words = self.command(proxy, "key", "import", path, code=code)
             self.assertEqual(status, 1, words)
-            self.assertRegex(words.decode(), r"%s of .* has no valid user ID with an address of %s; expected \"yes\", or "
-                                             r"--own if you made" % (fingerprint, ALICE))
+            self.assertRegex(words.decode(), r"%s of .* has no valid user ID with an address of %s; expected \"yes\", "
+                                             r"or --own if you made" % (fingerprint, ALICE))
             self.assertEqual(home.run("--list-keys").stdout, b"")
         status, said, words = self.command(proxy, "key", "import", "--own", path, code=code)
         self.assertEqual((status, b"yours" in said), (0, True), words)

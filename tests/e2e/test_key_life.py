@@ -162,6 +162,13 @@ class Life(CommandLine):
         with open(self.backup, encoding="ascii") as file:
             self.assertEqual(file.read(), "mine")
 
+    def test_another_one_only_if_it_is_meant(self):
+        first = self.open_key()
+        self.assertIn("the own key %s already" % first, self.alice.run("key", "make", "--no-passphrase", status=1)[1])
+        self.assertEqual(set(self.alice.state()), {first})
+        self.alice.run("key", "make", "--no-passphrase", "--another")
+        self.assertEqual(len(self.alice.state()), 2)
+
     def test_a_backup_later(self):
         fingerprint = self.open_key()
         self.alice.run("key", "backup", "--output", self.backup, fds={"passphrase-fd": SECOND})
@@ -185,18 +192,21 @@ class Life(CommandLine):
         self.alice.run("key", "trust", bob, "full")
         self.alice.run("key", "trust", carol, "marginal")
         self.alice.run("key", "backup", "--output", self.backup, fds={"passphrase-fd": SECOND})
-        for levels in ({bob: "never", carol: "undefined"}, {bob: "full", carol: "marginal"}):
-            if "never" in levels.values():
-                self.alice.run("key", "trust", bob, "never")
-                self.alice.run("key", "trust", carol, "unknown")
-            else:
-                self.lose_home()
-            self.alice.run("key", "import", "--own", self.backup)
-            if not self.alice.json("key", "list")[1:]:
-                for person in people:
-                    self.alice.run("key", "import", data=person.key())
-            for each, level in levels.items():
-                self.assertEqual(self.alice.json("key", "trust", each)["ownertrust"], level, each)
+        self.alice.run("key", "trust", bob, "never")
+        self.alice.run("key", "import", "--own", self.backup)
+        own = Gpg(self.alice.home)
+        self.addCleanup(own.close)
+        self.assertEqual(self.trusts(own), {bob: "3", carol: "4"})
+        # Where nothing was said, it counts; also of keys that are not here yet.
+        self.lose_home()
+        self.alice.run("key", "import", "--own", self.backup)
+        self.assertEqual(self.trusts(own), {bob: "5", carol: "4"})
+
+    @staticmethod
+    def trusts(gpg):
+        """How far the owners of keys that are not one's own are trusted."""
+        found = re.findall(r"(?m)^([0-9A-F]+):([2-5]):$", gpg.run("--export-ownertrust").stdout.decode())
+        return dict(found)
 
     def test_damaged_backups_bring_nothing(self):
         self.make("--backup", self.backup, "--no-passphrase", backup_passphrase_fd=SECOND)
@@ -351,6 +361,62 @@ class Life(CommandLine):
         self.assertEqual(states, {ALICE: False, "a@example.net": True})
         self.assertIn("the last", self.alice.run("key", "revoke", "--user-id", ALICE, "--yes", status=1)[1])
         self.seal()
+
+    def test_rotation_that_is_declined_half_way_says_what_stands(self):
+        """The new key's passphrase is asked for once more for the statement, and nobody is there to give it."""
+        old = self.open_key()
+        with open(os.path.join(self.alice.home, "gpg-agent.conf"), "a", encoding="ascii") as file:
+            file.write("max-cache-ttl 0\ndefault-cache-ttl 0\npinentry-program /bin/false\n")
+        subprocess.run(["gpgconf", "--homedir", self.alice.home, "--kill", "gpg-agent"], check=True)
+        statement = os.path.join(self.root, "statement")
+        for words in ((), ("--backup", self.backup)):
+            _, said = self.alice.run("key", "rotate", "--revoke-old", "--yes", "--statement", statement, *words,
+                                     fds={"passphrase-fd": FIRST}, status=3)
+            entries = self.alice.state()
+            (new,) = set(entries) - {old}
+            self.assertIn("The new key %s is there, and in use. The old one stays as it was, for reading; it is not "
+                          "revoked\n" % new, said)
+            self.assertFalse(entries[old]["revoked"])
+            self.assertIn("no statement", said)
+            self.assertFalse(os.path.exists(statement))
+            self.assertNotIn("certify each other", said)
+            self.assertIn("`privyseal key backup --output FILE %s` writes" % new if not words else
+                          "backup is in %s; keep that of the old one" % self.backup, said)
+            self.assertEqual(os.path.exists(self.backup), bool(words))
+            self.assertIn("key delete --secret %s\n" % new, said)
+            self.alice.run("key", "delete", "--secret", "--yes", new)
+        self.assertIn(new, self.stranger().run("--status-fd", "1", "--import", self.backup).stdout.decode())
+
+    def test_a_primary_key_that_is_kept_elsewhere_is_not_said_to_want_a_passphrase(self):
+        fingerprint = self.open_key()
+        own = Gpg(self.alice.home)
+        self.addCleanup(own.close)
+        (grip,) = re.findall(r"(?m)^sec:(?:.*\n)(?:fpr:.*\n)grp:+([0-9A-F]+):",
+                             own.run("--with-colons", "--with-keygrip", "--list-secret-keys").stdout.decode())
+        os.unlink(os.path.join(self.alice.home, "private-keys-v1.d", grip + ".key"))
+        for words in (("rotate", "--no-passphrase"), ("renew",), ("revoke", "--yes")):
+            said = self.alice.run("key", *words, status=1)[1]
+            self.assertIn("the secret part of the primary key of %s is kept elsewhere" % fingerprint, said)
+            self.assertNotIn("passphrase", said)
+        self.assertEqual(set(self.alice.state()), {fingerprint})
+
+    def test_both_backups_are_needed_after_a_rotation(self):
+        old = self.make("--backup", self.backup, "--no-passphrase", backup_passphrase_fd=SECOND)["fingerprint"]
+        sealed = self.seal()
+        said, _ = self.alice.run("key", "rotate", "--no-passphrase", "--backup", self.backup + ".2",
+                                 fds={"backup-passphrase-fd": SECOND})
+        self.assertIn("Keep the backup of the old key, too", said)
+        (new,) = set(self.alice.state()) - {old}
+        for first, second in ((".2", ""), ("", ".2")):
+            self.lose_home()
+            self.alice.run("key", "import", "--own", self.backup + first)
+            self.alice.run("key", "import", "--own", self.backup + second)
+            self.assertEqual({entry["trust"] for entry in self.alice.state().values()}, {"own"})
+            self.assertEqual(self.alice.json("why", ALICE)["key"]["fingerprint"], new)
+        own = Gpg(self.alice.home)
+        self.addCleanup(own.close)
+        done = own.run("--pinentry-mode", "loopback", "--passphrase", SECOND, "--list-packets", data=sealed.encode())
+        self.assertIn("literal data packet", done.stdout.decode())
 
     # what is not one's own, and what goes
 

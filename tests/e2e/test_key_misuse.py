@@ -96,7 +96,7 @@ class Misuse(Life):
         self.make(passphrase_fd=FIRST)
         runtime = os.path.join(self.root, "run")
         os.mkdir(runtime, 0o700)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL):
             reading, writing = os.pipe()
             os.write(writing, FIRST.encode() + b"\n")
             os.close(writing)
@@ -109,6 +109,11 @@ class Misuse(Life):
             process.send_signal(number)
             said = process.communicate(timeout=60)[1]
             self.assertIn(process.returncode, (-number, 0), said)
+            if number == signal.SIGKILL and process.returncode != 0:
+                wait_for(lambda: not os.listdir(runtime), "nobody leaves the secret key behind")
+                self.assertFalse(os.path.exists(self.backup))
+                self.no_agent_is_left()
+                continue
             self.assertEqual(os.listdir(runtime), [])
             with open(self.backup, encoding="utf-8") as file:
                 self.assertIn("-----END PGP PRIVATE KEY BLOCK-----", file.read())
