@@ -183,6 +183,8 @@ bool config_source_is_believed(const struct config_source *source, const char *a
 size_t config_source_stage(const struct config *config, size_t index, const char *address);
 /* How long the answers of a stage may take together; 0: there is no such stage. */
 uint32_t config_stage_timeout_ms(const struct config *config, const char *address, size_t stage);
+/* For how many seconds an answer of it may count at most. */
+uint32_t config_stage_keep_s(const struct config *config, const char *address, size_t stage);
 
 /* Paths below the state directory: "tls/certificate.pem", "tls/key.pem", "keys/<account>". False if too long. */
 bool config_state_path(const struct config *config, const char *name, char path_out[CONFIG_PATH_SIZE]);

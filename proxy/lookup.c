@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/memfd.h"
 #include "keyring/found.h"
+#include "proxy/source.h"
 #include "proxy/wire.h"
 
 #include <stdlib.h>
@@ -168,18 +169,28 @@ static void on_learnt(enum err err, struct ipc_in *answer, void *context)
     finish(lookup, err == ERR_OK ? ERR_OK : ERR_LOOKUP);
 }
 
+/* Has a keeper look at what `file` holds, by the word of those who were asked and no others. */
+static enum err learn(struct proxy_lookup *lookup, const struct keyring_teller *tellers, size_t tellers_len, int file)
+{
+    struct ipc_out out;
+    ipc_out_begin(&out, PROXY_JOB_LEARN);
+    ipc_put_string(&out, lookup->address);
+    proxy_put_tellers(&out, tellers, tellers_len);
+    ipc_put_file(&out, file);
+    return proxy_pool_submit(lookup->lookups->pool, lookup->account, &out, on_learnt, lookup, &lookup->job);
+}
+
 static void on_found(enum err err, const struct proxy_finder_answer *answer, void *context)
 {
     struct proxy_lookup *lookup = context;
-    struct ipc_out out;
+    struct keyring_teller tellers[KEYRING_TELLERS_MAX];
     lookup->request = NULL;
+    const uint32_t most = config_stage_keep_s(lookup->lookups->config, lookup->address, lookup->stage);
     if (err == ERR_OK)
-        lookup->seconds = answer->seconds;
+        lookup->seconds = answer->seconds < most ? answer->seconds : most;
     if (err == ERR_OK && answer->file >= 0 && (answer->pieces_len > 0 || lookup->is_again)) {
-        ipc_out_begin(&out, PROXY_JOB_LEARN);
-        ipc_put_string(&out, lookup->address);
-        ipc_put_file(&out, answer->file);
-        err = proxy_pool_submit(lookup->lookups->pool, lookup->account, &out, on_learnt, lookup, &lookup->job);
+        const size_t len = proxy_source_tellers(lookup->lookups->config, lookup->address, lookup->stage, tellers);
+        err = learn(lookup, tellers, len, answer->file);
         if (err == ERR_OK)
             return;
     }
@@ -229,15 +240,13 @@ static enum err add_heard(const struct proxy_lookup *lookup, enum keyring_source
 
 static enum err learn_heard(struct proxy_lookup *lookup, struct span found)
 {
-    struct ipc_out out;
+    static const struct keyring_teller tellers[] = {{.source = KEYRING_SOURCE_AUTOCRYPT},
+                                                    {.source = KEYRING_SOURCE_GOSSIP}};
     int fd;
     enum err err = memfd_of("found", found, KEYRING_FOUND_SIZE_MAX, &fd);
     if (err != ERR_OK)
         return err;
-    ipc_out_begin(&out, PROXY_JOB_LEARN);
-    ipc_put_string(&out, lookup->address);
-    ipc_put_file(&out, fd);
-    err = proxy_pool_submit(lookup->lookups->pool, lookup->account, &out, on_learnt, lookup, &lookup->job);
+    err = learn(lookup, tellers, sizeof(tellers) / sizeof(*tellers), fd);
     close(fd);
     return err;
 }
