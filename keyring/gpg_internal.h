@@ -51,6 +51,8 @@ enum err gpg_run_failure(struct span output, const char *action);
 bool gpg_is_fingerprint(const char *fingerprint);
 /* A public (or secret) key by its fingerprint; ERR_NOT_FOUND. The caller unrefs it. */
 ERR_RETURN enum err gpg_find(struct keyring_gpg *gpg, const char *fingerprint, bool is_secret, gpgme_key_t *key_out);
+/* The address that a user ID carries beyond doubt (normal form); false: none. */
+bool gpg_address(gpgme_user_id_t user_id, char address_out[MIME_ADDR_SIZE]);
 /* The next line that begins with "[GNUPG:] " and `keyword`; `*arguments_out` is what follows the keyword. */
 bool gpg_next_status(struct span *rest, const char *keyword, struct span *arguments_out);
 /* Empties the caches if the ring has changed since they were filled. */

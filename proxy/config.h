@@ -141,6 +141,7 @@ struct config {
     size_t groups_max;           /* per message; default 50 */
     size_t keepers_max;          /* busy at once over all accounts; default cores + 1 */
     uint32_t job_timeout_ms;     /* default 60,000 */
+    uint32_t find_timeout_ms;    /* of all sources together, for one recipient; default 20,000 */
     size_t sessions_max;         /* default 2,000 */
     size_t sessions_per_address; /* default 1,000 (loopback shares one address) */
     unsigned timeout_percent;    /* of the times in RFC 5321 §4.5.3.2; default 100 */

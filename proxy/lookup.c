@@ -198,7 +198,8 @@ static void on_found(enum err err, const struct proxy_finder_answer *answer, voi
 }
 
 static enum err begin(struct proxy_lookups *lookups, size_t account, const char *address, const char *fingerprint,
-                      size_t stage, bool is_again, proxy_lookup_fn fn, void *context, struct proxy_lookup **lookup_out)
+                      size_t stage, bool is_again, uint32_t most_ms, proxy_lookup_fn fn, void *context,
+                      struct proxy_lookup **lookup_out)
 {
     struct proxy_lookup *lookup = calloc(1, sizeof(*lookup));
     if (lookup == NULL)
@@ -207,10 +208,10 @@ static enum err begin(struct proxy_lookups *lookups, size_t account, const char 
         .lookups = lookups, .account = account, .stage = stage, .is_again = is_again, .fn = fn, .context = context};
     (void)span_copy(span_of(address), lookup->address, sizeof(lookup->address));
     LIST_INSERT_HEAD(&lookups->open, lookup, link);
-    const uint32_t timeout_ms = config_stage_timeout_ms(lookups->config, lookup->address, stage) + SLACK_MS;
+    const uint32_t deadline_ms = config_stage_timeout_ms(lookups->config, lookup->address, stage) + SLACK_MS;
     lookup->is_refresh = fingerprint != NULL;
     enum err err = proxy_finder_find(lookups->finder, lookup->address, stage, fingerprint == NULL ? "" : fingerprint,
-                                     timeout_ms, on_found, lookup, &lookup->request);
+                                     deadline_ms < most_ms ? deadline_ms : most_ms, on_found, lookup, &lookup->request);
     if (err != ERR_OK) {
         lookup_free(lookup);
         return err;
@@ -296,16 +297,17 @@ enum err proxy_lookup_heard(struct proxy_lookups *lookups, size_t account, const
 }
 
 enum err proxy_lookup_begin(struct proxy_lookups *lookups, size_t account, const char *address, size_t stage,
-                            bool is_again, proxy_lookup_fn fn, void *context, struct proxy_lookup **lookup_out)
+                            bool is_again, uint32_t most_ms, proxy_lookup_fn fn, void *context,
+                            struct proxy_lookup **lookup_out)
 {
-    return begin(lookups, account, address, NULL, stage, is_again, fn, context, lookup_out);
+    return begin(lookups, account, address, NULL, stage, is_again, most_ms, fn, context, lookup_out);
 }
 
 enum err proxy_lookup_refresh(struct proxy_lookups *lookups, size_t account, const char *address,
                               const char *fingerprint, size_t stage, proxy_lookup_fn fn, void *context,
                               struct proxy_lookup **lookup_out)
 {
-    return begin(lookups, account, address, fingerprint, stage, true, fn, context, lookup_out);
+    return begin(lookups, account, address, fingerprint, stage, true, UINT32_MAX, fn, context, lookup_out);
 }
 
 void proxy_lookup_cancel(struct proxy_lookup **lookup)

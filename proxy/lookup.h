@@ -27,10 +27,11 @@ void proxy_lookups_free(struct proxy_lookups **lookups);
 bool proxy_lookup_is_due(struct proxy_lookups *lookups, size_t account, const char *address, size_t *stage);
 
 /* Fires once, later, unless cancelled: ERR_OK, the ring may have changed or not; or ERR_LOOKUP. `is_again`: something
-   that a source has said is in the ring already, and goes if it no longer says so. */
+   that a source has said is in the ring already, and goes if it no longer says so. `most_ms`: how long the sources may
+   take, if their own deadlines are later; what they answer after that is known when they are asked again. */
 typedef void (*proxy_lookup_fn)(enum err err, void *context);
 ERR_RETURN enum err proxy_lookup_begin(struct proxy_lookups *lookups, size_t account, const char *address, size_t stage,
-                                       bool is_again, proxy_lookup_fn fn, void *context,
+                                       bool is_again, uint32_t most_ms, proxy_lookup_fn fn, void *context,
                                        struct proxy_lookup **lookup_out);
 /* Looks into the correspondent's record for keys that came by Autocrypt and are not among the address's entries in
    `keyring` (used during the call), and has them imported, if there are: nobody else is asked. `fn` as above. */

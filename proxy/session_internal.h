@@ -58,6 +58,7 @@ struct proxy_session {
     struct proxy_ring_wait *ring_wait;
     struct proxy_lookup *lookup;    /* sources of keys are asked for the recipient */
     bool is_record_read;            /* for Autocrypt keys that are not in the ring yet, for this RCPT */
+    uint64_t lookup_until_ms;       /* when this RCPT has waited long enough for sources; monotonic */
     size_t lookup_stage;            /* the first of which they have not been, for this RCPT (proxy/config.h) */
     enum err looked_up;             /* whether all could be */
     bool had_word, had_heard;       /* for this RCPT, as in policy_recipient */
