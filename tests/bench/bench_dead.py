@@ -2,8 +2,8 @@
 """RCPT while sources of keys are dead, in a network of its own (ports and names that only there are free).
 
 Usage: bench_dead.py DEADLINE
-Prints, in JSON, a list: what is dead, seconds of RCPT, and the seconds after which it should be over. Bench.measure_dead
-makes lines of it.
+Prints, in JSON, a list: what is dead, seconds of RCPT, and the seconds after which it should be over, of which
+bench_smime.py makes lines.
 """
 import contextlib
 import json

@@ -208,8 +208,9 @@ class SmimeBench:
         self.note("RCPT, one of two sources dead, first", first, "s", peer=float(DEADLINE_S), ratio=first / DEADLINE_S,
                   aim="<= 1.5", is_fine=first <= 1.5 * DEADLINE_S)
         self.note("RCPT, one of two sources dead, next", rest * 1000, "ms", peer=peer * 1000, ratio=rest / peer)
-        done = subprocess.run([sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "bench_dead.py"),
-                               str(1 if self.options.quick else DEADLINE_S)], stdout=subprocess.PIPE, check=True)
+        program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bench_dead.py")
+        done = subprocess.run([sys.executable, program, str(1 if self.options.quick else DEADLINE_S)],
+                              stdout=subprocess.PIPE, check=True)
         for name, took, deadline in json.loads(done.stdout):
             self.note("RCPT, dead: " + name, took, "s", peer=deadline, ratio=took / deadline, aim="<= 1.5",
                       is_fine=took <= 1.5 * deadline)

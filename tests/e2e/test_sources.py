@@ -249,7 +249,8 @@ class Find(Case):
         """An address does not end at a NUL: who reads user IDs as C strings would take another's key for hers."""
         proxy, made, address = self.proxy(), int(time.time()) - 86400, ERIN.encode()
         names = [address + b"\0", address + b"\0@evil.example", b"Erin <" + address + b"\0>",
-                 b"Erin <" + address + b"\0.evil.example>", b"Erin <" + address + b">\0", address + b"\0<m@evil.example>"]
+                 b"Erin <" + address + b"\0.evil.example>", b"Erin <" + address + b">\0",
+                 address + b"\0<m@evil.example>"]
         for name in names + [address]:
             key = wot_made.Key(made, os.urandom(32))
             data = wot_made.packet(wot_made.TAG_KEY, key.body) + key.bind(name) + key.encryption()

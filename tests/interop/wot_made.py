@@ -71,8 +71,8 @@ class Key:
 
     def encryption(self):
         """A subkey to encrypt to (Curve25519; nobody has its private part), with its binding."""
-        body = (b"\x04" + four(self.made) + b"\x12" + bytes([len(CURVE_25519)]) + CURVE_25519 + mpi(b"\x40" + os.urandom(32))
-                + b"\x03\x01\x08\x07")
+        body = (b"\x04" + four(self.made) + b"\x12" + bytes([len(CURVE_25519)]) + CURVE_25519
+                + mpi(b"\x40" + os.urandom(32)) + b"\x03\x01\x08\x07")
         over = self.hashed + b"\x99" + len(body).to_bytes(2, "big") + body
         return packet(TAG_SUBKEY, body) + self.sign(0x18, over, self.made, subpacket(FLAGS, b"\x0c"))
 
