@@ -1,15 +1,10 @@
 #include "keyring/gpg_internal.h"
 
-#include "mime/addr.h"
-
-#include <string.h>
-
 static bool has_address(gpgme_key_t key, const char *address)
 {
     char normal[MIME_ADDR_SIZE];
     for (gpgme_user_id_t user_id = key->uids; user_id != NULL; user_id = user_id->next)
-        if (user_id->address != NULL && !user_id->revoked &&
-            mime_addr_normalise(span_of(user_id->address), normal) == ERR_OK && mime_addr_is_same(normal, address))
+        if (!user_id->revoked && gpg_address(user_id, normal) && mime_addr_is_same(normal, address))
             return true;
     return false;
 }

@@ -149,12 +149,24 @@ static bool has_two_addresses(const char *user_id)
     return first != NULL && strchr(first + 1, '<') != NULL;
 }
 
+/* GPGME shows a NUL so. What stands before it and what behind it is read by some and not by others. */
+static bool has_nul(const char *user_id)
+{
+    return user_id != NULL && strstr(user_id, "\\0") != NULL;
+}
+
+bool gpg_address(gpgme_user_id_t user_id, char address_out[MIME_ADDR_SIZE])
+{
+    const char *address = user_id->email != NULL && *user_id->email != '\0' ? user_id->email : user_id->address;
+    address_out[0] = '\0';
+    return address != NULL && !has_two_addresses(user_id->uid) && !has_nul(user_id->uid) &&
+           mime_addr_normalise(span_of(address), address_out) == ERR_OK;
+}
+
 static enum err add_user_id(gpgme_key_t key, gpgme_user_id_t user_id, struct keyring_entry *entry,
                             struct keyring *keyring)
 {
-    const char *address = user_id->email != NULL && *user_id->email != '\0' ? user_id->email : user_id->address;
-    if (address == NULL || has_two_addresses(user_id->uid) ||
-        mime_addr_normalise(span_of(address), entry->address) != ERR_OK)
+    if (!gpg_address(user_id, entry->address))
         entry->address[0] = '\0';
     gpg_copy_user_id(user_id->uid == NULL ? "" : user_id->uid, entry->user_id, sizeof entry->user_id);
     entry->trust = trust_of(key, user_id);

@@ -316,19 +316,39 @@ static enum err remove_gone(const struct keyring_learner *learner, const struct 
     return err;
 }
 
-/* The next piece, which can claim no more than its source may give. */
-static enum err take(struct span *rest, struct keyring_found *found)
+/* True if its source is heard. It can claim no more than that may give. */
+static bool admit(const struct keyring_learner *learner, struct keyring_found *found)
 {
-    enum err err = keyring_found_take(rest, found);
-    if (err == ERR_OK)
-        found->is_found = found->is_found && keyring_source_trust_max(found->source) >= KEYRING_FOUND;
+    found->is_found = found->is_found && keyring_source_trust_max(found->source) >= KEYRING_FOUND;
+    if (learner->tellers == NULL)
+        return true;
+    for (size_t i = 0; i < learner->tellers_len; i++) {
+        const struct keyring_teller *teller = &learner->tellers[i];
+        if (teller->source != found->source || strcmp(teller->title, found->directory) != 0)
+            continue;
+        const int64_t most = learner->now + teller->seconds;
+        found->is_found = found->is_found && teller->is_believed;
+        found->until = found->until < most ? found->until : most;
+        return true;
+    }
+    return false;
+}
+
+/* The next piece of a source that is heard. */
+static enum err take(const struct keyring_learner *learner, struct span *rest, struct keyring_found *found)
+{
+    enum err err;
+    while ((err = keyring_found_take(rest, found)) == ERR_OK)
+        if (admit(learner, found))
+            return ERR_OK;
     return err;
 }
 
-static enum err learn_one(const struct keyring_learner *learner, const struct keyring_found *found, struct span all,
+static enum err learn_one(const struct keyring_learner *learner, struct keyring_found *found, struct span all,
                           size_t *kept)
 {
-    if (!keyring_source_is_asked(found->source) && !is_heard(found) && !is_attached(learner, found))
+    if (!admit(learner, found) ||
+        (!keyring_source_is_asked(found->source) && !is_heard(found) && !is_attached(learner, found)))
         return ERR_REFUSED;
     return found->kind == KEYRING_FOUND_ALL ? remove_gone(learner, found, all) : keep(learner, found, kept);
 }
@@ -342,7 +362,7 @@ static enum err learn_issuers(const struct keyring_learner *learner, struct span
         struct span rest = saved;
         struct keyring_found found;
         is_any = false;
-        while (err == ERR_OK && take(&rest, &found) == ERR_OK) {
+        while (err == ERR_OK && take(learner, &rest, &found) == ERR_OK) {
             X509 *certificate = found.kind == KEYRING_FOUND_CERTIFICATE && keyring_source_is_asked(found.source)
                                     ? read_certificate(found.bytes)
                                     : NULL;
@@ -361,7 +381,7 @@ static enum err add_ends(const struct keyring_learner *learner, struct span save
 {
     struct keyring_found found;
     enum err err;
-    while ((err = take(&saved, &found)) == ERR_OK)
+    while ((err = take(learner, &saved, &found)) == ERR_OK)
         if (found.kind == KEYRING_FOUND_ALL && (err = add_word(learner, &found, "")) != ERR_OK)
             return err;
     return err == ERR_END ? ERR_OK : err;
@@ -379,7 +399,7 @@ enum err keyring_learn(const struct keyring_learner *learner, struct span saved,
     enum err err, first;
     *kept = 0;
     first = learn_issuers(learner, saved);
-    while ((err = take(&saved, &found)) == ERR_OK) {
+    while ((err = keyring_found_take(&saved, &found)) == ERR_OK) {
         err = learn_one(learner, &found, all, kept);
         /* One that cannot be kept is no reason to lose the others. */
         if (err != ERR_OK) {

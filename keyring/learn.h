@@ -6,8 +6,9 @@
  * it is there by that directory's word and the directory has told all. How far it is trusted is for the folder's
  * listing and for the record of the correspondent to say: a certificate by its chain or by the directory's word, while
  * that counts; an OpenPGP key by the word that is given here for the record (keyring/peer.h). Only sources that are
- * asked over the network are heard here, whatever the findings call themselves, and of OpenPGP keys what mail told. In
- * keepers and on the command line; synchronous.
+ * asked over the network are heard here, whatever the findings call themselves, and of OpenPGP keys what mail told; of
+ * findings that come from another process those that were asked, within what the configuration gives them. In keepers
+ * and on the command line; synchronous.
  */
 #ifndef KEYRING_LEARN_H
 #define KEYRING_LEARN_H
@@ -18,12 +19,25 @@
 
 #define KEYRING_LEARN_WORDS_MAX ((size_t)65536) /* bytes of the words of one learning */
 
+/* A source that may be heard, and how far its word goes, whatever a finding says of itself. */
+#define KEYRING_TELLERS_MAX 80
+struct keyring_teller {
+    enum keyring_source source;
+    char title[64];   /* of its section; "" where it has none */
+    bool is_believed; /* its word may count as `found` */
+    uint32_t seconds; /* and for at most so long from now */
+};
+
 struct keyring_learner {
     const char *address; /* normal form */
     struct keyring_certificates *certificates;
     const struct keyring_anchors *anchors; /* NULL: no chain leads anywhere */
     struct keyring_gpg *gpg;               /* NULL: OpenPGP keys are left out */
     int64_t now;
+    /* Of findings that come from elsewhere, as from the finder: only those of these sources are taken. NULL: the
+       findings are one's own, and say what they are. */
+    const struct keyring_teller *tellers;
+    size_t tellers_len;
     bool is_mail; /* OpenPGP keys by the word of mail are heard, too: who learns has seen that mail verify */
     /* NULL: nobody wants to know. Gets what the sources say of OpenPGP keys that are kept (saved forms of words), and
        which of them have told all (keyring_peer_hear_all). */

@@ -26,6 +26,7 @@ static void set_defaults(struct config *config)
     snprintf(config->subject_tag, sizeof config->subject_tag, "[encrypt]");
     config->keepers_max = cores > 0 ? (size_t)cores + 1 : 2;
     config->job_timeout_ms = 60000;
+    config->find_timeout_ms = 20000;
     config->sessions_max = 2000;
     config->sessions_per_address = 1000;
     config->timeout_percent = 100;
@@ -140,6 +141,7 @@ static enum err read_numbers(struct config_reader *reader)
     uint64_t message_max = config->message_max, recipients = config->recipients_max, groups = config->groups_max;
     uint64_t keepers = config->keepers_max, timeout = config->job_timeout_ms / 1000, sessions = config->sessions_max;
     uint64_t per_address = config->sessions_per_address, percent = config->timeout_percent;
+    uint64_t find = config->find_timeout_ms / 1000;
     uint64_t view_cache = config->view_cache_max, store = config->store_max;
     const struct {
         const char *option;
@@ -151,6 +153,7 @@ static enum err read_numbers(struct config_reader *reader)
                 {"groups_max", 1, 1000, false, &groups},
                 {"keepers", 1, 256, false, &keepers},
                 {"job_timeout", 1, 3600, false, &timeout},
+                {"find_timeout", 1, 300, false, &find},
                 {"sessions_max", 1, 100000, false, &sessions},
                 {"sessions_per_address", 1, 100000, false, &per_address},
                 {"timeout_percent", 1, 1000, false, &percent},
@@ -167,6 +170,7 @@ static enum err read_numbers(struct config_reader *reader)
     config->groups_max = (size_t)groups;
     config->keepers_max = (size_t)keepers;
     config->job_timeout_ms = (uint32_t)timeout * 1000;
+    config->find_timeout_ms = (uint32_t)find * 1000;
     config->sessions_max = (size_t)sessions;
     config->sessions_per_address = (size_t)per_address;
     config->timeout_percent = (unsigned)percent;

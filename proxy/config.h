@@ -141,6 +141,7 @@ struct config {
     size_t groups_max;           /* per message; default 50 */
     size_t keepers_max;          /* busy at once over all accounts; default cores + 1 */
     uint32_t job_timeout_ms;     /* default 60,000 */
+    uint32_t find_timeout_ms;    /* of all sources together, for one recipient; default 20,000 */
     size_t sessions_max;         /* default 2,000 */
     size_t sessions_per_address; /* default 1,000 (loopback shares one address) */
     unsigned timeout_percent;    /* of the times in RFC 5321 §4.5.3.2; default 100 */
@@ -183,6 +184,8 @@ bool config_source_is_believed(const struct config_source *source, const char *a
 size_t config_source_stage(const struct config *config, size_t index, const char *address);
 /* How long the answers of a stage may take together; 0: there is no such stage. */
 uint32_t config_stage_timeout_ms(const struct config *config, const char *address, size_t stage);
+/* For how many seconds an answer of it may count at most. */
+uint32_t config_stage_keep_s(const struct config *config, const char *address, size_t stage);
 
 /* Paths below the state directory: "tls/certificate.pem", "tls/key.pem", "keys/<account>". False if too long. */
 bool config_state_path(const struct config *config, const char *name, char path_out[CONFIG_PATH_SIZE]);

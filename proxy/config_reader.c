@@ -230,6 +230,7 @@ static cfg_t *make_grammar(void)
                            CFG_STR("groups_max", NULL, CFGF_NODEFAULT),
                            CFG_STR("keepers", NULL, CFGF_NODEFAULT),
                            CFG_STR("job_timeout", NULL, CFGF_NODEFAULT),
+                           CFG_STR("find_timeout", NULL, CFGF_NODEFAULT),
                            CFG_STR("sessions_max", NULL, CFGF_NODEFAULT),
                            CFG_STR("sessions_per_address", NULL, CFGF_NODEFAULT),
                            CFG_STR("timeout_percent", NULL, CFGF_NODEFAULT),

@@ -304,3 +304,15 @@ uint32_t config_stage_timeout_ms(const struct config *config, const char *addres
             longest = config->sources[i]->timeout_ms;
     return longest;
 }
+
+uint32_t config_stage_keep_s(const struct config *config, const char *address, size_t stage)
+{
+    uint32_t longest = 0;
+    for (size_t i = 0; i < config->sources_len; i++) {
+        const struct config_source *source = config->sources[i];
+        const uint32_t keep_s = source->found_s > source->missing_s ? source->found_s : source->missing_s;
+        if (config_source_stage(config, i, address) == stage && keep_s > longest)
+            longest = keep_s;
+    }
+    return longest;
+}

@@ -13,20 +13,21 @@
 #include <string.h>
 #include <unistd.h>
 
-static enum err learn(struct keeper *keeper, const char *address, bool is_mail, struct span found, struct buf *words,
-                      size_t *kept)
+/* `how`: who may be heard, and whether it is mail. */
+static enum err learn(struct keeper *keeper, const char *address, const struct keyring_learner *how, struct span found,
+                      struct buf *words, size_t *kept)
 {
     const struct crypto_smime *smime;
     enum err err = keeper_smime(keeper, &smime);
     if (err != ERR_OK)
         return err;
-    const struct keyring_learner learner = {.address = address,
-                                            .certificates = smime->certificates,
-                                            .anchors = smime->anchors,
-                                            .gpg = keeper->gpg,
-                                            .now = clock_now(),
-                                            .is_mail = is_mail,
-                                            .words = words};
+    struct keyring_learner learner = *how;
+    learner.address = address;
+    learner.certificates = smime->certificates;
+    learner.anchors = smime->anchors;
+    learner.gpg = keeper->gpg;
+    learner.now = clock_now();
+    learner.words = words;
     return keyring_learn(&learner, found, kept);
 }
 
@@ -74,7 +75,7 @@ void keeper_learn_attached(struct keeper *keeper, const char *address, struct sp
         return;
     buf_init(&words, KEYRING_LEARN_WORDS_MAX);
     if (err == ERR_OK)
-        err = learn(keeper, address, true, attached, &words, &kept);
+        err = learn(keeper, address, &(struct keyring_learner){.is_mail = true}, attached, &words, &kept);
     if (err == ERR_OK)
         err = tell(buf_span(&words), heard);
     buf_fini(&words);
@@ -87,18 +88,21 @@ void keeper_learn_attached(struct keeper *keeper, const char *address, struct sp
 enum err keeper_learn(struct keeper *keeper, struct ipc_in *in)
 {
     char address[MIME_ADDR_SIZE];
+    struct keyring_teller tellers[KEYRING_TELLERS_MAX];
+    struct keyring_learner how = {.tellers = tellers};
     struct span found = SPAN_NONE;
     size_t kept = 0;
     struct buf words;
     struct ipc_out out;
     ipc_get_string(in, address, sizeof(address));
+    how.tellers_len = proxy_get_tellers(in, tellers);
     int fd = ipc_get_file(in);
     enum err err = ipc_in_end(in);
     buf_init(&words, KEYRING_LEARN_WORDS_MAX);
     if (err == ERR_OK) {
         err = memfd_map(fd, KEYRING_FOUND_SIZE_MAX, &found);
         if (err == ERR_OK)
-            err = learn(keeper, address, false, found, &words, &kept);
+            err = learn(keeper, address, &how, found, &words, &kept);
         err = keeper_outcome(err);
         memfd_unmap(&found);
     }

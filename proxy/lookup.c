@@ -5,6 +5,7 @@
 #include "base/memfd.h"
 #include "keyring/found.h"
 #include "keyring/learn.h"
+#include "proxy/source.h"
 #include "proxy/wire.h"
 
 #include <stdlib.h>
@@ -183,27 +184,38 @@ static void on_learnt(enum err err, struct ipc_in *answer, void *context)
         fail_here(lookup, err);
 }
 
+/* Has a keeper look at what `file` holds, by the word of those who were asked and no others. */
+static enum err learn(struct proxy_lookup *lookup, const struct keyring_teller *tellers, size_t tellers_len, int file)
+{
+    struct ipc_out out;
+    ipc_out_begin(&out, PROXY_JOB_LEARN);
+    ipc_put_string(&out, lookup->address);
+    proxy_put_tellers(&out, tellers, tellers_len);
+    ipc_put_file(&out, file);
+    return proxy_pool_submit(lookup->lookups->pool, lookup->account, &out, on_learnt, lookup, &lookup->job);
+}
+
 static void on_found(enum err err, const struct proxy_finder_answer *answer, void *context)
 {
     struct proxy_lookup *lookup = context;
-    struct ipc_out out;
+    struct keyring_teller tellers[KEYRING_TELLERS_MAX];
     lookup->request = NULL;
+    const uint32_t most = config_stage_keep_s(lookup->lookups->config, lookup->address, lookup->stage);
     if (err == ERR_OK)
-        lookup->seconds = answer->seconds;
+        lookup->seconds = answer->seconds < most ? answer->seconds : most;
     if (err != ERR_OK || answer->file < 0 || (answer->pieces_len == 0 && !lookup->is_again)) {
         finish(lookup, err == ERR_OK ? ERR_OK : ERR_LOOKUP);
         return;
     }
-    ipc_out_begin(&out, PROXY_JOB_LEARN);
-    ipc_put_string(&out, lookup->address);
-    ipc_put_file(&out, answer->file);
-    err = proxy_pool_submit(lookup->lookups->pool, lookup->account, &out, on_learnt, lookup, &lookup->job);
+    const size_t len = proxy_source_tellers(lookup->lookups->config, lookup->address, lookup->stage, tellers);
+    err = learn(lookup, tellers, len, answer->file);
     if (err != ERR_OK)
         fail_here(lookup, err);
 }
 
 static enum err begin(struct proxy_lookups *lookups, size_t account, const char *address, const char *fingerprint,
-                      size_t stage, bool is_again, proxy_lookup_fn fn, void *context, struct proxy_lookup **lookup_out)
+                      size_t stage, bool is_again, uint32_t most_ms, proxy_lookup_fn fn, void *context,
+                      struct proxy_lookup **lookup_out)
 {
     struct proxy_lookup *lookup = calloc(1, sizeof(*lookup));
     if (lookup == NULL)
@@ -212,10 +224,10 @@ static enum err begin(struct proxy_lookups *lookups, size_t account, const char 
         .lookups = lookups, .account = account, .stage = stage, .is_again = is_again, .fn = fn, .context = context};
     (void)span_copy(span_of(address), lookup->address, sizeof(lookup->address));
     LIST_INSERT_HEAD(&lookups->open, lookup, link);
-    const uint32_t timeout_ms = config_stage_timeout_ms(lookups->config, lookup->address, stage) + SLACK_MS;
+    const uint32_t deadline_ms = config_stage_timeout_ms(lookups->config, lookup->address, stage) + SLACK_MS;
     lookup->is_refresh = fingerprint != NULL;
     enum err err = proxy_finder_find(lookups->finder, lookup->address, stage, fingerprint == NULL ? "" : fingerprint,
-                                     timeout_ms, on_found, lookup, &lookup->request);
+                                     deadline_ms < most_ms ? deadline_ms : most_ms, on_found, lookup, &lookup->request);
     if (err != ERR_OK) {
         lookup_free(lookup);
         return err;
@@ -245,15 +257,13 @@ static enum err add_heard(const struct proxy_lookup *lookup, enum keyring_source
 
 static enum err learn_heard(struct proxy_lookup *lookup, struct span found)
 {
-    struct ipc_out out;
+    static const struct keyring_teller tellers[] = {{.source = KEYRING_SOURCE_AUTOCRYPT},
+                                                    {.source = KEYRING_SOURCE_GOSSIP}};
     int fd;
     enum err err = memfd_of("found", found, KEYRING_FOUND_SIZE_MAX, &fd);
     if (err != ERR_OK)
         return err;
-    ipc_out_begin(&out, PROXY_JOB_LEARN);
-    ipc_put_string(&out, lookup->address);
-    ipc_put_file(&out, fd);
-    err = proxy_pool_submit(lookup->lookups->pool, lookup->account, &out, on_learnt, lookup, &lookup->job);
+    err = learn(lookup, tellers, sizeof(tellers) / sizeof(*tellers), fd);
     close(fd);
     return err;
 }
@@ -330,16 +340,17 @@ enum err proxy_lookup_heard(struct proxy_lookups *lookups, size_t account, const
 }
 
 enum err proxy_lookup_begin(struct proxy_lookups *lookups, size_t account, const char *address, size_t stage,
-                            bool is_again, proxy_lookup_fn fn, void *context, struct proxy_lookup **lookup_out)
+                            bool is_again, uint32_t most_ms, proxy_lookup_fn fn, void *context,
+                            struct proxy_lookup **lookup_out)
 {
-    return begin(lookups, account, address, NULL, stage, is_again, fn, context, lookup_out);
+    return begin(lookups, account, address, NULL, stage, is_again, most_ms, fn, context, lookup_out);
 }
 
 enum err proxy_lookup_refresh(struct proxy_lookups *lookups, size_t account, const char *address,
                               const char *fingerprint, size_t stage, proxy_lookup_fn fn, void *context,
                               struct proxy_lookup **lookup_out)
 {
-    return begin(lookups, account, address, fingerprint, stage, true, fn, context, lookup_out);
+    return begin(lookups, account, address, fingerprint, stage, true, UINT32_MAX, fn, context, lookup_out);
 }
 
 void proxy_lookup_cancel(struct proxy_lookup **lookup)

@@ -29,10 +29,11 @@ bool proxy_lookup_is_due(struct proxy_lookups *lookups, size_t account, const ch
 /* Fires once, later, unless cancelled: ERR_OK, the ring may have changed or not; ERR_LOOKUP, a source could not be
    asked, or what it has is no good; any other error (a temporary one), vault or keeper have failed, so that nobody
    knows what there is: a recipient for whom that is so must wait, whatever the rule says. `is_again`: something that a
-   source has said is in the ring already, and goes if it no longer says so. */
+   source has said is in the ring already, and goes if it no longer says so. `most_ms`: how long the sources may take, if
+   their own deadlines are later; what they answer after that is known when they are asked again. */
 typedef void (*proxy_lookup_fn)(enum err err, void *context);
 ERR_RETURN enum err proxy_lookup_begin(struct proxy_lookups *lookups, size_t account, const char *address, size_t stage,
-                                       bool is_again, proxy_lookup_fn fn, void *context,
+                                       bool is_again, uint32_t most_ms, proxy_lookup_fn fn, void *context,
                                        struct proxy_lookup **lookup_out);
 /* What a correspondent's record said of keys that came by Autocrypt, when it was last looked at. */
 struct proxy_heard {

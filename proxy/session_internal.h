@@ -59,6 +59,7 @@ struct proxy_session {
     struct proxy_lookup *lookup;    /* sources of keys are asked for the recipient */
     struct proxy_heard heard;       /* of the record of the pending recipient */
     unsigned records_read;          /* so many times, for this RCPT */
+    uint64_t lookup_until_ms;       /* when this RCPT has waited long enough for sources; monotonic */
     size_t lookup_stage;            /* the first of which they have not been, for this RCPT (proxy/config.h) */
     enum err looked_up;             /* whether all could be */
     bool had_word, had_key;         /* for this RCPT, as in policy_recipient */

@@ -266,6 +266,21 @@ static enum err after_failure(const struct proxy_session *session, enum err err,
     return session->looked_up;
 }
 
+/* One more stage, if there is time for it: else its sources are as those that did not answer. */
+static enum err look_up(struct proxy_session *session, const struct keyring *keyring)
+{
+    const char *address = session->pending.to.address;
+    const uint64_t now_ms = clock_monotonic_ms();
+    if (session->lookup_until_ms > now_ms)
+        return proxy_lookup_begin(session->net->lookups, session->account, address, session->lookup_stage,
+                                  has_asked_for(keyring, address), (uint32_t)(session->lookup_until_ms - now_ms),
+                                  on_looked_up, session, &session->lookup);
+    log_info("%s: not all sources have been asked for %s in %u seconds", session->peer, address,
+             (unsigned)(session->net->config->find_timeout_ms / 1000));
+    session->looked_up = ERR_LOOKUP;
+    return ERR_OK;
+}
+
 static void judge_recipient(struct proxy_session *session, const struct keyring *keyring)
 {
     char detail[POLICY_DETAIL_SIZE] = "";
@@ -283,12 +298,11 @@ static void judge_recipient(struct proxy_session *session, const struct keyring 
         return;
     }
     if (wants_lookup(session, keyring, now)) {
-        err = proxy_lookup_begin(session->net->lookups, session->account, session->pending.to.address,
-                                 session->lookup_stage, has_asked_for(keyring, session->pending.to.address),
-                                 on_looked_up, session, &session->lookup);
+        err = look_up(session, keyring);
         if (err != ERR_OK)
             refuse(session, err, "");
-        return;
+        if (err != ERR_OK || session->lookup != NULL)
+            return;
     }
     struct policy_choice choice;
     policy_choose(policy, keyring, session->pending.to.address, now, &choice);
@@ -346,6 +360,7 @@ void session_on_rcpt(struct smtp_server *server, const struct smtp_rcpt *rcpt, v
     session->lookup_stage = 0;
     session->heard = (struct proxy_heard){.is_read = false};
     session->records_read = 0;
+    session->lookup_until_ms = clock_monotonic_ms() + session->net->config->find_timeout_ms;
     session->looked_up = ERR_OK;
     look_at_ring(session);
 }

@@ -71,3 +71,21 @@ enum err proxy_source_keep(const struct config_source *config, const char *addre
         err = names_only_believed(config, address, piece->bytes, &found.is_found);
     return err == ERR_OK ? keyring_found_add(found_out, &found) : err;
 }
+
+_Static_assert(CONFIG_SOURCES_MAX <= KEYRING_TELLERS_MAX, "there is room for all of them");
+
+size_t proxy_source_tellers(const struct config *config, const char *address, size_t stage,
+                            struct keyring_teller *tellers)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < config->sources_len; i++) {
+        const struct config_source *source = config->sources[i];
+        if (config_source_stage(config, i, address) != stage)
+            continue;
+        tellers[len] = (struct keyring_teller){.source = source->kind,
+                                               .is_believed = config_source_is_believed(source, address, address),
+                                               .seconds = source->found_s + KEYRING_WORD_LONGER_S};
+        memcpy(tellers[len++].title, source->name, sizeof(source->name));
+    }
+    return len;
+}

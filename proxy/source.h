@@ -8,6 +8,7 @@
 #ifndef PROXY_SOURCE_H
 #define PROXY_SOURCE_H
 
+#include "keyring/learn.h"
 #include "proxy/config.h"
 
 struct proxy_source_ops {
@@ -54,6 +55,11 @@ void proxy_source_name(const struct config_source *config, char name_out[PROXY_S
    believed for the address, and for every other one that a certificate names. */
 ERR_RETURN enum err proxy_source_keep(const struct config_source *config, const char *address,
                                       const struct keyring_piece *piece, struct buf *found_out);
+
+/* Those that are asked for `address` in a stage (proxy/config.h), as the learner is to hear them, into `tellers_out`
+   (KEYRING_TELLERS_MAX); how many. */
+size_t proxy_source_tellers(const struct config *config, const char *address, size_t stage,
+                            struct keyring_teller *tellers_out);
 
 extern const struct proxy_source_ops proxy_source_dane; /* source_dane.c */
 /* source_ldap.c; after keyring_ldap_init. */

@@ -326,3 +326,32 @@ void proxy_get_opened(struct ipc_in *in, struct proxy_open_answer *answer)
     answer->encrypted_ids = proxy_get_message_ids(in);
     answer->has_heard = ipc_get_u32(in) != 0;
 }
+
+void proxy_put_tellers(struct ipc_out *out, const struct keyring_teller *tellers, size_t len)
+{
+    ipc_put_u32(out, (uint32_t)len);
+    for (size_t i = 0; i < len; i++) {
+        ipc_put_u32(out, tellers[i].source);
+        ipc_put_string(out, tellers[i].title);
+        ipc_put_u32(out, tellers[i].is_believed);
+        ipc_put_u32(out, tellers[i].seconds);
+    }
+}
+
+size_t proxy_get_tellers(struct ipc_in *in, struct keyring_teller *tellers)
+{
+    const uint32_t len = ipc_get_u32(in);
+    if (in->err == ERR_OK && len > KEYRING_TELLERS_MAX)
+        in->err = ERR_PEER_PROTOCOL;
+    for (uint32_t i = 0; i < len && in->err == ERR_OK; i++) {
+        const uint32_t source = ipc_get_u32(in);
+        ipc_get_string(in, tellers[i].title, sizeof(tellers[i].title));
+        const uint32_t is_believed = ipc_get_u32(in);
+        if (in->err == ERR_OK && (source >= KEYRING_SOURCE_COUNT || is_believed > 1))
+            in->err = ERR_PEER_PROTOCOL;
+        tellers[i].source = (enum keyring_source)source;
+        tellers[i].is_believed = is_believed != 0;
+        tellers[i].seconds = ipc_get_u32(in);
+    }
+    return in->err == ERR_OK ? len : 0;
+}

@@ -12,6 +12,7 @@
 #include "crypto/inspect.h"
 #include "crypto/seal.h"
 #include "crypto/smime_account.h"
+#include "keyring/learn.h"
 #include "keyring/revocation.h"
 #include "store/account.h"
 #include "store/delivery.h"
@@ -48,7 +49,8 @@ enum proxy_message {
                           for those that are locked, one after the other; may take long. The store's keys are opened
                           then, and wrapped to the account's own key if they are not */
     PROXY_JOB_KEYS,    /* -: opens the account's keys in the store, if that asks nobody */
-    PROXY_JOB_LEARN,   /* address; file of what was found for it (keyring/found.h) */
+    PROXY_JOB_LEARN,   /* address, who may be heard (proxy_put_tellers); file of what was found for it
+                          (keyring/found.h) */
     PROXY_JOB_DONE, /* err u32, then by job: index file | facts | size u64, is_8bit u32, file | (learn) kept u32, words
                        (keyring/learn.h) | (open) see    proxy_put_opened; view file, and if asked for record file,
                        searchable text file, unless it is    plain */
@@ -190,6 +192,11 @@ struct proxy_open_answer {
 };
 void proxy_put_opened(struct ipc_out *out, const struct proxy_open_answer *answer);
 void proxy_get_opened(struct ipc_in *in, struct proxy_open_answer *answer_out);
+
+/* Who may be heard of what was found; at most KEYRING_TELLERS_MAX, of which there are as many as it says, in
+   `tellers_out`. */
+void proxy_put_tellers(struct ipc_out *out, const struct keyring_teller *tellers, size_t len);
+size_t proxy_get_tellers(struct ipc_in *in, struct keyring_teller *tellers_out);
 
 /* A field that holds the digests of message IDs (crypto/message_ids.h), borrowed from the message. */
 struct span proxy_get_message_ids(struct ipc_in *in);

@@ -10,7 +10,9 @@ smime-peak  The most memory while one message of 50 MB is sealed, with AES-CBC a
 ldap        A thousand recipients whose certificates are in a directory: RCPT when it must be asked, and again. The
             peer is ldapsearch, which asks for all of them on one connection.
 dead        RCPT where one of two directories that are asked together is dead: the first recipient waits for it, the
-            peer is its deadline; those after him do not, the peer is the same without it.
+            peer is its deadline; those after him do not, the peer is the same without it. Then RCPT where a Web Key
+            Directory, a keyserver or a DNS server is dead, or two of them (bench_dead.py); the peer is when it should
+            be over: after a deadline for each stage, as stages are asked one after the other, and find_timeout at most.
 """
 import datetime
 import json
@@ -206,6 +208,12 @@ class SmimeBench:
         self.note("RCPT, one of two sources dead, first", first, "s", peer=float(DEADLINE_S), ratio=first / DEADLINE_S,
                   aim="<= 1.5", is_fine=first <= 1.5 * DEADLINE_S)
         self.note("RCPT, one of two sources dead, next", rest * 1000, "ms", peer=peer * 1000, ratio=rest / peer)
+        program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bench_dead.py")
+        done = subprocess.run([sys.executable, program, str(1 if self.options.quick else DEADLINE_S)],
+                              stdout=subprocess.PIPE, check=True)
+        for name, took, deadline in json.loads(done.stdout):
+            self.note("RCPT, dead: " + name, took, "s", peer=deadline, ratio=took / deadline, aim="<= 1.5",
+                      is_fine=took <= 1.5 * deadline)
 
     def measure_ldap(self):
         authority = Authority(self.folder, "ca%d" % self.count())

@@ -17,7 +17,7 @@ class Smoke(unittest.TestCase):
         results = json.loads(done.stdout)["results"]
         for word in ("sealed", "relayed", "NOOP", "idle session, clear", "idle session, tls", "peak",
                      "RSA-3072 seal", "P-256 open", "S/MIME sent", "S/MIME peak, sealed",
-                     "S/MIME peak, opened", "LDAP look-ups, cached", "sources dead, next",
+                     "S/MIME peak, opened", "LDAP look-ups, cached", "sources dead, next", "a DNS server",
                      "answer for a known address"):
             found = [result for result in results if word in result["name"]]
             self.assertTrue(found, word)

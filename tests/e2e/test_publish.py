@@ -208,11 +208,27 @@ class Refresh(Case):
         status, _, _ = self.run_command(proxy, "key", "refresh", "nobody@wkd.example")
         self.assertEqual(status, REFUSED)
 
+    def test_only_who_may_hear_of_it(self):
+        """A source whose domains are others hears neither an address nor a fingerprint, and no name server either."""
+        for address in (HEIDI, test_sources.GRACE, test_sources.FRANK):
+            self.alice().take(exported(address))
+        proxy = self.proxy(wkd='domains = "wkd.example"', keyserver='domains = { "wkd.example", "none.example" }')
+        heard = len(SHARED["names"].asked)
+        states, _ = self.refresh(proxy, "--all")
+        self.assertEqual({states[HEIDI], states[test_sources.GRACE]}, {"unchanged"})
+        self.assertEqual(len(self.wkd.asked()), 1)
+        self.assertIn("/wkd.example/hu/", self.wkd.asked()[0])
+        self.assertEqual({line.rsplit("=0x", 1)[1] for line in self.keys.asked()},
+                         {fingerprint(HEIDI), fingerprint(test_sources.GRACE)})
+        self.assertEqual(self.other.asked(), [])
+        self.assertEqual({name for name in SHARED["names"].asked[heard:] if "none" in name or "direct" in name}, set())
+
     def test_background(self):
         """A key that was used is asked for again, and is no longer used once it is revoked; of others nobody hears."""
         self.server = RefServer(self, tls="none")
         proxy = harness.Proxy(self, self.server, rules=REQUIRED, options=self.options(
-            sources=("wkd",), wkd='keep_found = 0\n keep_missing = 0\n domains = "wkd.example"')
+            keyserver='keep_found = 0\n keep_missing = 0\n domains = "wkd.example"',
+            wkd='keep_found = 0\n keep_missing = 0\n domains = "wkd.example"')
             + 'refresh = "2 seconds"\n')
         heard = len(SHARED["names"].asked)
         for address in (HEIDI, BOB):
@@ -230,6 +246,10 @@ class Refresh(Case):
         wait_for(lambda: "it has news of the key" in proxy.log(), "the revocation")
         wait_for(is_refused, "the end of the key")
         self.assertTrue(all("wkd.example" in line for line in self.wkd.asked()))
+        wait_for(self.keys.asked, "the keyserver")
+        self.assertLessEqual({line.rsplit("=", 1)[1] for line in self.keys.asked()},
+                             {"0x" + fingerprint(HEIDI), HEIDI.replace("@", "%40")})
+        self.assertEqual(self.other.asked(), [])
         self.assertEqual([name for name in SHARED["names"].asked[heard:] if "example.net" in name], [])
 
     def test_never(self):

@@ -4,7 +4,9 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
@@ -12,6 +14,9 @@ import unittest
 import harness
 import netspace
 from harness import PRIVYSEAL, Gpg, Proxy, Raw, RefServer, World
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "interop"))
+import wot_made  # noqa: E402
 
 KEYD = os.path.join(os.path.dirname(os.path.abspath(harness.SMTPD)), "keyd")
 DONE, REFUSED, FAILED = 0, 1, 3
@@ -205,6 +210,76 @@ class Find(Case):
                 # The redirect to it was not followed: it has been asked for itself alone.
                 self.assertEqual(len(self.keys.asked()), heard + 1)
 
+    def test_faults_of_a_keyserver(self):
+        """It leads nowhere else, neither to another server that is there nor to this machine or a private address; and
+        what is no key of the address is none."""
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.add(listening.close)
+        proxy, slow = self.proxy(sources=("keyserver",)), self.proxy(sources=("keyserver",), keyserver="timeout = 1")
+        for name, data in (("wrong", exported(GRACE)), ("garbage", b"<html>no such page</html>"), ("empty", b""),
+                           ("damaged", exported(ERIN)[:-40])):
+            with open(os.path.join(self.keys.folder, name), "wb") as file:
+                file.write(data)
+        cases = [(proxy, "file wrong", "nothing", "no key with the address"),
+                 (proxy, "file garbage", "nothing", "no OpenPGP key"),
+                 (proxy, "file empty", "nothing", "no OpenPGP key"),
+                 (proxy, "file damaged", "nothing", "no OpenPGP key"),
+                 (proxy, "redirect https://%s/pks/lookup" % OTHER, "nothing", "does not say"),
+                 (proxy, "redirect http://localhost:%d/" % listening.getsockname()[1], "nothing", "does not say"),
+                 (proxy, "redirect http://127.0.0.1:%d/" % listening.getsockname()[1], "nothing", "does not say"),
+                 (proxy, "redirect https://10.0.0.1/pks/lookup", "nothing", "does not say"),
+                 (proxy, "status 500", "failed", "none"),
+                 (proxy, "huge", "failed", "larger than"),
+                 (proxy, "cut", "failed", "none"),
+                 (slow, "hang", "failed", "no answer in 1 seconds"),
+                 (slow, "slow", "failed", "no answer in 1 seconds")]
+        for config, action, state, reason in cases:
+            with self.subTest(action=action):
+                self.keys.order(action)
+                heard = len(self.keys.asked())
+                status, said, errors = self.find(config, ERIN)
+                self.assertEqual((status, said["keys"][0]), (FAILED if state == "failed" else REFUSED, state), errors)
+                self.assertIn(reason, said["keys"][2] + errors)
+                self.assertEqual(len(self.keys.asked()), heard + 1)
+        self.assertEqual(self.other.asked(), [])
+        listening.setblocking(False)
+        self.assertRaises(BlockingIOError, listening.accept)
+
+    def test_nul_in_a_user_id(self):
+        """An address does not end at a NUL: who reads user IDs as C strings would take another's key for hers."""
+        proxy, made, address = self.proxy(), int(time.time()) - 86400, ERIN.encode()
+        names = [address + b"\0", address + b"\0@evil.example", b"Erin <" + address + b"\0>",
+                 b"Erin <" + address + b"\0.evil.example>", b"Erin <" + address + b">\0",
+                 address + b"\0<m@evil.example>"]
+        for name in names + [address]:
+            key = wot_made.Key(made, os.urandom(32))
+            data = wot_made.packet(wot_made.TAG_KEY, key.body) + key.bind(name) + key.encryption()
+            with open(os.path.join(self.wkd.folder, "nul"), "wb") as file:
+                file.write(data)
+            shutil.copy(os.path.join(self.wkd.folder, "nul"), self.keys.folder)
+            self.wkd.order("file nul")
+            self.keys.order("file nul")
+            status, said, errors = self.find(proxy, ERIN)
+            found = "found" if name == address else "nothing"
+            self.assertEqual((status, said["wkd"][0], said["keys"][0]),
+                             (DONE if name == address else REFUSED, found, found), (name, errors))
+            status, _, errors = self.run_command(proxy, "key", "import", os.path.join(self.wkd.folder, "nul"))
+            self.assertEqual(status, DONE, errors)
+            _, listed, errors = self.run_command(proxy, "key", "list")
+            mine = [line for line in listed if line["fingerprint"] == key.fingerprint]
+            self.assertEqual(len(mine), 1, errors)
+            self.assertEqual(any(ERIN.lower() == word.lower() for word in self.addresses(mine)), name == address, mine)
+            _, answer, errors = self.run_command(proxy, "why", ERIN)
+            self.assertEqual(key.fingerprint in json.dumps(answer), name == address, (name, answer))
+
+    def addresses(self, value):
+        """All texts in what a command printed."""
+        if isinstance(value, str):
+            return [value]
+        if isinstance(value, dict):
+            value = list(value.values())
+        return [word for each in value for word in self.addresses(each)] if isinstance(value, list) else []
+
     def test_whose_certificate_or_address_is_not_good(self):
         self.wkd.stop()
         certificate, key = self.certificate("stranger", "DNS:" + WKD)
@@ -320,6 +395,20 @@ class Rcpt(Case):
         self.assertIn("wkd: no answer in 1 seconds", proxy.log())
         self.assertEqual([line.rsplit("=", 1)[1] for line in self.keys.asked()],
                          ["heidi%40wkd.example", "Erin.Key%40wkd.example"])
+
+    def test_all_sources_together_have_a_deadline(self):
+        """Stages add their deadlines, up to find_timeout; whoever could not be asked in that time has not said that
+        there is no key."""
+        proxy = self.proxy(rules=ANY_TRUST, start=False)
+        with open(proxy.config, encoding="utf-8") as file:
+            text = file.read()
+        with open(proxy.config, "w", encoding="utf-8") as file:
+            file.write("find_timeout = 1\n" + text.replace("timeout = 10", "timeout = 60"))
+        proxy.start()
+        self.wkd.order("hang")
+        (code, _), = self.rcpt(proxy, ERIN)
+        self.assertEqual((code, len(self.wkd.asked()), self.keys.asked()), (451, 1, []), proxy.log())
+        self.assertIn("not all sources have been asked for %s in 1 seconds" % ERIN, proxy.log())
 
     def test_failure_is_for_later(self):
         """Where encryption is required and a directory does not answer, nobody says that there is no key; one domain's

@@ -167,6 +167,29 @@ class Find(Case):
             self.assertRaises(BlockingIOError, silent.recv, 4096)
 
 
+class Huge(Case):
+    def test_huge(self):
+        """As much as a name server can send, over TCP: what is looked at is bounded, and the next question is
+        answered."""
+        crowd, large = "crowd@example.net", "large@example.net"
+        key, mine = self.key(DAVE), self.der(ERIN)
+        net = [openpgpkey(crowd, b"\x98" + os.urandom(2) * 600 + number.to_bytes(2, "big")) for number in range(40)]
+        net += [openpgpkey(large, b"\x98" + bytes(30000)), smimea(large, b"0" * 30000), smimea(ERIN, mine)]
+        server = Nsd(self, [Zone("example.net", net), Zone("example.edu", [openpgpkey(DAVE, key)])])
+        upstream = RefServer(self, "s")
+        proxy = self.proxy(self.section(server), start=True, server=upstream, rules=RULES)
+        # Of forty sixteen are looked at; none is a key.
+        status, lines = self.lines(proxy, crowd)
+        self.assertEqual((status, [line[0] for line in lines]), (REFUSED, ["ignored"] * 16), server.log())
+        status, lines = self.lines(proxy, large)
+        self.assertEqual((status, {line[0] for line in lines}), (REFUSED, {"ignored"}), server.log())
+        with Raw(proxy.port) as client:
+            client.login()
+            client.command("MAIL FROM:<%s>" % harness.ALICE)
+            codes = [client.command("RCPT TO:<%s>" % address)[0] for address in (crowd, large, ERIN, DAVE)]
+        self.assertEqual(codes, [550, 550, 250, 250], proxy.log())
+
+
 class Printed(Case):
     """One's own records, as they are printed, read by a name server and found again."""
 

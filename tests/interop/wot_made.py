@@ -9,9 +9,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 CURVE = bytes.fromhex("2B06010401DA470F01")
+CURVE_25519 = bytes.fromhex("2B060104019755010501")
 CREATION, EXPIRY, EXPORTABLE, TRUST, DOMAIN, REVOCABLE, KEY_EXPIRY, ISSUER, FLAGS, REASON, ISSUER_FINGERPRINT = (
     2, 3, 4, 5, 6, 7, 9, 16, 27, 29, 33)
-TAG_SIGNATURE, TAG_KEY, TAG_USER_ID = 2, 6, 13
+TAG_SIGNATURE, TAG_KEY, TAG_USER_ID, TAG_SUBKEY = 2, 6, 13, 14
 
 
 def mpi(number):
@@ -67,6 +68,13 @@ class Key:
         if name_expires:
             more.append(subpacket(EXPIRY, four(name_expires - self.made)))
         return packet(TAG_USER_ID, name) + self.sign(0x13, self.over(name), self.made, *more)
+
+    def encryption(self):
+        """A subkey to encrypt to (Curve25519; nobody has its private part), with its binding."""
+        body = (b"\x04" + four(self.made) + b"\x12" + bytes([len(CURVE_25519)]) + CURVE_25519
+                + mpi(b"\x40" + os.urandom(32)) + b"\x03\x01\x08\x07")
+        over = self.hashed + b"\x99" + len(body).to_bytes(2, "big") + body
+        return packet(TAG_SUBKEY, body) + self.sign(0x18, over, self.made, subpacket(FLAGS, b"\x0c"))
 
     def withdraw(self, made):
         """The revocation of the key itself."""

@@ -80,7 +80,7 @@ static void test_all_of_it(void **state)
     struct config *config = expect_good(
         "# a comment\n" STATE "user = root\nhost_name = mail.example.org\nlog = debug\nsubject_tag = \"[encrypt]\"\n"
         "bare_line_ends = repair\nmessage_max = 25M\nrecipients_max = 10\ngroups_max = 5\nkeepers = 7\n"
-        "job_timeout = 30\nsessions_max = 20\nsessions_per_address = 4\ntimeout_percent = 10\n"
+        "job_timeout = 30\nfind_timeout = 9\nsessions_max = 20\nsessions_per_address = 4\ntimeout_percent = 10\n"
         "view_cache_max = 32M\nstore_max = 2G\n"
         "listen smtp { at = { \"127.0.0.1:1025\", \"[::1]:0\" } }\n"
         "listen \"smtp:gate\" { at = \"0.0.0.0:465\" tls = implicit accounts = \"b.ob@Example.org\" }\n"
@@ -102,6 +102,7 @@ static void test_all_of_it(void **state)
     assert_int_equal(config->groups_max, 5);
     assert_int_equal(config->keepers_max, 7);
     assert_int_equal(config->job_timeout_ms, 30000);
+    assert_int_equal(config->find_timeout_ms, 9000);
     assert_int_equal(config->sessions_max, 20);
     assert_int_equal(config->sessions_per_address, 4);
     assert_int_equal(config->timeout_percent, 10);
@@ -177,6 +178,7 @@ static void test_defaults(void **state)
     assert_int_equal(config->groups_max, 50);
     assert_true(config->keepers_max >= 2);
     assert_int_equal(config->job_timeout_ms, 60000);
+    assert_int_equal(config->find_timeout_ms, 20000);
     assert_int_equal(config->timeout_percent, 100);
     assert_false(config->is_repairing);
     assert_true(config->host_name[0]);

@@ -129,6 +129,8 @@ static void test_stages(void **state)
     assert_int_equal(config_stage_timeout_ms(config, "a@example.org", 1), 2000);
     assert_int_equal(config_stage_timeout_ms(config, "a@example.com", 2), 5000);
     assert_int_equal(config_stage_timeout_ms(config, "a@example.com", 3), 0);
+    assert_int_equal(config_stage_keep_s(config, "a@example.org", 0), 86400);
+    assert_int_equal(config_stage_keep_s(config, "a@example.com", 3), 0);
     /* A domain speaks for itself alone; a keyserver for nobody. */
     const struct config_source *wkd = config->sources[0], *keyserver = config->sources[3];
     assert_true(config_source_is_believed(wkd, "a@example.com", "b@example.com"));

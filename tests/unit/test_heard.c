@@ -66,6 +66,43 @@ static void what_a_header_tells(void **state)
     }
 }
 
+/* What stands before a NUL, raw or in somebody's encoding, is no address: who reads C strings would take it for one. */
+static void no_address_ends_at_a_nul(void **state)
+{
+#define BEFORE "Autocrypt: addr=bob@example.net"
+#define BEHIND "; prefer-encrypt=mutual; keydata=" KEY "\r\n"
+    static const struct {
+        const char *header;
+        size_t len;
+        bool is_bob; /* From */
+    } rows[] = {
+#define ROW(header, is_bob) {header, sizeof(header) - 1, is_bob}
+        ROW("From: bob@example.net\r\n" BEFORE "\0" BEHIND, true),
+        ROW("From: bob@example.net\r\n" BEFORE "\0@evil.example" BEHIND, true),
+        ROW("From: bob@example.net\r\nAutocrypt: addr=\0bob@example.net" BEHIND, true),
+        ROW("From: bob@example.net\r\n" BEFORE "=00" BEHIND, true),
+        ROW("From: bob@example.net\r\n" BEFORE "%00" BEHIND, true),
+        ROW("From: bob@example.net\r\nAutocrypt: addr==?utf-8?q?bob=40example.net=00?=" BEHIND, true),
+        ROW("From: bob@example.net\r\nAutocrypt: addr==?utf-8?q?bob=40example.net?=" BEHIND, true),
+        ROW("From: bob@example.net\r\nAutocrypt: addr=\"bob\\\0\"@example.net" BEHIND, true),
+        ROW("From: bob@example.net\0\r\n" BEFORE BEHIND, false),
+        ROW("From: bob@example.net\0 <eve@evil.example>\r\n" BEFORE BEHIND, false),
+        ROW("From: bob@example.net\0@evil.example\r\n" BEFORE BEHIND, false),
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct keyring_heard heard;
+        struct buf out;
+        buf_init(&out, CRYPTO_HEARD_MAX);
+        assert_int_equal(crypto_heard_add(&hearer, (struct span){rows[i].header, rows[i].len}, &out), ERR_OK);
+        struct span rest = buf_span(&out);
+        while (keyring_heard_take(&rest, &heard) == ERR_OK)
+            if (heard.has_key || (strcmp(heard.address, "bob@example.net") == 0) != rows[i].is_bob)
+                fail_msg("row %zu: %s", i, heard.address);
+        buf_fini(&out);
+    }
+}
+
 static size_t gossip_of(const char *payload, const char *header, char addresses_out[4][MIME_ADDR_SIZE])
 {
     struct keyring_heard heard;
@@ -140,9 +177,8 @@ static void without_memory_it_is_said(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_a_header_tells),
-        cmocka_unit_test(whose_gossip_counts),
-        cmocka_unit_test(gossip_is_bounded),
+        cmocka_unit_test(what_a_header_tells),       cmocka_unit_test(no_address_ends_at_a_nul),
+        cmocka_unit_test(whose_gossip_counts),       cmocka_unit_test(gossip_is_bounded),
         cmocka_unit_test(without_memory_it_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

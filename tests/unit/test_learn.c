@@ -103,6 +103,31 @@ static void test_kept(void **state)
     made_free(&erin);
 }
 
+/* What the finder says of a certificate counts no longer than the configuration lets its directory's word. */
+static void test_no_longer_than_configured(void **state)
+{
+    const struct keyring_teller teller = {KEYRING_SOURCE_DIRECTORY, "corp", true, 10};
+    struct keyring_learner learner = {
+        .address = ERIN, .certificates = certificates, .now = MADE_NOW, .tellers = &teller, .tellers_len = 1};
+    struct made erin = made_certificate(&(struct made_wish){.name = "Erin", .san = "email:" ERIN}, NULL);
+    char fingerprint[KEYRING_FPR_SIZE];
+    struct buf saved;
+    size_t kept;
+    (void)state;
+    buf_init(&saved, KEYRING_FOUND_SIZE_MAX);
+    save(&saved, &erin, true);
+    assert_int_equal(keyring_x509_fingerprint(erin.certificate, fingerprint), ERR_OK);
+    /* Nobody was asked. */
+    learner.tellers_len = 0;
+    assert_int_equal(keyring_learn(&learner, buf_span(&saved), &kept), ERR_REFUSED);
+    assert_null(keyring_certificates_find(certificates, fingerprint));
+    learner.tellers_len = 1;
+    assert_int_equal(keyring_learn(&learner, buf_span(&saved), &kept), ERR_OK);
+    assert_int_equal(keyring_certificates_find(certificates, fingerprint)->until, MADE_NOW + 10);
+    buf_fini(&saved);
+    made_free(&erin);
+}
+
 static void test_not_believed(void **state)
 {
     (void)state;
@@ -387,6 +412,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_kept, begin, end),
         cmocka_unit_test_setup_teardown(test_not_believed, begin, end),
+        cmocka_unit_test_setup_teardown(test_no_longer_than_configured, begin, end),
         cmocka_unit_test_setup_teardown(test_not_kept, begin, end),
         cmocka_unit_test_setup_teardown(test_issuers, begin, end),
         cmocka_unit_test_setup_teardown(test_issuers_that_are_none, begin, end),

@@ -126,6 +126,84 @@ static void a_word_for_each_key(void **state)
     assert_int_equal(rest.len, 0);
 }
 
+/* What comes out of another process, as the finder, which may have been taken over. */
+static enum err learn_of(const struct keyring_teller *tellers, size_t len, size_t *kept)
+{
+    const struct keyring_learner learner = {.address = BOB,
+                                            .certificates = certificates,
+                                            .gpg = home.gpg,
+                                            .now = NOW,
+                                            .tellers = tellers,
+                                            .tellers_len = len,
+                                            .words = &words};
+    buf_clear(&words);
+    const enum err err = keyring_learn(&learner, buf_span(&saved), kept);
+    buf_clear(&saved);
+    return err;
+}
+
+static void add_until(enum keyring_source source, const char *title, int64_t until)
+{
+    struct keyring_found found = {
+        .kind = KEYRING_FOUND_OPENPGP, .source = source, .is_found = true, .until = until, .bytes = buf_span(&key)};
+    (void)snprintf(found.directory, sizeof found.directory, "%s", title);
+    assert_int_equal(keyring_found_add(&saved, &found), ERR_OK);
+}
+
+/* A finding says neither for how long it counts nor, beyond its source, how much; and no source speaks that was not
+   asked. */
+static void only_within_what_is_configured(void **state)
+{
+    static const struct keyring_teller tellers[] = {{KEYRING_SOURCE_DIRECTORY, "corp", true, 1000},
+                                                    {KEYRING_SOURCE_WKD, "", false, 100}};
+    struct keyring_word word;
+    size_t kept;
+    (void)state;
+    add_until(KEYRING_SOURCE_DIRECTORY, "corp", NOW + (int64_t)100 * 365 * 86400);
+    add_until(KEYRING_SOURCE_WKD, "", INT64_MAX);
+    add_until(KEYRING_SOURCE_DIRECTORY, "corp", NOW + 5);
+    assert_int_equal(learn_of(tellers, 2, &kept), ERR_OK);
+    struct span rest = buf_span(&words);
+    static const struct {
+        enum keyring_trust trust;
+        int64_t until;
+    } wanted[] = {{KEYRING_FOUND, NOW + 1000}, {KEYRING_UNVERIFIED, NOW + 100}, {KEYRING_FOUND, NOW + 5}};
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(keyring_word_take(&rest, &word), ERR_OK);
+        assert_int_equal(word.trust, wanted[i].trust);
+        assert_int_equal(word.until, wanted[i].until);
+    }
+    assert_int_equal(rest.len, 0);
+    /* Others: of another section, of another kind, or of what mail tells, which Autocrypt would take without a look at
+       user IDs. */
+    static const struct {
+        enum keyring_source source;
+        const char *title;
+    } others[] = {{KEYRING_SOURCE_DIRECTORY, "other"}, {KEYRING_SOURCE_DIRECTORY, ""}, {KEYRING_SOURCE_WKD, "corp"},
+                  {KEYRING_SOURCE_DANE, ""},           {KEYRING_SOURCE_KEYSERVER, ""}, {KEYRING_SOURCE_AUTOCRYPT, ""},
+                  {KEYRING_SOURCE_GOSSIP, ""},         {KEYRING_SOURCE_PERSON, ""},    {KEYRING_SOURCE_MAIL, ""}};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        add_until(others[i].source, others[i].title, NOW + 5);
+        const struct keyring_found all = {.kind = KEYRING_FOUND_ALL, .source = others[i].source, .until = NOW + 5};
+        assert_int_equal(keyring_found_add(&saved, &all), ERR_OK);
+        if (i == 1) /* the one of the two that was asked tells beside it */
+            add_until(KEYRING_SOURCE_WKD, "", NOW + 5);
+        assert_int_equal(learn_of(tellers, 2, &kept), i == 1 ? ERR_OK : ERR_REFUSED);
+        assert_int_equal(kept, i == 1);
+        rest = buf_span(&words);
+        while (keyring_word_take(&rest, &word) == ERR_OK)
+            assert_true(i == 1 && word.source == KEYRING_SOURCE_WKD);
+    }
+    /* Nobody was asked. */
+    add_until(KEYRING_SOURCE_WKD, "", NOW + 5);
+    assert_int_equal(learn_of(tellers, 0, &kept), ERR_REFUSED);
+    /* What net takes out of a record itself. */
+    static const struct keyring_teller heard[] = {{.source = KEYRING_SOURCE_AUTOCRYPT}};
+    add_until(KEYRING_SOURCE_AUTOCRYPT, "", 0);
+    assert_int_equal(learn_of(heard, 1, &kept), ERR_OK);
+    assert_int_equal(kept, 1);
+}
+
 static enum err learn_attached(const char *address)
 {
     const struct keyring_learner learner = {.address = address,
@@ -187,9 +265,8 @@ static void none_for_what_is_not_kept(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(only_sources_that_are_asked),
-        cmocka_unit_test(a_word_for_each_key),
-        cmocka_unit_test(what_came_with_mail),
+        cmocka_unit_test(only_sources_that_are_asked),    cmocka_unit_test(a_word_for_each_key),
+        cmocka_unit_test(only_within_what_is_configured), cmocka_unit_test(what_came_with_mail),
         cmocka_unit_test(none_for_what_is_not_kept),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

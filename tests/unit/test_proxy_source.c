@@ -80,12 +80,53 @@ static void test_no_certificate(void **state)
     }
 }
 
+/* Those of the stage alone, each within what its section gives. */
+static void test_tellers(void **state)
+{
+    char *domains[] = {(char[]){"*@example.net"}}, *others[] = {(char[]){"*@example.com"}};
+    const struct config_source sources[] = {
+        {.kind = KEYRING_SOURCE_WKD, .belief = CONFIG_BELIEVED_BY_DOMAIN, .found_s = 1},
+        {.kind = KEYRING_SOURCE_DIRECTORY,
+         .name = "corp",
+         .belief = CONFIG_BELIEVED_IF_LISTED,
+         .domains = domains,
+         .domains_len = 1,
+         .found_s = 2},
+        {.kind = KEYRING_SOURCE_DIRECTORY,
+         .name = "elsewhere",
+         .belief = CONFIG_BELIEVED_IF_LISTED,
+         .domains = others,
+         .domains_len = 1,
+         .found_s = 3},
+        {.kind = KEYRING_SOURCE_DIRECTORY, .name = "clear", .belief = CONFIG_BELIEVED_NEVER, .found_s = 4},
+        {.kind = KEYRING_SOURCE_KEYSERVER, .name = "keys", .belief = CONFIG_BELIEVED_NEVER, .found_s = 5}};
+    static struct config config;
+    struct keyring_teller tellers[KEYRING_TELLERS_MAX];
+    (void)state;
+    for (size_t i = 0; i < 5; i++)
+        config.sources[config.sources_len++] = &sources[i];
+    assert_int_equal(proxy_source_tellers(&config, ERIN, 0, tellers), 2);
+    assert_int_equal(tellers[0].source, KEYRING_SOURCE_WKD);
+    assert_true(tellers[0].is_believed);
+    assert_int_equal(tellers[0].seconds, 1 + KEYRING_WORD_LONGER_S);
+    assert_string_equal(tellers[1].title, "corp");
+    assert_true(tellers[1].is_believed);
+    assert_int_equal(tellers[1].seconds, 2 + KEYRING_WORD_LONGER_S);
+    assert_int_equal(proxy_source_tellers(&config, ERIN, 1, tellers), 1);
+    assert_string_equal(tellers[0].title, "clear");
+    assert_false(tellers[0].is_believed);
+    assert_int_equal(proxy_source_tellers(&config, ERIN, 2, tellers), 1);
+    assert_string_equal(tellers[0].title, "keys");
+    assert_int_equal(proxy_source_tellers(&config, ERIN, 3, tellers), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_address_of_a_certificate),
         cmocka_unit_test(test_no_certificate),
         cmocka_unit_test(test_hint),
+        cmocka_unit_test(test_tellers),
     };
     log_init("test", LOG_LEVEL_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);

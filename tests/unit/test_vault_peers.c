@@ -201,6 +201,52 @@ static void test_net_says_at_most_found(void **state)
     expect_words(ALICE, 0, KEYRING_NEVER);
 }
 
+static enum err ask_due(int line, uint32_t period_s)
+{
+    struct ipc_out out;
+    struct ipc_in in;
+    begin(&out, PROXY_PEER_DUE, ALICE, NULL);
+    ipc_put_u64(&out, NOW);
+    ipc_put_u32(&out, period_s);
+    const enum err err = ask(line, &out, &in);
+    if (err == ERR_OK)
+        ipc_in_fini(&in);
+    return err;
+}
+
+static enum err ask_refreshed(int line, int64_t at)
+{
+    struct ipc_out out;
+    struct ipc_in in;
+    begin(&out, PROXY_PEER_REFRESHED, ALICE, ERIN);
+    ipc_put_u64(&out, (uint64_t)at);
+    const enum err err = ask(line, &out, &in);
+    if (err == ERR_OK)
+        ipc_in_fini(&in);
+    return err;
+}
+
+/* Whose keys are refreshed next, and that it was done, is between net and the vault: it names correspondents, and a
+   keeper that could say so would put a revocation off for ever. */
+static void test_no_keeper_has_to_do_with_refreshing(void **state)
+{
+    (void)state;
+    int net = vault_line(PROXY_VAULT_CLIENT, NULL), line = vault_line(PROXY_VAULT_KEEPER, ALICE);
+    assert_int_equal(ask_due(line, 86400), ERR_END);
+    close(line);
+    line = vault_line(PROXY_VAULT_KEEPER, ALICE);
+    assert_int_equal(ask_refreshed(line, NOW), ERR_END);
+    close(line);
+    assert_int_equal(ask_due(net, 86400), ERR_OK);
+    assert_int_not_equal(ask_refreshed(net, NOW), ERR_END);
+    /* What makes no sense ends net's line, too. */
+    assert_int_equal(ask_due(net, 0), ERR_END);
+    close(net);
+    net = vault_line(PROXY_VAULT_CLIENT, NULL);
+    assert_int_equal(ask_refreshed(net, -1), ERR_END);
+    close(net);
+}
+
 /* ---- net's end of the line ---- */
 
 struct heard {
@@ -353,6 +399,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_persons_words_come_of_commands, setup, teardown),
         cmocka_unit_test_setup_teardown(test_net_says_at_most_found, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_keeper_has_to_do_with_refreshing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_net_tells_and_asks, setup, teardown),
         cmocka_unit_test_setup_teardown(test_net_hears_of_changed_words, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged, setup, teardown),

@@ -349,6 +349,46 @@ static void test_delivery(void **state)
     ipc_in_fini(&in);
 }
 
+static size_t carry_tellers(const struct keyring_teller *tellers, size_t len, struct keyring_teller *got, enum err *err)
+{
+    struct ipc_out out;
+    struct ipc_in in;
+    ipc_out_begin(&out, 1);
+    proxy_put_tellers(&out, tellers, len);
+    carry(&out, &in);
+    const size_t got_len = proxy_get_tellers(&in, got);
+    *err = ipc_in_end(&in);
+    ipc_in_fini(&in);
+    return got_len;
+}
+
+static void test_tellers(void **state)
+{
+    static struct keyring_teller many[KEYRING_TELLERS_MAX + 1], got[KEYRING_TELLERS_MAX];
+    struct keyring_teller tellers[] = {{KEYRING_SOURCE_DIRECTORY, "corp", true, 86400},
+                                       {KEYRING_SOURCE_AUTOCRYPT, "", false, 0}};
+    enum err err;
+    (void)state;
+    assert_int_equal(carry_tellers(tellers, 2, got, &err), 2);
+    assert_int_equal(err, ERR_OK);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(got[i].source, tellers[i].source);
+        assert_string_equal(got[i].title, tellers[i].title);
+        assert_int_equal(got[i].is_believed, tellers[i].is_believed);
+        assert_int_equal(got[i].seconds, tellers[i].seconds);
+    }
+    assert_int_equal(carry_tellers(tellers, 0, got, &err), 0);
+    assert_int_equal(err, ERR_OK);
+    memset(many, 0, sizeof(many));
+    assert_int_equal(carry_tellers(many, KEYRING_TELLERS_MAX, got, &err), KEYRING_TELLERS_MAX);
+    assert_int_equal(err, ERR_OK);
+    assert_int_equal(carry_tellers(many, KEYRING_TELLERS_MAX + 1, got, &err), 0);
+    assert_int_equal(err, ERR_PEER_PROTOCOL);
+    tellers[1].source = KEYRING_SOURCE_COUNT;
+    assert_int_equal(carry_tellers(tellers, 2, got, &err), 0);
+    assert_int_equal(err, ERR_PEER_PROTOCOL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -356,7 +396,7 @@ int main(void)
         cmocka_unit_test(test_setup_malformed),   cmocka_unit_test(test_facts_round_trip),
         cmocka_unit_test(test_facts_malformed),   cmocka_unit_test(test_seal_round_trip),
         cmocka_unit_test(test_seal_malformed),    cmocka_unit_test(test_delivery),
-        cmocka_unit_test(test_opened_round_trip),
+        cmocka_unit_test(test_opened_round_trip), cmocka_unit_test(test_tellers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
