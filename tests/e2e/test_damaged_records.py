@@ -60,6 +60,24 @@ class Damaged(Case):
         self.assertNotIn("damaged", self.command("check", "--offline"))
         self.command("key", "pin", "--forget", "nobody@example.org", "--yes", status=1)
 
+    def test_a_signature_by_it(self):
+        """It is fully valid by the web of trust, and Alice has said that it is not Bob's."""
+        alice = self.alice_there = Person(self, ALICE, "autocrypt = off", rules=RULES)
+        bob = Person(self, BOB, "autocrypt = off")
+        fingerprint = harness.keys().fingerprint(BOB)
+        alice.home.take(harness.keys().export(BOB))
+        alice.home.run("--yes", "--quick-lsign-key", fingerprint)
+        alice.home.run("--check-trustdb")
+        letters = [bob.send(letter(BOB, ALICE, number), ALICE)[ALICE] for number in range(4)]
+        self.assertIn(b"signature=good", alice.receive(letters[0])[-1])
+        self.command("key", "pin", "--not", BOB, fingerprint, "--yes")
+        self.assertIn(b"signature=untrusted", alice.receive(letters[1])[-1])
+        self.damage()
+        self.assertIn(b"signature=untrusted", alice.receive(letters[2])[-1])
+        self.assertIn("signature=untrusted", self.command("open", "--report", data=letters[2], status=1))
+        self.command("key", "pin", "--forget", BOB, "--yes")
+        self.assertIn(b"signature=good", alice.receive(letters[3])[-1])
+
     def test_of_somebody_without_a_key(self):
         alice = self.alice_there = Person(self, ALICE, rules=RULES)
         self.assertFalse(is_encrypted(alice.send(letter(ALICE, BOB), BOB)[BOB]))
