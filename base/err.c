@@ -90,6 +90,8 @@ static const struct err_entry rows[] = {
     ROW(ERR_WORKER, "worker", 451, "4.3.0", "UNAVAILABLE", "SYS/TEMP", "A local process failed, try again later"),
     ROW(ERR_PEER_PROTOCOL, "peer-protocol", 451, "4.3.0", "SERVERBUG", "SYS/TEMP",
         "A local process gave an answer that makes no sense"),
+    ROW(ERR_DAMAGED, "damaged", 451, "4.3.0", "UNAVAILABLE", "SYS/TEMP",
+        "What is kept of this is damaged, see privyseal check"),
     ROW(ERR_STORE, "store", 451, "4.3.0", "UNAVAILABLE", "SYS/TEMP", "The local store failed, try again later"),
 
     ROW(ERR_ENGINE, "engine", 451, "4.3.0", "UNAVAILABLE", "SYS/TEMP",

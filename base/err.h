@@ -72,6 +72,7 @@ enum err {
     ERR_WORKER,
     ERR_PEER_PROTOCOL, /* a malformed message between our own processes */
     ERR_STORE,
+    ERR_DAMAGED, /* one record of the store cannot be read, and the others can */
     /* cryptography */
     ERR_ENGINE,
     ERR_DECRYPT,    /* all failures to decrypt look alike (design 1.1.7) */

@@ -63,6 +63,44 @@ static void check_kept(struct check *check, const struct config_account *account
     }
 }
 
+/* Notes a record that is damaged; false if it is not. */
+static bool check_record(struct check *check, struct cli_vault *vault, const char *account, const char *address)
+{
+    struct keyring_peer peer;
+    enum err err = cli_vault_peer_get(vault, account, address, &peer);
+    if (!err)
+        keyring_peer_fini(&peer);
+    if (err != ERR_DAMAGED)
+        return false;
+    check_note(
+        check, CHECK_BAD, address,
+        "what is kept of it in the store is damaged, and mail for it is refused, since it may say which key is not "
+        "theirs; have it forgotten with `privyseal key pin --forget %s`, and say again what you know of its keys",
+        address);
+    return true;
+}
+
+/* Which record is damaged is found by asking for each address that there are keys of: the record itself no longer tells
+   whose it is. */
+static void check_records(struct check *check, struct cli_vault *vault, const struct config_account *account)
+{
+    const struct keyring *keyring = check->cli->keyring;
+    const char *before = "";
+    bool is_any = false;
+    if (keyring == NULL || !keyring_is_incomplete(keyring))
+        return;
+    for (size_t i = 0; i < keyring_len(keyring); i++) {
+        const char *address = keyring_at(keyring, i)->address;
+        if (*address && !mime_addr_is_same(address, before))
+            is_any = check_record(check, vault, account->address, address) || is_any;
+        before = address;
+    }
+    if (!is_any)
+        check_note(check, CHECK_BAD, account->address,
+                   "a record in the store is damaged, of a correspondent of whom there is no key here: mail for that "
+                   "address is refused, and the refusal tells what to do");
+}
+
 void check_store(struct check *check, const struct config_account *account)
 {
     struct cli_vault vault;
@@ -70,6 +108,7 @@ void check_store(struct check *check, const struct config_account *account)
     enum err err = cli_vault_open(check->cli->config, false, &vault);
     if (!err) {
         err = cli_vault_kept(&vault, account->address, &kept);
+        check_records(check, &vault, account);
         cli_vault_close(&vault);
     }
     if (err == ERR_NOT_FOUND)

@@ -95,6 +95,8 @@ ERR_RETURN enum err cli_open_gpg(struct cli *cli, bool is_as_of);
    command has the store open: there it is read. With `is_as_of`, gpg itself judges by the time of
    --at, on a throw-away copy of the home. */
 ERR_RETURN enum err cli_open_ring(struct cli *cli, bool is_as_of);
+/* Where the ring is incomplete, whether the address's own record is not what is damaged (policy_recipient). */
+bool cli_can_read_record(const struct cli *cli, const char *address);
 /* Lists the ring anew, after it was changed; what is known of correspondents stays as it was read. */
 ERR_RETURN enum err cli_list_ring(struct cli *cli);
 /* Closes what cli_open_ring opened, so that another account's can be opened. */

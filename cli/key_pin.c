@@ -6,11 +6,12 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool is_sure, is_not_theirs, is_removing;
+static bool is_sure, is_not_theirs, is_removing, is_forgetting;
 
 static const struct cli_option options[] = {
     {"not", NULL, "say that it is not theirs: it is never used for the address", &is_not_theirs, NULL, NULL},
     {"remove", NULL, "take back what was said with this command of the address", &is_removing, NULL, NULL},
+    {"forget", NULL, "forget all that is kept of the address, also what is damaged", &is_forgetting, NULL, NULL},
     {"yes", NULL, "do not ask; expects the whole fingerprint", &is_sure, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL, NULL}};
 
@@ -126,15 +127,43 @@ static enum err unpin(struct cli *cli, const char *address)
     return err == ERR_NOT_FOUND && is_any ? ERR_OK : err;
 }
 
+static int forget(struct cli *cli, const char *address)
+{
+    struct cli_vault vault;
+    char question[MIME_ADDR_SIZE + 160];
+    enum err err = cli_open_account(cli, NULL);
+    if (err)
+        return cli_exit_of(err);
+    snprintf(question, sizeof question,
+             "Forget what is kept of %s: pins, keys ruled out, what mail and sources have told?", address);
+    if (!is_sure && !cli_confirm(question)) {
+        fprintf(stderr, "privyseal key pin: nothing was changed; expected \"yes\", or --yes\n");
+        return CLI_REFUSED;
+    }
+    err = cli_vault_open(cli->config, false, &vault);
+    if (!err) {
+        err = cli_vault_peer_remove(&vault, cli->account->address, address);
+        cli_vault_close(&vault);
+    }
+    if (err)
+        return cli_fail(cli, err, "forgetting what is kept of %s", address);
+    if (cli->is_json)
+        return cli_print_json(json_pack("{s:s, s:b}", "address", address, "forgotten", true));
+    printf("%s: nothing is kept of it any more\n", address);
+    return CLI_DONE;
+}
+
 static int run(struct cli *cli, int argc, char **argv)
 {
     char address[MIME_ADDR_SIZE];
-    if (is_removing && (argc != 1 || is_not_theirs))
-        return cli_usage(cli, "expected one address and no key with --remove");
-    if (!is_removing && argc != 2)
+    if ((is_removing || is_forgetting) && (argc != 1 || is_not_theirs || (is_removing && is_forgetting)))
+        return cli_usage(cli, "expected one address and no key with --remove or --forget, and one of the two");
+    if (!is_removing && !is_forgetting && argc != 2)
         return cli_usage(cli, "expected an address and a fingerprint");
     if (mime_addr_normalise(span_of(argv[0]), address))
         return cli_usage(cli, "\"%s\" is no address; expected one like bob@example.org", argv[0]);
+    if (is_forgetting)
+        return forget(cli, address);
     if (!is_removing)
         return pin(cli, address, argv[1]);
     enum err err = unpin(cli, address);
@@ -158,7 +187,9 @@ const struct cli_command cli_key_pin = {
         "is\n"
         "trusted for the address as `pinned`, more than by any source, and no other source's key stands against it.\n"
         "A pin replaces an earlier one of the same format. With --not, the key counts as not theirs, whoever says so;\n"
-        "where it was the only one, mail for ADDRESS may leave in clear, if its rule lets it.",
+        "where it was the only one, mail for ADDRESS may leave in clear, if its rule lets it.\n"
+        "--forget removes all that is kept of the address, whose keys stay in the ring; it is also for a record that\n"
+        "`privyseal check` calls damaged, for as long as which mail for the address is refused.",
     .example = "privyseal key pin bob@example.org 2BD9D0AD1A2B3C4D5E6F708192A3B4C5D6E7F809",
     .options = options,
     .run = run};

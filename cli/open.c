@@ -82,6 +82,11 @@ static void keep_attached(const struct cli *cli, const struct crypto_smime *smim
     buf_fini(&said);
 }
 
+static bool can_read_record(const char *author, void *context)
+{
+    return cli_can_read_record(context, author);
+}
+
 static int open_message(struct cli *cli, struct span message)
 {
     char authserv_id[CONFIG_AUTHSERV_ID_SIZE];
@@ -94,6 +99,8 @@ static int open_message(struct cli *cli, struct span message)
     const struct crypto_open_options how = {.keyring = cli->keyring,
                                             .smime = &smime,
                                             .least = KEYRING_FOUND,
+                                            .can_read_record = can_read_record,
+                                            .record_context = cli,
                                             .output_max = cli->config->message_max * 2,
                                             .layers_max = OPEN_LAYERS_MAX,
                                             .authserv_id = authserv_id,

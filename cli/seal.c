@@ -153,7 +153,9 @@ static enum err make_plan(struct seal *seal)
         return err;
     for (size_t i = 0; i < seal->addresses_len; i++)
         seal->recipients[i] =
-            (struct policy_recipient){.address = seal->addresses[i], .is_visible = seal->is_visible[i]};
+            (struct policy_recipient){.address = seal->addresses[i],
+                                      .is_visible = seal->is_visible[i],
+                                      .is_record_read = cli_can_read_record(seal->cli, seal->addresses[i])};
     seal->planned = (struct policy_message){.recipients = seal->recipients,
                                             .recipients_len = seal->addresses_len,
                                             .from = seal->facts.from,

@@ -82,6 +82,22 @@ static enum err read_words(struct cli *cli)
     return err;
 }
 
+bool cli_can_read_record(const struct cli *cli, const char *address)
+{
+    struct cli_vault vault;
+    struct keyring_peer peer;
+    if (!keyring_is_incomplete(cli->keyring))
+        return true;
+    enum err err = cli_vault_open(cli->config, false, &vault);
+    if (err)
+        return false;
+    err = cli_vault_peer_get(&vault, cli->account->address, address, &peer);
+    if (!err)
+        keyring_peer_fini(&peer);
+    cli_vault_close(&vault);
+    return !err || err == ERR_NOT_FOUND;
+}
+
 static enum err lay_words(struct cli *cli)
 {
     struct keyring *vouched;

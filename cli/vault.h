@@ -61,7 +61,7 @@ ERR_RETURN enum err cli_vault_private_list(struct cli_vault *vault, const char *
                                            void *context);
 
 /* ---- vault_peer.c: records of correspondents ---- */
-/* The caller finishes `peer_out` after ERR_OK. ERR_NOT_FOUND; ERR_STORE: it is damaged (said in the log). */
+/* The caller finishes `peer_out` after ERR_OK. ERR_NOT_FOUND, ERR_DAMAGED. */
 ERR_RETURN enum err cli_vault_peer_get(struct cli_vault *vault, const char *account, const char *address,
                                        struct keyring_peer *peer_out);
 /* As keyring_peer_hear. */
@@ -71,6 +71,7 @@ ERR_RETURN enum err cli_vault_peer_hear_all(struct cli_vault *vault, const char 
 /* ERR_NOT_FOUND: there is no record, or no person's word of this format in it. */
 ERR_RETURN enum err cli_vault_peer_unpin(struct cli_vault *vault, const char *account, const char *address,
                                          enum keyring_format format);
+/* Also one that is damaged. ERR_NOT_FOUND. */
 ERR_RETURN enum err cli_vault_peer_remove(struct cli_vault *vault, const char *account, const char *address);
 ERR_RETURN enum err cli_vault_peer_received(struct cli_vault *vault, const char *account,
                                             const struct keyring_heard *heard);

@@ -16,7 +16,8 @@ static const struct cli_option options[] = {
 
 static void find_answer(const struct cli *cli, const char *sender, struct why *answer)
 {
-    const struct policy_recipient recipient = {.address = answer->address, .is_visible = true};
+    const struct policy_recipient recipient = {
+        .address = answer->address, .is_visible = true, .is_record_read = cli_can_read_record(cli, answer->address)};
     const struct policy_message message = {.recipients = &recipient,
                                            .recipients_len = 1,
                                            .from = sender,
@@ -43,7 +44,7 @@ static void find_answer(const struct cli *cli, const char *sender, struct why *a
     }
 }
 
-/* Where nothing was ever kept, nothing is known. */
+/* Where nothing was ever kept, nothing is known; and of what is damaged the answer tells. */
 static enum err find_peer(const struct cli *cli, struct why *answer)
 {
     struct cli_vault vault;
@@ -53,7 +54,7 @@ static enum err find_peer(const struct cli *cli, struct why *answer)
         cli_vault_close(&vault);
     }
     answer->has_peer = !err;
-    return err == ERR_NOT_FOUND ? ERR_OK : err;
+    return err == ERR_NOT_FOUND || err == ERR_DAMAGED ? ERR_OK : err;
 }
 
 static const char *outcome(const struct why *answer)

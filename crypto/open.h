@@ -18,10 +18,14 @@ struct crypto_open_options {
     const struct keyring *keyring;    /* for the trust in signers; current */
     const struct crypto_smime *smime; /* NULL, or without anchors: signatures by S/MIME are not checked */
     enum keyring_trust least;         /* least trust for `good`: KEYRING_FOUND */
-    uint64_t output_max;              /* bytes of the view and of each layer */
-    unsigned layers_max;              /* nested layers: 8 */
-    const char *authserv_id;          /* name for Authentication-Results; NULL: that field is not written */
-    bool asks_person; /* may bring up a pinentry for a locked key; else that is ERR_KEY_LOCKED at once */
+    /* Where `keyring` is incomplete: whether the author's own record can be read, or there is none. NULL: it cannot.
+       Then a key that was ruled out cannot be told from others, and no signature is good. */
+    bool (*can_read_record)(const char *author, void *context);
+    void *record_context;
+    uint64_t output_max;     /* bytes of the view and of each layer */
+    unsigned layers_max;     /* nested layers: 8 */
+    const char *authserv_id; /* name for Authentication-Results; NULL: that field is not written */
+    bool asks_person;        /* may bring up a pinentry for a locked key; else that is ERR_KEY_LOCKED at once */
     /* Of an earlier opening of the same message: its view is made again, with the same bytes, whatever has become of
        keys, trust and this configuration; no signature is checked, and private keys are only used for layers whose
        session key is missing. NULL: the first time. */

@@ -22,14 +22,24 @@ static bool is_ruled_out(const struct keyring *ring, const char *author, const c
     return false;
 }
 
+/* What a person said of the author's keys cannot be known. */
+static bool is_unread(const struct crypto_open_options *options, const char *author)
+{
+    return options->keyring != NULL && keyring_is_incomplete(options->keyring) &&
+           (options->can_read_record == NULL || !options->can_read_record(author, options->record_context));
+}
+
 static void judge_one(const struct opening *opening, const struct crypto_signature *signature, const char *author,
                       struct crypto_verdict *verdict)
 {
     const struct keyring *keyring =
         signature->format == KEYRING_SMIME ? opening->certificates : opening->options->keyring;
     crypto_verdict_judge(signature, author, keyring, opening->options->least, verdict);
-    if (verdict->signature != CRYPTO_SIG_GOOD || signature->format != KEYRING_SMIME ||
-        !is_ruled_out(opening->options->keyring, author, signature->fingerprint))
+    if (verdict->signature != CRYPTO_SIG_GOOD)
+        return;
+    if (!is_unread(opening->options, author) &&
+        (signature->format != KEYRING_SMIME ||
+         !is_ruled_out(opening->options->keyring, author, signature->fingerprint)))
         return;
     verdict->signature = CRYPTO_SIG_UNTRUSTED;
     verdict->trust = KEYRING_NEVER;

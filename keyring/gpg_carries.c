@@ -24,7 +24,11 @@ enum err keyring_gpg_carries(struct keyring_gpg *gpg, struct span bytes, const c
         return err;
     }
     gpgme_error_t error = gpgme_op_keylist_from_data_start(gpg->lister, data, 0);
-    while (error == 0 && (error = gpgme_op_keylist_next(gpg->lister, &key)) == 0) {
+    if (error != 0) {
+        gpgme_data_release(data);
+        return keyring_gpg_error(error, "looking at a key");
+    }
+    while ((error = gpgme_op_keylist_next(gpg->lister, &key)) == 0) {
         keys_len++;
         *is_theirs = *is_theirs && !key->secret && has_address(key, address);
         gpgme_key_unref(key);

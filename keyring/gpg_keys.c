@@ -60,16 +60,19 @@ static enum err show(struct keyring_gpg *gpg, struct span data, struct buf *outp
     return gpg_run(gpg, arguments, data, output);
 }
 
-/* A key that a stranger sent must not bring a secret part into the ring. */
-static enum err refuse_secret(struct keyring_gpg *gpg, struct span data)
+/* A key that a stranger sent must not bring a secret part into the ring. `*keys_out`: how many gpg can read. */
+static enum err refuse_secret(struct keyring_gpg *gpg, struct span data, size_t *keys)
 {
     struct buf output;
     buf_init(&output, KEY_MAX);
     enum err err = show(gpg, data, &output);
     struct span rest = buf_span(&output), line;
-    while (err == ERR_OK && span_take_until(&rest, '\n', &line))
+    *keys = 0;
+    while (err == ERR_OK && span_take_until(&rest, '\n', &line)) {
+        *keys += span_has_prefix(line, SPAN_LIT("pub:"));
         if (span_has_prefix(line, SPAN_LIT("sec")) || span_has_prefix(line, SPAN_LIT("ssb")))
             err = log_failure(ERR_MALFORMED, "a secret key from a stranger");
+    }
     buf_fini(&output);
     return err;
 }
@@ -104,6 +107,9 @@ static enum err import(struct keyring_gpg *gpg, struct span data, const char *co
     rest = buf_span(&output);
     if (err == ERR_OK && (!gpg_next_status(&rest, "IMPORT_RES", &arguments) || !note_totals(arguments, result_out)))
         err = log_failure(ERR_ENGINE, "importing keys");
+    rest = buf_span(&output);
+    if (err == ERR_OK && result_out->considered == 0 && gpg_next_status(&rest, "ERROR", &arguments))
+        err = gpg_run_failure(buf_span(&output), "importing keys");
     buf_fini(&output);
     return err;
 }
@@ -139,16 +145,18 @@ enum err keyring_gpg_import(struct keyring_gpg *gpg, struct span data, bool is_f
     static const char *const ours[] = {"--import", NULL};
     static const char *const strangers[] = {"--import-options", "self-sigs-only,import-clean", "--import", NULL};
     struct buf trimmed;
+    size_t readable = 0;
     *result_out = (struct keyring_import){0};
     buf_init(&trimmed, 0);
     enum err err = is_from_stranger ? gpg_trim(&data, &trimmed) : ERR_OK;
     if (err == ERR_OK && is_from_stranger)
-        err = refuse_secret(gpg, data);
+        err = refuse_secret(gpg, data, &readable);
     if (err == ERR_OK)
         err = import(gpg, data, is_from_stranger ? strangers : ours, result_out);
     buf_fini(&trimmed);
+    /* What it can read and does not come to is not for the key's sake: the ring cannot be written, the disk is full. */
     if (err == ERR_OK && result_out->considered == 0)
-        err = ERR_MALFORMED;
+        err = readable > 0 ? log_failure(ERR_ENGINE, "importing keys into %s", gpg->home) : ERR_MALFORMED;
     if (err == ERR_OK && result_out->secret_imported > 0)
         err = keyring_gpg_agent_settle(gpg->home, NULL);
     return err;
@@ -159,6 +167,7 @@ enum err keyring_gpg_merge(struct keyring_gpg *gpg, struct span data, struct key
     static const char *const arguments[] = {"--import-options", "merge-only,self-sigs-only,import-clean", "--import",
                                             NULL};
     struct buf trimmed;
+    size_t readable;
     *result_out = (struct keyring_import){0};
     enum err err = gpg_trim(&data, &trimmed);
     if (err == ERR_MALFORMED) {
@@ -166,7 +175,7 @@ enum err keyring_gpg_merge(struct keyring_gpg *gpg, struct span data, struct key
         return ERR_OK;
     }
     if (err == ERR_OK)
-        err = refuse_secret(gpg, data);
+        err = refuse_secret(gpg, data, &readable);
     if (err == ERR_OK)
         err = import(gpg, data, arguments, result_out);
     buf_fini(&trimmed);

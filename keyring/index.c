@@ -7,6 +7,7 @@ struct keyring {
     struct keyring_entry *entries;
     size_t len, capacity;
     bool is_unsorted; /* additions only append; the first look sorts, unless they came in order */
+    bool is_incomplete;
 };
 
 enum err keyring_new(struct keyring **keyring_out)
@@ -22,6 +23,16 @@ void keyring_free(struct keyring **keyring)
     free((*keyring)->entries);
     free(*keyring);
     *keyring = NULL;
+}
+
+void keyring_set_incomplete(struct keyring *keyring)
+{
+    keyring->is_incomplete = true;
+}
+
+bool keyring_is_incomplete(const struct keyring *keyring)
+{
+    return keyring->is_incomplete;
 }
 
 static int compare_address(const char *a, const char *b)

@@ -51,6 +51,10 @@ ERR_RETURN enum err keyring_new(struct keyring **keyring_out);
 void keyring_free(struct keyring **keyring);
 /* Copies `entry` in. */
 ERR_RETURN enum err keyring_add(struct keyring *keyring, const struct keyring_entry *entry);
+/* What a person has said of some address could not be read: a key of it that was ruled out stands here as if nobody had
+   said so. Part of the saved form. */
+void keyring_set_incomplete(struct keyring *keyring);
+bool keyring_is_incomplete(const struct keyring *keyring);
 /* Writes all entries in a form that keyring_load reads (and checks: ERR_PEER_PROTOCOL if it is anything else). */
 ERR_RETURN enum err keyring_save(const struct keyring *keyring, struct buf *out);
 ERR_RETURN enum err keyring_load(struct span saved, struct keyring **keyring_out);

@@ -1,12 +1,13 @@
 /*
- * The saved form of an index, as it travels between our own processes: a line that names the form, the number of
- * entries, then each entry as texts with a two-byte length before them and numbers, low byte first.
+ * The saved form of an index, as it travels between our own processes: a line that names the form, whether it is
+ * incomplete, the number of entries, then each entry as texts with a two-byte length before them and numbers, low byte
+ * first.
  */
 #include "keyring/index.h"
 
 #include <string.h>
 
-#define SAVED_NAME "privyseal keyring 3\n"
+#define SAVED_NAME "privyseal keyring 4\n"
 
 enum { FLAG_REVOKED = 1, FLAG_DISABLED = 2, FLAG_SECRET = 4, FLAG_AEAD = 8, FLAG_PRIMARY = 16, FLAGS_ALL = 31 };
 
@@ -52,6 +53,8 @@ enum err keyring_save(const struct keyring *keyring, struct buf *out)
 {
     size_t before = out->len;
     enum err err = buf_add_string(out, SAVED_NAME);
+    if (err == ERR_OK)
+        err = add_number(out, keyring_is_incomplete(keyring), 1);
     if (err == ERR_OK)
         err = add_number(out, keyring_len(keyring), 4);
     for (size_t i = 0; err == ERR_OK && i < keyring_len(keyring); i++)
@@ -131,15 +134,18 @@ enum err keyring_load(struct span saved, struct keyring **keyring_out)
 {
     struct keyring *keyring = NULL;
     struct keyring_entry entry;
-    uint64_t count;
+    uint64_t is_incomplete, count;
     *keyring_out = NULL;
     size_t name_len = sizeof SAVED_NAME - 1;
     if (saved.len < name_len || memcmp(saved.ptr, SAVED_NAME, name_len) != 0)
         return ERR_PEER_PROTOCOL;
     struct span rest = span_skip(saved, name_len);
-    if (!take_number(&rest, 4, &count) || count > KEYRING_ENTRIES_MAX)
+    if (!take_number(&rest, 1, &is_incomplete) || is_incomplete > 1 || !take_number(&rest, 4, &count) ||
+        count > KEYRING_ENTRIES_MAX)
         return ERR_PEER_PROTOCOL;
     enum err err = keyring_new(&keyring);
+    if (err == ERR_OK && is_incomplete)
+        keyring_set_incomplete(keyring);
     for (uint64_t i = 0; err == ERR_OK && i < count; i++)
         err = take_entry(&rest, &entry) ? keyring_add(keyring, &entry) : ERR_PEER_PROTOCOL;
     if (err == ERR_OK && rest.len != 0)

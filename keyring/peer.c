@@ -225,6 +225,16 @@ static struct keyring_word autocrypt_word(const struct keyring_peer *peer, enum 
     return word;
 }
 
+struct keyring_word keyring_word_unread(const char *account)
+{
+    struct keyring_word word = {.format = KEYRING_OPENPGP,
+                                .source = KEYRING_SOURCE_PERSON,
+                                .trust = KEYRING_NEVER,
+                                .advice = KEYRING_ADVICE_NONE};
+    (void)span_copy(span_of(account), word.address, sizeof(word.address));
+    return word;
+}
+
 size_t keyring_peer_words(const struct keyring_peer *peer, int64_t now, struct keyring_word *words_out)
 {
     const struct keyring_autocrypt *autocrypt = &peer->autocrypt;

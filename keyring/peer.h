@@ -116,13 +116,17 @@ size_t keyring_peer_words(const struct keyring_peer *peer, int64_t now, struct k
 /* Saved forms of words, one after the other, as they travel from the vault; ERR_END, ERR_PEER_PROTOCOL as
    keyring_found_take. */
 ERR_RETURN enum err keyring_word_add(struct buf *out, const struct keyring_word *word);
+/* The word that stands for what cannot be read: what a person has said of some address is missing among the words of
+   `account` (which is not that address). */
+struct keyring_word keyring_word_unread(const char *account);
 ERR_RETURN enum err keyring_word_take(struct span *rest, struct keyring_word *word_out);
 /* Lays words (saved forms, those of one address one after the other) over `listed`: a new index in which the entry
    (address, key) has the strongest trust of those that count at `now`, with its source and until when; a person's NEVER
    beats all but OWN, and the ring's own NEVER all but a person's pin. For a key that is listed without that address one
    is added by the word of Autocrypt, which does not look at user IDs, or of a person; no source that is asked may give
    a key an address that it does not carry. A word for a key that is not listed does nothing. What is gossiped counts
-   less than the correspondent's own Autocrypt key, unless that can no longer be used. ERR_PEER_PROTOCOL. */
+   less than the correspondent's own Autocrypt key, unless that can no longer be used. With the word that stands for
+   what cannot be read the new index is incomplete. ERR_PEER_PROTOCOL. */
 ERR_RETURN enum err keyring_vouch(const struct keyring *listed, struct span words, int64_t now,
                                   struct keyring **vouched_out);
 

@@ -239,10 +239,15 @@ enum err keyring_vouch(const struct keyring *listed, struct span words, int64_t 
     struct vouching vouching = {.listed = listed, .now = now};
     struct keyring *vouched = NULL;
     struct keyring_word word;
+    bool is_incomplete = keyring_is_incomplete(listed);
     *vouched_out = NULL;
     vouching.said = calloc(keyring_len(listed) + 1, sizeof(*vouching.said));
     enum err err = vouching.said == NULL ? ERR_MEMORY : ERR_OK;
     for (size_t i = 0; err == ERR_OK && (err = keyring_word_take(&words, &word)) == ERR_OK; i++) {
+        const bool is_unread = word.fingerprint[0] == '\0' && word.source == KEYRING_SOURCE_PERSON;
+        is_incomplete = is_incomplete || is_unread;
+        if (is_unread)
+            continue;
         if (i == KEYRING_WORDS_MAX || word.fingerprint[0] == '\0')
             err = ERR_PEER_PROTOCOL;
         else if (counts(&word, now))
@@ -251,6 +256,8 @@ enum err keyring_vouch(const struct keyring *listed, struct span words, int64_t 
     err = err == ERR_END ? keyring_new(&vouched) : err;
     if (err == ERR_OK)
         err = copy_all(&vouching, vouched);
+    if (err == ERR_OK && is_incomplete)
+        keyring_set_incomplete(vouched);
     free(vouching.said);
     free(vouching.fingerprints);
     free(vouching.extras);

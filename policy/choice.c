@@ -64,6 +64,14 @@ void plan_choose(const struct policy_rule *rule, const struct keyring *keyring, 
     }
 }
 
+void policy_explain_damaged(const char *address, char detail[POLICY_DETAIL_SIZE])
+{
+    plan_explain(detail,
+                 "%s: what is kept of it in the store is damaged, and may say which key is not theirs; have it "
+                 "forgotten with `privyseal key pin --forget %s`, and say again what you know of its keys",
+                 address, address);
+}
+
 static bool requires_encryption(const struct policy_rule *rule)
 {
     return rule->encrypt != POLICY_ENCRYPT_WHEN_POSSIBLE && rule->encrypt != POLICY_ENCRYPT_NEVER;

@@ -340,6 +340,11 @@ enum err policy_plan_make(const struct policy *policy, const struct keyring *key
         plan_explain(detail_out, "the message has no recipients; name at least one");
         return ERR_NO_RECIPIENTS;
     }
+    for (size_t i = 0; i < message->recipients_len && !message->is_sealed && keyring_is_incomplete(keyring); i++)
+        if (!message->recipients[i].is_record_read) {
+            policy_explain_damaged(message->recipients[i].address, detail_out);
+            return ERR_DAMAGED;
+        }
     enum err err =
         message->is_sealed ? plan_pass(message, plan_out) : plan_seal(policy, keyring, message, plan_out, detail_out);
     if (err)

@@ -45,13 +45,17 @@ void policy_choose(const struct policy *policy, const struct keyring *keyring, c
 ERR_RETURN enum err policy_at_rcpt(const struct policy *policy, const struct keyring *keyring, const char *address,
                                    int64_t now, char detail_out[POLICY_DETAIL_SIZE]);
 
+/* What to do about an address whose record is damaged (ERR_DAMAGED). */
+void policy_explain_damaged(const char *address, char detail_out[POLICY_DETAIL_SIZE]);
+
 /* ---- plan.c ---- */
 struct policy_recipient {
     const char *address; /* normal form */
     bool is_visible;     /* stands in To, Cc, Resent-To or Resent-Cc; otherwise it is a Bcc recipient */
     bool had_word;       /* at RCPT there was a key by the word of a source that can be asked again */
     bool had_key; /* at RCPT there was a key at all: without one now, something has changed that is to be looked at */
-    bool is_unasked; /* a source that may know a key could not be asked */
+    bool is_unasked;     /* a source that may know a key could not be asked */
+    bool is_record_read; /* where the keyring is incomplete: the address's own record can be read, or there is none */
 };
 
 struct policy_message {

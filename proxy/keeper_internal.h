@@ -78,6 +78,8 @@ ERR_RETURN enum err keeper_keys_open(struct keeper *keeper);
 /* keeper_words.c: lays what the vault knows of correspondents over `listed`, which it frees: a new index. */
 ERR_RETURN enum err keeper_vouch(struct keeper *keeper, struct keyring **listed, int64_t now,
                                  struct keyring **vouched_out);
+/* Whether the record of an address can be read, or there is none (crypto_open_options); `context` is the keeper. */
+bool keeper_can_read_record(const char *address, void *context);
 /* Asks the vault. With ERR_OK `in` stands after the error of the answer, and is finished by the caller. */
 ERR_RETURN enum err keeper_ask_vault(struct keeper *keeper, struct ipc_out *out, struct ipc_in *in);
 /* Waits for the next job, and does meanwhile what the vault says unasked. */

@@ -227,6 +227,8 @@ static enum err open_message(struct keeper *keeper, bool wants_record, const str
     job.options = (struct crypto_open_options){.keyring = keeper->keyring,
                                                .smime = smime,
                                                .least = KEYRING_FOUND,
+                                               .can_read_record = keeper_can_read_record,
+                                               .record_context = keeper,
                                                .output_max = setup->output_max,
                                                .layers_max = LAYERS_MAX,
                                                .authserv_id = setup->authserv_id[0] != '\0' ? setup->authserv_id : NULL,

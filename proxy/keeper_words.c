@@ -24,6 +24,24 @@ static enum err ask_words(struct keeper *keeper, int64_t now, struct span *words
     return err;
 }
 
+bool keeper_can_read_record(const char *address, void *context)
+{
+    struct keeper *keeper = context;
+    struct ipc_out out;
+    struct ipc_in in;
+    ipc_out_begin(&out, PROXY_PEER_GET);
+    ipc_put_string(&out, keeper->setup.account);
+    ipc_put_string(&out, address);
+    enum err err = keeper->setup.vault < 0 ? ERR_STORE : keeper_ask_vault(keeper, &out, &in);
+    if (err != ERR_OK)
+        return err == ERR_NOT_FOUND;
+    struct span record = proxy_get_content(&in, KEYRING_PEER_SAVED_MAX);
+    err = ipc_in_end(&in);
+    memfd_unmap(&record);
+    ipc_in_fini(&in);
+    return err == ERR_OK;
+}
+
 enum err keeper_vouch(struct keeper *keeper, struct keyring **listed, int64_t now, struct keyring **vouched_out)
 {
     struct span words = SPAN_NONE;

@@ -13,7 +13,7 @@ enum err proxy_peers_get(struct store *store, const char *account, const char *a
     buf_init(&saved, STORE_PEER_MAX + 64);
     enum err err = store_peer_get(store, account, address, &saved);
     if (err == ERR_OK && (err = keyring_peer_load(buf_span(&saved), peer)) == ERR_STORE)
-        log_error("what is known of %s to %s is damaged", address, account);
+        err = log_failure(ERR_DAMAGED, "what is known of %s to %s", address, account);
     buf_fini(&saved);
     return err;
 }
@@ -123,7 +123,7 @@ static enum err gather(struct span record, void *context)
     struct keyring_peer peer;
     enum err err = keyring_peer_load(record, &peer);
     if (err != ERR_OK)
-        return err;
+        return err == ERR_STORE ? ERR_DAMAGED : err;
     const size_t len = keyring_peer_words(&peer, gathering->now, words);
     for (size_t i = 0; err == ERR_OK && i < len; i++)
         err = keyring_word_add(gathering->out, &words[i]);
@@ -134,7 +134,10 @@ static enum err gather(struct span record, void *context)
 enum err proxy_peers_words(struct store *store, const char *account, int64_t now, struct buf *out)
 {
     struct gathering gathering = {now, out};
-    return store_peer_each(store, account, gather, &gathering);
+    const struct keyring_word unread = keyring_word_unread(account);
+    size_t damaged;
+    enum err err = store_peer_each(store, account, gather, &gathering, &damaged);
+    return err == ERR_OK && damaged > 0 ? keyring_word_add(out, &unread) : err;
 }
 
 struct looking {
@@ -151,7 +154,7 @@ static enum err look(struct span record, void *context)
     int64_t due;
     enum err err = keyring_peer_load(record, &peer);
     if (err != ERR_OK)
-        return err;
+        return err == ERR_STORE ? ERR_DAMAGED : err;
     if (keyring_peer_refresh_due(&peer, looking->now, looking->period_s, &due)) {
         first->used++;
         if (first->due == 0 || due < first->due) {
@@ -168,8 +171,9 @@ enum err proxy_peers_due(struct store *store, const char *account, int64_t now, 
                          struct proxy_peer_due *due)
 {
     struct looking looking = {now, period_s, due};
+    size_t damaged;
     *due = (struct proxy_peer_due){.used = 0};
-    return store_peer_each(store, account, look, &looking);
+    return store_peer_each(store, account, look, &looking, &damaged);
 }
 
 enum err proxy_peers_refreshed(struct store *store, const char *account, const char *address, int64_t at)

@@ -2,7 +2,7 @@
  * Records of correspondents in an open store: each change is read, made and written in one call, so that nobody's
  * change takes another's place. In the vault, and in commands while no vault runs.
  *
- * A record that is damaged gives ERR_STORE to whoever wants to read or change it (said in the log) and stays as it is
+ * A record that is damaged gives ERR_DAMAGED to whoever wants to read or change it (said in the log) and stays as it is
  * until a person removes it. `*changed_out`: words of the account are not what they were.
  */
 #ifndef PROXY_PEERS_H
@@ -38,7 +38,8 @@ ERR_RETURN enum err proxy_peers_refreshed(struct store *store, const char *accou
 /* ERR_NOT_FOUND: a person has said nothing of this format there. */
 ERR_RETURN enum err proxy_peers_unpin(struct store *store, const char *account, const char *address,
                                       enum keyring_format format);
-/* Adds all words that count at `now` (saved forms). Records that are damaged are passed over. */
+/* Adds all words that count at `now` (saved forms), and the one that says so if a record is damaged
+   (keyring_word_unread). */
 ERR_RETURN enum err proxy_peers_words(struct store *store, const char *account, int64_t now, struct buf *out);
 
 #endif

@@ -21,7 +21,7 @@ enum session_auth {
 
 struct session_recipient {
     struct smtp_rcpt rcpt;
-    bool had_word, had_key, is_unasked; /* as in policy_recipient */
+    bool had_word, had_key, is_unasked, is_record_read; /* as in policy_recipient */
 };
 
 /*

@@ -119,7 +119,8 @@ static enum err keep_recipient(struct proxy_session *session)
         (struct session_recipient){.rcpt = session->pending,
                                    .had_word = session->had_word,
                                    .had_key = session->had_key,
-                                   .is_unasked = session->looked_up != ERR_OK};
+                                   .is_unasked = session->looked_up != ERR_OK,
+                                   .is_record_read = session->heard.is_read};
     session->addresses_size += strlen(session->pending.to.address);
     return ERR_OK;
 }
@@ -155,12 +156,13 @@ static enum err check_groups(const struct proxy_session *session, const struct k
 }
 
 /* The rule would encrypt, and nothing that it takes is in the ring: mail may have told a key that was not wanted so
- * far.
- */
+   far. Or some record is damaged: perhaps this one. */
 static bool wants_record(const struct proxy_session *session, const struct keyring *keyring, int64_t now)
 {
     const struct config *config = session->net->config;
     struct policy_choice choice;
+    if (keyring_is_incomplete(keyring) && !session->heard.is_read)
+        return true;
     if (session->heard.is_settled || !config->has_autocrypt)
         return false;
     policy_choose(&config->policy, keyring, session->pending.to.address, now, &choice);
@@ -201,6 +203,14 @@ static void refuse(struct proxy_session *session, enum err err, const char *deta
     smtp_server_fail(session->server, err, detail[0] == '\0' ? NULL : detail);
 }
 
+static void refuse_after(struct proxy_session *session, enum err err)
+{
+    char detail[POLICY_DETAIL_SIZE] = "";
+    if (err == ERR_DAMAGED)
+        policy_explain_damaged(session->pending.to.address, detail);
+    refuse(session, err, detail);
+}
+
 /* What is here already, and could not be looked at, may hold a key: that must not read as "there is none". */
 static void after_lookup(struct proxy_session *session, enum err err)
 {
@@ -213,7 +223,7 @@ static void after_lookup(struct proxy_session *session, enum err err)
     if (err == ERR_OK || err == ERR_LOOKUP)
         look_at_ring(session);
     else
-        refuse(session, err, "");
+        refuse_after(session, err);
 }
 
 static void on_looked_up(enum err err, void *context)

@@ -103,7 +103,8 @@ static void make_plan(struct proxy_submit *submit, const struct keyring *keyring
                                                   .is_visible = submit->is_visible[i],
                                                   .had_word = recipient->had_word,
                                                   .had_key = recipient->had_key,
-                                                  .is_unasked = recipient->is_unasked};
+                                                  .is_unasked = recipient->is_unasked,
+                                                  .is_record_read = recipient->is_record_read};
     }
     struct policy_message message = {.recipients = recipients,
                                      .recipients_len = session->recipients_len,

@@ -90,7 +90,7 @@ static const struct service KEEPER_SERVICES[] = {
     {PROXY_KEYS_GET, vault_keys_get},       {PROXY_KEYS_OPEN, vault_keys_open},
     {PROXY_KEYS_TAKE, vault_keys_take},     {PROXY_KEYS_WRAP, vault_keys_wrap},
     {PROXY_KEYS_UNSEAL, vault_keys_unseal}, {PROXY_PRIVATE_GET, vault_private_get},
-    {PROXY_PEER_WORDS, vault_peer_words},
+    {PROXY_PEER_WORDS, vault_peer_words},   {PROXY_PEER_GET, vault_peer_get},
 };
 
 /* Commands have these beside what net has. What nothing brings back is forgotten for them alone. */

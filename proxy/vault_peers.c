@@ -1,6 +1,6 @@
 /*
  * The vault's answers about correspondents: net tells what happened, and what sources say, up to `found`; a keeper gets
- * the words of its own account; what a person says comes of commands alone.
+ * the words of its own account, and its records; what a person says comes of commands alone.
  */
 #include "proxy/vault_internal.h"
 
@@ -48,6 +48,8 @@ enum err vault_peer_get(struct store *store, struct ipc_in *in, struct vault_ans
     struct keyring_peer peer;
     struct buf saved;
     ipc_get_string(in, account, sizeof(account));
+    if (in->err == ERR_OK && answer->account != NULL && strcmp(account, answer->account) != 0)
+        in->err = ERR_PEER_PROTOCOL;
     get_address(in, address);
     enum err err = ipc_in_end(in);
     if (err == ERR_OK)

@@ -132,7 +132,7 @@ enum err store_peer_get(struct store *store, const char *name, const char *addre
     if (!err && result != SQLITE_ROW)
         err = ERR_NOT_FOUND;
     if (!err && (err = store_unseal(store, bytes_of(tag), store_column(statement, 0), out)) == ERR_STORE)
-        log_error("store: what is known of %s to %s does not open", address, name);
+        err = log_failure(ERR_DAMAGED, "store: what is known of %s to %s", address, name);
     store_release(statement);
     return err;
 }
@@ -160,15 +160,17 @@ static enum err tell(struct store *store, sqlite3_stmt *statement, struct buf *r
     const struct span tag = store_column(statement, 0);
     buf_clear(record);
     enum err err = tag.len == STORE_TAG_SIZE ? store_unseal(store, tag, store_column(statement, 1), record) : ERR_STORE;
+    if (err == ERR_STORE)
+        return ERR_DAMAGED;
     return err ? err : fn(buf_span(record), context);
 }
 
-enum err store_peer_each(struct store *store, const char *name, store_peer_fn fn, void *context)
+enum err store_peer_each(struct store *store, const char *name, store_peer_fn fn, void *context, size_t *damaged)
 {
     struct store_account *account;
     sqlite3_stmt *statement;
     struct buf record;
-    size_t damaged = 0;
+    *damaged = 0;
     enum err err = store_account_named(store, name, &account);
     if (!err)
         err = prepare(store, "SELECT tag, sealed FROM peer WHERE account = ?", account->id, &statement);
@@ -178,14 +180,14 @@ enum err store_peer_each(struct store *store, const char *name, store_peer_fn fn
     int result = SQLITE_DONE;
     while (!err && (result = sqlite3_step(statement)) == SQLITE_ROW) {
         err = tell(store, statement, &record, fn, context);
-        damaged += err == ERR_STORE;
-        err = err == ERR_STORE ? ERR_OK : err;
+        *damaged += err == ERR_DAMAGED;
+        err = err == ERR_DAMAGED ? ERR_OK : err;
     }
     if (!err)
         err = store_err(&store->durable, result, "read the records of correspondents");
     store_release(statement);
     buf_fini(&record);
-    if (damaged)
-        log_error("store: %zu records of correspondents of %s do not open, and are passed over", damaged, name);
+    if (*damaged)
+        log_error("store: %zu records of correspondents of %s do not open", *damaged, name);
     return err;
 }

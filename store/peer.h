@@ -25,15 +25,16 @@ enum store_peer_rank {
    pinned ones, or the record is too big. */
 ERR_RETURN enum err store_peer_put(struct store *store, const char *account, const char *address, struct span record,
                                    enum store_peer_rank rank, int64_t at);
-/* Adds it to `out`. ERR_NOT_FOUND; ERR_STORE: it is damaged (said in the log). */
+/* Adds it to `out`. ERR_NOT_FOUND; ERR_DAMAGED (said in the log). */
 ERR_RETURN enum err store_peer_get(struct store *store, const char *account, const char *address, struct buf *out);
 /* Also one that is damaged; nothing of it is left in the files. ERR_NOT_FOUND. */
 ERR_RETURN enum err store_peer_remove(struct store *store, const char *account, const char *address);
 
 typedef enum err (*store_peer_fn)(struct span record, void *context);
-/* All of an account, in no order that means anything. One that does not open, or of which `fn` says ERR_STORE, is
-   damaged: they are counted in the log and passed over. Any other error of `fn` ends it and is passed on. `fn` does not
-   call the store. */
-ERR_RETURN enum err store_peer_each(struct store *store, const char *account, store_peer_fn fn, void *context);
+/* All of an account, in no order that means anything. One that does not open, or of which `fn` says ERR_DAMAGED, is
+   counted, said in the log, and passed over. Any other error of `fn` ends it and is passed on. `fn` does not call the
+   store. */
+ERR_RETURN enum err store_peer_each(struct store *store, const char *account, store_peer_fn fn, void *context,
+                                    size_t *damaged_out);
 
 #endif

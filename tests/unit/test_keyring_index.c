@@ -151,7 +151,16 @@ static void empty_index_finds_nothing(void **state)
     keyring_free(&keyring);
     assert_int_equal(keyring_load(buf_span(&saved), &keyring), ERR_OK);
     assert_int_equal(keyring_len(keyring), 0);
+    assert_false(keyring_is_incomplete(keyring));
+    keyring_set_incomplete(keyring);
+    buf_clear(&saved);
+    assert_int_equal(keyring_save(keyring, &saved), ERR_OK);
     keyring_free(&keyring);
+    assert_int_equal(keyring_load(buf_span(&saved), &keyring), ERR_OK);
+    assert_true(keyring_is_incomplete(keyring));
+    saved.data[saved.len - 5] = 2;
+    keyring_free(&keyring);
+    assert_int_equal(keyring_load(buf_span(&saved), &keyring), ERR_PEER_PROTOCOL);
     keyring_free(&keyring);
     buf_fini(&saved);
 }

@@ -204,6 +204,30 @@ static void only_within_what_is_configured(void **state)
     assert_int_equal(kept, 1);
 }
 
+/* What is wrong with one piece is no reason to lose the others; that one cannot be looked at is: it may be the key. */
+static void junk_and_failures(void **state)
+{
+    size_t kept;
+    (void)state;
+    add(KEYRING_FOUND_OPENPGP, KEYRING_SOURCE_AUTOCRYPT, false, SPAN_LIT("no key"));
+    assert_int_equal(learn(&kept), ERR_MALFORMED);
+    assert_int_equal(kept, 0);
+    assert_true(keyring_learn_is_junk(ERR_MALFORMED));
+    add(KEYRING_FOUND_OPENPGP, KEYRING_SOURCE_AUTOCRYPT, false, SPAN_LIT("no key"));
+    add(KEYRING_FOUND_OPENPGP, KEYRING_SOURCE_GOSSIP, false, buf_span(&key));
+    assert_int_equal(learn(&kept), ERR_OK);
+    assert_int_equal(kept, 1);
+    /* gpg finds no ring to write to. */
+    char away[] = "/tmp/privyseal-away-XXXXXX";
+    assert_non_null(mkdtemp(away));
+    assert_int_equal(rename(home.path, away), 0);
+    add(KEYRING_FOUND_OPENPGP, KEYRING_SOURCE_AUTOCRYPT, false, buf_span(&key));
+    const enum err err = learn(&kept);
+    assert_int_equal(rename(away, home.path), 0);
+    assert_int_equal(err, ERR_ENGINE);
+    assert_false(keyring_learn_is_junk(err));
+}
+
 static enum err learn_attached(const char *address)
 {
     const struct keyring_learner learner = {.address = address,
@@ -265,8 +289,11 @@ static void none_for_what_is_not_kept(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(only_sources_that_are_asked),    cmocka_unit_test(a_word_for_each_key),
-        cmocka_unit_test(only_within_what_is_configured), cmocka_unit_test(what_came_with_mail),
+        cmocka_unit_test(only_sources_that_are_asked),
+        cmocka_unit_test(a_word_for_each_key),
+        cmocka_unit_test(only_within_what_is_configured),
+        cmocka_unit_test(junk_and_failures),
+        cmocka_unit_test(what_came_with_mail),
         cmocka_unit_test(none_for_what_is_not_kept),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

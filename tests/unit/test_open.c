@@ -1,6 +1,8 @@
 /* What comes in: opened as a whole or shown as it came, with a verdict that nobody else can write. */
 #include "tests/unit/open_mail.h"
 
+#include "keyring/peer.h"
+
 static void test_round_trip_encrypted(void **state)
 {
     struct mail mail;
@@ -35,6 +37,40 @@ static void test_round_trip_signed(void **state)
     assert_string_equal(after_verdict(&mail), mail.sealed.data);
     assert_false(mail.opened.is_changed);
     mail_fini(&mail);
+}
+
+static bool can_read_record(const char *author, void *context)
+{
+    const bool *can_read = context;
+
+    assert_string_equal(author, "alice@example.org");
+    return *can_read;
+}
+
+/* A record is damaged: the author's own, which may rule the key out, or another's. */
+static void test_records_that_cannot_be_read(void **state)
+{
+    struct crypto_open_options options = {.least = KEYRING_FOUND, .output_max = SIZE_OF_ALL, .layers_max = 8};
+    struct keyring *incomplete;
+    bool can_read = false;
+    struct mail mail;
+
+    (void)state;
+    assert_int_equal(keyring_vouch(keyring, SPAN_NONE, 1, &incomplete), ERR_OK);
+    keyring_set_incomplete(incomplete);
+    options.keyring = incomplete;
+    seal(CRYPTO_SEAL_SIGN, alice, MESSAGE, &mail.sealed);
+    for (int i = 0; i < 3; i++) {
+        options.can_read_record = i == 0 ? NULL : can_read_record;
+        options.record_context = &can_read;
+        can_read = i == 2;
+        buf_init_secret(&mail.view, SIZE_OF_ALL);
+        assert_int_equal(crypto_open(home.gpg, &options, buf_span(&mail.sealed), &mail.view, &mail.opened), ERR_OK);
+        assert_verdict(&mail, can_read ? CRYPTO_SIG_GOOD : CRYPTO_SIG_UNTRUSTED, CRYPTO_ENC_NONE);
+        buf_fini(&mail.view);
+    }
+    buf_fini(&mail.sealed);
+    keyring_free(&incomplete);
 }
 
 /* RFC 9787: the layers of one message, in either order. */
@@ -361,6 +397,7 @@ int main(void)
         cmocka_unit_test(test_round_trip_encrypted),
         cmocka_unit_test(test_round_trip_signed_and_encrypted),
         cmocka_unit_test(test_round_trip_signed),
+        cmocka_unit_test(test_records_that_cannot_be_read),
         cmocka_unit_test(test_both_orders_of_nesting),
         cmocka_unit_test(test_own_verdicts_are_not_believed),
         cmocka_unit_test(test_without_protection_nothing_is_added),

@@ -334,6 +334,20 @@ static void test_missing_for_now(void **state)
     }
 }
 
+/* While some record is damaged nobody gets a copy whose own record has not been read: it may rule the key out. */
+static void test_damaged_record(void **state)
+{
+    (void)state;
+    struct world world;
+    begin_with(&world, POLICY_ENCRYPT_WHEN_POSSIBLE);
+    add_key(&world, 1, KEYRING_FULL, false);
+    keyring_set_incomplete(world.keyring);
+    expect_plan(&world, ERR_DAMAGED, PLAN_REFUSE);
+    world.recipients[0].is_record_read = true;
+    expect_plan(&world, ERR_OK, PLAN_SIGN_ENCRYPT);
+    keyring_free(&world.keyring);
+}
+
 /* Who stands in the way of a required recipient, for now. */
 static void test_mixed_for_now(void **state)
 {
@@ -406,6 +420,7 @@ int main(void)
         cmocka_unit_test(test_advice_beside_required),
         cmocka_unit_test(test_advice_and_least_groups),
         cmocka_unit_test(test_missing_for_now),
+        cmocka_unit_test(test_damaged_record),
         cmocka_unit_test(test_mixed_for_now),
         cmocka_unit_test(test_revoked_is_no_way_to_plain),
     };

@@ -81,6 +81,17 @@ static enum err ask_words(int line, const char *account, size_t *len, enum keyri
     return ERR_OK;
 }
 
+static enum err ask_get(int line, const char *account)
+{
+    struct ipc_out out;
+    struct ipc_in in;
+    begin(&out, PROXY_PEER_GET, account, ERIN);
+    const enum err err = ask(line, &out, &in);
+    if (err == ERR_OK)
+        ipc_in_fini(&in);
+    return err;
+}
+
 static void expect_words(const char *account, size_t wanted, enum keyring_trust wanted_trust)
 {
     size_t len;
@@ -184,6 +195,10 @@ static void test_net_says_at_most_found(void **state)
     expect_end(PROXY_VAULT_KEEPER, ALICE, &found, NULL);
     int keeper = vault_line(PROXY_VAULT_KEEPER, BOB);
     assert_int_equal(ask_words(keeper, ALICE, &len, &trust), ERR_END);
+    close(keeper);
+    keeper = vault_line(PROXY_VAULT_KEEPER, BOB);
+    assert_int_equal(ask_get(keeper, BOB), ERR_NOT_FOUND);
+    assert_int_equal(ask_get(keeper, ALICE), ERR_END);
     close(keeper);
     /* Net does not hear whom a person writes to. */
     net = vault_line(PROXY_VAULT_CLIENT, NULL);
@@ -364,7 +379,7 @@ static void test_net_hears_of_changed_words(void **state)
     proxy_vaultlink_on_words(link_, NULL, NULL);
 }
 
-/* One record that does not open is no reason to list nothing, and is not written over. */
+/* One record that does not open is no reason to list nothing, but the words say so; and it is not written over. */
 static void test_damaged(void **state)
 {
     struct heard heard = {.peers = 0};
@@ -380,16 +395,17 @@ static void test_damaged(void **state)
     store_close(&store);
     start_vault();
     say(&found, &got);
-    assert_int_equal(got.err, ERR_STORE);
+    assert_int_equal(got.err, ERR_DAMAGED);
     get(ERIN, &heard);
-    assert_int_equal(heard.err, ERR_STORE);
+    assert_int_equal(heard.err, ERR_DAMAGED);
     (void)span_copy(SPAN_LIT(BOB), found.address, sizeof found.address);
     say(&found, &got);
     assert_int_equal(got.err, ERR_OK);
-    expect_words(ALICE, 1, KEYRING_FOUND);
+    expect_words(ALICE, 2, KEYRING_FOUND);
     int command = command_line();
     assert_int_equal(ask_remove(command), ERR_OK);
     close(command);
+    expect_words(ALICE, 1, KEYRING_FOUND);
     get(ERIN, &heard);
     assert_int_equal(heard.err, ERR_NOT_FOUND);
 }

@@ -77,6 +77,29 @@ static struct keyring_entry vouched(const char *address, const char *fingerprint
     return entry;
 }
 
+/* What a person has said of somebody cannot be read: the others count, and the index says so, also when words are laid
+   over it again. */
+static void test_incomplete(void **state)
+{
+    const struct keyring_word unread = keyring_word_unread("alice@example.org");
+    struct keyring *once, *twice;
+    (void)state;
+    list(BOB, ONE, KEYRING_UNVERIFIED);
+    say(BOB, ONE, KEYRING_SOURCE_PERSON, KEYRING_PINNED, 0);
+    assert_int_equal(keyring_vouch(listed, buf_span(&words), NOW, &once), ERR_OK);
+    assert_false(keyring_is_incomplete(once));
+    keyring_free(&once);
+    assert_int_equal(keyring_word_add(&words, &unread), ERR_OK);
+    assert_int_equal(vouched(BOB, ONE).trust, KEYRING_PINNED);
+    assert_int_equal(keyring_vouch(listed, buf_span(&words), NOW, &once), ERR_OK);
+    assert_true(keyring_is_incomplete(once));
+    assert_int_equal(keyring_len(once), 1);
+    assert_int_equal(keyring_vouch(once, SPAN_NONE, NOW, &twice), ERR_OK);
+    assert_true(keyring_is_incomplete(twice));
+    keyring_free(&once);
+    keyring_free(&twice);
+}
+
 static void test_the_strongest_counts(void **state)
 {
     (void)state;
@@ -273,6 +296,7 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_incomplete, begin, end),
         cmocka_unit_test_setup_teardown(test_the_strongest_counts, begin, end),
         cmocka_unit_test_setup_teardown(test_what_has_run_out_does_not, begin, end),
         cmocka_unit_test_setup_teardown(test_only_what_is_meant, begin, end),
