@@ -40,8 +40,8 @@ ERR_RETURN enum err key_certificate_chain(const struct cli *cli, const struct ke
 struct table;
 ERR_RETURN enum err key_certificate_explain(const struct cli *cli, const struct keyring_certificate *certificate,
                                             enum keyring_purpose purpose, struct table *table);
-/* Asks the issuers whether it is revoked, where the account has them asked and its chain is good; else it is not known.
- */
+/* Asks the issuers whether it is revoked, where the account has them asked, its chain is good, and it names a place to
+   ask; else it is not known, without a reason. */
 ERR_RETURN enum err key_certificate_revocation(const struct cli *cli, const struct keyring_certificate *certificate,
                                                struct keyring_revocation *revocation_out);
 /* Issuer, serial number, source, chain, and revocation where the account asks; NULL: it is no certificate. */

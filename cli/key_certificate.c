@@ -97,16 +97,18 @@ enum err key_certificate_revocation(const struct cli *cli, const struct keyring_
                                     struct keyring_revocation *revocation_out)
 {
     struct keyring_revocation revocations[KEYRING_CHAIN_MAX] = {{.state = KEYRING_REVOCATION_UNKNOWN}};
+    struct keyring_revocation_question questions[KEYRING_QUESTIONS_MAX];
     enum keyring_chain chain;
     const char *reason;
     STACK_OF(X509) * path;
     bool is_asked;
-    *revocation_out = (struct keyring_revocation){.state = KEYRING_REVOCATION_UNKNOWN, .reason = "nobody was asked"};
+    *revocation_out = (struct keyring_revocation){.state = KEYRING_REVOCATION_UNKNOWN};
     enum err err = find_path(cli, certificate, KEYRING_ENCRYPT, &chain, &reason, &path);
     if (err)
         return err;
     err = ask_issuers(cli, chain, path, revocations, &is_asked);
-    if (!err && is_asked && sk_X509_num(path) > 1)
+    if (!err && is_asked && sk_X509_num(path) > 1 &&
+        keyring_revocation_questions(certificate->certificate, questions) > 0)
         *revocation_out = revocations[0];
     sk_X509_pop_free(path, X509_free);
     return err;

@@ -30,6 +30,7 @@ struct refreshed {
     unsigned char digest[SHA256_DIGEST_LENGTH];
     size_t asked, failed; /* sources */
     char detail[DETAIL_SIZE];
+    json_t *others; /* fingerprints of keys that are there for its addresses since */
 };
 
 struct refreshing {
@@ -41,11 +42,10 @@ struct refreshing {
     bool is_down[CONFIG_SOURCES_MAX];
 };
 
-static enum err say(char detail[DETAIL_SIZE], const char *what)
+static void say(char detail[DETAIL_SIZE], const char *what)
 {
     const size_t len = strlen(detail);
     snprintf(detail + len, DETAIL_SIZE - len, "%s%s", len > 0 ? "; " : "", what);
-    return ERR_OK;
 }
 
 /* Of what counts of the key; of a certificate its fingerprint says all. */
@@ -82,7 +82,7 @@ static void note_answers(struct refreshing *refreshing, const struct cli_source 
         key->failed++;
         proxy_source_name(source->config, name);
         snprintf(text, sizeof text, "%s: %s", name, source->problem);
-        (void)say(key->detail, text);
+        say(key->detail, text);
         if (source->err == ERR_UPSTREAM_DOWN && !source->source.ops->is_of_domain)
             refreshing->is_down[i] = true;
     }
@@ -142,9 +142,15 @@ static enum err ask_issuers(struct refreshing *refreshing, struct refreshed *key
     if (!known)
         return ERR_OK;
     enum err err = key_certificate_revocation(cli, known, &revocation);
-    if (err || revocation.state == KEYRING_REVOCATION_UNKNOWN)
+    if (err || !revocation.reason)
         return err;
     key->asked++;
+    if (revocation.state == KEYRING_REVOCATION_UNKNOWN) {
+        char text[DETAIL_SIZE];
+        key->failed++;
+        snprintf(text, sizeof text, "it is not known whether it has been revoked: %s", revocation.reason);
+        say(key->detail, text);
+    }
     if (revocation.state != KEYRING_REVOCATION_REVOKED || known->revoked)
         return ERR_OK;
     struct keyring_certificate entry = *known;
@@ -174,13 +180,43 @@ static enum err refresh(struct refreshing *refreshing, struct refreshed *key)
 
 /* ---- what came of it ---- */
 
+static bool is_in(const json_t *fingerprints, const char *fingerprint)
+{
+    size_t index;
+    const json_t *each;
+    json_array_foreach(fingerprints, index, each) if (strcmp(json_string_value(each), fingerprint) == 0) return true;
+    return false;
+}
+
 static bool is_later(int64_t now, int64_t before)
 {
     return before != 0 && (now == 0 || now > before);
 }
 
+/* True if it was one of its addresses' by the word of a source that no longer gives it. */
+static bool is_gone(const struct keyring *before, const struct keyring *after, const char *fingerprint)
+{
+    for (size_t i = 0; i < keyring_len(before); i++) {
+        const struct keyring_entry *then = keyring_at(before, i);
+        size_t first;
+        if (strcmp(then->fingerprint, fingerprint) != 0 || !keyring_source_is_asked(then->source))
+            continue;
+        const size_t len = keyring_find(after, then->address, &first);
+        for (size_t j = first; j < first + len; j++)
+            if (strcmp(keyring_at(after, j)->fingerprint, fingerprint) == 0 &&
+                !keyring_source_is_asked(keyring_at(after, j)->source))
+                return true;
+    }
+    return false;
+}
+
+static bool has_expired(const struct keyring_entry *entry, int64_t now)
+{
+    return (entry->expires != 0 && entry->expires <= now) || (entry->encrypt_until > 0 && entry->encrypt_until <= now);
+}
+
 /* Keys that are there for one of its addresses since. */
-static void note_others(const struct keyring *before, const struct keyring *after, struct refreshed *key)
+static enum err note_others(const struct keyring *before, const struct keyring *after, struct refreshed *key)
 {
     for (size_t i = 0; i < keyring_len(before); i++) {
         const struct keyring_entry *own = keyring_at(before, i);
@@ -191,12 +227,15 @@ static void note_others(const struct keyring *before, const struct keyring *afte
         for (size_t j = first; j < first + len; j++) {
             const char *fingerprint = keyring_at(after, j)->fingerprint;
             char text[KEYRING_FPR_SIZE + MIME_ADDR_SIZE + 64];
-            if (key_of_fingerprint(before, fingerprint) || strstr(key->detail, fingerprint))
+            if (key_of_fingerprint(before, fingerprint) || is_in(key->others, fingerprint))
                 continue;
+            if (json_array_append_new(key->others, json_string(fingerprint)))
+                return ERR_MEMORY;
             snprintf(text, sizeof text, "there is another key: %s; see `privyseal why %s`", fingerprint, own->address);
-            (void)say(key->detail, text);
+            say(key->detail, text);
         }
     }
+    return ERR_OK;
 }
 
 static enum err judge(const struct refreshing *refreshing, struct refreshed *key, const char **state_out)
@@ -204,23 +243,25 @@ static enum err judge(const struct refreshing *refreshing, struct refreshed *key
     const struct cli *cli = refreshing->cli;
     const struct keyring_entry *now = key_of_fingerprint(cli->keyring, key->before.fingerprint);
     unsigned char digest[SHA256_DIGEST_LENGTH];
-    note_others(refreshing->before, cli->keyring, key);
+    enum err err = note_others(refreshing->before, cli->keyring, key);
     *state_out = "gone";
-    if (!now)
-        return ERR_OK;
-    enum err err = digest_of(cli, now, digest);
+    if (err || !now)
+        return err;
+    err = digest_of(cli, now, digest);
     const bool is_changed = memcmp(digest, key->digest, sizeof digest) != 0;
     *state_out = now->is_revoked && !key->before.is_revoked ? "revoked"
                  : is_later(now->expires, key->before.expires) ||
                          (is_changed && now->encrypt_until >= 0 &&
                           (key->before.encrypt_until < 0 || is_later(now->encrypt_until, key->before.encrypt_until)))
                      ? "renewed"
-                 : is_changed      ? "changed"
-                 : key->failed > 0 ? "failed"
-                 : key->asked == 0 ? "not asked"
-                                   : "unchanged";
+                 : is_changed                                                  ? "changed"
+                 : is_gone(refreshing->before, cli->keyring, now->fingerprint) ? "gone"
+                 : key->failed > 0                                             ? "failed"
+                 : has_expired(now, clock_now())                               ? "expired"
+                 : key->asked == 0                                             ? "not asked"
+                                                                               : "unchanged";
     if (key->asked == 0 && key->failed == 0)
-        (void)say(key->detail, "no source is for its addresses");
+        say(key->detail, "no source is for its addresses");
     return err;
 }
 
@@ -236,9 +277,11 @@ static enum err report(const struct refreshing *refreshing, struct table *table,
         if (!err)
             err = table_add(table, cells);
         if (!err &&
-            json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s}", "fingerprint", key->before.fingerprint,
-                                                  "address", key->before.address, "user_id", key->before.user_id,
-                                                  "state", state, "detail", key->detail)))
+            json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:O}", "fingerprint",
+                                                  key->before.fingerprint, "address", key->before.address, "format",
+                                                  key->before.format == KEYRING_SMIME ? "smime" : "openpgp", "user_id",
+                                                  key->before.user_id, "state", state, "detail", key->detail, "others",
+                                                  key->others)))
             err = ERR_MEMORY;
     }
     return err;
@@ -255,8 +298,9 @@ static enum err add(struct refreshing *refreshing, const struct keyring_entry *e
     if (!keys)
         return ERR_MEMORY;
     refreshing->keys = keys;
-    keys[refreshing->keys_len] = (struct refreshed){.before = *entry};
-    return digest_of(refreshing->cli, entry, keys[refreshing->keys_len++].digest);
+    struct refreshed *key = &keys[refreshing->keys_len++];
+    *key = (struct refreshed){.before = *entry, .others = json_array()};
+    return key->others ? digest_of(refreshing->cli, entry, key->digest) : ERR_MEMORY;
 }
 
 static enum err choose(struct refreshing *refreshing, int argc, char **argv)
@@ -349,6 +393,8 @@ static int run(struct cli *cli, int argc, char **argv)
         status = cli_exit_of(err);
     if (!status)
         status = finish(&refreshing);
+    for (size_t i = 0; i < refreshing.keys_len; i++)
+        json_decref(refreshing.keys[i].others);
     free(refreshing.keys);
     keyring_certificates_close(&certificates);
     keyring_anchors_close(&anchors);

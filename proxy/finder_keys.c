@@ -116,6 +116,18 @@ static struct entry *find_entry(struct finder_keys *keys, const char *address, s
     return NULL;
 }
 
+/* Who refreshes a key wants to know what its sources say now, and so does whoever looks for it next: what they said
+   before is forgotten, whichever key it was about. What they are being asked at this moment is as good. */
+static void forget_answers(struct finder_keys *keys, const char *address, size_t stage)
+{
+    struct entry *entry, *next;
+    for (entry = LIST_FIRST(&keys->buckets[bucket_of(address)]); entry != NULL; entry = next) {
+        next = LIST_NEXT(entry, same);
+        if (entry->open == 0 && !entry->is_starting && entry->stage == stage && strcmp(entry->address, address) == 0)
+            entry_free(entry);
+    }
+}
+
 static struct entry *add_entry(struct finder_keys *keys, const char *address, size_t stage, const char *fingerprint)
 {
     make_room(keys);
@@ -322,11 +334,14 @@ enum err finder_find(struct finder_client *client, uint32_t number, struct ipc_i
     ipc_get_string(in, address, sizeof(address));
     const uint32_t stage = ipc_get_u32(in);
     ipc_get_string(in, fingerprint, sizeof(fingerprint));
+    const bool is_refresh = ipc_get_u32(in) != 0;
     enum err err = ipc_in_end(in);
     if (err == ERR_OK && fingerprint[strspn(fingerprint, "0123456789ABCDEF")] != '\0')
         return ERR_PEER_PROTOCOL;
     if (err != ERR_OK || mime_addr_normalise(span_of(address), normal) || strcmp(address, normal) != 0)
         return ERR_PEER_PROTOCOL;
+    if (is_refresh)
+        forget_answers(client->finder->keys, address, stage);
     err = enter(client->finder->keys, client, number, address, stage, fingerprint);
     if (err == ERR_OK)
         return ERR_OK;

@@ -148,7 +148,8 @@ enum err proxy_finder_find(struct proxy_finderlink *link, const char *address, s
     ipc_put_u32(&out, request->number);
     ipc_put_string(&out, address);
     ipc_put_u32(&out, (uint32_t)stage);
-    ipc_put_string(&out, fingerprint);
+    ipc_put_string(&out, fingerprint == NULL ? "" : fingerprint);
+    ipc_put_u32(&out, fingerprint != NULL);
     enum err err = ERR_END;
     if (link->socket >= 0)
         err = ipc_send(link->socket, &out);

@@ -33,7 +33,9 @@ struct proxy_finder_answer {
 typedef void (*proxy_finder_fn)(enum err err, const struct proxy_finder_answer *answer, void *context);
 
 /* Asks the sources of one stage (proxy/config.h) for the keys of `address`. `fingerprint`: of a key of it that is
-   known; sources that can be are asked for this one alone. "": of none. */
+   known; sources that can be are asked for this one alone. "": of none, but what has become of the address's keys is
+   asked anew, as it is with one, whatever was answered before. NULL: any key is wanted, and an answer that counts still
+   will do. */
 ERR_RETURN enum err proxy_finder_find(struct proxy_finderlink *link, const char *address, size_t stage,
                                       const char *fingerprint, uint32_t timeout_ms, proxy_finder_fn fn, void *context,
                                       struct proxy_finder_request **request_out);

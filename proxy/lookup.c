@@ -226,7 +226,7 @@ static enum err begin(struct proxy_lookups *lookups, size_t account, const char 
     LIST_INSERT_HEAD(&lookups->open, lookup, link);
     const uint32_t deadline_ms = config_stage_timeout_ms(lookups->config, lookup->address, stage) + SLACK_MS;
     lookup->is_refresh = fingerprint != NULL;
-    enum err err = proxy_finder_find(lookups->finder, lookup->address, stage, fingerprint == NULL ? "" : fingerprint,
+    enum err err = proxy_finder_find(lookups->finder, lookup->address, stage, fingerprint,
                                      deadline_ms < most_ms ? deadline_ms : most_ms, on_found, lookup, &lookup->request);
     if (err != ERR_OK) {
         lookup_free(lookup);

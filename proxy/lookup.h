@@ -50,7 +50,8 @@ ERR_RETURN enum err proxy_lookup_heard(struct proxy_lookups *lookups, size_t acc
                                        const struct keyring *keyring, struct proxy_heard *heard, proxy_lookup_fn fn,
                                        void *context, struct proxy_lookup **lookup_out);
 /* The same for an address of which a key is in use: what has become of it, and of others that are there by a source's
-   word. `fingerprint`: of the OpenPGP key; "": it is a certificate. It is asked also where an answer counts still. */
+   word. `fingerprint`: of the OpenPGP key; "": it is a certificate. The sources are asked also where an
+   answer counts still. */
 ERR_RETURN enum err proxy_lookup_refresh(struct proxy_lookups *lookups, size_t account, const char *address,
                                          const char *fingerprint, size_t stage, proxy_lookup_fn fn, void *context,
                                          struct proxy_lookup **lookup_out);

@@ -113,7 +113,8 @@ enum proxy_message {
     PROXY_PRIVATE_FORGET, /* a private key of its account has been removed */
     PROXY_VAULT_DONE,     /* err u32; if that is 0, by request: recipients u32, each (deliveries) | what stands above */
     /* net to finder, and back; answers come in any order */
-    PROXY_FIND, /* number u32, address, stage u32 (proxy/config.h), fingerprint of the only key that is wanted or "" */
+    PROXY_FIND, /* number u32, address, stage u32 (proxy/config.h), fingerprint of the only key that is wanted or "",
+                   1 u32 if it is asked for anew, whatever was answered before, else 0 */
     /* keeper to finder, about its own account's anchors, and back */
     PROXY_REVOCATION, /* number u32; file of the path's certificates, DER, leaf first */
     PROXY_FINDER_DONE /* number u32, err u32; if that is 0, by request: (find) seconds u32 for which the answer counts,

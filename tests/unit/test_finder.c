@@ -67,6 +67,7 @@ static enum err ask(int fd, uint32_t number)
     ipc_put_string(&out, "erin@example.net");
     ipc_put_u32(&out, 0); /* the first stage */
     ipc_put_string(&out, "");
+    ipc_put_u32(&out, 0);
     return ipc_send(fd, &out);
 }
 

@@ -88,7 +88,7 @@ static void run(void)
 static void find(size_t index, const char *address, uint32_t timeout_ms)
 {
     assert_int_equal(
-        proxy_finder_find(line, address, index, "", timeout_ms, on_answer, &asked[index], &asked[index].request),
+        proxy_finder_find(line, address, index, NULL, timeout_ms, on_answer, &asked[index], &asked[index].request),
         ERR_OK);
     assert_int_equal(asked[index].fired, 0);
 }
@@ -105,6 +105,7 @@ static uint32_t heard(const char *expected)
     (void)ipc_get_u32(&in);
     char fingerprint[4];
     ipc_get_string(&in, fingerprint, sizeof fingerprint);
+    assert_int_equal(ipc_get_u32(&in), 0);
     assert_int_equal(ipc_in_end(&in), ERR_OK);
     ipc_in_fini(&in);
     assert_string_equal(address, expected);
