@@ -2,7 +2,6 @@
 
 #include "base/log.h"
 #include "keyring/certificates_internal.h"
-#include "keyring/peer.h"
 #include "keyring/x509_internal.h"
 
 #include <openssl/err.h>
@@ -389,4 +388,34 @@ enum err keyring_learn(const struct keyring_learner *learner, struct span saved,
     if (*kept > 0)
         forget_left_over(learner);
     return *kept > 0 ? ERR_OK : first;
+}
+
+/* ---- what mail told ---- */
+
+void keyring_learn_list(const struct keyring *keyring, const char *address, struct keyring_learn_listed *listed)
+{
+    size_t first;
+    const size_t len = keyring_find(keyring, address, &first);
+    listed->len = 0;
+    for (size_t i = first; i < first + len && listed->len < KEYRING_LEARN_LISTED_MAX; i++)
+        memcpy(listed->fingerprints[listed->len++], keyring_at(keyring, i)->fingerprint, KEYRING_FPR_SIZE);
+}
+
+static enum err add_heard(const struct keyring_learn_listed *listed, enum keyring_source source,
+                          const char *fingerprint, const struct buf *key, struct buf *found)
+{
+    const struct keyring_found piece = {.kind = KEYRING_FOUND_OPENPGP, .source = source, .bytes = buf_span(key)};
+    bool is_listed = false;
+    for (size_t i = 0; i < listed->len; i++)
+        is_listed = is_listed || strcmp(listed->fingerprints[i], fingerprint) == 0;
+    return key->len == 0 || is_listed ? ERR_OK : keyring_found_add(found, &piece);
+}
+
+enum err keyring_learn_heard(const struct keyring_peer *peer, const struct keyring_learn_listed *listed,
+                             struct buf *found)
+{
+    const struct keyring_autocrypt *told = &peer->autocrypt;
+    enum err err = add_heard(listed, KEYRING_SOURCE_AUTOCRYPT, told->fingerprint, &told->key, found);
+    return err == ERR_OK ? add_heard(listed, KEYRING_SOURCE_GOSSIP, told->gossip_fingerprint, &told->gossip_key, found)
+                         : err;
 }
