@@ -1,4 +1,5 @@
 #include "cli/why.h"
+#include "cli/heard.h"
 #include "cli/vault.h"
 #include "cli/wot.h"
 
@@ -13,6 +14,17 @@ static const char *from;
 static const struct cli_option options[] = {
     {"from", "ADDRESS", "as if sent from this address; default: the account's", NULL, &from, NULL},
     {NULL, NULL, NULL, NULL, NULL, NULL}};
+
+/* As the proxy does before it answers a recipient (proxy/session_mail.c): what mail has told by Autocrypt is imported
+   when it is first wanted. */
+static enum err import_heard(struct cli *cli, const struct why *answer)
+{
+    struct policy_choice choice;
+    policy_choose(&cli->config->policy, cli->keyring, answer->address, answer->now, &choice);
+    if (!answer->has_peer || !cli->config->has_autocrypt || !policy_wants_record(&choice))
+        return ERR_OK;
+    return cli_learn_heard(cli, &answer->peer);
+}
 
 static void find_answer(const struct cli *cli, const char *sender, struct why *answer)
 {
@@ -85,9 +97,7 @@ static enum colour outcome_colour(const struct why *answer)
 /* Those that would be asked before the recipient is answered; why asks none. */
 static bool is_asked(const struct config_source *source, const struct why *answer)
 {
-    const struct keyring_entry *key = answer->choice.key;
-    return (!key || key->advice != KEYRING_ADVICE_NONE) && answer->choice.rule->encrypt != POLICY_ENCRYPT_NEVER &&
-           config_source_serves(source, answer->address);
+    return policy_wants_sources(&answer->choice, answer->now) && config_source_serves(source, answer->address);
 }
 
 static bool is_any_asked(const struct why *answer)
@@ -143,6 +153,7 @@ static int print_json(const struct cli *cli, const struct why *answer)
     if (choice->key) {
         (void)json_object_set_new(key, "words", why_words_json(answer, choice->key));
         (void)json_object_set_new(key, "path", cli_wot_entry_json(cli, choice->key));
+        (void)json_object_set_new(key, "stale_since", why_stale_json(answer, choice->key));
     }
     return cli_print_json(json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s*, s:s*, s:s, s:o, s:o, s:o, s:o}", "address", answer->address,
@@ -204,6 +215,8 @@ static enum err add_key(const struct cli *cli, struct table *table, const struct
     if (!err)
         err = why_add(table, "trust", keyring_trust_name(key->trust));
     table_colour(table, 1, colour_of(keyring_trust_name(key->trust)));
+    if (!err)
+        err = why_add_stale(answer, key, table);
     return err ? err : cli_wot_add_entry(cli, key, table);
 }
 
@@ -285,10 +298,13 @@ static int run(struct cli *cli, int argc, char **argv)
     answer.cli = cli;
     answer.address = address;
     answer.now = clock_now();
-    find_answer(cli, from ? sender : cli->account->address, &answer);
     err = find_peer(cli, &answer);
     if (err)
         return cli_fail(cli, err, "reading what is known of %s", address);
+    err = import_heard(cli, &answer);
+    if (err)
+        return cli_fail(cli, err, "importing what mail has told of %s", address);
+    find_answer(cli, from ? sender : cli->account->address, &answer);
     const int status = cli->is_json ? print_json(cli, &answer) : print_table(cli, &answer);
     if (answer.has_peer)
         keyring_peer_fini(&answer.peer);

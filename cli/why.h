@@ -36,6 +36,8 @@ void why_word(const struct keyring_word *word, int64_t now, char out[KEY_TEXT_SI
    many. */
 ERR_RETURN enum err why_add_words(const struct why *why, const struct keyring_entry *entry, struct table *table,
                                   size_t *len_out);
+/* Row "stale": since when its source's word has run out without having been said again; no row where it has not. */
+ERR_RETURN enum err why_add_stale(const struct why *why, const struct keyring_entry *entry, struct table *table);
 /* Rows "passed over": every candidate that was not taken, with its reason. */
 ERR_RETURN enum err why_add_passed(const struct why *why, struct table *table);
 /* What contradicts the choice, and what to do; no row where nothing does. */
@@ -46,6 +48,8 @@ ERR_RETURN enum err why_add_peer(const struct why *why, struct table *table);
 /* The same for programs; NULL when memory is short. `conflict` and `peer` may be JSON's null. */
 json_t *why_candidates_json(const struct why *why);
 json_t *why_words_json(const struct why *why, const struct keyring_entry *entry);
+/* Seconds since 1970, or JSON's null. */
+json_t *why_stale_json(const struct why *why, const struct keyring_entry *entry);
 json_t *why_conflict_json(const struct why *why);
 json_t *why_peer_json(const struct why *why);
 

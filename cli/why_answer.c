@@ -104,6 +104,29 @@ enum err why_add_words(const struct why *why, const struct keyring_entry *entry,
     return err;
 }
 
+static int64_t stale_since(const struct keyring_entry *entry)
+{
+    return entry->ask_again + KEYRING_WORD_LONGER_S;
+}
+
+enum err why_add_stale(const struct why *why, const struct keyring_entry *entry, struct table *table)
+{
+    char date[CLI_DATE_SIZE], line[CLI_DATE_SIZE + 100];
+    if (!keyring_is_stale(entry, why->now))
+        return ERR_OK;
+    cli_date(stale_since(entry), date);
+    snprintf(line, sizeof line, "since %s its source has not answered%s", date,
+             keyring_is_unconfirmed(entry, why->now) ? ", too long for it to count as found; it counts as seen" : "");
+    enum err err = why_add(table, "stale", line);
+    table_colour(table, 1, COLOUR_CARE);
+    return err;
+}
+
+json_t *why_stale_json(const struct why *why, const struct keyring_entry *entry)
+{
+    return keyring_is_stale(entry, why->now) ? json_integer((json_int_t)stale_since(entry)) : json_null();
+}
+
 static bool is_of_rule(const struct why *why, enum keyring_format format)
 {
     for (size_t i = 0; i < why->choice.rule->formats_len; i++)
@@ -208,7 +231,8 @@ static json_t *candidate_json(const struct why *why, const struct keyring_candid
     json_t *more = words ? json_pack("{s:o, s:b, s:s}", "words", words, "taken", !is_passed, "reason",
                                      is_passed ? reason_text(why, candidate) : keyring_reason_text(KEYRING_TAKEN))
                          : NULL;
-    const bool is_whole = json && more && json_object_update(json, more) == 0;
+    const bool is_whole = json && more && json_object_update(json, more) == 0 &&
+                          json_object_set_new(json, "stale_since", why_stale_json(why, candidate->entry)) == 0;
     json_decref(more);
     if (is_whole)
         return json;

@@ -100,6 +100,12 @@ static const struct keyring_entry *find_author(const struct keyring *keyring, co
     return revoked;
 }
 
+/* What a source has not said again vouches for no signature: a failed look-up is not a pass (design 1.1.4). */
+static enum keyring_trust trust_of(const struct keyring_entry *entry)
+{
+    return keyring_is_stale(entry, clock_now()) ? KEYRING_UNVERIFIED : entry->trust;
+}
+
 static enum crypto_signature_state judge_entry(const struct keyring_entry *entry, enum keyring_trust least)
 {
     if (entry == NULL)
@@ -107,7 +113,7 @@ static enum crypto_signature_state judge_entry(const struct keyring_entry *entry
     if (entry->is_revoked)
         return CRYPTO_SIG_REVOKED;
     /* A least trust that nobody set must not let through what is known to be wrong. */
-    if (entry->is_disabled || entry->trust == KEYRING_NEVER || entry->trust < least)
+    if (entry->is_disabled || entry->trust == KEYRING_NEVER || trust_of(entry) < least)
         return CRYPTO_SIG_UNTRUSTED;
     return CRYPTO_SIG_GOOD;
 }
@@ -129,5 +135,5 @@ void crypto_verdict_judge(const struct crypto_signature *signature, const char *
     if (entry == NULL)
         return;
     memcpy(verdict_out->signer, entry->address, sizeof verdict_out->signer);
-    verdict_out->trust = entry->trust;
+    verdict_out->trust = trust_of(entry);
 }

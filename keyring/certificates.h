@@ -66,9 +66,9 @@ ERR_RETURN enum err keyring_certificates_remove(struct keyring_certificates *cer
 
 /* Adds an index entry for each address of each certificate, CAs left out, judged at the time `at`: OWN if its private
    key is here and one of its addresses is in `own` (the account's, normal form); else FULL if it leads to an anchor;
-   else FOUND where a directory's word counts and has not run out; else UNVERIFIED. What a certificate may be used for,
-   until when, and whether it is revoked stands in encrypt_until, sign_until and is_revoked; one that is too weak is
-   listed without a use. `anchors` may be NULL: no chain leads anywhere. */
+   else FOUND where a directory's word counts (which may be stale: keyring_is_stale); else UNVERIFIED. What a
+   certificate may be used for, until when, and whether it is revoked stands in encrypt_until, sign_until and
+   is_revoked; one that is too weak is listed without a use. `anchors` may be NULL: no chain leads anywhere. */
 ERR_RETURN enum err keyring_certificates_list(struct keyring_certificates *certificates,
                                               const struct keyring_anchors *anchors, const char *const *own,
                                               size_t own_len, int64_t at, struct keyring *keyring);

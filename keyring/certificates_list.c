@@ -121,10 +121,9 @@ static bool is_own(const struct listing *listing, const struct keyring_certifica
     return false;
 }
 
-static bool is_found(const struct keyring_certificate *certificate, int64_t at)
+static bool is_found(const struct keyring_certificate *certificate)
 {
-    return keyring_source_is_asked(certificate->source) && certificate->is_found &&
-           (certificate->until == 0 || certificate->until > at);
+    return keyring_source_is_asked(certificate->source) && certificate->is_found;
 }
 
 static enum err add(struct listing *listing, struct certificates_item *item, struct keyring *keyring)
@@ -140,8 +139,8 @@ static enum err add(struct listing *listing, struct certificates_item *item, str
     entry.has_secret = certificate->key_place[0] != '\0';
     entry.is_revoked = certificate->revoked != 0;
     entry.source = certificate->source;
-    if (keyring_source_is_asked(certificate->source))
-        entry.ask_again = certificate->until > KEYRING_WORD_LONGER_S ? certificate->until - KEYRING_WORD_LONGER_S : 0;
+    if (keyring_source_is_asked(certificate->source) && certificate->until != 0)
+        entry.ask_again = certificate->until > KEYRING_WORD_LONGER_S ? certificate->until - KEYRING_WORD_LONGER_S : 1;
     enum keyring_chain chain = KEYRING_CHAIN_UNTRUSTED;
     const struct certificates_judged *judged = NULL;
     if (listing->anchors != NULL) {
@@ -154,14 +153,11 @@ static enum err add(struct listing *listing, struct certificates_item *item, str
         entry.trust = KEYRING_OWN;
     else if (chain == KEYRING_CHAIN_GOOD)
         entry.trust = KEYRING_FULL;
-    else if (is_found(certificate, listing->at))
+    else if (is_found(certificate))
         entry.trust = KEYRING_FOUND;
     /* The index is looked at later than it is made: such trust ends with the first certificate of the chain. */
     if (entry.trust == KEYRING_FULL && judged->until < entry.expires)
         entry.encrypt_until = entry.sign_until = judged->until;
-    /* And a directory's word when it must be asked again. */
-    if (entry.trust == KEYRING_FOUND && certificate->until != 0 && certificate->until < entry.expires)
-        entry.encrypt_until = entry.sign_until = certificate->until;
     bool is_useless =
         is_issuer || chain == KEYRING_CHAIN_WEAK || (chain != KEYRING_CHAIN_GOOD && is_weak(certificate->certificate));
     if (is_useless || !x509_is_fit(certificate->certificate, KEYRING_ENCRYPT, true))

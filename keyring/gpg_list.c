@@ -78,7 +78,9 @@ static void note_subkeys(gpgme_key_t key, struct keyring_entry *entry)
 {
     entry->encrypt_until = entry->sign_until = -1;
     for (gpgme_subkey_t subkey = key->subkeys; subkey != NULL; subkey = subkey->next) {
-        if (subkey->revoked || subkey->disabled || subkey->invalid)
+        /* Those of a revoked key are all listed as revoked: what it was good for is known all the same, since it is not
+           left for plain text (keyring_withdrawn). */
+        if ((subkey->revoked && !key->revoked) || subkey->disabled || subkey->invalid)
             continue;
         if (subkey->can_encrypt)
             entry->encrypt_until = later(entry->encrypt_until, subkey->expires);

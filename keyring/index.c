@@ -162,6 +162,8 @@ const char *keyring_reason_text(enum keyring_reason reason)
         return "its secret key is not here";
     case KEYRING_TOO_LITTLE_TRUST:
         return "not trusted enough";
+    case KEYRING_UNCONFIRMED:
+        return "its source has not confirmed it for too long";
     case KEYRING_WRONG_FORMAT:
         return "of a format that the rule does not take";
     case KEYRING_NOT_THEIRS:
@@ -172,6 +174,21 @@ const char *keyring_reason_text(enum keyring_reason reason)
         return "usable, but another source names another key";
     }
     return "unknown";
+}
+
+static bool has_run_out(const struct keyring_entry *entry, int64_t since)
+{
+    return entry->trust == KEYRING_FOUND && entry->ask_again != 0 && since - entry->ask_again >= KEYRING_WORD_LONGER_S;
+}
+
+bool keyring_is_stale(const struct keyring_entry *entry, int64_t now)
+{
+    return has_run_out(entry, now);
+}
+
+bool keyring_is_unconfirmed(const struct keyring_entry *entry, int64_t now)
+{
+    return has_run_out(entry, now - KEYRING_STALE_S);
 }
 
 enum keyring_reason keyring_judge(const struct keyring_entry *entry, const struct keyring_want *want)
@@ -196,6 +213,8 @@ enum keyring_reason keyring_judge(const struct keyring_entry *entry, const struc
     /* A wish that was never filled in must not take what is known to be wrong. */
     if (entry->trust == KEYRING_NEVER || entry->trust < want->least)
         return KEYRING_TOO_LITTLE_TRUST;
+    if (want->least > KEYRING_SEEN && keyring_is_unconfirmed(entry, want->now))
+        return KEYRING_UNCONFIRMED;
     return KEYRING_TAKEN;
 }
 
@@ -204,17 +223,23 @@ const struct keyring_entry *keyring_choose(const struct keyring *keyring, const 
 {
     size_t first;
     size_t count = *address == '\0' ? 0 : keyring_find(keyring, address, &first);
+    const struct keyring_entry *best = NULL;
     *reason_out = KEYRING_TAKEN;
     for (size_t i = 0; i < count; i++) {
         const struct keyring_entry *entry = &keyring->entries[first + i];
         enum keyring_reason reason = keyring_judge(entry, want);
-        if (reason == KEYRING_TAKEN) {
-            *reason_out = KEYRING_TAKEN;
-            return entry;
-        }
+        /* They are in order but for what is stale, which only what is `found`, too, comes before. */
+        if (best != NULL && entry->trust < best->trust)
+            break;
+        if (reason == KEYRING_TAKEN && (best == NULL || !keyring_is_stale(entry, want->now)))
+            best = entry;
+        if (best != NULL && !keyring_is_stale(best, want->now))
+            break;
         /* One of another format is refused only if there is no other. */
         if (i == 0 || *reason_out == KEYRING_WRONG_FORMAT)
             *reason_out = reason;
     }
-    return NULL;
+    if (best != NULL)
+        *reason_out = KEYRING_TAKEN;
+    return best;
 }

@@ -37,13 +37,16 @@ struct keyring_entry {
     int64_t created, expires; /* of the key, seconds; expires 0: never */
     int64_t encrypt_until;    /* when the last usable encryption subkey expires; 0: never; -1: there is none */
     int64_t sign_until;       /* the same for signing */
-    int64_t ask_again;        /* when a directory must be asked for it again, if one can be; 0: never */
+    int64_t ask_again;        /* when its source must be asked for it again, if one can be; 0: never */
     bool is_revoked;          /* the key or this user ID */
     bool is_disabled;
     bool has_secret;
     bool has_aead; /* its preferences ask for AEAD (OCB), which is refused on opening (design 1.1.2) */
     bool is_primary_uid;
 };
+
+/* Seconds for which a word of a source stands as it was after it has run out (keyring_is_stale). */
+#define KEYRING_STALE_S (INT64_C(30) * 86400)
 
 struct keyring;
 
@@ -77,6 +80,7 @@ enum keyring_reason {
     KEYRING_UNABLE,
     KEYRING_NO_SECRET,
     KEYRING_TOO_LITTLE_TRUST,
+    KEYRING_UNCONFIRMED, /* the same, since its source has not been heard for too long */
     KEYRING_WRONG_FORMAT,
     KEYRING_NOT_THEIRS,  /* a person said so (`key pin --not`) */
     KEYRING_WEAKER,      /* usable, but another is better */
@@ -91,12 +95,18 @@ struct keyring_want {
     int64_t now;
 };
 
+/* True if the word that it is `found` by has run out, and its source has neither said it again nor taken it back: who
+   can keep a source from being heard must not make mail weaker than it was. What is stale counts less than what is
+   `found` and fresh, and stands before all that is weaker: for KEYRING_STALE_S as `found`, then as `seen`. */
+bool keyring_is_stale(const struct keyring_entry *entry, int64_t now);
+/* Whether that time is over, too. */
+bool keyring_is_unconfirmed(const struct keyring_entry *entry, int64_t now);
 /* What `want` says of one entry by itself (never KEYRING_WEAKER or KEYRING_CONTRADICTED). */
 enum keyring_reason keyring_judge(const struct keyring_entry *entry, const struct keyring_want *want);
-/* The best entry for `address`, or NULL: the one place where a choice is made. Order: higher trust, then other sources
-   before hearsay (gossip, keyservers), then the later `created`, then the smaller fingerprint.
-   The reason that concerns the best of those refused (of a wanted format if there is one) goes to `*reason_out`
-   (KEYRING_NEVER found: KEYRING_TAKEN with NULL). */
+/* The best entry for `address`, or NULL: the one place where a choice is made. Order: higher trust, then what is not
+   stale, then other sources before hearsay (gossip, keyservers), then the later `created`, then the smaller
+   fingerprint. The reason that concerns the best of those refused (of a wanted format if there is one) goes to
+   `*reason_out` (KEYRING_NEVER found: KEYRING_TAKEN with NULL). */
 const struct keyring_entry *keyring_choose(const struct keyring *keyring, const char *address,
                                            const struct keyring_want *want, enum keyring_reason *reason_out);
 

@@ -2,7 +2,6 @@
 
 #include "base/log.h"
 #include "keyring/certificates_internal.h"
-#include "keyring/peer.h"
 #include "keyring/x509_internal.h"
 
 #include <openssl/err.h>
@@ -11,6 +10,8 @@
 #include <string.h>
 
 #define FORGOTTEN_MAX 256
+/* What a directory said, and was not asked for again, is kept so long beyond its time, for a directory that is down. */
+#define STALE_KEPT_S (INT64_C(365) * 86400)
 
 const char *keyring_learnt_text(enum keyring_learnt learnt)
 {
@@ -37,13 +38,13 @@ static bool has_address(const X509 *certificate, const char *address)
 
 /* What a person put here, or has the key of, stays as it is, and so does what mail has shown, unless the directory's
    word adds something to it. */
-static bool is_better_known(const struct keyring_certificate *known, const struct keyring_found *found, int64_t now)
+static bool is_better_known(const struct keyring_certificate *known, const struct keyring_found *found)
 {
     if (known->source == KEYRING_SOURCE_IMPORT || known->key_place[0] != '\0')
         return true;
     if (known->source == KEYRING_SOURCE_MAIL)
         return !found->is_found;
-    return known->is_found && !found->is_found && known->until > now;
+    return known->is_found && !found->is_found;
 }
 
 /* One that issued itself could only be an anchor, which no directory names. */
@@ -91,7 +92,7 @@ static enum keyring_learnt judge_certificate(const struct keyring_learner *learn
         return leads_to_anchor(learner, certificate) ? KEYRING_LEARNT_ISSUER : KEYRING_LEARNT_STRANGER;
     if (is_issuer)
         return KEYRING_LEARNT_KNOWN;
-    return known != NULL && is_better_known(known, found, learner->now) ? KEYRING_LEARNT_KNOWN : KEYRING_LEARNT_NEW;
+    return known != NULL && is_better_known(known, found) ? KEYRING_LEARNT_KNOWN : KEYRING_LEARNT_NEW;
 }
 
 static X509 *read_certificate(struct span der)
@@ -250,25 +251,25 @@ static bool leads_nowhere(const struct keyring_anchors *anchors, const struct ce
     return is_judged;
 }
 
-/* True for what a directory's word alone had made good for something, once, and no chain, as far as that is known:
+/* True for what a directory's word alone had made good for something, long ago, and no chain, as far as that is known:
    nothing is judged for this. */
-static bool is_stale(const struct keyring_learner *learner, const struct certificates_item *item)
+static bool is_left_over(const struct keyring_learner *learner, const struct certificates_item *item)
 {
     const struct keyring_certificate *known = &item->entry;
     if (!keyring_source_is_asked(known->source) || known->key_place[0] != '\0' || known->revoked != 0 ||
-        known->until == 0 || known->until > learner->now)
+        known->until == 0 || known->until + (known->is_found ? STALE_KEPT_S : 0) > learner->now)
         return false;
     return learner->anchors == NULL || leads_nowhere(learner->anchors, item);
 }
 
 /* A directory that has something new for everybody every day must not fill the folder: as many go as may come. */
-static void forget_stale(const struct keyring_learner *learner)
+static void forget_left_over(const struct keyring_learner *learner)
 {
     struct keyring_certificates *certificates = learner->certificates;
     size_t forgotten = 0;
     for (size_t i = keyring_certificates_len(certificates); i-- > 0 && forgotten < FORGOTTEN_MAX;) {
         char fingerprint[KEYRING_FPR_SIZE];
-        if (!is_stale(learner, certificates->items[i]))
+        if (!is_left_over(learner, certificates->items[i]))
             continue;
         memcpy(fingerprint, certificates->items[i]->entry.fingerprint, sizeof(fingerprint));
         if (keyring_certificates_remove(certificates, fingerprint) != ERR_OK)
@@ -413,6 +414,36 @@ enum err keyring_learn(const struct keyring_learner *learner, struct span saved,
     if (first == ERR_OK)
         first = add_ends(learner, all);
     if (*kept > 0)
-        forget_stale(learner);
+        forget_left_over(learner);
     return *kept > 0 && keyring_learn_is_junk(first) ? ERR_OK : first;
+}
+
+/* ---- what mail told ---- */
+
+void keyring_learn_list(const struct keyring *keyring, const char *address, struct keyring_learn_listed *listed)
+{
+    size_t first;
+    const size_t len = keyring_find(keyring, address, &first);
+    listed->len = 0;
+    for (size_t i = first; i < first + len && listed->len < KEYRING_LEARN_LISTED_MAX; i++)
+        memcpy(listed->fingerprints[listed->len++], keyring_at(keyring, i)->fingerprint, KEYRING_FPR_SIZE);
+}
+
+static enum err add_heard(const struct keyring_learn_listed *listed, enum keyring_source source,
+                          const char *fingerprint, const struct buf *key, struct buf *found)
+{
+    const struct keyring_found piece = {.kind = KEYRING_FOUND_OPENPGP, .source = source, .bytes = buf_span(key)};
+    bool is_listed = false;
+    for (size_t i = 0; i < listed->len; i++)
+        is_listed = is_listed || strcmp(listed->fingerprints[i], fingerprint) == 0;
+    return key->len == 0 || is_listed ? ERR_OK : keyring_found_add(found, &piece);
+}
+
+enum err keyring_learn_heard(const struct keyring_peer *peer, const struct keyring_learn_listed *listed,
+                             struct buf *found)
+{
+    const struct keyring_autocrypt *told = &peer->autocrypt;
+    enum err err = add_heard(listed, KEYRING_SOURCE_AUTOCRYPT, told->fingerprint, &told->key, found);
+    return err == ERR_OK ? add_heard(listed, KEYRING_SOURCE_GOSSIP, told->gossip_fingerprint, &told->gossip_key, found)
+                         : err;
 }

@@ -16,6 +16,7 @@
 #include "keyring/certificates.h"
 #include "keyring/found.h"
 #include "keyring/gpg.h"
+#include "keyring/peer.h"
 
 #define KEYRING_LEARN_WORDS_MAX ((size_t)65536) /* bytes of the words of one learning */
 
@@ -65,5 +66,17 @@ ERR_RETURN enum err keyring_learn_judge(const struct keyring_learner *learner, c
 ERR_RETURN enum err keyring_learn(const struct keyring_learner *learner, struct span saved, size_t *kept_out);
 /* True if the error says that what was found is no good, whenever it is looked at. */
 bool keyring_learn_is_junk(enum err err);
+
+/* Of an address's entries in an index: which keys need not be learnt from its record. */
+#define KEYRING_LEARN_LISTED_MAX 16u
+struct keyring_learn_listed {
+    char fingerprints[KEYRING_LEARN_LISTED_MAX][KEYRING_FPR_SIZE];
+    size_t len;
+};
+void keyring_learn_list(const struct keyring *keyring, const char *address, struct keyring_learn_listed *listed_out);
+/* Adds the keys that mail has told by Autocrypt, out of the record, to `found_out` (keyring/found.h), but for those
+   that are listed. */
+ERR_RETURN enum err keyring_learn_heard(const struct keyring_peer *peer, const struct keyring_learn_listed *listed,
+                                        struct buf *found_out);
 
 #endif

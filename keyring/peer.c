@@ -51,17 +51,29 @@ static enum err check_word(const struct keyring_peer *peer, const struct keyring
     return ERR_OK;
 }
 
-/* What goes first where there is no room: what has run out, then the weaker, then the older. A person's word, also
-   that a key is not theirs, is the strongest. */
+static bool has_run_out(const struct keyring_word *word, int64_t now)
+{
+    return word->until != 0 && word->until <= now;
+}
+
+bool keyring_word_counts(const struct keyring_word *word, int64_t now)
+{
+    return word->trust == KEYRING_FOUND || !has_run_out(word, now);
+}
+
+/* What goes first where there is no room: what no longer counts, then the weaker, then what has run out, then the
+   older. A person's word, also that a key is not theirs, is the strongest. */
 static bool is_weaker(const struct keyring_word *word, const struct keyring_word *other, int64_t now)
 {
-    const bool is_over = word->until != 0 && word->until <= now;
-    const bool is_other_over = other->until != 0 && other->until <= now;
+    const bool is_over = has_run_out(word, now), is_other_over = has_run_out(other, now);
+    const bool is_counting = keyring_word_counts(word, now), is_other_counting = keyring_word_counts(other, now);
     const int strength = word->source == KEYRING_SOURCE_PERSON ? KEYRING_TRUST_COUNT : (int)word->trust;
     const int other_strength = other->source == KEYRING_SOURCE_PERSON ? KEYRING_TRUST_COUNT : (int)other->trust;
-    if (is_over != is_other_over)
-        return is_over;
-    return strength != other_strength ? strength < other_strength : word->since < other->since;
+    if (is_counting != is_other_counting)
+        return is_other_counting;
+    if (strength != other_strength)
+        return strength < other_strength;
+    return is_over != is_other_over ? is_over : word->since < other->since;
 }
 
 /* True if there is room for it now; for what a person says there always is. */
@@ -240,7 +252,7 @@ size_t keyring_peer_words(const struct keyring_peer *peer, int64_t now, struct k
     const struct keyring_autocrypt *autocrypt = &peer->autocrypt;
     size_t len = 0;
     for (size_t i = 0; i < peer->words_len; i++)
-        if (peer->words[i].until == 0 || peer->words[i].until > now)
+        if (keyring_word_counts(&peer->words[i], now))
             words_out[len++] = peer->words[i];
     if (autocrypt->key.len > 0) {
         words_out[len++] = autocrypt_word(peer, KEYRING_SOURCE_AUTOCRYPT, keyring_autocrypt_advice(peer),

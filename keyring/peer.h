@@ -110,6 +110,9 @@ ERR_RETURN enum err keyring_heard_add(struct buf *out, const struct keyring_hear
 ERR_RETURN enum err keyring_heard_take(struct span *rest, struct keyring_heard *heard_out);
 
 /* ---- words ---- */
+/* Whether it counts at `now`. What is `found` by a source stands until the source takes it back; how far after its time
+   is for keyring_judge to say (keyring_is_stale). */
+bool keyring_word_counts(const struct keyring_word *word, int64_t now);
 /* Those that count at `now`, Autocrypt's own (with its advice) among them, after one another into `words_out`, which
    has room for KEYRING_PEER_WORDS_MAX + 2. */
 size_t keyring_peer_words(const struct keyring_peer *peer, int64_t now, struct keyring_word *words_out);

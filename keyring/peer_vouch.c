@@ -30,11 +30,6 @@ struct vouching {
     struct keyring_word own; /* the last of Autocrypt's own words */
 };
 
-static bool counts(const struct keyring_word *word, int64_t now)
-{
-    return word->until == 0 || word->until > now;
-}
-
 static bool is_autocrypt(unsigned source)
 {
     return source == KEYRING_SOURCE_AUTOCRYPT || source == KEYRING_SOURCE_GOSSIP;
@@ -179,11 +174,6 @@ static enum err hear(struct vouching *vouching, struct keyring_word *word)
     return !is_listed && may_add ? add_extra(vouching, word) : ERR_OK;
 }
 
-static int64_t sooner(int64_t until, int64_t than)
-{
-    return until == 0 || until > than ? than : until;
-}
-
 static void apply(struct keyring_entry *entry, const struct said *said)
 {
     if (entry->trust == KEYRING_OWN)
@@ -204,12 +194,7 @@ static void apply(struct keyring_entry *entry, const struct said *said)
     entry->advice = (enum keyring_advice)said->advice;
     if (!keyring_source_is_asked(entry->source) || said->until == 0)
         return;
-    entry->ask_again = said->until > KEYRING_WORD_LONGER_S ? said->until - KEYRING_WORD_LONGER_S : 0;
-    /* The index is looked at later than it is made. */
-    if (entry->trust == KEYRING_FOUND && entry->encrypt_until >= 0)
-        entry->encrypt_until = sooner(entry->encrypt_until, said->until);
-    if (entry->trust == KEYRING_FOUND && entry->sign_until >= 0)
-        entry->sign_until = sooner(entry->sign_until, said->until);
+    entry->ask_again = said->until > KEYRING_WORD_LONGER_S ? said->until - KEYRING_WORD_LONGER_S : 1;
 }
 
 static enum err copy_all(const struct vouching *vouching, struct keyring *keyring)
@@ -250,7 +235,7 @@ enum err keyring_vouch(const struct keyring *listed, struct span words, int64_t 
             continue;
         if (i == KEYRING_WORDS_MAX || word.fingerprint[0] == '\0')
             err = ERR_PEER_PROTOCOL;
-        else if (counts(&word, now))
+        else if (keyring_word_counts(&word, now))
             err = hear(&vouching, &word);
     }
     err = err == ERR_END ? keyring_new(&vouched) : err;

@@ -21,7 +21,8 @@ enum keyring_source {
     KEYRING_SOURCE_COUNT
 };
 
-/* A source is asked again so many seconds before its word runs out: what is under way still needs its key then. */
+/* A source is asked again so many seconds before its word runs out, which it then does in an index alone whose source
+   has not been heard (keyring_is_stale). */
 #define KEYRING_WORD_LONGER_S 600
 
 /* One word, as in the configuration and in files: "import", "wkd". */

@@ -161,7 +161,8 @@ static void on_fetched(void *context, enum err err, struct span answer)
         if (!options->is_keyserver && options->method == KEYRING_WKD_ANY && !question->is_direct)
             go_direct(question);
         else if (!options->is_keyserver)
-            finish(question, ERR_OK, "");
+            /* Names come unsigned: whoever says that there are none must not take back what was said before. */
+            finish(question, ERR_OK, is_try ? "" : "there is no such host");
         else
             finish(question, ERR_UPSTREAM_DOWN, "there is no such host");
         return;

@@ -84,6 +84,23 @@ void policy_choose(const struct policy *policy, const struct keyring *keyring, c
     plan_choose(rule, keyring, address, now, requires_encryption(rule), choice_out);
 }
 
+bool policy_wants_record(const struct policy_choice *choice)
+{
+    return choice->rule->encrypt != POLICY_ENCRYPT_NEVER && !choice->key;
+}
+
+static bool is_due(const struct keyring_entry *entry, int64_t now)
+{
+    return entry && entry->ask_again != 0 && entry->ask_again <= now;
+}
+
+bool policy_wants_sources(const struct policy_choice *choice, int64_t now)
+{
+    const struct keyring_entry *key = choice->key;
+    return choice->rule->encrypt != POLICY_ENCRYPT_NEVER &&
+           (!key || key->advice != KEYRING_ADVICE_NONE || is_due(key, now) || is_due(choice->rival, now));
+}
+
 static const char *name_of(const struct policy_rule *rule)
 {
     return rule->name ? rule->name : "";
@@ -111,6 +128,11 @@ static void explain_no_key(const struct policy_choice *choice, const char *addre
                      "%s: %s (rule \"%s\"), and its key is trusted less than \"%s\"; compare the fingerprint and "
                      "confirm it with `privyseal key pin`",
                      address, why, rule, trust);
+    else if (choice->reason == KEYRING_UNCONFIRMED)
+        plan_explain(detail,
+                     "%s: %s (rule \"%s\"), and the source that named its key has not been heard for more than %d "
+                     "days; compare the fingerprint and confirm it with `privyseal key pin`",
+                     address, why, rule, (int)(KEYRING_STALE_S / 86400));
     else
         plan_explain(detail,
                      "%s: %s (rule \"%s\"), but its key cannot be used: %s; ask for a new key and import it with "

@@ -36,6 +36,11 @@ struct policy_choice {
    nobody contradicts it, if there is such. */
 void policy_choose(const struct policy *policy, const struct keyring *keyring, const char *address, int64_t now,
                    struct policy_choice *choice_out);
+/* Before the recipient is answered: whether mail may have told a key that is not in the ring yet (the correspondent's
+   record is looked at), and whether sources are asked. They are where nothing that the rule takes is in the ring, or
+   only what anybody could have sent, or what its source has to be asked for again, as that which contradicts it. */
+bool policy_wants_record(const struct policy_choice *choice);
+bool policy_wants_sources(const struct policy_choice *choice, int64_t now);
 /*
  * The answer to RCPT: ERR_OK, or (then `detail_out` names the address, what was tried, and what to do)
  *   ERR_NO_KEY        the rule requires encryption and there is no key

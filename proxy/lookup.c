@@ -17,7 +17,6 @@
 #define KNOWN_MAX 20000u
 /* The finder keeps the sources' own deadlines; this is for one that does not. */
 #define SLACK_MS 1000u
-#define LISTED_MAX 16u /* keys of one address that are not imported again */
 
 /* An answer that counts: by the clock that certificates go by, which goes on while the machine sleeps. */
 struct known {
@@ -41,9 +40,8 @@ struct proxy_lookup {
     struct proxy_finder_request *request;
     struct proxy_job *job;
     struct proxy_vault_request *hearing;
-    char listed[LISTED_MAX][KEYRING_FPR_SIZE];
-    size_t listed_len;
-    struct proxy_heard *heard; /* NULL: sources are asked, not the record */
+    struct keyring_learn_listed listed; /* keys that are not imported again */
+    struct proxy_heard *heard;          /* NULL: sources are asked, not the record */
     proxy_lookup_fn fn;
     void *context;
 };
@@ -238,23 +236,6 @@ static enum err begin(struct proxy_lookups *lookups, size_t account, const char 
 
 /* ---- what mail told ---- */
 
-static bool is_listed(const struct proxy_lookup *lookup, const char *fingerprint)
-{
-    for (size_t i = 0; i < lookup->listed_len; i++)
-        if (strcmp(lookup->listed[i], fingerprint) == 0)
-            return true;
-    return false;
-}
-
-static enum err add_heard(const struct proxy_lookup *lookup, enum keyring_source source, const char *fingerprint,
-                          const struct buf *key, struct buf *found)
-{
-    const struct keyring_found piece = {.kind = KEYRING_FOUND_OPENPGP, .source = source, .bytes = buf_span(key)};
-    if (key->len == 0 || is_listed(lookup, fingerprint))
-        return ERR_OK;
-    return keyring_found_add(found, &piece);
-}
-
 static enum err learn_heard(struct proxy_lookup *lookup, struct span found)
 {
     static const struct keyring_teller tellers[] = {{.source = KEYRING_SOURCE_AUTOCRYPT},
@@ -298,10 +279,7 @@ static void on_record(enum err err, const struct keyring_peer *peer, void *conte
     }
     buf_init(&found, KEYRING_FOUND_SIZE_MAX);
     if (err == ERR_OK)
-        err = add_heard(lookup, KEYRING_SOURCE_AUTOCRYPT, peer->autocrypt.fingerprint, &peer->autocrypt.key, &found);
-    if (err == ERR_OK)
-        err = add_heard(lookup, KEYRING_SOURCE_GOSSIP, peer->autocrypt.gossip_fingerprint, &peer->autocrypt.gossip_key,
-                        &found);
+        err = keyring_learn_heard(peer, &lookup->listed, &found);
     const bool is_any = err == ERR_OK && found.len > 0;
     if (is_any)
         err = learn_heard(lookup, buf_span(&found));
@@ -319,15 +297,12 @@ enum err proxy_lookup_heard(struct proxy_lookups *lookups, size_t account, const
                             struct proxy_lookup **lookup_out)
 {
     struct proxy_lookup *lookup = calloc(1, sizeof(*lookup));
-    size_t first;
     if (lookup == NULL)
         return ERR_MEMORY;
     *lookup =
         (struct proxy_lookup){.lookups = lookups, .account = account, .heard = heard, .fn = fn, .context = context};
     (void)span_copy(span_of(address), lookup->address, sizeof(lookup->address));
-    const size_t len = keyring_find(keyring, address, &first);
-    for (size_t i = first; i < first + len && lookup->listed_len < LISTED_MAX; i++)
-        memcpy(lookup->listed[lookup->listed_len++], keyring_at(keyring, i)->fingerprint, KEYRING_FPR_SIZE);
+    keyring_learn_list(keyring, address, &lookup->listed);
     LIST_INSERT_HEAD(&lookups->open, lookup, link);
     enum err err = proxy_vault_peer_get(lookups->vault, lookups->config->accounts[account].address, lookup->address,
                                         on_record, lookup, &lookup->hearing);

@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #define INDEX_MAX ((size_t)1 << 31)
-#define LAPSED_MS 60000   /* a listing counts for so long at least, though words in it run out one after the other */
 #define UNWATCHED_MS 1000 /* for so long a listing counts where nothing tells of changes */
 /* Not IN_CLOSE_WRITE: every gpg that looks at trust opens the trust database for writing, and seldom writes. */
 #define WATCHED (IN_MODIFY | IN_MOVED_TO | IN_CREATE | IN_DELETE)
@@ -34,7 +33,6 @@ struct account {
     int home_watch, secret_watch, certificates_watch;
     uint64_t home_changes;     /* of the GnuPG home, seen so far, and one */
     uint64_t listed_ms;        /* when `keyring` came */
-    int64_t lapses;            /* when the first word in it runs out; INT64_MAX: none does */
     bool is_stale;             /* the ring has changed since the listing that `keyring` came from was asked for */
     bool is_stale_by_mail;     /* what received mail tells has */
     struct proxy_job *listing; /* under way */
@@ -86,9 +84,6 @@ static void drain(struct proxy_ring *ring)
     for (size_t i = 0; ring->inotify < 0 && i < ring->config->accounts_len; i++)
         if (clock_monotonic_ms() - ring->accounts[i].listed_ms >= UNWATCHED_MS)
             ring->accounts[i].is_stale = true;
-    for (size_t i = 0; i < ring->config->accounts_len; i++)
-        if (ring->accounts[i].lapses <= clock_now() && clock_monotonic_ms() - ring->accounts[i].listed_ms >= LAPSED_MS)
-            ring->accounts[i].is_stale = true;
     while (ring->inotify >= 0 && (len = read(ring->inotify, bytes, sizeof(bytes))) > 0) {
         for (ssize_t at = 0; at + (ssize_t)sizeof(struct inotify_event) <= len;) {
             const struct inotify_event *event = (const struct inotify_event *)(const void *)(bytes + at);
@@ -96,18 +91,6 @@ static void drain(struct proxy_ring *ring)
             at += (ssize_t)(sizeof(*event) + event->len);
         }
     }
-}
-
-/* A source's word counts a while longer than it need not be asked again. */
-static int64_t first_lapse(const struct keyring *keyring, int64_t now)
-{
-    int64_t first = INT64_MAX;
-    for (size_t i = 0; i < keyring_len(keyring); i++) {
-        const int64_t again = keyring_at(keyring, i)->ask_again;
-        if (again != 0 && again > now - KEYRING_WORD_LONGER_S && again < first - KEYRING_WORD_LONGER_S)
-            first = again + KEYRING_WORD_LONGER_S;
-    }
-    return first;
 }
 
 static enum err load(struct account *account, struct ipc_in *answer)
@@ -133,7 +116,6 @@ static enum err load(struct account *account, struct ipc_in *answer)
     account->file = fd;
     account->number = ++account->ring->indexes_len;
     account->listed_ms = clock_monotonic_ms();
-    account->lapses = first_lapse(keyring, clock_now());
     return ERR_OK;
 }
 
@@ -305,7 +287,6 @@ enum err proxy_ring_new(const struct config *config, struct proxy_ring **ring_ou
         ring->accounts[i].is_stale = true;
         ring->accounts[i].home_changes = 1;
         ring->accounts[i].file = -1;
-        ring->accounts[i].lapses = INT64_MAX;
         char certificates[CONFIG_PATH_SIZE];
         if (err == ERR_OK && !config_certificates(config, &config->accounts[i], certificates))
             err = ERR_CONFIG;

@@ -3,8 +3,7 @@
  *
  * Whether it has changed is told by inotify, whose descriptor is made before the sandbox closes. A look drains it
  * first, so that a key imported before a RCPT is seen by that RCPT. Where the user has no inotify left, an index counts
- * for a second. What the vault knows of correspondents stands in it, too: the vault tells when that has changed, and
- * where a source's word runs out, its key is judged without it a minute later at the latest.
+ * for a second. What the vault knows of correspondents stands in it, too: the vault tells when that has changed.
  */
 #ifndef PROXY_RING_H
 #define PROXY_RING_H

@@ -155,8 +155,7 @@ static enum err check_groups(const struct proxy_session *session, const struct k
     return least > config->groups_max ? ERR_TOO_MANY_GROUPS : ERR_OK;
 }
 
-/* The rule would encrypt, and nothing that it takes is in the ring: mail may have told a key that was not wanted so
-   far. Or some record is damaged: perhaps this one. */
+/* Mail may have told a key that was not wanted so far. Or some record is damaged: perhaps this one. */
 static bool wants_record(const struct proxy_session *session, const struct keyring *keyring, int64_t now)
 {
     const struct config *config = session->net->config;
@@ -166,20 +165,16 @@ static bool wants_record(const struct proxy_session *session, const struct keyri
     if (session->heard.is_settled || !config->has_autocrypt)
         return false;
     policy_choose(&config->policy, keyring, session->pending.to.address, now, &choice);
-    return choice.rule->encrypt != POLICY_ENCRYPT_NEVER && choice.key == NULL;
+    return policy_wants_record(&choice);
 }
 
-/* The rule would encrypt, and a source may know more: nothing that the rule takes is in the ring, or only what anybody
-   could have sent, or what its source has to be asked for again. Sources are asked stage by stage for as long as that
-   is so. */
+/* Sources are asked stage by stage for as long as one may know more. */
 static bool wants_lookup(struct proxy_session *session, const struct keyring *keyring, int64_t now)
 {
     struct policy_choice choice;
     const char *address = session->pending.to.address;
     policy_choose(&session->net->config->policy, keyring, address, now, &choice);
-    return choice.rule->encrypt != POLICY_ENCRYPT_NEVER &&
-           (choice.key == NULL || choice.key->advice != KEYRING_ADVICE_NONE ||
-            (choice.key->ask_again != 0 && choice.key->ask_again <= now)) &&
+    return policy_wants_sources(&choice, now) &&
            proxy_lookup_is_due(session->net->lookups, session->account, address, &session->lookup_stage);
 }
 

@@ -2,8 +2,9 @@
  * Tells the store of a configuration (through the vault, where one runs) what sources that a test has not got would
  * say. For tests/interop/test_answer.py.
  *
- * peer_told CONFIG ACCOUNT word ADDRESS FINGERPRINT SOURCE TRUST SINCE UNTIL
- * peer_told CONFIG ACCOUNT autocrypt ADDRESS FINGERPRINT mutual|nopreference AT, the key (binary) on standard input
+ * peer_told CONFIG ACCOUNT word ADDRESS FINGERPRINT SOURCE TRUST SINCE UNTIL; without FINGERPRINT the source has told
+ * all peer_told CONFIG ACCOUNT autocrypt ADDRESS FINGERPRINT mutual|nopreference|gossip|none AT, the key (binary) on
+ * standard input
  */
 #include "base/log.h"
 #include "cli/vault.h"
@@ -35,8 +36,10 @@ static enum err tell_word(struct cli_vault *vault, char **words)
 static enum err tell_autocrypt(struct cli_vault *vault, char **words)
 {
     static char key[KEYRING_PEER_KEY_MAX];
-    struct keyring_heard heard = {
-        .at = number_of(words[6]), .has_key = true, .is_mutual = strcmp(words[5], "mutual") == 0};
+    struct keyring_heard heard = {.at = number_of(words[6]),
+                                  .has_key = strcmp(words[5], "none") != 0,
+                                  .is_gossip = strcmp(words[5], "gossip") == 0,
+                                  .is_mutual = strcmp(words[5], "mutual") == 0};
     heard.key = (struct span){key, fread(key, 1, sizeof key, stdin)};
     if (!span_copy(span_of(words[3]), heard.address, sizeof heard.address) ||
         !span_copy(span_of(words[4]), heard.fingerprint, sizeof heard.fingerprint))

@@ -191,14 +191,14 @@ class Words(Case):
         self.assertEqual(self.server.mail(), [])
         return told
 
-    def test_run_out_between_the_recipient_and_the_message(self):
+    def test_taken_back_between_the_recipient_and_the_message(self):
         """That is for now: who tries again is answered by what the sources say then."""
         his, now = harness.keys().fingerprint(BOB), int(time.time())
         for encrypt in ("required", "when-possible"):
             with self.subTest(encrypt):
                 self.begin(encrypt)
                 self.says("wkd", his, until=now + DAY)
-                code, text = self.between(lambda: self.says("wkd", his, until=now - 1))
+                code, text = self.between(lambda: self.says("wkd", ""))
                 self.assertEqual((code, text[:5]), (451, b"4.7.5"), text)
                 self.assertIn(BOB.encode(), text)
                 if encrypt == "required":
@@ -207,7 +207,7 @@ class Words(Case):
                     self.assertEqual(self.sent(), set())
                 self.proxy.stop()
 
-    def test_taken_back_by_a_person(self):
+    def test_ruled_out_by_a_person(self):
         self.begin()
         his = harness.keys().fingerprint(BOB)
         self.says("mail", his, "seen")
@@ -253,6 +253,184 @@ class Autocrypt(Case):
         self.assertTrue(self.sent() & harness.keys().encryption_key_ids(BOB))
         self.assertNotIn("two sources", self.proxy.log())
         self.assertIsNone(self.json("why", BOB)["conflict"])
+
+
+MUST, MAY, STRICT = "must.example", "may.example", "strict.example"
+BY_DOMAIN = """rule "must" { to = "*@must.example"  encrypt = required  trust = seen  sign = when-possible }
+rule "strict" { to = "*@strict.example"  encrypt = required  sign = when-possible }
+rule "may" { encrypt = when-possible  sign = when-possible }"""
+
+
+class Same(Case):
+    """`why` says what the proxy does, of two of whom either may be asked first."""
+
+    def setUp(self):
+        super().setUp()
+        self.server = harness.RefServer(self, name="same")
+        self.proxy = harness.Proxy(self, self.server, rules=BY_DOMAIN, options='sources = { "autocrypt" }')
+        self.gpgs, self.now = {}, int(time.time())
+
+    def key(self, which, address, **options):
+        """Key `which` ("a", "b") of the address; its fingerprint."""
+        if which not in self.gpgs:
+            self.gpgs[which] = harness.Gpg(os.path.join(self.folder, "keys-" + which))
+            self.add(self.gpgs[which].close)
+        return self.gpgs[which].make(address, **options)
+
+    def public(self, which, address):
+        return self.gpgs[which].run("--export", "<%s>" % address).stdout
+
+    def in_mail(self, which, address, kind="mutual", days=0, **options):
+        """An Autocrypt field told it, `days` ago."""
+        fingerprint = self.key(which, address, **options)
+        self.told("autocrypt", address, fingerprint, kind, self.now - 60 - days * DAY, data=self.public(which, address))
+        return fingerprint
+
+    def by(self, which, address, source, until=0):
+        """It is in the ring by the word of a source; and so is the other, if it is there."""
+        fingerprint = self.key(which, address)
+        self.alice().take(self.public(which, address))
+        self.told("word", address, fingerprint, source, "found", self.now - 90 * DAY, until)
+        return fingerprint
+
+    def pin(self, address, fingerprint, *more):
+        self.command("key", "pin", "--yes", *more, address, fingerprint)
+
+    def mutual(self, address):
+        self.in_mail("a", address)
+
+    def no_preference(self, address):
+        self.in_mail("a", address, "nopreference")
+
+    def gossip(self, address):
+        self.in_mail("a", address, "gossip")
+
+    def gossip_beside(self, address):
+        self.in_mail("a", address)
+        self.in_mail("b", address, "gossip")
+
+    def reset(self, address):
+        self.in_mail("a", address, days=40)
+        self.told("autocrypt", address, "", "none", self.now - 60)
+
+    def beside_found(self, address):
+        self.by("a", address, "wkd")
+        self.in_mail("b", address)
+
+    def pinned(self, address):
+        fingerprint = self.key("a", address)
+        self.alice().take(self.public("a", address))
+        self.pin(address, fingerprint)
+        self.in_mail("b", address)
+
+    def expired(self, address):
+        self.in_mail("a", address, at="20200101T000000", life="2d")
+
+    def expired_with_gossip(self, address):
+        self.expired(address)
+        self.in_mail("b", address, "gossip")
+
+    def revoked(self, address):
+        fingerprint = self.key("a", address)
+        self.gpgs["a"].take(self.gpgs["a"].revocation(fingerprint))
+        self.told("autocrypt", address, fingerprint, "mutual", self.now - 60, data=self.public("a", address))
+
+    def found_revoked(self, address):
+        fingerprint = self.by("a", address, "wkd")
+        self.gpgs["a"].take(self.gpgs["a"].revocation(fingerprint))
+        self.alice().take(self.public("a", address))
+
+    def conflict(self, address):
+        self.by("a", address, "wkd")
+        self.by("b", address, "dane")
+
+    def ruled_out(self, address):
+        fingerprint = self.in_mail("a", address)
+        self.alice().take(self.public("a", address))
+        self.pin(address, fingerprint, "--not")
+
+    def stale(self, address):
+        self.by("a", address, "wkd", until=self.now - DAY)
+        self.in_mail("b", address)
+
+    def unconfirmed(self, address):
+        self.by("a", address, "wkd", until=self.now - 31 * DAY)
+        self.in_mail("b", address)
+
+    # Of a domain each: the key that is encrypted to; "-": it leaves in clear; a word: that is why it does not leave; "":
+    # that is no other answer than must's.
+    CASES = (
+        # state, must, may, strict
+        ("mutual", "a", "a", "no-key"),
+        ("no_preference", "a", "-", ""),
+        ("gossip", "a", "-", ""),
+        ("gossip_beside", "a", "a", ""),
+        ("reset", "a", "-", ""),
+        ("beside_found", "a", "a", "a"),
+        ("pinned", "a", "a", "a"),
+        ("expired", "no-key", "-", ""),
+        ("expired_with_gossip", "b", "-", ""),
+        ("revoked", "no-key", "-", ""),
+        ("found_revoked", "no-key", "key-unusable", "no-key"),
+        ("conflict", "conflict", "ab", "conflict"),
+        ("ruled_out", "no-key", "-", ""),
+        ("stale", "a", "a", "a"),
+        ("unconfirmed", "a", "a", "no-key"),
+    )
+
+    def asked(self, address):
+        """Result, key and text as `why` has them."""
+        done = subprocess.run([harness.PRIVYSEAL, "why", address, "--json", "--config", self.proxy.config],
+                              capture_output=True, start_new_session=True, check=False)
+        why = json.loads(done.stdout)
+        self.assertEqual(done.returncode, 0 if why["result"] == "ok" else 1, why)
+        if why["result"] != "ok":
+            return why["result"], None, why["detail"]
+        is_sealed = why["action"] in ("encrypt", "sign-encrypt")
+        return "ok", why["key"]["fingerprint"] if is_sealed else None, ""
+
+    def done(self, address):
+        """The same as the proxy does it."""
+        before = len(self.server.mail())
+        try:
+            self.proxy.send(self.message(address), [address])
+        except smtplib.SMTPRecipientsRefused as refused:
+            code, text = refused.recipients[address]
+            self.assertEqual((code, len(self.server.mail())), (550, before), text)
+            return "refused", None, text.decode()
+        content = self.server.mail()[-1][1]
+        if b"multipart/encrypted" not in content:
+            self.assertIn(corpus.CANARY, content)
+            return "ok", None, ""
+        self.assertNotIn(corpus.CANARY, content)
+        ids = harness.keys().key_ids_of(content[content.index(b"-----BEGIN PGP MESSAGE"):])
+        taken = [gpg.fingerprint(address) for gpg in self.gpgs.values()
+                 if gpg.run("--list-keys", "<%s>" % address, check=False).returncode == 0
+                 and ids & gpg.encryption_key_ids(address)]
+        self.assertEqual(len(taken), 1)
+        return "ok", taken[0], ""
+
+    def test_why_and_mail(self):
+        for number, (state, *expected) in enumerate(self.CASES):
+            for domain, result in zip((MUST, MAY, STRICT), expected):
+                if not result:
+                    continue
+                with self.subTest(state=state, domain=domain):
+                    address = "%s@%s" % (state.replace("_", "-"), domain)
+                    getattr(self, state)(address)
+                    # Whoever is first imports what mail told.
+                    order = (self.asked, self.done) if (number + len(result)) % 2 else (self.done, self.asked)
+                    said = {way: way(address) for way in order}
+                    why, mail = said[self.asked], said[self.done]
+                    self.assertEqual(why[1], mail[1])
+                    if why[0] != "ok" or "-" in result[1:]:
+                        self.assertEqual((why[0], mail[0]), (result, "refused"))
+                        self.assertIn(why[2], mail[2])
+                    elif result == "-":
+                        self.assertIsNone(why[1])
+                    else:
+                        self.assertIn(why[1], [self.gpgs[which].fingerprint(address) for which in result])
+                        self.assertEqual(mail[0], "ok")
 
 
 if __name__ == "__main__":

@@ -142,6 +142,89 @@ static void sources_contradict_each_other(void **state)
         }
 }
 
+enum age { FRESH, DUE, STALE, UNCONFIRMED };
+
+/* By the word of a source of this age. */
+static struct keyring_entry found_key(const char *fingerprint, enum keyring_source source, enum age age)
+{
+    static const int64_t run_out[] = {[FRESH] = NOW + KEYRING_WORD_LONGER_S + 1,
+                                      [DUE] = NOW + 1,
+                                      [STALE] = NOW,
+                                      [UNCONFIRMED] = NOW - KEYRING_STALE_S};
+    struct keyring_entry entry = key_of(fingerprint, KEYRING_FOUND, source);
+    entry.ask_again = run_out[age] - KEYRING_WORD_LONGER_S;
+    return entry;
+}
+
+/* What is weak replaces nothing that is strong because its source cannot be asked; nor does what is stale, which is
+   always the newer key here, replace what is fresh. */
+static void stale_words_stand(void **state)
+{
+    (void)state;
+    static const struct {
+        enum age age;
+        const struct keyring_want *want;
+        enum { NONE, MAIL, AUTOCRYPT, SAME_SOURCE, OTHER_SOURCE, OTHER_STALE, FULL } beside;
+        bool is_taken, is_disputed;
+        enum keyring_reason reason; /* of the one that is not taken; of none: of the answer */
+    } cases[] = {
+        {FRESH, &found, NONE, true, false, KEYRING_TAKEN},
+        {DUE, &found, NONE, true, false, KEYRING_TAKEN},
+        {STALE, &found, NONE, true, false, KEYRING_TAKEN},
+        {UNCONFIRMED, &found, NONE, false, false, KEYRING_UNCONFIRMED},
+        {UNCONFIRMED, &seen, NONE, true, false, KEYRING_TAKEN},
+        {UNCONFIRMED, &any, NONE, true, false, KEYRING_TAKEN},
+        {STALE, &seen, AUTOCRYPT, true, false, KEYRING_WEAKER},
+        {UNCONFIRMED, &seen, AUTOCRYPT, true, false, KEYRING_WEAKER},
+        {UNCONFIRMED, &found, AUTOCRYPT, false, false, KEYRING_UNCONFIRMED},
+        {STALE, &seen, MAIL, true, true, KEYRING_CONTRADICTED},
+        {UNCONFIRMED, &seen, MAIL, true, true, KEYRING_CONTRADICTED},
+        {DUE, &found, SAME_SOURCE, true, false, KEYRING_WEAKER},
+        {STALE, &found, SAME_SOURCE, false, false, KEYRING_WEAKER},
+        {UNCONFIRMED, &seen, SAME_SOURCE, false, false, KEYRING_WEAKER},
+        {UNCONFIRMED, &found, SAME_SOURCE, false, false, KEYRING_UNCONFIRMED},
+        /* Who silences a source does not make its word against another's go. */
+        {STALE, &found, OTHER_SOURCE, false, true, KEYRING_CONTRADICTED},
+        {UNCONFIRMED, &found, OTHER_SOURCE, false, false, KEYRING_UNCONFIRMED},
+        {STALE, &found, OTHER_STALE, true, true, KEYRING_CONTRADICTED},
+        {STALE, &found, FULL, false, true, KEYRING_CONTRADICTED},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (size_t order = 0; order < 2; order++) {
+            struct keyring_entry entries[] = {
+                found_key("AA", KEYRING_SOURCE_WKD, cases[i].age), [1] =
+                                                                       cases[i].beside == MAIL
+                                                                           ? key_of("BB", KEYRING_SEEN,
+                                                                                    KEYRING_SOURCE_MAIL)
+                                                                       : cases[i].beside == AUTOCRYPT
+                                                                           ? key_of("BB", KEYRING_SEEN,
+                                                                                    KEYRING_SOURCE_AUTOCRYPT)
+                                                                       : cases[i].beside == SAME_SOURCE
+                                                                           ? found_key("BB", KEYRING_SOURCE_WKD, FRESH)
+                                                                       : cases[i].beside == OTHER_SOURCE
+                                                                           ? found_key("BB", KEYRING_SOURCE_DANE, FRESH)
+                                                                       : cases[i].beside == OTHER_STALE
+                                                                           ? found_key("BB", KEYRING_SOURCE_DANE, STALE)
+                                                                           : key_of("BB", KEYRING_FULL,
+                                                                                    KEYRING_SOURCE_IMPORT)};
+            const size_t len = cases[i].beside == NONE ? 1 : 2;
+            struct keyring *keyring;
+            struct keyring_answer answer;
+            entries[0].created = 2000;
+            keyring = ring_of(entries, len, order % len);
+            keyring_answer(keyring, BOB, cases[i].want, &answer);
+            const char *taken = answer.choice ? answer.choice->fingerprint : "";
+            const char *other = strcmp(taken, "AA") == 0 ? "BB" : "AA";
+            if ((strcmp(taken, "AA") == 0) != cases[i].is_taken || (answer.rival != NULL) != cases[i].is_disputed)
+                fail_msg("case %zu", i);
+            if (len == 1 && answer.reason != cases[i].reason)
+                fail_msg("case %zu: %s", i, keyring_reason_text(answer.reason));
+            if (len == 2 && reason_of(&answer, other) != cases[i].reason && reason_of(&answer, "AA") != cases[i].reason)
+                fail_msg("case %zu: %s", i, keyring_reason_text(reason_of(&answer, other)));
+            keyring_free(&keyring);
+        }
+}
+
 /* Gossip and keyservers stand behind what else is trusted as far, though their key be newer. */
 static void hearsay_comes_last(void **state)
 {
@@ -257,6 +340,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_candidate_has_its_reason),
         cmocka_unit_test(sources_contradict_each_other),
+        cmocka_unit_test(stale_words_stand),
         cmocka_unit_test(hearsay_comes_last),
         cmocka_unit_test(only_usable_keys_contradict),
         cmocka_unit_test(a_key_is_one_candidate),

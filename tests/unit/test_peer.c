@@ -160,17 +160,27 @@ static void test_the_oldest_of_the_weakest_goes(void **state)
     assert_non_null(find(&peer, KEYRING_SOURCE_KEYSERVER, fingerprint));
     assert_null(find(&peer, KEYRING_SOURCE_KEYSERVER, "0000000000000000000000000000000000000085"));
     assert_non_null(find(&peer, KEYRING_SOURCE_KEYSERVER, "0000000000000000000000000000000000000086"));
-    /* What has run out goes before what counts less. */
+    /* What a source found stands though it has run out: nobody makes it go with words that count less. */
     hear(&peer, KEYRING_SOURCE_WKD, TWO, KEYRING_FOUND, NOW - 1);
     hear(&peer, KEYRING_SOURCE_WKD, THREE, KEYRING_FOUND, 0);
-    assert_null(find(&peer, KEYRING_SOURCE_WKD, TWO));
-    /* Where all are stronger there is no room. */
+    assert_non_null(find(&peer, KEYRING_SOURCE_WKD, TWO));
+    for (int i = 0; i < KEYRING_PEER_WORDS_MAX; i++) {
+        (void)snprintf(fingerprint, sizeof fingerprint, "BB%038d", i);
+        hear(&peer, KEYRING_SOURCE_MAIL, fingerprint, KEYRING_SEEN, 0);
+    }
+    assert_non_null(find(&peer, KEYRING_SOURCE_WKD, TWO));
+    /* Of other words one that has run out goes first, though it would count more. */
+    hear(&peer, KEYRING_SOURCE_DIRECTORY, THREE, KEYRING_SEEN, NOW - 1);
+    hear(&peer, KEYRING_SOURCE_DIRECTORY, ONE, KEYRING_UNVERIFIED, 0);
+    assert_null(find(&peer, KEYRING_SOURCE_DIRECTORY, THREE));
+    /* Where all are stronger there is no room; of those it is the stale one that goes. */
     for (int i = 0; i < KEYRING_PEER_WORDS_MAX; i++) {
         (void)snprintf(fingerprint, sizeof fingerprint, "AA%038d", i);
         hear(&peer, KEYRING_SOURCE_WKD, fingerprint, KEYRING_FOUND, 0);
     }
     hear(&peer, KEYRING_SOURCE_KEYSERVER, TWO, KEYRING_UNVERIFIED, 0);
     assert_null(find(&peer, KEYRING_SOURCE_KEYSERVER, TWO));
+    assert_null(find(&peer, KEYRING_SOURCE_WKD, TWO));
     assert_non_null(find(&peer, KEYRING_SOURCE_PERSON, ONE));
     assert_int_equal(peer.words_len, KEYRING_PEER_WORDS_MAX);
     keyring_peer_fini(&peer);
@@ -270,8 +280,8 @@ static void test_words_that_count(void **state)
     (void)state;
     struct keyring_peer peer = peer_of();
     assert_int_equal(keyring_peer_words(&peer, NOW, words), 0);
-    hear(&peer, KEYRING_SOURCE_DIRECTORY, ONE, KEYRING_FOUND, NOW + 10);
-    hear(&peer, KEYRING_SOURCE_WKD, TWO, KEYRING_FOUND, 0);
+    hear(&peer, KEYRING_SOURCE_DIRECTORY, ONE, KEYRING_UNVERIFIED, NOW + 10);
+    hear(&peer, KEYRING_SOURCE_WKD, TWO, KEYRING_FOUND, NOW + 10);
     assert_int_equal(keyring_peer_words(&peer, NOW, words), 2);
     assert_int_equal(keyring_peer_words(&peer, NOW + 10, words), 1);
     assert_string_equal(words[0].address, BOB);

@@ -68,37 +68,6 @@ static void test_changed(void **state)
     assert_int_equal(world->list_number, number);
 }
 
-/* A word that runs out is told by nobody. Of many that do so one after the other, each is not waited for. */
-static void test_lapsed(void **state)
-{
-    struct world *world = *state;
-    struct keyring_entry entry = {.format = KEYRING_OPENPGP,
-                                  .address = "bob@example.org",
-                                  .fingerprint = "AA",
-                                  .trust = KEYRING_FOUND,
-                                  .source = KEYRING_SOURCE_WKD,
-                                  .ask_again = NOW + 10 - KEYRING_WORD_LONGER_S};
-
-    clock_fix(NOW);
-    assert_int_equal(keyring_add(world->keyring, &entry), ERR_OK);
-    entry.ask_again++;
-    assert_int_equal(keyring_add(world->keyring, &entry), ERR_OK);
-    ask(world);
-    clock_fix(NOW + 9);
-    passed_ms += 100000;
-    assert_non_null(proxy_ring_current(world->net.ring, 0));
-    clock_fix(NOW + 10);
-    ask(world);
-    clock_fix(NOW + 11);
-    assert_non_null(proxy_ring_current(world->net.ring, 0));
-    passed_ms += 61000;
-    ask(world);
-    /* Nothing else runs out. */
-    passed_ms += 61000;
-    clock_fix(NOW + 1000000);
-    assert_non_null(proxy_ring_current(world->net.ring, 0));
-}
-
 /* A listing that began before a change is no answer to whoever asks after it; without one it is everybody's. */
 static void test_asked_late(void **state)
 {
@@ -133,7 +102,7 @@ static void test_asked_late(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {WORLD_CASE(test_changed), WORLD_CASE(test_lapsed), WORLD_CASE(test_asked_late)};
+    const struct CMUnitTest tests[] = {WORLD_CASE(test_changed), WORLD_CASE(test_asked_late)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -113,8 +113,9 @@ static void test_the_strongest_counts(void **state)
     assert_int_equal(entry.trust, KEYRING_FOUND);
     assert_int_equal(entry.source, KEYRING_SOURCE_WKD);
     assert_int_equal(entry.ask_again, NOW + 2000 - KEYRING_WORD_LONGER_S);
-    /* An index that was made before counts the word no longer than the source does. */
-    assert_int_equal(entry.encrypt_until, NOW + 2000);
+    assert_int_equal(entry.encrypt_until, 0);
+    assert_false(keyring_is_stale(&entry, NOW + 1999));
+    assert_true(keyring_is_stale(&entry, NOW + 2000));
     entry = vouched(BOB, TWO);
     assert_int_equal(entry.trust, KEYRING_UNVERIFIED);
     assert_int_equal(entry.source, KEYRING_SOURCE_KEYSERVER);
@@ -122,14 +123,28 @@ static void test_the_strongest_counts(void **state)
     assert_int_equal(entry.encrypt_until, 0);
 }
 
-static void test_what_has_run_out_does_not(void **state)
+/* What a source has found stands, and is stale; all else is over when it is over. */
+static void test_what_has_run_out(void **state)
 {
+    struct keyring_entry entry;
     (void)state;
     list(BOB, ONE, KEYRING_UNVERIFIED);
-    say(BOB, ONE, KEYRING_SOURCE_DIRECTORY, KEYRING_FOUND, NOW);
-    assert_int_equal(vouched(BOB, ONE).trust, KEYRING_UNVERIFIED);
-    assert_int_equal(vouched(BOB, ONE).source, KEYRING_SOURCE_IMPORT);
-    assert_int_equal(vouched(BOB, ONE).ask_again, 0);
+    list(BOB, TWO, KEYRING_UNVERIFIED);
+    say(BOB, ONE, KEYRING_SOURCE_DIRECTORY, KEYRING_FOUND, 1);
+    say(BOB, TWO, KEYRING_SOURCE_KEYSERVER, KEYRING_UNVERIFIED, NOW);
+    entry = vouched(BOB, ONE);
+    assert_int_equal(entry.trust, KEYRING_FOUND);
+    assert_int_equal(entry.source, KEYRING_SOURCE_DIRECTORY);
+    assert_true(entry.ask_again > 0);
+    assert_true(keyring_is_stale(&entry, NOW));
+    entry = vouched(BOB, TWO);
+    assert_int_equal(entry.source, KEYRING_SOURCE_IMPORT);
+    assert_int_equal(entry.ask_again, 0);
+    /* Who has said it again is whom it stands by. */
+    say(BOB, ONE, KEYRING_SOURCE_WKD, KEYRING_FOUND, NOW + 1000);
+    entry = vouched(BOB, ONE);
+    assert_int_equal(entry.source, KEYRING_SOURCE_WKD);
+    assert_false(keyring_is_stale(&entry, NOW));
 }
 
 /* Of the address that it is said of, and of the key, and of nothing else. */
@@ -298,7 +313,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_incomplete, begin, end),
         cmocka_unit_test_setup_teardown(test_the_strongest_counts, begin, end),
-        cmocka_unit_test_setup_teardown(test_what_has_run_out_does_not, begin, end),
+        cmocka_unit_test_setup_teardown(test_what_has_run_out, begin, end),
         cmocka_unit_test_setup_teardown(test_only_what_is_meant, begin, end),
         cmocka_unit_test_setup_teardown(test_nothing_weak_replaces_what_is_strong, begin, end),
         cmocka_unit_test_setup_teardown(test_what_is_ruled_out_stays_out, begin, end),
