@@ -301,6 +301,20 @@ class Life(CommandLine):
         self.assertEqual(read.stdout, b"old mail")
         self.assertIn("privyseal key make", self.alice.run("key", "rotate", old, "--no-passphrase", status=1)[1])
 
+    def test_a_new_key_has_the_names_of_the_account_alone(self):
+        """Whoever had another address on the old key is not told by the new one that it is still theirs."""
+        old = self.open_key()
+        own = Gpg(self.alice.home)
+        self.addCleanup(own.close)
+        own.run("--pinentry-mode", "loopback", "--passphrase", "", "--quick-add-uid", old, "Alice <alice@left.example>")
+        said, _ = self.alice.run("key", "rotate", "--no-passphrase")
+        self.assertIn("for other addresses than the account's are not on the new one", said)
+        names = {entry["fingerprint"]: set() for entry in self.alice.json("key", "list")}
+        for entry in self.alice.json("key", "list"):
+            names[entry["fingerprint"]].add(entry["user_id"])
+        self.assertEqual(len(names.pop(old)), 2)
+        self.assertEqual(list(names.values()), [{"Alice <%s>" % ALICE}])
+
     def test_rotated_at_the_terminal(self):
         self.make(passphrase_fd=FIRST)
         said = self.alice.at_terminal("key", "rotate", "--revoke-old", "--no-passphrase", answers=["no"], status=1)

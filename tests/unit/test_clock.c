@@ -125,6 +125,16 @@ static void test_fixed(void **state)
     assert_true(clock_monotonic_ms() > 0);
 }
 
+static void test_waits_for_a_later_second(void **state)
+{
+    (void)state;
+    const int64_t now = clock_real();
+    assert_true(clock_wait_after(now));
+    assert_true(clock_real() > now);
+    assert_true(clock_wait_after(-1));
+    assert_false(clock_wait_after(clock_real() + 600));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -133,6 +143,7 @@ int main(void)
         cmocka_unit_test(test_everything_else_is_wrong_usage),
         cmocka_unit_test(test_times_out_of_range_are_clamped),
         cmocka_unit_test(test_monotonic),
+        cmocka_unit_test(test_waits_for_a_later_second),
         cmocka_unit_test(test_fixed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

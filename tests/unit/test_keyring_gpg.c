@@ -336,13 +336,19 @@ static void what_was_certified_is_withdrawn_at_once(void **state)
                          ERR_OK);
         assert_int_equal(entry_of("dan@example.org").trust, KEYRING_UNVERIFIED);
     }
-    /* As gpg alone leaves it, to which it is revoked, and good: nothing more can be had of it, and that is said. */
-    (void)snprintf(command, sizeof command,
-                   "--faked-system-time 20300101T000000! --quick-lsign-key %s && gpg --homedir %s --batch --yes -q "
-                   "--faked-system-time 20300101T000000! --quick-revoke-sig %s %s",
-                   dan, home.path, dan, alice);
-    assert_int_equal(gpg_home_shell(&home, command), 0);
-    assert_int_equal(keyring_gpg_revoke_certification(home.gpg, dan, alice, NULL, 0), ERR_REFUSED);
+    /* As gpg alone leaves it, to which it is revoked, and good: nothing more can be had of it, and that is said. The
+       same of what was certified in the future. */
+    assert_true(clock_wait_after(clock_real()));
+    for (int i = 0; i < 2; i++) {
+        const long long at = i == 0 ? (long long)clock_real() : 1900000000;
+        (void)snprintf(
+            command, sizeof command,
+            "--faked-system-time %lld! --force-sign-key --quick-lsign-key %s && gpg --homedir %s --batch --yes -q "
+            "--faked-system-time %lld! --quick-revoke-sig %s %s",
+            at, dan, home.path, at, dan, alice);
+        assert_int_equal(gpg_home_shell(&home, command), 0);
+        assert_int_equal(keyring_gpg_revoke_certification(home.gpg, dan, alice, NULL, 0), ERR_REFUSED);
+    }
     assert_int_equal(keyring_gpg_delete(home.gpg, dan, false), ERR_OK);
 }
 
