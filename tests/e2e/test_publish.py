@@ -4,13 +4,14 @@ import os
 import shutil
 import stat
 import subprocess
+import time
 import unittest
 import urllib.parse
 
 import harness
 import test_sources
 from harness import ALICE, BOB, Gpg, RefServer, wait_for
-from test_sources import DONE, FAILED, KEYS, REFUSED, SHARED, WKD, Case, Keyd, exported, wkd_file
+from test_sources import DONE, FAILED, KEYS, REFUSED, SHARED, WKD, Case, Keyd, exported, wkd_file, wot_made
 
 HEIDI, ERIN = test_sources.HEIDI, test_sources.ERIN
 OWN = "openpgpkey.example.org"
@@ -178,6 +179,18 @@ class Refresh(Case):
         self.assertEqual(states, {HEIDI: "unchanged"})
         _, answer, _ = self.run_command(proxy, "why", HEIDI)
         self.assertIn("revoked", str(answer))
+
+    def test_flooded_and_revoked(self):
+        """A key that somebody has blown up beyond what is taken still tells that it is revoked."""
+        self.alice().take(exported(HEIDI))
+        proxy = self.proxy(sources=("keyserver",))
+        key, made = Changed(self).revoke(HEIDI).binary(HEIDI), int(time.time()) - 9 * 86400
+        name = wot_made.packet(wot_made.TAG_USER_ID, b"<%s>" % HEIDI.encode())
+        flood = (name + wot_made.flood(128, made, bytes.fromhex(fingerprint(HEIDI)[-16:]))) * 60
+        self.put(self.keys, "%s/pks_0x%s" % (KEYS, fingerprint(HEIDI)), key + flood)
+        self.assertGreater(len(flood), 262144)
+        states, _ = self.refresh(proxy, HEIDI)
+        self.assertEqual(states, {HEIDI: "revoked"})
 
     def test_web_key_directory(self):
         proxy = self.proxy(sources=("wkd",))

@@ -409,6 +409,7 @@ class Rcpt(Case):
         (code, _), = self.rcpt(proxy, ERIN)
         self.assertEqual((code, len(self.wkd.asked()), self.keys.asked()), (451, 1, []), proxy.log())
         self.assertIn("not all sources have been asked for %s in 1 seconds" % ERIN, proxy.log())
+        self.assertNotIn("no answer in 60 seconds", proxy.log())
 
     def test_failure_is_for_later(self):
         """Where encryption is required and a directory does not answer, nobody says that there is no key; one domain's

@@ -1,6 +1,7 @@
 #include "tests/unit/gpg_home.h"
 
 #include "base/clock.h"
+#include "keyring/gpg_internal.h"
 
 #include <dirent.h>
 #include <setjmp.h>
@@ -223,6 +224,39 @@ static void damage_at_the_front_of_much_ends(void **state)
     alarm(60); /* else it would never end */
     assert_int_equal(keyring_gpg_import(home.gpg, buf_span(&key), false, &result), ERR_MALFORMED);
     alarm(0);
+    buf_fini(&key);
+}
+
+/* gpg is shown no more of a stranger's key than it needs: 3,000 signatures that call themselves its own take it
+ * seconds. */
+static void strangers_keys_are_trimmed(void **state)
+{
+    char signature[72] = "\xc2\x46\x04\x13\x16\x08\0\x06\x05\x02\x60\0\0\0\0\x0a\x09\x10";
+    struct buf key, trimmed;
+    (void)state;
+    for (size_t i = 0; i < 8; i++) {
+        const char digits[] = {alice[24 + 2 * i], alice[25 + 2 * i], '\0'};
+        signature[18 + i] = (char)strtoul(digits, NULL, 16);
+    }
+    buf_init(&key, 1 << 20);
+    assert_int_equal(keyring_gpg_export_minimal(home.gpg, alice, &key), ERR_OK);
+    struct span data = buf_span(&key);
+    /* What is short stays as it is. */
+    assert_int_equal(gpg_trim(&data, &trimmed), ERR_OK);
+    assert_true(span_is_equal(data, buf_span(&key)));
+    buf_fini(&trimmed);
+    const size_t len = key.len;
+    for (size_t i = 0; i < 3000; i++)
+        assert_int_equal(buf_add(&key, signature, sizeof signature), ERR_OK);
+    data = buf_span(&key);
+    assert_int_equal(gpg_trim(&data, &trimmed), ERR_OK);
+    assert_true(data.len > len && data.len <= len + 128 * sizeof signature);
+    buf_fini(&trimmed);
+    /* What is no row of keys is not shown to it at all. */
+    assert_int_equal(buf_add_byte(&key, 'x'), ERR_OK);
+    data = buf_span(&key);
+    assert_int_equal(gpg_trim(&data, &trimmed), ERR_MALFORMED);
+    buf_fini(&trimmed);
     buf_fini(&key);
 }
 
@@ -469,6 +503,7 @@ int main(void)
         cmocka_unit_test(import_of_what_is_no_key_is_malformed),
         cmocka_unit_test(damage_at_the_front_of_much_ends),
         cmocka_unit_test(merging_brings_no_key),
+        cmocka_unit_test(strangers_keys_are_trimmed),
         cmocka_unit_test(what_is_not_there_is_not_found),
         cmocka_unit_test(strangers_key_is_unverified_until_certified),
         cmocka_unit_test(what_was_certified_is_withdrawn_at_once),
