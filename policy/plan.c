@@ -98,9 +98,10 @@ static enum err check_each(const struct policy_message *message, const struct pl
         else if (recipient->encrypt == POLICY_ENCRYPT_WHEN_POSSIBLE)
             err = plan_wish(choice, recipient->address, detail);
         /* A copy that was to be sealed would leave plain, or sealed to what anybody could have sent. */
-        const bool has_lost_key = recipient->encrypt != POLICY_ENCRYPT_NEVER &&
-                                  ((recipient->had_word && (!choice->key || is_by_advice(choice->key))) ||
-                                   (recipient->had_key && !choice->key));
+        const bool has_lost_key =
+            recipient->encrypt != POLICY_ENCRYPT_NEVER &&
+            ((recipient->had_word && (!choice->key || is_by_advice(choice->key))) ||
+             (recipient->had_heard && !choice->key) || (recipient->had_key && !choice->key && !err));
         if (has_lost_key || (err && !choice->key && recipient->is_unasked))
             return refuse_for_now(recipient, detail);
         if (err)
@@ -304,6 +305,7 @@ static enum err plan_seal(const struct policy *policy, const struct keyring *key
         all[i].address = message->recipients[i].address;
         all[i].is_visible = message->recipients[i].is_visible;
         all[i].had_word = message->recipients[i].had_word;
+        all[i].had_heard = message->recipients[i].had_heard;
         all[i].had_key = message->recipients[i].had_key;
         all[i].is_unasked = message->recipients[i].is_unasked;
         const struct policy_rule *rule = policy_match(policy, all[i].address);

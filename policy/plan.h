@@ -58,7 +58,8 @@ struct policy_recipient {
     const char *address; /* normal form */
     bool is_visible;     /* stands in To, Cc, Resent-To or Resent-Cc; otherwise it is a Bcc recipient */
     bool had_word;       /* at RCPT there was a key by the word of a source that can be asked again */
-    bool had_key; /* at RCPT there was a key at all: without one now, something has changed that is to be looked at */
+    bool had_heard;      /* at RCPT there was a key that mail had told, and which newer mail may have replaced */
+    bool had_key;        /* at RCPT there was a key at all: without one now a copy does not leave plain */
     bool is_unasked;     /* a source that may know a key could not be asked */
     bool is_record_read; /* where the keyring is incomplete: the address's own record can be read, or there is none */
 };

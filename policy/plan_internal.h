@@ -12,8 +12,8 @@ struct plan_recipient {
     const char *address;
     bool is_visible;
     struct policy_choice choice;
-    enum policy_encrypt encrypt;        /* the rule's, after what the message asked for */
-    bool had_word, had_key, is_unasked; /* as in policy_recipient */
+    enum policy_encrypt encrypt;                   /* the rule's, after what the message asked for */
+    bool had_word, had_heard, had_key, is_unasked; /* as in policy_recipient */
     bool is_sealing;
     const struct keyring_entry *signer; /* NULL: this copy is not signed */
 };

@@ -21,7 +21,7 @@ enum session_auth {
 
 struct session_recipient {
     struct smtp_rcpt rcpt;
-    bool had_word, had_key, is_unasked, is_record_read; /* as in policy_recipient */
+    bool had_word, had_heard, had_key, is_unasked, is_record_read; /* as in policy_recipient */
 };
 
 /*
@@ -56,15 +56,15 @@ struct proxy_session {
 
     struct proxy_probe_wait *probe_wait;
     struct proxy_ring_wait *ring_wait;
-    struct proxy_lookup *lookup;    /* sources of keys are asked for the recipient */
-    struct proxy_heard heard;       /* of the record of the pending recipient */
-    unsigned records_read;          /* so many times, for this RCPT */
-    uint64_t lookup_until_ms;       /* when this RCPT has waited long enough for sources; monotonic */
-    size_t lookup_stage;            /* the first of which they have not been, for this RCPT (proxy/config.h) */
-    enum err looked_up;             /* whether all could be */
-    bool had_word, had_key;         /* for this RCPT, as in policy_recipient */
-    struct proxy_submit *submit;    /* a message is on its way */
-    struct store_delivery_key told; /* record to forget once the client shows that it has the 250 */
+    struct proxy_lookup *lookup;       /* sources of keys are asked for the recipient */
+    struct proxy_heard heard;          /* of the record of the pending recipient */
+    unsigned records_read;             /* so many times, for this RCPT */
+    uint64_t lookup_until_ms;          /* when this RCPT has waited long enough for sources; monotonic */
+    size_t lookup_stage;               /* the first of which they have not been, for this RCPT (proxy/config.h) */
+    enum err looked_up;                /* whether all could be */
+    bool had_word, had_heard, had_key; /* for this RCPT, as in policy_recipient */
+    struct proxy_submit *submit;       /* a message is on its way */
+    struct store_delivery_key told;    /* record to forget once the client shows that it has the 250 */
     bool has_told;
     char told_message_id[CRYPTO_MESSAGE_ID_SIZE];
 };

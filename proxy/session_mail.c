@@ -118,6 +118,7 @@ static enum err keep_recipient(struct proxy_session *session)
     session->recipients[session->recipients_len++] =
         (struct session_recipient){.rcpt = session->pending,
                                    .had_word = session->had_word,
+                                   .had_heard = session->had_heard,
                                    .had_key = session->had_key,
                                    .is_unasked = session->looked_up != ERR_OK,
                                    .is_record_read = session->heard.is_read};
@@ -312,6 +313,7 @@ static void judge_recipient(struct proxy_session *session, const struct keyring 
     struct policy_choice choice;
     policy_choose(policy, keyring, session->pending.to.address, now, &choice);
     session->had_word = choice.key != NULL && choice.key->ask_again != 0;
+    session->had_heard = choice.key != NULL && choice.key->advice != KEYRING_ADVICE_NONE;
     session->had_key = choice.key != NULL;
     err = policy_at_rcpt(policy, keyring, session->pending.to.address, now, detail);
     if (session->looked_up != ERR_OK)

@@ -102,6 +102,7 @@ static void make_plan(struct proxy_submit *submit, const struct keyring *keyring
         recipients[i] = (struct policy_recipient){.address = recipient->rcpt.to.address,
                                                   .is_visible = submit->is_visible[i],
                                                   .had_word = recipient->had_word,
+                                                  .had_heard = recipient->had_heard,
                                                   .had_key = recipient->had_key,
                                                   .is_unasked = recipient->is_unasked,
                                                   .is_record_read = recipient->is_record_read};

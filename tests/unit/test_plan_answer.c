@@ -301,6 +301,7 @@ static void test_missing_for_now(void **state)
         {POLICY_ENCRYPT_REQUIRED, false, true, false, false, ERR_LOOKUP, PLAN_REFUSE},
         {POLICY_ENCRYPT_WHEN_POSSIBLE, true, false, false, false, ERR_LOOKUP, PLAN_REFUSE},
         {POLICY_ENCRYPT_WHEN_POSSIBLE, false, true, false, false, ERR_OK, PLAN_SIGN},
+        {POLICY_ENCRYPT_WHEN_POSSIBLE, false, false, false, false, ERR_OK, PLAN_SIGN},
         {POLICY_ENCRYPT_WHEN_POSSIBLE, false, true, true, false, ERR_LOOKUP, PLAN_REFUSE},
         {POLICY_ENCRYPT_WHEN_POSSIBLE, false, false, true, false, ERR_NO_KEY, PLAN_REFUSE},
         {POLICY_ENCRYPT_WHEN_POSSIBLE, true, true, false, true, ERR_OK, PLAN_SIGN},
@@ -323,8 +324,14 @@ static void test_missing_for_now(void **state)
         }
         /* One that mail had told, and newer mail has replaced, is for now, too. */
         if (cases[i].err == ERR_OK && !cases[i].had_word && !cases[i].wants_plain) {
-            world.recipients[0].had_key = true;
+            world.recipients[0].had_heard = true;
             expect_plan(&world, ERR_LOOKUP, PLAN_REFUSE);
+            world.recipients[0].had_heard = false;
+        }
+        /* Any key that is gone is for now, unless it is plain already why the copy cannot leave. */
+        if (!cases[i].had_word && !cases[i].is_unasked && !cases[i].wants_plain) {
+            world.recipients[0].had_key = true;
+            expect_plan(&world, cases[i].err == ERR_OK ? ERR_LOOKUP : cases[i].err, PLAN_REFUSE);
         }
         /* Nothing of that matters where there is a key. */
         add_key(&world, 1, KEYRING_FULL, false);

@@ -25,8 +25,8 @@ static struct keyring_token *token;
 static char spied[128]; /* every call of the module is written there */
 
 /* What the spy itself does not give back is nothing of ours. */
-const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void)
+const char *suppressions(void) __asm__("__lsan_default_suppressions");
+const char *suppressions(void)
 {
     return "leak:pkcs11-spy.so";
 }
