@@ -8,6 +8,7 @@ import unittest
 import urllib.parse
 
 import harness
+import netspace
 import test_sources
 from harness import ALICE, BOB, Gpg, RefServer, wait_for
 from test_sources import DONE, FAILED, KEYS, REFUSED, SHARED, WKD, Case, Keyd, exported, wkd_file
@@ -104,6 +105,23 @@ class Publish(Case):
         Keyd(self, "127.0.0.5", files)
         status, said, errors = self.find(proxy, ALICE)
         self.assertEqual((status, said["wkd"][:2]), (DONE, ("found", "found")), errors)
+        self.read_by_others(key)
+
+    def read_by_others(self, key):
+        """gpg and sq, which trust the authorities of the system: in this namespace the test's."""
+        authority = self.certificate("https")[0]
+        netspace.bind(authority, "/etc/ssl/certs/ca-certificates.crt")
+        other = Gpg(os.path.join(self.folder, "reader"))
+        self.add(other.close)
+        with open(os.path.join(other.home, "dirmngr.conf"), "w", encoding="ascii") as file:
+            file.write("standard-resolver\n")
+        other.run("--auto-key-locate", "clear,wkd", "--locate-external-keys", ALICE)
+        self.assertEqual(other.fingerprint(ALICE), key)
+        path = os.path.join(self.folder, "fetched.pgp")
+        with open(path, "wb") as file:
+            file.write(subprocess.run(["sq", "wkd", "get", "--binary", ALICE], capture_output=True, check=True,
+                                      env={**os.environ, "SSL_CERT_FILE": authority}).stdout)
+        self.assertEqual(self.names_in(path), ["<%s>" % ALICE])
 
     def test_keyserver(self):
         self.add_names()
