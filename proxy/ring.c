@@ -33,6 +33,7 @@ struct account {
     int home_watch, secret_watch, certificates_watch;
     uint64_t home_changes;     /* of the GnuPG home, seen so far, and one */
     uint64_t listed_ms;        /* when `keyring` came */
+    int64_t listed_from;       /* when it was asked for, by the clock that words run out by */
     int64_t lapses;            /* when the first word in it runs out; INT64_MAX: none does */
     bool is_stale;             /* the ring has changed since the listing that `keyring` came from was asked for */
     bool is_stale_by_mail;     /* what received mail tells has */
@@ -157,6 +158,7 @@ static enum err list(struct account *account, size_t number)
     ipc_out_begin(&out, PROXY_JOB_LIST);
     ipc_put_u64(&out, account->ring->inotify < 0 ? 0 : account->home_changes);
     account->is_stale = account->is_stale_by_mail = false;
+    account->listed_from = clock_now();
     enum err err = proxy_pool_submit(account->ring->pool, number, &out, on_listed, account, &account->listing);
     if (err != ERR_OK)
         account->is_stale = true;
@@ -204,6 +206,20 @@ void proxy_ring_changed(struct proxy_ring *ring, size_t number)
 {
     if (ring->inotify < 0)
         ring->accounts[number].is_stale = true;
+}
+
+void proxy_ring_check_lapsed(struct proxy_ring *ring, size_t number, const char *address)
+{
+    struct account *account = &ring->accounts[number];
+    const int64_t now = clock_now();
+    size_t first;
+    const size_t len = account->keyring == NULL ? 0 : keyring_find(account->keyring, address, &first);
+    for (size_t i = 0; i < len; i++) {
+        const int64_t again = keyring_at(account->keyring, first + i)->ask_again;
+        const int64_t until = again + KEYRING_WORD_LONGER_S;
+        if (again != 0 && until <= now && until > account->listed_from)
+            account->is_stale = true;
+    }
 }
 
 void proxy_ring_words_changed(struct proxy_ring *ring, const char *address, bool is_by_mail)

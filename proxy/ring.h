@@ -4,7 +4,8 @@
  * Whether it has changed is told by inotify, whose descriptor is made before the sandbox closes. A look drains it
  * first, so that a key imported before a RCPT is seen by that RCPT. Where the user has no inotify left, an index counts
  * for a second. What the vault knows of correspondents stands in it, too: the vault tells when that has changed, and
- * where a source's word runs out, its key is judged without it a minute later at the latest.
+ * where a source's word runs out, its key is judged without it a minute later at the latest, and at once by a RCPT for
+ * its address.
  */
 #ifndef PROXY_RING_H
 #define PROXY_RING_H
@@ -29,6 +30,9 @@ void proxy_ring_set_pool(struct proxy_ring *ring, struct proxy_pool *pool);
 const struct keyring *proxy_ring_current(struct proxy_ring *ring, size_t account);
 /* What we do ourselves has changed it, so that an index counts no more where nothing else would tell. */
 void proxy_ring_changed(struct proxy_ring *ring, size_t account);
+/* Looks whether a word about this address has run out since the index was listed: then it counts no more, at once,
+   since another word may still count, and a key that was thought to have expired goes on by that. */
+void proxy_ring_check_lapsed(struct proxy_ring *ring, size_t account, const char *address);
 /* The same for reading mail: what other mail has told of its senders meanwhile counts too little for a verdict, so that
    the index need not be listed anew for each message of a mailbox. */
 const struct keyring *proxy_ring_current_to_read(struct proxy_ring *ring, size_t account);

@@ -311,6 +311,7 @@ static void on_ring(enum err err, const struct keyring *keyring, void *context)
 
 static void look_at_ring(struct proxy_session *session)
 {
+    proxy_ring_check_lapsed(session->net->ring, session->account, session->pending.to.address);
     const struct keyring *keyring = proxy_ring_current(session->net->ring, session->account);
     if (keyring != NULL) {
         judge_recipient(session, keyring);

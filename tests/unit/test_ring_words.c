@@ -91,8 +91,13 @@ static void test_lapsed(void **state)
     ask(world);
     clock_fix(NOW + 11);
     assert_non_null(proxy_ring_current(world->net.ring, 0));
-    passed_ms += 61000;
+    /* Of others nobody asks; whose word it was is looked at again at once, but not again and again. */
+    proxy_ring_check_lapsed(world->net.ring, 0, "nobody@example.org");
+    assert_non_null(proxy_ring_current(world->net.ring, 0));
+    proxy_ring_check_lapsed(world->net.ring, 0, "bob@example.org");
     ask(world);
+    proxy_ring_check_lapsed(world->net.ring, 0, "bob@example.org");
+    assert_non_null(proxy_ring_current(world->net.ring, 0));
     /* Nothing else runs out. */
     passed_ms += 61000;
     clock_fix(NOW + 1000000);
