@@ -226,9 +226,31 @@ class Refresh(Case):
         status, _, _ = self.run_command(proxy, "key", "refresh", "nobody@wkd.example")
         self.assertEqual(status, REFUSED)
 
+    def test_gone_or_expired(self):
+        """A source's word ends when it no longer says so, not when it would have run out; the key stays to be read."""
+        proxy = self.proxy(sources=("wkd",), rules='rule "all" { encrypt = required  sign = never }')
+        for address in (HEIDI, ERIN):
+            self.assertEqual(self.run_command(proxy, "key", "find", address, "--import")[0], DONE)
+            self.assertEqual(self.run_command(proxy, "why", address)[1]["key"]["trust"], "found")
+            self.assertEqual(self.refresh(proxy, address)[0], {address: "unchanged"})
+        os.remove(os.path.join(self.wkd.folder, wkd_file(WKD, HEIDI)))
+        self.assertEqual(self.refresh(proxy, HEIDI)[0], {HEIDI: "gone"})
+        _, answer, _ = self.run_command(proxy, "why", HEIDI)
+        self.assertEqual((answer["action"], answer["key"]), ("refuse", None))
+        candidate, = answer["candidates"]
+        self.assertEqual((candidate["fingerprint"], candidate["trust"]), (fingerprint(HEIDI), "unverified"))
+        self.assertEqual(self.refresh(proxy, HEIDI)[0], {HEIDI: "unchanged"})
+        self.put(self.wkd, wkd_file(WKD, ERIN), Changed(self).expire(ERIN, "seconds=1").binary(ERIN))
+        states, _ = self.refresh(proxy, ERIN)
+        self.assertIn(states[ERIN], ("changed", "expired"))
+        wait_for(lambda: self.refresh(proxy, ERIN)[0] == {ERIN: "expired"}, "the key's end")
+        _, answer, _ = self.run_command(proxy, "why", ERIN)
+        self.assertEqual((answer["action"], answer["key"]), ("refuse", None))
+        self.assertIn("expired", str(answer["candidates"]))
+
     def test_background(self):
-        """A key that was used is asked for again, and is no longer used once it is revoked; of others nobody hears. That
-        the first answer counts for a day yet keeps nobody from asking."""
+        """A key that was used is asked for again, and is no longer used once it is revoked; of others nobody hears. The
+        first answer, which counts for a day yet, keeps nobody from asking."""
         self.server = RefServer(self, tls="none")
         proxy = harness.Proxy(self, self.server, rules=REQUIRED, options=self.options(
             sources=("wkd",), wkd='domains = "wkd.example"')

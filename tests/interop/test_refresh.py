@@ -127,7 +127,7 @@ class Background(Case):
         self.assertNotIn(b"secret words", self.server.wire())
 
     def test_revoked(self):
-        """The list that was fetched to seal counts for a day yet; it is asked for anew, and no further mail is needed."""
+        """The list that was fetched to seal counts for a day yet, and is asked for anew without further mail."""
         proxy = self.begin("")
         self.run_cli(proxy, "key", "import", self.frank.certificate)
         self.send(proxy, FRANK)
