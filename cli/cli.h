@@ -99,6 +99,8 @@ ERR_RETURN enum err cli_open_ring(struct cli *cli, bool is_as_of);
 bool cli_can_read_record(const struct cli *cli, const char *address);
 /* Lists the ring anew, after it was changed; what is known of correspondents stays as it was read. */
 ERR_RETURN enum err cli_list_ring(struct cli *cli);
+/* The same, after what is known of correspondents has changed too. */
+ERR_RETURN enum err cli_list_ring_anew(struct cli *cli);
 /* Closes what cli_open_ring opened, so that another account's can be opened. */
 void cli_close_ring(struct cli *cli);
 void cli_close(struct cli *cli);

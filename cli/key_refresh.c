@@ -349,7 +349,7 @@ static int finish(struct refreshing *refreshing)
     if (!err) {
         refreshing->before = cli->keyring;
         cli->keyring = NULL;
-        err = cli_list_ring(cli);
+        err = cli_list_ring_anew(cli);
     }
     if (!err)
         err = table_new(heads, 4, &table);

@@ -128,6 +128,12 @@ enum err cli_list_ring(struct cli *cli)
     return err ? err : lay_words(cli);
 }
 
+enum err cli_list_ring_anew(struct cli *cli)
+{
+    enum err err = read_words(cli);
+    return err ? err : cli_list_ring(cli);
+}
+
 /* A pinentry without windows asks on the terminal that gpg tells of, and gpg knows of none but this. */
 static void name_terminal(void)
 {
@@ -168,9 +174,7 @@ enum err cli_open_gpg(struct cli *cli, bool is_as_of)
 enum err cli_open_ring(struct cli *cli, bool is_as_of)
 {
     enum err err = cli_open_gpg(cli, is_as_of);
-    if (!err)
-        err = read_words(cli);
-    return err ? err : cli_list_ring(cli);
+    return err ? err : cli_list_ring_anew(cli);
 }
 
 void cli_close_ring(struct cli *cli)

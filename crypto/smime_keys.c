@@ -123,6 +123,23 @@ static enum err ask_revocation(const struct crypto_smime *smime, const struct ke
     return result == ERR_REVOKED ? note_revoked(smime, entry) : result;
 }
 
+enum err crypto_smime_ask_revocation(const struct crypto_smime *smime, const char *fingerprint)
+{
+    const struct keyring_certificate *entry = keyring_certificates_find(smime->certificates, fingerprint);
+    STACK_OF(X509) *path = NULL;
+    bool is_fit = false;
+    enum err result;
+
+    if (entry == NULL || entry->revoked != 0)
+        return ERR_OK;
+    result = judge(smime, entry, KEYRING_ENCRYPT, &is_fit, &path);
+    /* Of others there is nobody to ask. */
+    if (result == ERR_OK && is_fit && path != NULL)
+        result = ask_revocation(smime, entry, path);
+    sk_X509_pop_free(path, X509_free);
+    return result;
+}
+
 static enum err add_recipient(const struct crypto_smime *smime, const char *fingerprint, bool is_own,
                               struct crypto_smime_envelope *envelope)
 {

@@ -27,6 +27,11 @@ ERR_RETURN enum err crypto_smime_envelope_find(const struct crypto_seal_request 
                                                struct crypto_smime_envelope *envelope_out);
 void crypto_smime_envelope_fini(struct crypto_smime_envelope *envelope);
 
+/* Has the issuers of somebody's certificate asked, if it leads to an anchor. ERR_REVOKED: it turns out to be, which is
+   noted in its folder; ERR_LOOKUP: it could not be learnt, and must be. ERR_OK also for one that is not here, or is
+   known to be revoked. */
+ERR_RETURN enum err crypto_smime_ask_revocation(const struct crypto_smime *smime, const char *fingerprint);
+
 /* Writes CompressedData over `content` (RFC 3274, zlib) to `out`. */
 ERR_RETURN enum err crypto_smime_compress(const struct mime_pieces *content, BIO *out);
 

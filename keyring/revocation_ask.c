@@ -48,6 +48,7 @@ struct keyring_ask {
     struct keyring_revocation_question questions[KEYRING_QUESTIONS_MAX];
     size_t questions_len, question;
     struct answer *waits_for;
+    bool is_anew;
     TAILQ_ENTRY(keyring_ask) link, waiting;
 };
 
@@ -132,6 +133,11 @@ static void ask_free(struct keyring_ask *ask)
     free(ask);
 }
 
+void keyring_ask_anew(struct keyring_ask *ask)
+{
+    ask->is_anew = true;
+}
+
 void keyring_ask_cancel(struct keyring_ask **ask)
 {
     if (*ask != NULL)
@@ -199,7 +205,6 @@ static bool fetch_answer(struct keyring_ask *ask, struct answer *answer, bool is
         return true;
     if (answer->held > 0)
         return false;
-    drop_bytes(answer);
     err = keyring_fetch_begin(&ask->asker->options, answer->url, is_post ? REQUEST_TYPE : NULL, request, on_fetched,
                               answer, &answer->fetch);
     if (err != ERR_OK)
@@ -219,7 +224,7 @@ static bool ask_next(struct keyring_ask *ask)
         err = keyring_revocation_request(sk_X509_value(ask->path, (int)ask->index),
                                          sk_X509_value(ask->path, (int)ask->index + 1), &request);
     struct answer *answer = err == ERR_OK ? answer_of(ask->asker, question->url, buf_span(&request)) : NULL;
-    if (answer != NULL && answer->until > ask->now)
+    if (answer != NULL && answer->until > ask->now && !ask->is_anew)
         take_answer(ask, answer);
     else if (answer == NULL || answer->failed_until > ask->now || is_silent(ask->asker, question->url, ask->now) ||
              !fetch_answer(ask, answer, question->kind == KEYRING_ANSWER_OCSP, buf_span(&request)))
@@ -257,9 +262,12 @@ static void on_fetched(void *context, enum err err, struct span bytes)
     answer->is_silent = err == ERR_TIMEOUT;
     if (ask != NULL)
         answer->failed_until = ask->now + KEYRING_ANSWER_FAILED_S;
+    /* What counts still is not given up for nothing. */
+    if (err == ERR_OK || answer->until == 0)
+        drop_bytes(answer);
     if (err == ERR_OK)
         err = buf_add_span(&answer->bytes, bytes);
-    answer->asker->answers_size += answer->bytes.len;
+    answer->asker->answers_size += err == ERR_OK ? answer->bytes.len : 0;
     if (err != ERR_OK)
         log_info("%s: %s", answer->url, err_sentence(err));
     /* Nobody forgets it while it is held. */

@@ -40,6 +40,9 @@ void keyring_asker_free(struct keyring_asker **asker);
 ERR_RETURN enum err keyring_ask_begin(struct keyring_asker *asker, STACK_OF(X509) * path, int64_t now, int64_t at,
                                       uint32_t deadline_ms, keyring_asked_fn fn, void *context,
                                       struct keyring_ask **ask_out);
+/* It is asked anew, also where an answer counts still; that one is kept if there is no other. Before control returns to
+   the loop. */
+void keyring_ask_anew(struct keyring_ask *ask);
 /* `fn` will not fire. Clears the caller's pointer; NULL is nothing to cancel. */
 void keyring_ask_cancel(struct keyring_ask **ask);
 

@@ -142,7 +142,7 @@ static bool is_verified(const struct keyring_anchors *anchors, STACK_OF(X509) * 
     return is_good;
 }
 
-static enum err begin(struct finder_client *client, uint32_t number, STACK_OF(X509) * path)
+static enum err begin(struct finder_client *client, uint32_t number, STACK_OF(X509) * path, bool is_anew)
 {
     struct finder_revocation *revocation = client->finder->revocation;
     const struct keyring_anchors *anchors = revocation->anchors[client->account - revocation->config->accounts];
@@ -156,6 +156,8 @@ static enum err begin(struct finder_client *client, uint32_t number, STACK_OF(X5
         return ERR_MEMORY;
     *asking = (struct asking){.client = client, .number = number};
     enum err err = keyring_ask_begin(revocation->asker, path, now, now, ASK_MAX_MS, on_asked, asking, &asking->ask);
+    if (err == ERR_OK && is_anew)
+        keyring_ask_anew(asking->ask);
     if (err == ERR_OK)
         LIST_INSERT_HEAD(&revocation->askings, asking, link);
     else
@@ -166,6 +168,7 @@ static enum err begin(struct finder_client *client, uint32_t number, STACK_OF(X5
 enum err finder_revocation_ask(struct finder_client *client, uint32_t number, struct ipc_in *in)
 {
     struct span bytes;
+    const bool is_anew = ipc_get_u32(in) != 0;
     int fd = ipc_get_file(in);
     enum err err = ipc_in_end(in);
     if (err == ERR_OK)
@@ -175,7 +178,7 @@ enum err finder_revocation_ask(struct finder_client *client, uint32_t number, st
         memfd_unmap(&bytes);
         err = sk_X509_num(path) > 0 ? ERR_OK : ERR_PEER_PROTOCOL;
         if (err == ERR_OK) {
-            enum err result = begin(client, number, path);
+            enum err result = begin(client, number, path, is_anew);
             if (result != ERR_OK)
                 answer_error(client, number, result);
         }

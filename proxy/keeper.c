@@ -79,6 +79,9 @@ static enum err serve_one(struct keeper *keeper)
     case PROXY_JOB_LEARN:
         err = keeper_learn(keeper, &in);
         break;
+    case PROXY_JOB_REVOKED:
+        err = keeper_revoked(keeper, &in);
+        break;
     default:
         err = ERR_PEER_PROTOCOL;
     }

@@ -27,6 +27,7 @@ struct keeper {
     struct keyring_gpg *gpg;
     struct keyring_anchors *anchors;
     uint32_t asked;                            /* of the finder, so far */
+    bool asks_anew;                            /* what issuers have said before will not do */
     struct keeper_known *known;                /* what issuers have said (keeper_revocation.c) */
     struct keyring_certificates *certificates; /* NULL: not needed so far */
     struct crypto_smime smime;                 /* see keeper_smime */
@@ -62,6 +63,7 @@ ERR_RETURN enum err keeper_open(struct keeper *keeper, struct ipc_in *in);
 ERR_RETURN enum err keeper_unlock(struct keeper *keeper, struct ipc_in *in);
 ERR_RETURN enum err keeper_keys(struct keeper *keeper, struct ipc_in *in);
 ERR_RETURN enum err keeper_learn(struct keeper *keeper, struct ipc_in *in);
+ERR_RETURN enum err keeper_revoked(struct keeper *keeper, struct ipc_in *in);
 /* Keeps keys (crypto/attached.h) that came with mail of `address` that verified, in the ring, and adds to `heard`
    (keyring_heard_add) which they are. Those that were looked at a short while ago are not again. What fails is logged:
    mail is read without that, too. */

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memfd.h"
+#include "crypto/smime_seal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -51,7 +52,8 @@ static bool take_known(struct asking *asking)
     char certificate[KEYRING_FPR_SIZE], issuer[KEYRING_FPR_SIZE];
     for (size_t i = 0; i < asking->len; i++) {
         bool is_known = false;
-        if (known == NULL || asking->at != asking->now || name_pair(asking, i, certificate, issuer) != ERR_OK)
+        if (known == NULL || asking->keeper->asks_anew || asking->at != asking->now ||
+            name_pair(asking, i, certificate, issuer) != ERR_OK)
             return false;
         for (size_t j = 0; !is_known && j < known->len; j++) {
             is_known = known->items[j].until > asking->now && strcmp(known->items[j].certificate, certificate) == 0 &&
@@ -115,6 +117,7 @@ static enum err send_path(const struct asking *asking, uint32_t number)
         return err;
     ipc_out_begin(&out, PROXY_REVOCATION);
     ipc_put_u32(&out, number);
+    ipc_put_u32(&out, asking->keeper->asks_anew);
     ipc_put_file(&out, fd);
     err = ipc_send(asking->keeper->setup.finder, &out);
     close(fd);
@@ -221,4 +224,20 @@ enum err keeper_revocation(void *context, STACK_OF(X509) * path, int64_t at, boo
         keep(&asking);
     }
     return keyring_revocation_sum(asking.revocations, asking.len, mode, is_unknown_out);
+}
+
+enum err keeper_revoked(struct keeper *keeper, struct ipc_in *in)
+{
+    char fingerprint[KEYRING_FPR_SIZE];
+    const struct crypto_smime *smime;
+    ipc_get_string(in, fingerprint, sizeof(fingerprint));
+    if (ipc_in_end(in) != ERR_OK)
+        return ERR_PEER_PROTOCOL;
+    enum err err = keeper_smime(keeper, &smime);
+    if (err == ERR_OK) {
+        keeper->asks_anew = true;
+        err = crypto_smime_ask_revocation(smime, fingerprint);
+        keeper->asks_anew = false;
+    }
+    return keeper_answer(keeper_outcome(err));
 }

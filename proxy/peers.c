@@ -161,6 +161,7 @@ static enum err look(struct span record, void *context)
             first->due = due;
             memcpy(first->address, peer.address, sizeof(first->address));
             memcpy(first->fingerprint, peer.chosen[0], sizeof(first->fingerprint));
+            memcpy(first->certificate, peer.chosen[1], sizeof(first->certificate));
         }
     }
     keyring_peer_fini(&peer);

@@ -30,6 +30,7 @@ struct proxy_peer_due {
     int64_t due;
     char address[MIME_ADDR_SIZE];
     char fingerprint[KEYRING_FPR_SIZE]; /* of the OpenPGP key that is in use; "": none */
+    char certificate[KEYRING_FPR_SIZE]; /* the same of S/MIME */
 };
 ERR_RETURN enum err proxy_peers_due(struct store *store, const char *account, int64_t now, uint32_t period_s,
                                     struct proxy_peer_due *due_out);

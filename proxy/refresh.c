@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "proxy/net_internal.h"
+#include "proxy/wire.h"
 
 #include <openssl/rand.h>
 #include <stdlib.h>
@@ -23,6 +24,7 @@ struct proxy_refresh {
     struct proxy_vault_request *asking;
     /* The address that is being refreshed. */
     struct proxy_lookup *lookup;
+    struct proxy_job *job;
     struct proxy_peer_due due;
     size_t stage;
     bool has_failed;
@@ -88,13 +90,41 @@ static void on_looked(enum err err, void *context)
     go_on(refresh);
 }
 
+static void on_issuers(enum err err, struct ipc_in *answer, void *context)
+{
+    struct proxy_refresh *refresh = context;
+    (void)answer;
+    refresh->job = NULL;
+    refresh->has_failed = refresh->has_failed || (err != ERR_OK && err != ERR_REVOKED);
+    end(refresh, true);
+}
+
+/* Last of all the issuers of the certificate that is in use, where the account has them asked. */
+static void ask_issuers(struct proxy_refresh *refresh)
+{
+    const struct config_account *account = &refresh->net->config->accounts[refresh->account];
+    struct ipc_out out;
+    if (refresh->due.certificate[0] == '\0' || account->revocation == KEYRING_REVOCATION_OFF) {
+        end(refresh, refresh->stage > 0);
+        return;
+    }
+    ipc_out_begin(&out, PROXY_JOB_REVOKED);
+    ipc_put_string(&out, refresh->due.certificate);
+    enum err err = proxy_pool_submit(refresh->net->pool, refresh->account, &out, on_issuers, refresh, &refresh->job);
+    if (err == ERR_OK)
+        return;
+    log_failure(err, "asking the issuers of the certificate of %s", refresh->due.address);
+    refresh->has_failed = true;
+    end(refresh, true);
+}
+
 /* Each stage is asked: a weaker source may know first of a revocation. */
 static void go_on(struct proxy_refresh *refresh)
 {
     const struct proxy_net *net = refresh->net;
     const struct proxy_peer_due *due = &refresh->due;
     if (config_stage_timeout_ms(net->config, due->address, refresh->stage) == 0) {
-        end(refresh, refresh->stage > 0);
+        ask_issuers(refresh);
         return;
     }
     enum err err = proxy_lookup_refresh(net->lookups, refresh->account, due->address, due->fingerprint, refresh->stage,
@@ -152,7 +182,7 @@ enum err proxy_refresh_new(struct proxy_net *net, struct proxy_refresh **refresh
         proxy_refresh_free(&refresh);
         return ERR_MEMORY;
     }
-    if (net->config->refresh_s > 0 && net->config->sources_len > 0 && net->config->accounts_len > 0)
+    if (net->config->refresh_s > 0 && net->config->accounts_len > 0)
         wait_on(refresh);
     *refresh_out = refresh;
     return ERR_OK;
@@ -163,6 +193,7 @@ void proxy_refresh_free(struct proxy_refresh **refresh)
     if (*refresh == NULL)
         return;
     proxy_lookup_cancel(&(*refresh)->lookup);
+    proxy_pool_cancel(&(*refresh)->job);
     proxy_vault_cancel(&(*refresh)->asking);
     if ((*refresh)->timer != NULL)
         event_free((*refresh)->timer);

@@ -167,6 +167,7 @@ enum err vault_peer_due(struct store *store, struct ipc_in *in, struct vault_ans
     ipc_put_u64(&answer->out, (uint64_t)due.due);
     ipc_put_string(&answer->out, due.address);
     ipc_put_string(&answer->out, due.fingerprint);
+    ipc_put_string(&answer->out, due.certificate);
     return ERR_OK;
 }
 

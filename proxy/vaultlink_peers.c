@@ -93,6 +93,7 @@ static void on_due(enum err err, struct ipc_in *answer, void *context)
         due.due = (int64_t)ipc_get_u64(answer);
         ipc_get_string(answer, due.address, sizeof(due.address));
         ipc_get_string(answer, due.fingerprint, sizeof(due.fingerprint));
+        ipc_get_string(answer, due.certificate, sizeof(due.certificate));
         if (ipc_in_end(answer) != ERR_OK)
             err = ERR_STORE;
     }

@@ -51,6 +51,8 @@ enum proxy_message {
     PROXY_JOB_KEYS,    /* -: opens the account's keys in the store, if that asks nobody */
     PROXY_JOB_LEARN,   /* address, who may be heard (proxy_put_tellers); file of what was found for it
                           (keyring/found.h) */
+    PROXY_JOB_REVOKED, /* fingerprint of a certificate: its issuers are asked anew, and what they have revoked is noted
+                        */
     PROXY_JOB_DONE, /* err u32, then by job: index file | facts | size u64, is_8bit u32, file | (learn) kept u32, words
                        (keyring/learn.h) | (open) see    proxy_put_opened; view file, and if asked for record file,
                        searchable text file, unless it is    plain */
@@ -116,7 +118,8 @@ enum proxy_message {
     PROXY_FIND, /* number u32, address, stage u32 (proxy/config.h), fingerprint of the only key that is wanted or "",
                    1 u32 if it is asked for anew, whatever was answered before, else 0 */
     /* keeper to finder, about its own account's anchors, and back */
-    PROXY_REVOCATION, /* number u32; file of the path's certificates, DER, leaf first */
+    PROXY_REVOCATION, /* number u32, 1 u32 if it is to be asked anew, else 0; file of the path's certificates, DER, leaf
+                         first */
     PROXY_FINDER_DONE /* number u32, err u32; if that is 0, by request: (find) seconds u32 for which the answer counts,
                           certificates and keys u32, 0 or 1 u32, and if 1, file (keyring/found.h) | (revocation) answers
                          u32, each: index of its certificate u32, kind u32, size u32; if there are any, file of them */

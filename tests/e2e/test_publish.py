@@ -9,6 +9,7 @@ import unittest
 import urllib.parse
 
 import harness
+import netspace
 import test_sources
 from harness import ALICE, BOB, Gpg, RefServer, wait_for
 from test_sources import DONE, FAILED, KEYS, REFUSED, SHARED, WKD, Case, Keyd, exported, wkd_file, wot_made
@@ -105,6 +106,23 @@ class Publish(Case):
         Keyd(self, "127.0.0.5", files)
         status, said, errors = self.find(proxy, ALICE)
         self.assertEqual((status, said["wkd"][:2]), (DONE, ("found", "found")), errors)
+        self.read_by_others(key)
+
+    def read_by_others(self, key):
+        """gpg and sq, which trust the authorities of the system: in this namespace the test's."""
+        authority = self.certificate("https")[0]
+        netspace.bind(authority, "/etc/ssl/certs/ca-certificates.crt")
+        other = Gpg(os.path.join(self.folder, "reader"))
+        self.add(other.close)
+        with open(os.path.join(other.home, "dirmngr.conf"), "w", encoding="ascii") as file:
+            file.write("standard-resolver\n")
+        other.run("--auto-key-locate", "clear,wkd", "--locate-external-keys", ALICE)
+        self.assertEqual(other.fingerprint(ALICE), key)
+        path = os.path.join(self.folder, "fetched.pgp")
+        with open(path, "wb") as file:
+            file.write(subprocess.run(["sq", "wkd", "get", "--binary", ALICE], capture_output=True, check=True,
+                                      env={**os.environ, "SSL_CERT_FILE": authority}).stdout)
+        self.assertEqual(self.names_in(path), ["<%s>" % ALICE])
 
     def test_keyserver(self):
         self.add_names()
@@ -236,9 +254,31 @@ class Refresh(Case):
         self.assertEqual(self.other.asked(), [])
         self.assertEqual({name for name in SHARED["names"].asked[heard:] if "none" in name or "direct" in name}, set())
 
+    def test_gone_or_expired(self):
+        """A source's word ends when it no longer says so, not when it would have run out; the key stays to be read."""
+        proxy = self.proxy(sources=("wkd",), rules='rule "all" { encrypt = required  sign = never }')
+        for address in (HEIDI, ERIN):
+            self.assertEqual(self.run_command(proxy, "key", "find", address, "--import")[0], DONE)
+            self.assertEqual(self.run_command(proxy, "why", address)[1]["key"]["trust"], "found")
+            self.assertEqual(self.refresh(proxy, address)[0], {address: "unchanged"})
+        os.remove(os.path.join(self.wkd.folder, wkd_file(WKD, HEIDI)))
+        self.assertEqual(self.refresh(proxy, HEIDI)[0], {HEIDI: "gone"})
+        _, answer, _ = self.run_command(proxy, "why", HEIDI)
+        self.assertEqual((answer["action"], answer["key"]), ("refuse", None))
+        candidate, = answer["candidates"]
+        self.assertEqual((candidate["fingerprint"], candidate["trust"]), (fingerprint(HEIDI), "unverified"))
+        self.assertEqual(self.refresh(proxy, HEIDI)[0], {HEIDI: "unchanged"})
+        self.put(self.wkd, wkd_file(WKD, ERIN), Changed(self).expire(ERIN, "seconds=1").binary(ERIN))
+        states, _ = self.refresh(proxy, ERIN)
+        self.assertIn(states[ERIN], ("changed", "expired"))
+        wait_for(lambda: self.refresh(proxy, ERIN)[0] == {ERIN: "expired"}, "the key's end")
+        _, answer, _ = self.run_command(proxy, "why", ERIN)
+        self.assertEqual((answer["action"], answer["key"]), ("refuse", None))
+        self.assertIn("expired", str(answer["candidates"]))
+
     def test_background(self):
-        """A key that was used is asked for again, and is no longer used once it is revoked; of others nobody hears. That
-        the first answer counts for a day yet keeps nobody from asking."""
+        """A key that was used is asked for again, and is no longer used once it is revoked; of others nobody hears. The
+        first answer, which counts for a day yet, keeps nobody from asking."""
         self.server = RefServer(self, tls="none")
         proxy = harness.Proxy(self, self.server, rules=REQUIRED, options=self.options(
             keyserver='domains = "wkd.example"', wkd='domains = "wkd.example"')

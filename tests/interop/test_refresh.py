@@ -7,7 +7,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "e2e"))
-from harness import RefServer, wait_for  # noqa: E402
+from harness import ALICE, Raw, RefServer, wait_for  # noqa: E402
 from smime_people import revocation_list  # noqa: E402
 from slapd import person  # noqa: E402
 import test_ldap  # noqa: E402
@@ -108,6 +108,43 @@ class Command(Case):
         self.publish(self.frank)
         self.assertEqual(self.refresh(proxy, FRANK)[0], {self.frank.fingerprint: "unchanged"})
         self.assertEqual(self.lists.count("/list"), 0)
+
+
+class Background(Case):
+    def begin(self, sections, **options):
+        self.server = RefServer(self, tls="none")
+        return self.proxy('refresh = "2 seconds"\n' + sections, server=self.server, start=True, **options)
+
+    def told(self, proxy, address):
+        """What RCPT is answered."""
+        with Raw(proxy.port) as client:
+            client.login()
+            client.command("MAIL FROM:<%s>" % ALICE)
+            return client.command("RCPT TO:<%s>" % address)[0]
+
+    def send(self, proxy, address):
+        proxy.send(b"From: %s\r\nTo: %s\r\n\r\nsecret words\r\n" % (ALICE.encode(), address.encode()), [address])
+        self.assertNotIn(b"secret words", self.server.wire())
+
+    def test_revoked(self):
+        """The list that was fetched to seal counts for a day yet, and is asked for anew without further mail."""
+        proxy = self.begin("")
+        self.run_cli(proxy, "key", "import", self.frank.certificate)
+        self.send(proxy, FRANK)
+        count = self.lists.count("/list")
+        wait_for(lambda: self.lists.count("/list") > count, "a second look")
+        self.assertEqual(self.told(proxy, FRANK), 250)
+        self.publish(self.frank)
+        wait_for(lambda: self.told(proxy, FRANK) == 550, "the end of the certificate")
+
+    def test_gone_from_its_directory(self):
+        server = self.slapd([person("erin", ERIN, userCertificate__binary=self.erin.der)])
+        proxy = self.begin(section(server.url(), ca_file=self.certificate()[0], keep_failed="0"))
+        self.send(proxy, ERIN)
+        server.stop()
+        self.slapd([], port=server.port)
+        wait_for(lambda: "it no longer has" in proxy.log(), "news of the directory")
+        self.assertEqual(self.told(proxy, ERIN), 550)
 
 
 if __name__ == "__main__":

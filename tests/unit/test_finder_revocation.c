@@ -316,6 +316,7 @@ static void strange_requests_end_the_line(void **state)
     for (int i = 0; i < 2; i++) {
         ipc_out_begin(&out, PROXY_REVOCATION);
         ipc_put_u32(&out, 1);
+        ipc_put_u32(&out, 0);
         ipc_put_file(&out, fd);
         assert_ended(line_of(i == 0 ? NULL : ALICE), &out);
     }

@@ -166,6 +166,17 @@ static void await(const struct told *told)
         assert_int_equal(event_base_loop(base, EVLOOP_ONCE), 0);
 }
 
+static struct told ask_anew(struct keyring_asker *asker, STACK_OF(X509) * path, int64_t now_s)
+{
+    struct told told = {.is_told = false};
+    struct keyring_ask *ask;
+    assert_int_equal(
+        keyring_ask_begin(asker, path, MADE_NOW + now_s, MADE_NOW + now_s, DEADLINE_MS, on_asked, &told, &ask), ERR_OK);
+    keyring_ask_anew(ask);
+    await(&told);
+    return told;
+}
+
 static struct told ask(struct keyring_asker *asker, STACK_OF(X509) * path, int64_t now_s)
 {
     struct told told;
@@ -325,6 +336,33 @@ static void no_answer_is_unknown(void **state)
         assert_int_equal(elsewhere->asked, 0);
         keyring_asker_free(&asker);
     }
+    sk_X509_free(path);
+    made_free(&leaf);
+}
+
+/* What is asked anew takes the place of what counts still; where nothing comes, that stays. */
+static void list_is_asked_for_anew(void **state)
+{
+    const struct made_news good = {.made_s = 0}, revoked = {.since_s = -3600};
+    struct page *page = page_at(0, "/a.crl", 200);
+    struct made leaf = leaf_of(&root, "localhost", "/a.crl", NULL, false);
+    STACK_OF(X509) *path = path_of(&leaf, NULL);
+    struct keyring_asker *asker = asker_of(true, DEADLINE_MS);
+    (void)state;
+    made_list(&good, leaf.certificate, &root, &root, &page->body);
+    assert_int_equal(ask(asker, path, 0).revocations[0].state, GOOD);
+    page->code = 500;
+    assert_int_equal(ask_anew(asker, path, 1).revocations[0].state, UNKNOWN);
+    assert_int_equal(ask(asker, path, 2).revocations[0].state, GOOD);
+    assert_int_equal(page->asked, 2);
+    page->code = 200;
+    buf_clear(&page->body);
+    made_list(&revoked, leaf.certificate, &root, &root, &page->body);
+    assert_int_equal(ask(asker, path, 400).revocations[0].state, GOOD);
+    assert_int_equal(ask_anew(asker, path, 400).revocations[0].state, REVOKED);
+    assert_int_equal(ask(asker, path, 401).revocations[0].state, REVOKED);
+    assert_int_equal(page->asked, 3);
+    keyring_asker_free(&asker);
     sk_X509_free(path);
     made_free(&leaf);
 }
@@ -538,6 +576,7 @@ int main(void)
         TEST(each_certificate_is_asked_about),
         TEST(equal_questions_are_joined),
         TEST(no_answer_is_unknown),
+        TEST(list_is_asked_for_anew),
         TEST(private_hosts_are_not_asked),
         TEST(deadline_leaves_unknown),
         TEST(silent_places_are_left_alone),
