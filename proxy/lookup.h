@@ -26,7 +26,8 @@ void proxy_lookups_free(struct proxy_lookups **lookups);
    counts; false if there is none such. */
 bool proxy_lookup_is_due(struct proxy_lookups *lookups, size_t account, const char *address, size_t *stage);
 
-/* Fires once, later, unless cancelled: ERR_OK, the ring may have changed or not; or ERR_LOOKUP. `is_again`: something
+/* Fires once, later, unless cancelled: the ring may have changed or not; ERR_LOOKUP: not
+   everybody could be asked. `is_again`: something
    that a source has said is in the ring already, and goes if it no longer says so. */
 typedef void (*proxy_lookup_fn)(enum err err, void *context);
 ERR_RETURN enum err proxy_lookup_begin(struct proxy_lookups *lookups, size_t account, const char *address, size_t stage,

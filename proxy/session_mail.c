@@ -195,8 +195,7 @@ static void on_looked_up(enum err err, void *context)
         session->looked_up = err;
     if (session->server == NULL || session->upstream == NULL)
         return;
-    if (err == ERR_OK)
-        proxy_ring_changed(session->net->ring, session->account);
+    proxy_ring_changed(session->net->ring, session->account);
     look_at_ring(session);
 }
 
