@@ -145,7 +145,8 @@ static enum err show_source(struct finding *finding, const struct cli_source *so
         finding->failures++;
         line.state = "failed";
         line.reason = source->problem;
-        return add_line(finding, &line);
+        if ((err = add_line(finding, &line)) != ERR_OK || rest.len == 0)
+            return err;
     }
     if (rest.len == 0) {
         line.state = "nothing";

@@ -14,8 +14,10 @@ static void on_answer(enum err err, const struct keyring_piece *pieces, size_t p
     struct cli_source *source = context;
     const struct cli_question *question = source->question;
     snprintf(source->problem, sizeof source->problem, "%s", problem);
-    for (size_t i = 0; !err && i < pieces_len; i++)
-        err = proxy_source_keep(source->config, question->address, &pieces[i], &source->found);
+    for (size_t i = 0; i < pieces_len; i++) {
+        const enum err kept = proxy_source_keep(source->config, question->address, &pieces[i], &source->found);
+        err = err ? err : kept;
+    }
     if (!err && !problem[0] && question->fingerprint && !source->is_by_key)
         err = proxy_source_keep(source->config, question->address, &all, &source->found);
     source->err = err;

@@ -20,9 +20,9 @@ struct cli_question {
 
 struct cli_source {
     const struct config_source *config;
-    bool is_asked;  /* its configuration lets it be asked, and there is something to ask */
-    bool is_by_key; /* it was asked for one key */
-    enum err err;
+    bool is_asked;     /* its configuration lets it be asked, and there is something to ask */
+    bool is_by_key;    /* it was asked for one key */
+    enum err err;      /* with something in `found`: the rest could not be asked */
     char problem[300]; /* why it could not be asked */
     struct buf found;  /* what it has (keyring/found.h) */
     struct proxy_source source;

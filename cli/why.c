@@ -282,7 +282,8 @@ static int print_table(const struct cli *cli, const struct why *answer)
 
 static int run(struct cli *cli, int argc, char **argv)
 {
-    char address[MIME_ADDR_SIZE], sender[MIME_ADDR_SIZE];
+    static char address[MIME_ADDR_SIZE];
+    char sender[MIME_ADDR_SIZE];
     if (argc != 1)
         return cli_usage(cli, "expected one address");
     if (mime_addr_normalise(span_of(argv[0]), address))

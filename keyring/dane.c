@@ -222,9 +222,7 @@ static void finish(struct keyring_dane_query *query)
     const struct dane_answer *answer = &query->answer;
     char problem[PROBLEM_SIZE];
     enum err err = judge(query, problem);
-    /* What is signed is so whatever has become of the other question. */
-    if (answer->pieces_len > 0)
-        err = ERR_OK;
+    /* What is signed is so whatever has become of the other question; which may still have known more. */
     for (size_t i = 0; i < answer->pieces_len; i++)
         pieces[i] = (struct keyring_piece){.kind = answer->pieces[i].kind,
                                            .bytes = span_slice(buf_span(&answer->bytes), answer->pieces[i].at,

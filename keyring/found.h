@@ -29,8 +29,9 @@ struct keyring_piece {
 };
 /* How a source answers what it was asked. Fires once: ERR_OK with what was found, which may be nothing (borrowed during
    the call); ERR_LOOKUP: this question has no answer; ERR_UPSTREAM_DOWN: the source cannot be asked, or does not answer
-   in time. `problem` says why, for people; with ERR_OK, why that is not all that the source has ("": it is). It may be
-   asked again from there. */
+   in time; in both cases there may be something that was found all the same, beside what could not be asked. `problem`
+   says why, for people; with ERR_OK, why that is not all that the source has ("": it is). It may be asked again from
+   there. */
 typedef void (*keyring_answer_fn)(enum err err, const struct keyring_piece *pieces, size_t pieces_len,
                                   const char *problem, void *context);
 

@@ -166,6 +166,7 @@ static void answer(const struct entry *entry, struct finder_client *client, uint
         const int64_t now = clock_now();
         ipc_put_u32(&out, entry->expires > now ? (uint32_t)(entry->expires - now) : 0);
         ipc_put_u32(&out, entry->found_len);
+        ipc_put_u32(&out, entry->has_failed);
         ipc_put_u32(&out, fd >= 0);
         if (fd >= 0)
             ipc_put_file(&out, fd);
@@ -249,15 +250,17 @@ static void on_answer(enum err err, const struct keyring_piece *pieces, size_t p
     bool was_taken;
     if (err != ERR_OK && ldap != NULL && keyring_ldap_is_refused(ldap, &was_taken))
         finder_renew(entry->keys->finder, config->name, was_taken);
-    note_down(question, err == ERR_UPSTREAM_DOWN);
-    for (size_t i = 0; err == ERR_OK && i < pieces_len; i++)
-        err = keep(entry, config, &pieces[i]);
+    note_down(question, err == ERR_UPSTREAM_DOWN && pieces_len == 0);
+    for (size_t i = 0; i < pieces_len; i++) {
+        const enum err kept = keep(entry, config, &pieces[i]);
+        err = err == ERR_OK ? kept : err;
+    }
     if (err == ERR_OK && problem[0] == '\0' && !question->is_by_key)
         err = keep(entry, config, &all);
     if (err != ERR_OK)
         entry->has_failed = true;
     const uint32_t seconds = pieces_len > 0 ? config->found_s : config->missing_s;
-    if (err == ERR_OK && seconds < entry->seconds)
+    if ((err == ERR_OK || pieces_len > 0) && seconds < entry->seconds)
         entry->seconds = seconds;
     entry->open--;
     if (entry->open == 0 && !entry->is_starting)

@@ -83,6 +83,7 @@ static enum err take_answer(struct proxy_finderlink *link, struct ipc_in *in)
     if (code == ERR_OK) {
         answer.seconds = ipc_get_u32(in);
         answer.pieces_len = ipc_get_u32(in);
+        answer.is_partial = ipc_get_u32(in) != 0;
         answer.file = ipc_get_u32(in) != 0 ? ipc_get_file(in) : -1;
     }
     enum err err = ipc_type(in) != PROXY_FINDER_DONE || code >= ERR_COUNT ? ERR_PEER_PROTOCOL : ipc_in_end(in);

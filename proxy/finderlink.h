@@ -27,6 +27,7 @@ void proxy_finderlink_connect(struct proxy_finderlink *link, int socket);
 struct proxy_finder_answer {
     uint32_t seconds;    /* how long it counts */
     uint32_t pieces_len; /* how many certificates and keys were found */
+    bool is_partial;     /* something could not be asked, and may have known more */
     int file;            /* what was said (keyring/found.h), a sealed memfd, borrowed during the call; -1: nothing */
 };
 /* Fires once, later, unless cancelled; with another `err` than ERR_OK `answer` is NULL. */

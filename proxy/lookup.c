@@ -35,6 +35,7 @@ struct proxy_lookup {
     char address[MIME_ADDR_SIZE];
     size_t stage;
     bool is_again;
+    bool is_partial;  /* something could not be asked */
     bool is_refresh;  /* what comes is not all that there is for the address */
     uint32_t seconds; /* how long the answer counts */
     struct proxy_finder_request *request;
@@ -128,6 +129,9 @@ static void finish(struct proxy_lookup *lookup, enum err err)
 {
     proxy_lookup_fn fn = lookup->fn;
     void *context = lookup->context;
+    /* What was found may not be what is wanted. */
+    if (err == ERR_OK && lookup->is_partial)
+        err = ERR_LOOKUP;
     if (err == ERR_OK)
         remember(lookup);
     lookup_free(lookup);
@@ -199,8 +203,10 @@ static void on_found(enum err err, const struct proxy_finder_answer *answer, voi
     struct keyring_teller tellers[KEYRING_TELLERS_MAX];
     lookup->request = NULL;
     const uint32_t most = config_stage_keep_s(lookup->lookups->config, lookup->address, lookup->stage);
-    if (err == ERR_OK)
+    if (err == ERR_OK) {
         lookup->seconds = answer->seconds < most ? answer->seconds : most;
+        lookup->is_partial = answer->is_partial;
+    }
     if (err != ERR_OK || answer->file < 0 || (answer->pieces_len == 0 && !lookup->is_again)) {
         finish(lookup, err == ERR_OK ? ERR_OK : ERR_LOOKUP);
         return;

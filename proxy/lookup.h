@@ -26,11 +26,12 @@ void proxy_lookups_free(struct proxy_lookups **lookups);
    counts; false if there is none such. */
 bool proxy_lookup_is_due(struct proxy_lookups *lookups, size_t account, const char *address, size_t *stage);
 
-/* Fires once, later, unless cancelled: ERR_OK, the ring may have changed or not; ERR_LOOKUP, a source could not be
-   asked, or what it has is no good; any other error (a temporary one), vault or keeper have failed, so that nobody
-   knows what there is: a recipient for whom that is so must wait, whatever the rule says. `is_again`: something that a
-   source has said is in the ring already, and goes if it no longer says so. `most_ms`: how long the sources may take, if
-   their own deadlines are later; what they answer after that is known when they are asked again. */
+/* Fires once, later, unless cancelled: ERR_OK, the ring may have changed or not; ERR_LOOKUP, it may have, too, but not
+   everybody could be asked, or what they have is no good; any other error (a temporary one), vault or keeper have
+   failed, so that nobody knows what there is: a recipient for whom that is so must wait, whatever the rule says.
+   `is_again`: something that a source has said is in the ring already, and goes if it no longer says so. `most_ms`: how
+   long the sources may take, if their own deadlines are later; what they answer after that is known when they are asked
+   again. */
 typedef void (*proxy_lookup_fn)(enum err err, void *context);
 ERR_RETURN enum err proxy_lookup_begin(struct proxy_lookups *lookups, size_t account, const char *address, size_t stage,
                                        bool is_again, uint32_t most_ms, proxy_lookup_fn fn, void *context,
@@ -50,8 +51,8 @@ ERR_RETURN enum err proxy_lookup_heard(struct proxy_lookups *lookups, size_t acc
                                        const struct keyring *keyring, struct proxy_heard *heard, proxy_lookup_fn fn,
                                        void *context, struct proxy_lookup **lookup_out);
 /* The same for an address of which a key is in use: what has become of it, and of others that are there by a source's
-   word. `fingerprint`: of the OpenPGP key; "": it is a certificate. The sources are asked also where an
-   answer counts still. */
+   word. `fingerprint`: of the OpenPGP key; "": it is a certificate. The sources are asked also where an answer counts
+   still. */
 ERR_RETURN enum err proxy_lookup_refresh(struct proxy_lookups *lookups, size_t account, const char *address,
                                          const char *fingerprint, size_t stage, proxy_lookup_fn fn, void *context,
                                          struct proxy_lookup **lookup_out);

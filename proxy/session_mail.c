@@ -214,12 +214,12 @@ static void after_lookup(struct proxy_session *session, enum err err)
         return;
     if (err == ERR_LOOKUP)
         session->looked_up = err;
-    if (err == ERR_OK)
-        proxy_ring_changed(session->net->ring, session->account);
-    if (err == ERR_OK || err == ERR_LOOKUP)
-        look_at_ring(session);
-    else
+    if (err != ERR_OK && err != ERR_LOOKUP) {
         refuse_after(session, err);
+        return;
+    }
+    proxy_ring_changed(session->net->ring, session->account);
+    look_at_ring(session);
 }
 
 static void on_looked_up(enum err err, void *context)

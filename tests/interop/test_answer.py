@@ -357,8 +357,8 @@ class Same(Case):
         self.by("a", address, "wkd", until=self.now - 31 * DAY)
         self.in_mail("b", address)
 
-    # Of a domain each: the key that is encrypted to; "-": it leaves in clear; a word: that is why it does not leave; "":
-    # that is no other answer than must's.
+    # Of a domain each: the key that is encrypted to; "-": it leaves in clear; a word: that is why it does not leave;
+    # "": not asked, since it is refused as no-key.
     CASES = (
         # state, must, may, strict
         ("mutual", "a", "a", "no-key"),

@@ -269,7 +269,8 @@ class Rcpt(Case):
         # What is longer than a datagram comes over TCP; what is no certificate does not harm the one beside it.
         server = Nsd(self, [Zone("example.net", [smimea(ERIN, mine), smimea(ERIN, b"0" * 4000)]),
                             Zone("plain.example", [smimea(plain, self.der(plain, "plain"))], signs=None),
-                            Zone("bogus.example", [smimea(bogus, spoilt)],
+                            # Of two questions one is answered, and the other could have had the certificate.
+                            Zone("bogus.example", [smimea(bogus, spoilt), openpgpkey(bogus, self.key(DAVE))],
                                  spoil=lambda text: text.replace(spoilt.hex()[-8:], "00000000"))])
         upstream = RefServer(self, "s")
         proxy = self.proxy(self.section(server), start=True, server=upstream, rules=RULES)

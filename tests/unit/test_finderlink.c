@@ -20,7 +20,7 @@ struct asked {
     unsigned fired;
     enum err err;
     uint32_t seconds, pieces_len;
-    bool has_file;
+    bool has_file, is_partial;
 };
 
 static struct event_base *base;
@@ -47,6 +47,7 @@ static void on_answer(enum err err, const struct proxy_finder_answer *answer, vo
     one->seconds = answer->seconds;
     one->pieces_len = answer->pieces_len;
     one->has_file = answer->file >= 0;
+    one->is_partial = answer->is_partial;
 }
 
 static void connect_line(void)
@@ -114,7 +115,7 @@ static uint32_t heard(const char *expected)
 
 struct said {
     uint16_t type;
-    uint32_t code, seconds, pieces, is_file;
+    uint32_t code, seconds, pieces, is_partial, is_file;
     bool has_file, has_more;
 };
 
@@ -128,6 +129,7 @@ static void say(uint32_t number, const struct said *said)
     if (said->code == ERR_OK) {
         ipc_put_u32(&out, said->seconds);
         ipc_put_u32(&out, said->pieces);
+        ipc_put_u32(&out, said->is_partial);
         ipc_put_u32(&out, said->is_file);
     }
     if (said->has_more)
@@ -150,13 +152,15 @@ static void test_answers_in_any_order(void **state)
     find(2, "c@example.org", LONG_MS);
     const uint32_t numbers[] = {heard("a@example.org"), heard("b@example.org"), heard("c@example.org")};
     say(numbers[2], &(struct said){PROXY_FINDER_DONE, .code = ERR_LOOKUP});
-    say(numbers[1], &(struct said){PROXY_FINDER_DONE, .seconds = 7, .pieces = 2, .is_file = 1, .has_file = true});
+    say(numbers[1],
+        &(struct said){PROXY_FINDER_DONE, .seconds = 7, .pieces = 2, .is_partial = 1, .is_file = 1, .has_file = true});
     /* Nothing of the address's, yet all that a directory has. */
     say(numbers[0], &(struct said){PROXY_FINDER_DONE, .seconds = 9, .is_file = 1, .has_file = true});
     run();
     assert_true(asked[0].fired == 1 && asked[1].fired == 1 && asked[2].fired == 1);
     assert_true(asked[0].err == ERR_OK && asked[0].seconds == 9 && asked[0].pieces_len == 0 && asked[0].has_file);
     assert_true(asked[1].err == ERR_OK && asked[1].seconds == 7 && asked[1].pieces_len == 2 && asked[1].has_file);
+    assert_true(!asked[0].is_partial && asked[1].is_partial);
     assert_int_equal(asked[2].err, ERR_LOOKUP);
     find(3, "d@example.org", LONG_MS);
     say(heard("d@example.org"), &(struct said){PROXY_FINDER_DONE, .seconds = 1});

@@ -373,6 +373,31 @@ static void test_mixed_for_now(void **state)
     keyring_free(&world.keyring);
 }
 
+static void test_who_is_asked(void **state)
+{
+    (void)state;
+    struct policy_rule rule = {.encrypt = POLICY_ENCRYPT_WHEN_POSSIBLE};
+    struct keyring_entry key = {.trust = KEYRING_FOUND, .ask_again = NOW + 1}, rival = key;
+    struct policy_choice choice = {.rule = &rule};
+    assert_true(policy_wants_record(&choice) && policy_wants_sources(&choice, NOW));
+    choice.key = &key;
+    assert_false(policy_wants_record(&choice) || policy_wants_sources(&choice, NOW));
+    assert_true(policy_wants_sources(&choice, NOW + 1));
+    key.ask_again = 0;
+    assert_false(policy_wants_sources(&choice, NOW + 1));
+    /* Whoever contradicts it, too, may have changed its mind. */
+    choice.rival = &rival;
+    assert_false(policy_wants_sources(&choice, NOW));
+    assert_true(policy_wants_sources(&choice, NOW + 1));
+    choice.rival = NULL;
+    key.advice = KEYRING_ADVICE_MUTUAL;
+    assert_true(policy_wants_sources(&choice, NOW));
+    rule.encrypt = POLICY_ENCRYPT_NEVER;
+    assert_false(policy_wants_sources(&choice, NOW));
+    choice.key = NULL;
+    assert_false(policy_wants_record(&choice) || policy_wants_sources(&choice, NOW));
+}
+
 /* What was sealed does not leave in clear because its key has been revoked: not before a person has said so. */
 static void test_revoked_is_no_way_to_plain(void **state)
 {
@@ -418,6 +443,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_conflict),
+        cmocka_unit_test(test_who_is_asked),
         cmocka_unit_test(test_conflict_is_explained),
         cmocka_unit_test(test_conflict_in_one_format),
         cmocka_unit_test(test_each_advice),

@@ -1,5 +1,7 @@
 #include "crypto/verdict.h"
 
+#include "base/clock.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -63,6 +65,25 @@ static void good_signature_names_the_author(void **state)
     verdict = judge(CRYPTO_SIG_GOOD, "AA", "twice@x.org", KEYRING_FOUND);
     assert_int_equal(verdict.signature, CRYPTO_SIG_GOOD);
     assert_int_equal(verdict.trust, KEYRING_FOUND);
+}
+
+/* It is encrypted to such a key; but a failed look-up is not a pass. */
+static void no_signature_is_good_by_a_stale_word(void **state)
+{
+    (void)state;
+    struct keyring_entry entry = {.format = KEYRING_OPENPGP,
+                                  .trust = KEYRING_FOUND,
+                                  .source = KEYRING_SOURCE_WKD,
+                                  .ask_again = INT64_C(1800000000) - KEYRING_WORD_LONGER_S};
+    assert_true(span_copy(SPAN_LIT("stale@x.org"), entry.address, sizeof entry.address));
+    assert_true(span_copy(SPAN_LIT("AA"), entry.fingerprint, sizeof entry.fingerprint));
+    assert_int_equal(keyring_add(keyring, &entry), ERR_OK);
+    clock_fix(INT64_C(1800000000) - 1);
+    assert_int_equal(judge(CRYPTO_SIG_GOOD, "AA", "stale@x.org", KEYRING_FOUND).signature, CRYPTO_SIG_GOOD);
+    clock_fix(INT64_C(1800000000));
+    const struct crypto_verdict verdict = judge(CRYPTO_SIG_GOOD, "AA", "stale@x.org", KEYRING_FOUND);
+    assert_int_equal(verdict.signature, CRYPTO_SIG_UNTRUSTED);
+    assert_int_equal(verdict.trust, KEYRING_UNVERIFIED);
 }
 
 static void other_names_of_the_key_do_not_help(void **state)
@@ -151,9 +172,13 @@ static void every_state_has_its_own_name(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(good_signature_names_the_author), cmocka_unit_test(other_names_of_the_key_do_not_help),
-        cmocka_unit_test(what_is_not_good_stays_so),       cmocka_unit_test(verdict_reads_as_designed),
-        cmocka_unit_test(address_cannot_write_a_verdict),  cmocka_unit_test(every_state_has_its_own_name),
+        cmocka_unit_test(good_signature_names_the_author),
+        cmocka_unit_test(other_names_of_the_key_do_not_help),
+        cmocka_unit_test(no_signature_is_good_by_a_stale_word),
+        cmocka_unit_test(what_is_not_good_stays_so),
+        cmocka_unit_test(verdict_reads_as_designed),
+        cmocka_unit_test(address_cannot_write_a_verdict),
+        cmocka_unit_test(every_state_has_its_own_name),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
