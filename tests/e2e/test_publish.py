@@ -225,7 +225,8 @@ class Refresh(Case):
         fresh = other.make(HEIDI)
         self.put(self.wkd, path, other.run("--export").stdout)
         states, said = self.refresh(proxy, HEIDI)
-        self.assertEqual(states, {HEIDI: "unchanged"})
+        # The source speaks for that one now, and no longer for hers.
+        self.assertEqual((states, said[0]["others"]), ({HEIDI: "gone"}, [fresh]))
         self.assertIn(fresh, said[0]["detail"])
         self.wkd.order("status 500")
         states, said = self.refresh(proxy, fingerprint(HEIDI), status=FAILED)

@@ -1,16 +1,12 @@
 /* The key index where the user has used up what there is of inotify. */
-#include "tests/unit/views_world.h"
+#include "tests/unit/ring_asked.h"
 
 #include "base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/inotify.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
 
-static uint64_t passed_ms; /* beyond the real time */
 static bool has_instance;
 
 int inotify_init1(int flags)
@@ -29,39 +25,6 @@ int inotify_add_watch(int fd, const char *name, uint32_t mask)
     (void)mask;
     errno = ENOSPC;
     return -1;
-}
-
-int clock_gettime(clockid_t clock, struct timespec *now)
-{
-    long result = syscall(SYS_clock_gettime, clock, now);
-
-    if (clock == CLOCK_MONOTONIC)
-        now->tv_sec += (time_t)(passed_ms / 1000);
-    return (int)result;
-}
-
-struct asked {
-    unsigned times;
-    struct proxy_ring_wait *wait;
-};
-
-static void on_ring(enum err err, const struct keyring *keyring, void *context)
-{
-    struct asked *asked = context;
-
-    assert_int_equal(err, ERR_OK);
-    assert_non_null(keyring);
-    asked->times++;
-}
-
-static void ask(struct world *world)
-{
-    struct asked asked = {0};
-
-    assert_null(proxy_ring_current(world->net.ring, 0));
-    assert_int_equal(proxy_ring_ask(world->net.ring, 0, on_ring, &asked, &asked.wait), ERR_OK);
-    settle(world);
-    assert_int_equal(asked.times, 1);
 }
 
 static void check(struct world *world)
