@@ -2,13 +2,15 @@
 goes when the source itself takes it back; `why` says the same as the proxy does."""
 import os
 import subprocess
+import sys
 import time
 import unittest
 
-import harness
-import test_sources
-from harness import ALICE
-from test_sources import ERIN, HEIDI, SHARED, WKD, Keyd, exported, wkd_file
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "e2e"))
+import harness  # noqa: E402
+import test_sources  # noqa: E402
+from harness import ALICE  # noqa: E402
+from test_sources import ERIN, HEIDI, SHARED, WKD, Keyd, exported, wkd_file  # noqa: E402
 
 TOLD = os.path.join(os.path.dirname(os.path.abspath(harness.SMTPD)), "peer_told")
 RULES = 'rule "all" { encrypt = %s  sign = always }'
