@@ -76,7 +76,7 @@ static void close_account(struct store_account *account)
     EVP_MAC_CTX_free(account->tagger);
     account->tagger = NULL;
     secret_wipe(&account->keys, sizeof account->keys);
-    account->is_read = account->is_open = account->is_unsaved = false;
+    account->is_read = account->is_open = account->is_unsaved = account->are_peers_counted = false;
 }
 
 enum err store_account_take(struct store_account *account, const struct store_keys *keys)
@@ -156,9 +156,11 @@ void store_accounts_saved(struct store *store)
 
 void store_accounts_undone(struct store *store)
 {
-    for (size_t i = 0; i < store->accounts_len; i++)
+    for (size_t i = 0; i < store->accounts_len; i++) {
+        store->accounts[i]->are_peers_counted = false;
         if (store->accounts[i]->is_unsaved)
             close_account(store->accounts[i]);
+    }
 }
 
 void store_accounts_free(struct store *store)

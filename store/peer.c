@@ -38,47 +38,67 @@ static enum err prepare(struct store *store, const char *sql, const uint8_t byte
     return err;
 }
 
-/* The number that the first row has, 0 if there is none. */
-static enum err number(struct store *store, const char *sql, const uint8_t bytes[STORE_TAG_SIZE], int64_t *number_out)
+/* How many records the account has: counted once, then kept, until something is rolled back. A count of its own at each
+   change would cost more than the change. */
+static enum err count(struct store *store, struct store_account *account)
 {
     sqlite3_stmt *statement;
-    *number_out = 0;
-    enum err err = prepare(store, sql, bytes, &statement);
+    if (account->are_peers_counted)
+        return ERR_OK;
+    enum err err = prepare(store, "SELECT count(*) FROM peer WHERE account = ?", account->id, &statement);
     if (err)
         return err;
     const int result = sqlite3_step(statement);
     if (result == SQLITE_ROW)
-        *number_out = sqlite3_column_int64(statement, 0);
+        account->peers = sqlite3_column_int64(statement, 0);
     err = store_err(&store->durable, result, "count the records of correspondents");
     store_release(statement);
+    account->are_peers_counted = !err;
     return err;
 }
 
-/* Room for one more of this account. */
-static enum err make_room(struct store *store, const struct store_account *account)
+/* Room for one more of this account, which has been counted. */
+static enum err make_room(struct store *store, struct store_account *account)
 {
-    int64_t count;
     sqlite3_stmt *statement;
-    enum err err = number(store, "SELECT count(*) FROM peer WHERE account = ?", account->id, &count);
-    if (err || count < (int64_t)STORE_PEERS_MAX)
-        return err;
-    err = prepare(store,
-                  "DELETE FROM peer WHERE id = (SELECT id FROM peer WHERE account = ? AND rank < ?2"
-                  " ORDER BY rank, at LIMIT 1)",
-                  account->id, &statement);
+    if (account->peers < (int64_t)STORE_PEERS_MAX)
+        return ERR_OK;
+    enum err err = prepare(store,
+                           "DELETE FROM peer WHERE id = (SELECT id FROM peer WHERE account = ? AND rank < ?2"
+                           " ORDER BY rank, at LIMIT 1)",
+                           account->id, &statement);
     if (err)
         return err;
     sqlite3_bind_int(statement, 2, STORE_PEER_PINNED);
     err = store_finish(&store->durable, statement, "make room for a correspondent");
-    return !err && sqlite3_changes(store->durable.handle) == 0 ? ERR_LIMIT : err;
+    if (!err && sqlite3_changes(store->durable.handle) == 0)
+        return ERR_LIMIT;
+    account->peers -= !err;
+    return err;
 }
 
-static enum err write(struct store *store, const struct store_account *account, const uint8_t tag[STORE_TAG_SIZE],
+static enum err is_kept(struct store *store, const uint8_t tag[STORE_TAG_SIZE], bool *is_kept_out)
+{
+    sqlite3_stmt *statement;
+    *is_kept_out = false;
+    enum err err = prepare(store, "SELECT 1 FROM peer WHERE tag = ?", tag, &statement);
+    if (err)
+        return err;
+    const int result = sqlite3_step(statement);
+    *is_kept_out = result == SQLITE_ROW;
+    err = store_err(&store->durable, result, "look for a correspondent");
+    store_release(statement);
+    return err;
+}
+
+static enum err write(struct store *store, struct store_account *account, const uint8_t tag[STORE_TAG_SIZE],
                       struct span sealed, enum store_peer_rank rank, int64_t at)
 {
-    int64_t is_there;
+    bool is_there;
     sqlite3_stmt *statement;
-    enum err err = number(store, "SELECT 1 FROM peer WHERE tag = ?", tag, &is_there);
+    enum err err = is_kept(store, tag, &is_there);
+    if (!err && !is_there)
+        err = count(store, account);
     if (!err && !is_there)
         err = make_room(store, account);
     if (!err)
@@ -92,7 +112,9 @@ static enum err write(struct store *store, const struct store_account *account, 
     sqlite3_bind_int(statement, 3, (int)rank);
     sqlite3_bind_int64(statement, 4, at);
     store_bind_bytes(statement, 5, sealed);
-    return store_finish(&store->durable, statement, "keep what is known of a correspondent");
+    err = store_finish(&store->durable, statement, "keep what is known of a correspondent");
+    account->peers += !err && !is_there;
+    return err;
 }
 
 enum err store_peer_put(struct store *store, const char *name, const char *address, struct span record,
@@ -139,9 +161,12 @@ enum err store_peer_get(struct store *store, const char *name, const char *addre
 
 enum err store_peer_remove(struct store *store, const char *name, const char *address)
 {
+    struct store_account *account;
     uint8_t tag[STORE_TAG_SIZE];
     sqlite3_stmt *statement;
-    enum err err = tag_of(store, name, address, tag);
+    enum err err = store_account_named(store, name, &account);
+    if (!err)
+        err = tag_of(store, name, address, tag);
     if (!err)
         err = store_begin(store, &store->durable);
     if (err)
@@ -151,6 +176,7 @@ enum err store_peer_remove(struct store *store, const char *name, const char *ad
         err = store_finish(&store->durable, statement, "remove what is known of a correspondent");
     if (!err && sqlite3_changes(store->durable.handle) == 0)
         err = ERR_NOT_FOUND;
+    account->peers -= !err;
     store->wants_checkpoint = store->wants_checkpoint || !err;
     return store_end(store, &store->durable, err);
 }

@@ -72,6 +72,8 @@ struct store_account {
     bool is_read;    /* its row was looked at */
     bool is_open;    /* keys and tagger are there */
     bool is_unsaved; /* its row is part of a transaction that is open */
+    bool are_peers_counted;
+    int64_t peers; /* records of correspondents, once counted: with what the open transaction has changed */
     struct store_keys keys;
     EVP_MAC_CTX *tagger; /* HMAC-SHA-256 with the account's own key */
 };
@@ -110,7 +112,8 @@ ERR_RETURN enum err store_account(struct store *store, const char *name, struct 
 /* The same without its keys: name and id alone are there. */
 ERR_RETURN enum err store_account_named(struct store *store, const char *name, struct store_account **account_out);
 void store_accounts_free(struct store *store);
-/* What was written of accounts is on disk, or it is taken back: then their rows are looked at again. */
+/* What was written of accounts is on disk, or it is taken back: then their rows are looked at again, and their
+   correspondents counted. */
 void store_accounts_saved(struct store *store);
 void store_accounts_undone(struct store *store);
 /* Puts the keys to use. */

@@ -153,6 +153,23 @@ static void test_damaged(void **state)
 static void run_inside(struct store *store, const char *sql)
 {
     assert_int_equal(sqlite3_exec(store->durable.handle, sql, NULL, NULL, NULL), SQLITE_OK);
+    store_accounts_undone(store); /* it is counted anew */
+}
+
+static int64_t count(struct store *store)
+{
+    int64_t number;
+    assert_int_equal(store_number(&store->durable, "SELECT count(*) FROM peer", &number), ERR_OK);
+    return number;
+}
+
+/* Up to the last place, of the account of the first row. */
+static void fill(struct store *store)
+{
+    run_inside(store, "WITH RECURSIVE n (i) AS (SELECT 1 + (SELECT count(*) FROM peer) UNION ALL SELECT i + 1 FROM n"
+                      " WHERE i < 200000) INSERT INTO peer (tag, account, rank, at, sealed)"
+                      " SELECT CAST(i AS BLOB), (SELECT account FROM peer LIMIT 1), 1, 4, x'00' FROM n");
+    assert_int_equal(count(store), STORE_PEERS_MAX);
 }
 
 /* Whoever fills it with names makes neither those go whom mail was sent to, nor those of whom a person said something.
@@ -165,9 +182,7 @@ static void test_room(void **state)
     put(store, "pinned@example.net", RECORD, STORE_PEER_PINNED, 1);
     put(store, "written@example.net", RECORD, STORE_PEER_WRITTEN, 2);
     put(store, "old@example.net", RECORD, STORE_PEER_HEARD, 3);
-    run_inside(store, "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 199997)"
-                      " INSERT INTO peer (tag, account, rank, at, sealed)"
-                      " SELECT CAST(i AS BLOB), (SELECT account FROM peer LIMIT 1), 1, 4, x'00' FROM n");
+    fill(store);
     put(store, "new@example.net", RECORD, STORE_PEER_HEARD, 5);
     assert_int_equal(get(store, ALICE, "old@example.net", RECORD), ERR_NOT_FOUND);
     put(store, "newer@example.net", RECORD, STORE_PEER_HEARD, 6);
@@ -181,6 +196,46 @@ static void test_room(void **state)
     assert_int_equal(store_peer_put(store, ALICE, BOB, RECORD, STORE_PEER_PINNED, 9), ERR_LIMIT);
     assert_int_equal(store_peer_put(store, ERIN, BOB, RECORD, STORE_PEER_HEARD, 9), ERR_OK);
     run_inside(store, "DELETE FROM peer");
+    store_close(&store);
+}
+
+/* The number is kept in memory: what is rolled back, removed or forgotten must not stay in it. */
+static void test_room_is_counted(void **state)
+{
+    (void)state;
+    struct store *store = open_store();
+    run_inside(store, "PRAGMA synchronous = OFF");
+    put(store, "old@example.net", RECORD, STORE_PEER_HEARD, 3);
+    fill(store);
+    run_inside(store, "DELETE FROM peer WHERE tag = CAST(200000 AS BLOB)");
+    assert_int_equal(store_group_begin(store), ERR_OK);
+    put(store, ERIN, RECORD, STORE_PEER_WRITTEN, 5);
+    store->group_err = ERR_DISK_FULL;
+    assert_int_equal(store_group_end(store), ERR_DISK_FULL);
+    assert_int_equal(store_peer_put(store, BOB, ERIN, RECORD, STORE_PEER_HEARD, 5), ERR_OK);
+    put(store, ERIN, RECORD, STORE_PEER_WRITTEN, 5);
+    assert_int_equal(get(store, ALICE, "old@example.net", RECORD), ERR_OK);
+    assert_int_equal(store_peer_remove(store, ALICE, ERIN), ERR_OK);
+    put(store, "old@example.net", RECORD, STORE_PEER_HEARD, 3);
+    put(store, "frank@example.net", RECORD, STORE_PEER_WRITTEN, 5);
+    assert_int_equal(get(store, ALICE, "old@example.net", RECORD), ERR_OK);
+    assert_int_equal(count(store), STORE_PEERS_MAX + 1);
+    /* Room was made, and nothing came into it. */
+    assert_int_equal(sqlite3_exec(store->durable.handle,
+                                  "CREATE TEMP TRIGGER no BEFORE INSERT ON peer BEGIN SELECT RAISE(ABORT, 'no'); END",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    log_init("test", LOG_LEVEL_ERROR);
+    assert_int_equal(store_peer_put(store, ALICE, ERIN, RECORD, STORE_PEER_WRITTEN, 7), ERR_STORE);
+    assert_int_equal(get(store, ALICE, "old@example.net", RECORD), ERR_OK);
+    assert_int_equal(sqlite3_exec(store->durable.handle, "DROP TRIGGER no", NULL, NULL, NULL), SQLITE_OK);
+    put(store, ERIN, RECORD, STORE_PEER_WRITTEN, 7);
+    assert_int_equal(get(store, ALICE, "old@example.net", RECORD), ERR_NOT_FOUND);
+    assert_int_equal(count(store), STORE_PEERS_MAX + 1);
+    assert_int_equal(store_account_forget(store, ALICE, false), ERR_OK);
+    put(store, "old@example.net", RECORD, STORE_PEER_HEARD, 3);
+    put(store, ERIN, RECORD, STORE_PEER_WRITTEN, 7);
+    assert_int_equal(get(store, ALICE, "old@example.net", RECORD), ERR_OK);
     store_close(&store);
 }
 
@@ -237,6 +292,7 @@ int main(void)
         cmocka_unit_test_setup(test_nothing_is_told, begin_empty),
         cmocka_unit_test_setup(test_damaged, begin_empty),
         cmocka_unit_test_setup(test_room, begin_empty),
+        cmocka_unit_test_setup(test_room_is_counted, begin_empty),
         cmocka_unit_test_setup(test_clearing_keeps_it, begin_empty),
         cmocka_unit_test_setup(test_in_a_group, begin_empty),
         cmocka_unit_test_setup(test_earlier_version, begin_empty),
