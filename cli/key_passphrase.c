@@ -7,7 +7,9 @@
 
 #include "keyring/ask.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <termios.h>
@@ -26,35 +28,58 @@ static void on_ending(int number)
     ending = number;
 }
 
-/* What would end or stop us ends the reading instead, so that the terminal is not left without its echo. */
-static void catch_endings(struct sigaction before[ENDINGS_LEN])
+/* How the process took those signals before. */
+struct endings {
+    struct sigaction actions[ENDINGS_LEN];
+    sigset_t mask;
+};
+
+/* What would end or stop us ends the reading instead, so that the terminal is not left without its echo. They arrive
+   only while it waits for input: one that came just before would leave it waiting. */
+static void catch_endings(struct endings *before)
 {
     struct sigaction action = {.sa_handler = on_ending};
+    sigset_t blocked;
     sigemptyset(&action.sa_mask);
+    sigemptyset(&blocked);
     ending = 0;
+    for (size_t i = 0; i < ENDINGS_LEN; i++)
+        sigaddset(&blocked, endings[i]);
+    (void)sigprocmask(SIG_BLOCK, &blocked, &before->mask);
     for (size_t i = 0; i < ENDINGS_LEN; i++) {
-        (void)sigaction(endings[i], NULL, &before[i]);
-        if (before[i].sa_handler != SIG_IGN)
+        (void)sigaction(endings[i], NULL, &before->actions[i]);
+        if (before->actions[i].sa_handler != SIG_IGN)
             (void)sigaction(endings[i], &action, NULL);
     }
 }
 
-static void release_endings(const struct sigaction before[ENDINGS_LEN])
+static void release_endings(const struct endings *before)
 {
+    (void)sigprocmask(SIG_SETMASK, &before->mask, NULL);
     for (size_t i = 0; i < ENDINGS_LEN; i++)
-        (void)sigaction(endings[i], &before[i], NULL);
+        (void)sigaction(endings[i], &before->actions[i], NULL);
     if (ending != 0)
         (void)raise(ending);
 }
 
-static enum err read_line(int terminal, struct secret *passphrase)
+/* One byte of what is typed, as read() says; -1, too, if a signal came. */
+static ssize_t read_byte(int terminal, const sigset_t *mask, char *byte)
+{
+    struct pollfd event = {.fd = terminal, .events = POLLIN};
+    while (ppoll(&event, 1, NULL, mask) < 0)
+        if (errno != EINTR || ending != 0)
+            return -1;
+    return read(terminal, byte, 1);
+}
+
+static enum err read_line(int terminal, const sigset_t *mask, struct secret *passphrase)
 {
     struct buf text;
     char byte = '\0';
     ssize_t count = 0;
     enum err err = ERR_OK;
     buf_init_secret(&text, KEYRING_KEY_PASSPHRASE_MAX);
-    while (!err && (count = read(terminal, &byte, 1)) == 1 && byte != '\n')
+    while (!err && (count = read_byte(terminal, mask, &byte)) == 1 && byte != '\n')
         err = buf_add_byte(&text, byte);
     secret_wipe(&byte, sizeof byte);
     if (!err)
@@ -67,22 +92,22 @@ static enum err read_line(int terminal, struct secret *passphrase)
 /* Without showing it. */
 static enum err ask_terminal(int terminal, const char *what, const char *error, struct secret *passphrase)
 {
-    struct sigaction before[ENDINGS_LEN];
+    struct endings before;
     struct termios shown, hidden;
     if (tcgetattr(terminal, &shown) != 0)
         return ERR_KEY_LOCKED;
     hidden = shown;
     hidden.c_lflag &= ~(tcflag_t)ECHO;
-    catch_endings(before);
+    catch_endings(&before);
     enum err err = tcsetattr(terminal, TCSAFLUSH, &hidden) == 0 ? ERR_OK : ERR_KEY_LOCKED;
     /* Whoever reads the question may answer at once, and nothing of it is shown. */
     if (!err) {
         dprintf(terminal, "%s%s%s: ", error ? error : "", error ? "\n" : "", what);
-        err = read_line(terminal, passphrase);
+        err = read_line(terminal, &before.mask, passphrase);
     }
     (void)tcsetattr(terminal, TCSAFLUSH, &shown);
     dprintf(terminal, "\n");
-    release_endings(before);
+    release_endings(&before);
     return err;
 }
 
