@@ -93,6 +93,16 @@ bool key_is_issuer(const struct keyring_entry *entry)
     return entry->format == KEYRING_SMIME && !entry->address[0] && entry->encrypt_until < 0 && entry->sign_until < 0;
 }
 
+const char *key_advice_text(enum keyring_advice advice)
+{
+    static const char *const texts[KEYRING_ADVICE_COUNT] = {
+        [KEYRING_ADVICE_NONE] = "it cannot be used",
+        [KEYRING_ADVICE_DISCOURAGE] = "it is old: used in replies to encrypted mail",
+        [KEYRING_ADVICE_AVAILABLE] = "used in replies to encrypted mail, or where the message asks for it",
+        [KEYRING_ADVICE_MUTUAL] = "they prefer encryption: used where the account does, too"};
+    return texts[advice];
+}
+
 const char *key_state(const struct keyring_entry *entry)
 {
     if (entry->is_revoked)

@@ -20,6 +20,8 @@ const struct keyring_entry *key_of_fingerprint(const struct keyring *keyring, co
 void key_group(const char *fingerprint, char grouped_out[KEY_GROUPED_SIZE]);
 /* "own", "revoked", "expired", "disabled", or "" if nothing is remarkable. */
 const char *key_state(const struct keyring_entry *entry);
+/* What Autocrypt's key is used for; for people. */
+const char *key_advice_text(enum keyring_advice advice);
 /* All that the index knows of one entry; NULL when memory is short. */
 json_t *key_json(const struct keyring_entry *entry);
 /* A certificate that issues others: it has no address, and no use for mail. */

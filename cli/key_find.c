@@ -1,8 +1,10 @@
 #include "cli/key.h"
 #include "cli/source.h"
 #include "cli/table.h"
+#include "cli/vault.h"
 
 #include "base/clock.h"
+#include "keyring/autocrypt.h"
 #include "keyring/key_packets.h"
 #include "keyring/learn.h"
 
@@ -26,7 +28,9 @@ struct finding {
 };
 
 struct line {
-    const struct config_source *source;
+    const struct config_source *source; /* NULL: mail has told it, by Autocrypt or its gossip (`heard`) */
+    enum keyring_source heard;
+    int64_t heard_at;
     const char *state, *what, *trust;
     char name[300], until[CLI_DATE_SIZE];
     const char *reason;
@@ -35,12 +39,16 @@ struct line {
 static enum err add_line(struct finding *finding, const struct line *line)
 {
     char source[PROXY_SOURCE_NAME_SIZE];
+    const enum keyring_source kind = line->source ? line->source->kind : line->heard;
     const char *const cells[] = {source, line->state, line->what, line->trust, line->until, line->name, line->reason};
-    proxy_source_name(line->source, source);
-    json_t *json =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "source", keyring_source_name(line->source->kind),
-                  "directory", line->source->name, "state", line->state, "kind", line->what, "trust", line->trust,
-                  "until", line->until, "name", line->name, "reason", line->reason);
+    if (line->source)
+        proxy_source_name(line->source, source);
+    else
+        snprintf(source, sizeof source, "%s", keyring_source_name(kind));
+    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "source", keyring_source_name(kind),
+                             "directory", line->source ? line->source->name : "", "state", line->state, "kind",
+                             line->what, "trust", line->trust, "until", line->until, "name", line->name, "reason",
+                             line->reason, "heard", line->source ? json_null() : json_integer(line->heard_at));
     if (json_array_append_new(finding->list, json))
         return ERR_MEMORY;
     const enum err err = table_add(finding->table, cells);
@@ -185,16 +193,57 @@ static enum err import(struct finding *finding, const struct cli_source *sources
     return err;
 }
 
-static enum err find_all(struct finding *finding)
+static enum err show_heard(struct finding *finding, enum keyring_source source, const char *fingerprint, int64_t at,
+                           const char *advice)
 {
-    static const char *const heads[] = {"SOURCE", "STATE", "KIND", "TRUST", "UNTIL", "KEY OR NAME", "REASON"};
+    char date[CLI_DATE_SIZE], reason[200];
+    struct line line = {.heard = source,
+                        .heard_at = at,
+                        .state = "found",
+                        .what = "OpenPGP",
+                        .trust = keyring_trust_name(keyring_source_trust_max(source)),
+                        .reason = reason};
+    cli_date(at, date);
+    snprintf(line.name, sizeof line.name, "%s", fingerprint);
+    snprintf(reason, sizeof reason, "%s %s; %s", source == KEYRING_SOURCE_GOSSIP ? "in others' mail of" : "last sent",
+             date, advice);
+    finding->good++;
+    return add_line(finding, &line);
+}
+
+/* What mail has told stands in the correspondent's record: nobody is asked, and gpg does not look at it before the
+   proxy wants it. Of a record that is damaged the log tells. */
+static enum err show_record(struct finding *finding)
+{
+    struct cli *cli = finding->cli;
+    struct cli_vault vault;
+    struct keyring_peer peer;
+    if (!cli->config->has_autocrypt)
+        return ERR_OK;
+    enum err err = cli_vault_open(cli->config, false, &vault);
+    if (!err) {
+        err = cli_vault_peer_get(&vault, cli->account->address, finding->learner.address, &peer);
+        cli_vault_close(&vault);
+    }
+    if (err)
+        return err == ERR_NOT_FOUND || err == ERR_DAMAGED ? ERR_OK : err;
+    const struct keyring_autocrypt *autocrypt = &peer.autocrypt;
+    if (autocrypt->key.len > 0)
+        err = show_heard(finding, KEYRING_SOURCE_AUTOCRYPT, autocrypt->fingerprint, autocrypt->timestamp,
+                         key_advice_text(keyring_autocrypt_advice(&peer)));
+    if (!err && autocrypt->gossip_key.len > 0)
+        err = show_heard(finding, KEYRING_SOURCE_GOSSIP, autocrypt->gossip_fingerprint, autocrypt->gossip_timestamp,
+                         "used in replies to encrypted mail");
+    keyring_peer_fini(&peer);
+    return err;
+}
+
+static enum err ask_all(struct finding *finding)
+{
     const struct config *config = finding->cli->config;
     const struct cli_question question = {.address = finding->learner.address};
     struct cli_source *sources;
-    enum err err = table_new(heads, 7, &finding->table);
-    if (err)
-        return err;
-    err = cli_ask_sources(config, &question, &sources);
+    enum err err = cli_ask_sources(config, &question, &sources);
     for (size_t i = 0; !err && i < config->sources_len; i++)
         err = show_source(finding, &sources[i]);
     if (!err && !finding->cli->is_json)
@@ -203,6 +252,20 @@ static enum err find_all(struct finding *finding)
         err = import(finding, sources);
     cli_sources_free(config, &sources);
     return err;
+}
+
+static bool is_vain(const struct finding *finding)
+{
+    return finding->cli->config->sources_len == 0 && finding->good == 0;
+}
+
+static enum err find_all(struct finding *finding)
+{
+    static const char *const heads[] = {"SOURCE", "STATE", "KIND", "TRUST", "UNTIL", "KEY OR NAME", "REASON"};
+    enum err err = table_new(heads, 7, &finding->table);
+    if (!err)
+        err = show_record(finding);
+    return err || is_vain(finding) ? err : ask_all(finding);
 }
 
 static int run(struct cli *cli, int argc, char **argv)
@@ -219,9 +282,6 @@ static int run(struct cli *cli, int argc, char **argv)
         err = cli_open_ring(cli, false);
     if (err)
         return cli_exit_of(err);
-    if (cli->config->sources_len == 0)
-        return cli_usage(cli, "there is nobody to ask; expected `sources`, or a section directory, in the "
-                              "configuration");
     if (keyring_anchors_open(cli->account->smime_ca, &anchors))
         return cli_fail(cli, ERR_CONFIG, "reading the trust anchors in %s", cli->account->smime_ca);
     err = config_certificates(cli->config, cli->account, path) ? keyring_certificates_open(path, &certificates)
@@ -231,7 +291,10 @@ static int run(struct cli *cli, int argc, char **argv)
         .address = address, .certificates = certificates, .anchors = anchors, .gpg = cli->gpg, .now = clock_now()};
     if (!err)
         err = find_all(&finding);
-    int status = err            ? cli_fail(cli, err, "looking for %s", address)
+    int status = err ? cli_fail(cli, err, "looking for %s", address)
+                 : is_vain(&finding)
+                     ? cli_usage(cli, "there is nobody to ask; expected `sources`, or a section directory, in the "
+                                      "configuration")
                  : cli->is_json ? cli_print_json(json_incref(finding.list))
                                 : CLI_DONE;
     table_free(&finding.table);
@@ -250,6 +313,7 @@ const struct cli_command cli_key_find = {
     .text =
         "Asks every source of keys whose `domains` let it be asked for ADDRESS, all at once, and shows what each of\n"
         "them has, what it would be trusted for, or why it would be ignored. Nothing is kept unless --import says so.\n"
+        "Before them stands what mail has told of ADDRESS by Autocrypt, when, and what that is used for.\n"
         "Exits 1 if there is no key that could be kept, 3 if that is because a source could not be asked.",
     .example = "privyseal key find bob@example.org",
     .options = options,

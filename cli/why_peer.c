@@ -27,16 +27,6 @@ static const char *advice_name(enum keyring_advice advice)
     return names[advice];
 }
 
-static const char *advice_text(enum keyring_advice advice)
-{
-    static const char *const texts[KEYRING_ADVICE_COUNT] = {
-        [KEYRING_ADVICE_NONE] = "it cannot be used",
-        [KEYRING_ADVICE_DISCOURAGE] = "it is old: used in replies to encrypted mail",
-        [KEYRING_ADVICE_AVAILABLE] = "used in replies to encrypted mail, or where the message asks for it",
-        [KEYRING_ADVICE_MUTUAL] = "they prefer encryption: used where the account does, too"};
-    return texts[advice];
-}
-
 static enum err add_date(struct table *table, const char *name, int64_t at)
 {
     char date[CLI_DATE_SIZE];
@@ -52,7 +42,7 @@ static enum err add_autocrypt(const struct why *why, struct table *table)
     if (autocrypt->key.len > 0) {
         key_group(autocrypt->fingerprint, grouped);
         cli_date(autocrypt->timestamp, date);
-        snprintf(line, sizeof line, "%s, last sent %s; %s", grouped, date, advice_text(advice_of(why)));
+        snprintf(line, sizeof line, "%s, last sent %s; %s", grouped, date, key_advice_text(advice_of(why)));
         err = why_add(table, "Autocrypt", line);
     }
     if (!err && autocrypt->gossip_key.len > 0) {

@@ -37,7 +37,7 @@ bool keyring_is_incomplete(const struct keyring *keyring)
 
 static int compare_address(const char *a, const char *b)
 {
-    while (*a != '\0' && span_lower(*a) == span_lower(*b)) {
+    while (*a != '\0' && (*a == *b || span_lower(*a) == span_lower(*b))) {
         a++;
         b++;
     }
@@ -121,14 +121,13 @@ const struct keyring_entry *keyring_at(const struct keyring *keyring, size_t ind
     return &keyring->entries[index];
 }
 
-/* The first entry whose address is not below `address` (or, with `is_after`, is above it). */
-static size_t find_bound(const struct keyring *keyring, const char *address, bool is_after)
+/* The first entry whose address is not below `address`. */
+static size_t find_first(const struct keyring *keyring, const char *address)
 {
     size_t low = 0, high = keyring->len;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        int order = compare_address(keyring->entries[middle].address, address);
-        if (order < 0 || (is_after && order == 0))
+        if (compare_address(keyring->entries[middle].address, address) < 0)
             low = middle + 1;
         else
             high = middle;
@@ -139,8 +138,13 @@ static size_t find_bound(const struct keyring *keyring, const char *address, boo
 size_t keyring_find(const struct keyring *keyring, const char *address, size_t *first_out)
 {
     sort(keyring);
-    *first_out = find_bound(keyring, address, false);
-    return find_bound(keyring, address, true) - *first_out;
+    const size_t first = find_first(keyring, address);
+    size_t end = first;
+    /* Whoever asks looks at each of them: they are no more than it takes to count them. */
+    while (end < keyring->len && compare_address(keyring->entries[end].address, address) == 0)
+        end++;
+    *first_out = first;
+    return end - first;
 }
 
 const char *keyring_reason_text(enum keyring_reason reason)

@@ -27,7 +27,9 @@ struct vouching {
     const struct keyring_entry **fingerprints; /* all of them, by fingerprint; NULL: not needed so far */
     struct extra *extras;
     size_t extras_len, extras_capacity;
-    struct keyring_word own; /* the last of Autocrypt's own words */
+    struct keyring_word own;      /* the last of Autocrypt's own words */
+    char address[MIME_ADDR_SIZE]; /* of the last word; "": there was none */
+    size_t first, len;            /* the entries of that address */
 };
 
 static bool is_autocrypt(unsigned source)
@@ -148,9 +150,17 @@ static enum err is_own_useless(struct vouching *vouching, bool *is_useless)
     return ERR_OK;
 }
 
+/* Words of one address stand together: its entries are looked for once. */
+static void find_entries(struct vouching *vouching, const struct keyring_word *word)
+{
+    if (strcmp(vouching->address, word->address) == 0)
+        return;
+    vouching->len = keyring_find(vouching->listed, word->address, &vouching->first);
+    memcpy(vouching->address, word->address, sizeof(vouching->address));
+}
+
 static enum err hear(struct vouching *vouching, struct keyring_word *word)
 {
-    size_t first;
     bool is_listed = false;
     if (word->source == KEYRING_SOURCE_AUTOCRYPT)
         vouching->own = *word;
@@ -162,8 +172,8 @@ static enum err hear(struct vouching *vouching, struct keyring_word *word)
         if (!is_useless)
             word->trust = KEYRING_UNVERIFIED;
     }
-    const size_t len = keyring_find(vouching->listed, word->address, &first);
-    for (size_t i = first; i < first + len; i++) {
+    find_entries(vouching, word);
+    for (size_t i = vouching->first; i < vouching->first + vouching->len; i++) {
         const struct keyring_entry *entry = keyring_at(vouching->listed, i);
         if (entry->format != word->format || strcmp(entry->fingerprint, word->fingerprint) != 0)
             continue;

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import subprocess
+import time
 import unittest
 
 import harness
@@ -99,6 +100,57 @@ class Exchange(Case):
         second = wait_for(lambda: self.encrypted(alice, BOB), "Alice's proxy to have taken note")
         shown = bob.receive(second)[-1]
         self.assertIn(b"secret of alice", shown)
+
+
+class Found(Case):
+    """`key find` tells what mail has told, and neither asks anybody nor imports for that."""
+
+    def find(self, person, *words, status=0):
+        done = subprocess.run([harness.PRIVYSEAL, "key", "find", BOB, *words, "--config", person.proxy.config],
+                              capture_output=True, check=False, timeout=60)
+        self.assertEqual(done.returncode, status, (done.stdout, done.stderr))
+        return done.stdout.decode()
+
+    def heard(self, alice, message):
+        alice.receive(message)
+        why = [harness.PRIVYSEAL, "key", "find", BOB, "--json", "--config", alice.proxy.config]
+        wait_for(lambda: subprocess.run(why, capture_output=True, check=False).returncode == 0, "the vault to know")
+        return json.loads(self.find(alice, "--json"))
+
+    def test_what_the_record_has(self):
+        alice, bob = Person(self, ALICE), Person(self, BOB)
+        fingerprint = harness.keys().fingerprint(BOB)
+        self.assertEqual(self.find(alice, status=2), "")
+        [row] = self.heard(alice, bob.send(letter(BOB, ALICE), ALICE)[ALICE])
+        self.assertLess(abs(row.pop("heard") - time.time()), 600)
+        self.assertRegex(row.pop("reason"), r"^last sent \d{4}-\d\d-\d\d.*; they prefer encryption: used where")
+        self.assertEqual(row, {"source": "autocrypt", "directory": "", "state": "found", "kind": "OpenPGP",
+                               "trust": "seen", "until": "", "name": fingerprint})
+        [_, line] = self.find(alice).splitlines()
+        self.assertRegex(line, r"^autocrypt +found +OpenPGP +seen +%s +last sent .*they prefer" % fingerprint)
+        self.assertNotIn(fingerprint.encode(), alice.home.run("--list-keys").stdout)
+        with open(alice.proxy.config, encoding="utf-8") as file:
+            text = file.read()
+        with open(alice.proxy.config, "w", encoding="utf-8") as file:
+            file.write(text + 'sources = { wkd, autocrypt }\nwkd { domains = "elsewhere.example" }\n')
+        rows = json.loads(self.find(alice, "--json"))
+        self.assertEqual([(row["source"], row["state"]) for row in rows], [("autocrypt", "found"), ("wkd", "not asked")])
+        # Who does not listen to mail is not told of it.
+        with open(alice.proxy.config, "w", encoding="utf-8") as file:
+            file.write(text + 'sources = { wkd }\nwkd { domains = "elsewhere.example" }\n')
+        self.assertEqual([row["source"] for row in json.loads(self.find(alice, "--json", status=1))], ["wkd"])
+
+    def test_gossip(self):
+        """Others' word of her key, and none of her own."""
+        alice = Person(self, ALICE)
+        carol = Person(self, CAROL, rules='rule "all" { encrypt = required  sign = always  trust = unverified }')
+        carol.home.take(harness.keys().export(ALICE))
+        carol.home.take(harness.keys().export(BOB))
+        message = carol.send(letter(CAROL, "%s, %s" % (ALICE, BOB)), ALICE, BOB)[ALICE]
+        [row] = self.heard(alice, message)
+        self.assertEqual((row["source"], row["trust"], row["name"]),
+                         ("gossip", "seen", harness.keys().fingerprint(BOB)))
+        self.assertIn("in others' mail of", row["reason"])
 
 
 class Rotated(Case):

@@ -1,8 +1,9 @@
 /*
  * What copies tell of keys: one field outside, gossip inside alone, and nothing else of the message changed.
  */
-#include "crypto/seal.h"
+#include "crypto/seal_internal.h"
 #include "keyring/autocrypt.h"
+#include "tests/unit/failing_malloc.h"
 #include "tests/unit/plain_gpg.h"
 
 #define MESSAGE                                                                                                        \
@@ -188,6 +189,91 @@ static void gossip_is_inside_alone(void **state)
     buf_fini(&sealed);
 }
 
+static size_t gossip_of(const struct crypto_seal_request *request, const char *header, struct keyring_gpg *gpg,
+                        struct buf *out)
+{
+    buf_init(out, 1048576);
+    assert_int_equal(seal_add_gossip(gpg, request, span_of(header), out), ERR_OK);
+    return mime_field_count(buf_span(out), KEYRING_AUTOCRYPT_GOSSIP_NAME);
+}
+
+/* S/MIME has none; a program's own stands alone; a key that cannot be told holds neither the others' nor mail back; and
+   all together stay within what is kept free of a server's limit. */
+static void how_much_is_gossiped(void **state)
+{
+    struct crypto_seal_request request = request_for(CRYPTO_SEAL_SIGN_ENCRYPT);
+    struct crypto_announced many[64], some[2] = {gossip[0], gossip[1]};
+    struct buf out;
+    (void)state;
+    assert_int_equal(gossip_of(&request, MESSAGE, home.gpg, &out), 2);
+    buf_fini(&out);
+    assert_int_equal(gossip_of(&request, "Autocrypt-Gossip: addr=x; keydata=AAAA\r\n" MESSAGE, home.gpg, &out), 0);
+    buf_fini(&out);
+    assert_int_equal(gossip_of(&request, MESSAGE, NULL, &out), 0);
+    buf_fini(&out);
+    request.format = KEYRING_SMIME;
+    assert_int_equal(gossip_of(&request, MESSAGE, home.gpg, &out), 0);
+    buf_fini(&out);
+    request.format = KEYRING_OPENPGP;
+    request.gossip = some;
+    memset(some[0].fingerprint, 'A', 40);
+    assert_int_equal(gossip_of(&request, MESSAGE, home.gpg, &out), 1);
+    buf_fini(&out);
+    for (size_t i = 0; i < 64; i++)
+        many[i] = gossip[0];
+    request.gossip = many;
+    request.gossip_len = 64;
+    assert_in_range(gossip_of(&request, MESSAGE, home.gpg, &out), 8, 63);
+    assert_in_range(out.len, 32768, 32768 + KEYRING_AUTOCRYPT_FIELD_MAX);
+    buf_fini(&out);
+}
+
+static bool tell_all(void *context)
+{
+    const struct crypto_seal_request request = request_for(CRYPTO_SEAL_SIGN_ENCRYPT);
+    size_t *short_of_memory = context;
+    struct buf own, others;
+    buf_init(&own, 1048576);
+    buf_init(&others, 1048576);
+    enum err err = seal_add_autocrypt(home.gpg, &request, SPAN_LIT(MESSAGE), &own);
+    if (err == ERR_OK)
+        err = seal_add_gossip(home.gpg, &request, SPAN_LIT(MESSAGE), &others);
+    *short_of_memory += err == ERR_MEMORY;
+    buf_fini(&own);
+    buf_fini(&others);
+    return err == ERR_OK;
+}
+
+/* That there is no memory is no reason to leave a field out: the copy fails, and is made again. */
+static void without_memory(void **state)
+{
+    size_t short_of_memory = 0;
+    (void)state;
+    failing_malloc_run(tell_all, &short_of_memory);
+#ifndef FAILING_MALLOC_IS_OFF
+    assert_in_range(short_of_memory, 10, 1000);
+#endif
+}
+
+/* Only what the address needs is told: not the key's other names. */
+static void the_key_is_cut_down(void **state)
+{
+    struct crypto_seal_request request = request_for(CRYPTO_SEAL_PLAIN);
+    char command[256];
+    struct keyring_autocrypt_field field;
+    struct buf sealed;
+    (void)state;
+    (void)snprintf(command, sizeof command, "--quick-add-uid %s 'Robert <robert@elsewhere.example>'", bob);
+    assert_int_equal(gpg_home_shell(&home, command), ERR_OK);
+    request.autocrypt = gossip[0];
+    seal(&request, "From: bob@example.org\r\n\r\nHello\r\n", &sealed);
+    assert_int_equal(keyring_autocrypt_pick(header_of(&sealed), "bob@example.org", &field), ERR_OK);
+    assert_true(span_find(buf_span(&field.key), 0, SPAN_LIT("Bob <bob@")) < SIZE_MAX);
+    assert_true(span_find(buf_span(&field.key), 0, SPAN_LIT("robert@")) == SIZE_MAX);
+    keyring_autocrypt_field_fini(&field);
+    buf_fini(&sealed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -195,6 +281,9 @@ int main(void)
         cmocka_unit_test(nothing_else_is_changed),
         cmocka_unit_test(a_field_that_is_there_is_left_alone),
         cmocka_unit_test(gossip_is_inside_alone),
+        cmocka_unit_test(how_much_is_gossiped),
+        cmocka_unit_test(without_memory),
+        cmocka_unit_test(the_key_is_cut_down),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }
