@@ -155,15 +155,16 @@ static int print_json(const struct cli *cli, const struct why *answer)
         (void)json_object_set_new(key, "path", cli_wot_entry_json(cli, choice->key));
         (void)json_object_set_new(key, "stale_since", why_stale_json(answer, choice->key));
     }
-    return cli_print_json(json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s*, s:s*, s:s, s:o, s:o, s:o, s:o}", "address", answer->address,
-        "rule", choice->rule->name ? choice->rule->name : "", "encrypt", policy_encrypt_name(choice->rule->encrypt),
-        "sign", policy_sign_name(choice->rule->sign), "trust", keyring_trust_name(policy_least_trust(choice->rule)),
-        "action", plan_action_name(answer->action), "result", answer->err ? err_name(answer->err) : "ok", "key", key,
-        "reason", choice->key ? plain_with_key(answer) : missing_key(answer), "detail",
-        answer->detail[0] ? answer->detail : NULL, "signer", answer->signer, "sources",
-        sources_json(cli->config, answer), "candidates", why_candidates_json(answer), "conflict",
-        why_conflict_json(answer), "peer", why_peer_json(answer)));
+    return cli_print_json(
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:s*, s:s*, s:s, s:o, s:o, s:o, s:o, s:o}", "address",
+                  answer->address, "rule", choice->rule->name ? choice->rule->name : "", "encrypt",
+                  policy_encrypt_name(choice->rule->encrypt), "sign", policy_sign_name(choice->rule->sign), "trust",
+                  keyring_trust_name(policy_least_trust(choice->rule)), "action", plan_action_name(answer->action),
+                  "result", answer->err ? err_name(answer->err) : "ok", "key", key, "reason",
+                  choice->key ? plain_with_key(answer) : missing_key(answer), "detail",
+                  answer->detail[0] ? answer->detail : NULL, "signer", answer->signer, "sources",
+                  sources_json(cli->config, answer), "candidates", why_candidates_json(answer), "conflict",
+                  why_conflict_json(answer), "successor", why_successor_json(answer), "peer", why_peer_json(answer)));
 }
 
 /* Certificates for the address that are not taken: where each came from, and why its chain does not lead on. */
@@ -262,6 +263,8 @@ static int print_table(const struct cli *cli, const struct why *answer)
     if (!err)
         err = why_add_passed(answer, table);
     if (!err)
+        err = why_add_successor(answer, table);
+    if (!err)
         err = why_add_peer(answer, table);
     if (!err)
         err = add_sources(table, cli->config, answer);
@@ -319,7 +322,8 @@ const struct cli_command cli_why = {
     .text =
         "Tells what would happen to mail for ADDRESS: which rule decides, which key would be used, how far it is\n"
         "trusted and by whose word, which other keys were passed over and why, whether two sources contradict each\n"
-        "other, what is known of the correspondent, or why the mail would be refused and what to do.\n"
+        "other, whether the key in use has certified a later one, what is known of the correspondent, or why the\n"
+        "mail would be refused and what to do.\n"
         "Exits 1 if it would be refused.",
     .example = "privyseal why bob@example.org",
     .options = options,

@@ -42,6 +42,8 @@ ERR_RETURN enum err why_add_stale(const struct why *why, const struct keyring_en
 ERR_RETURN enum err why_add_passed(const struct why *why, struct table *table);
 /* What contradicts the choice, and what to do; no row where nothing does. */
 ERR_RETURN enum err why_add_conflict(const struct why *why, struct table *table);
+/* A later key that the chosen one, pinned or full, has certified (`key rotate`), and what to do; no row without one. */
+ERR_RETURN enum err why_add_successor(const struct why *why, struct table *table);
 /* First and last mail, counts, Autocrypt; no row where nothing is known. */
 ERR_RETURN enum err why_add_peer(const struct why *why, struct table *table);
 
@@ -51,6 +53,8 @@ json_t *why_words_json(const struct why *why, const struct keyring_entry *entry)
 /* Seconds since 1970, or JSON's null. */
 json_t *why_stale_json(const struct why *why, const struct keyring_entry *entry);
 json_t *why_conflict_json(const struct why *why);
+/* Its fingerprint, or JSON's null. */
+json_t *why_successor_json(const struct why *why);
 json_t *why_peer_json(const struct why *why);
 
 #endif

@@ -2,6 +2,7 @@
  * The keys of an address as `why` shows them: by whose word, which were passed over, which contradict each other.
  */
 #include "cli/why.h"
+#include "cli/wot.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -184,6 +185,46 @@ enum err why_add_passed(const struct why *why, struct table *table)
         err = why_add(table, "passed over", line);
     }
     return err;
+}
+
+/* A later key of theirs, which the trusted one vouches for: the trusted one may be about to go, and only a person can
+   say that the other is theirs, too. NULL: there is none. */
+static const struct keyring_entry *successor(const struct why *why)
+{
+    const struct keyring_entry *key = why->choice.key;
+    const struct keyring_answer *answer = &why->formats[0];
+    if (!key || key->format != KEYRING_OPENPGP || key->trust < KEYRING_FULL)
+        return NULL;
+    for (size_t i = 0; i < answer->candidates_len; i++) {
+        const struct keyring_entry *entry = answer->candidates[i].entry;
+        if (is_passed_over(why, &answer->candidates[i]) && entry->trust < key->trust &&
+            entry->created >= key->created && answer->candidates[i].reason != KEYRING_REVOKED &&
+            cli_wot_is_certified_by(why->cli, entry, key))
+            return entry;
+    }
+    return NULL;
+}
+
+enum err why_add_successor(const struct why *why, struct table *table)
+{
+    const struct keyring_entry *entry = successor(why);
+    char grouped[KEY_GROUPED_SIZE], line[LINE_SIZE + MIME_ADDR_SIZE];
+    if (!entry)
+        return ERR_OK;
+    key_group(entry->fingerprint, grouped);
+    snprintf(line, sizeof line, "%s is certified by the key %s", grouped,
+             why->choice.key->trust == KEYRING_PINNED ? "that you pinned" : "in use");
+    enum err err = why_add(table, "new key", line);
+    table_colour(table, 1, COLOUR_CARE);
+    snprintf(line, sizeof line, "if its owner says that it is theirs, confirm it with `privyseal key pin %s %s`",
+             why->address, entry->fingerprint);
+    return err ? err : why_add(table, "", line);
+}
+
+json_t *why_successor_json(const struct why *why)
+{
+    const struct keyring_entry *entry = successor(why);
+    return entry ? json_string(entry->fingerprint) : json_null();
 }
 
 enum err why_add_conflict(const struct why *why, struct table *table)

@@ -260,3 +260,28 @@ json_t *cli_wot_entry_json(const struct cli *cli, const struct keyring_entry *en
     keyring_wot_free(&wot);
     return path;
 }
+
+static bool is_certification_by(const struct keyring_wot *wot, const struct keyring_wot_certification *it,
+                                const char *fingerprint)
+{
+    const bool is_good =
+        it->state == KEYRING_WOT_COUNTED || it->state == KEYRING_WOT_SPARE || it->state == KEYRING_WOT_WITHOUT_WORD;
+    return is_good && !it->is_revocation && it->signer != KEYRING_WOT_NONE &&
+           strcmp(keyring_wot_key(wot, it->signer)->fingerprint, fingerprint) == 0;
+}
+
+bool cli_wot_is_certified_by(const struct cli *cli, const struct keyring_entry *entry,
+                             const struct keyring_entry *signer)
+{
+    struct keyring_wot *wot;
+    bool is_certified = false;
+    if (!has_web(entry) || !has_web(signer) || cli_wot_open(cli, &wot))
+        return false;
+    const size_t at = cli_wot_find(wot, entry);
+    const struct keyring_wot_user_id *user_id = at == KEYRING_WOT_NONE ? NULL : keyring_wot_user_id(wot, at);
+    for (size_t i = 0; user_id && !is_certified && i < user_id->certifications_len; i++)
+        is_certified = is_certification_by(wot, keyring_wot_certification(wot, user_id->certifications_first + i),
+                                           signer->fingerprint);
+    keyring_wot_free(&wot);
+    return is_certified;
+}

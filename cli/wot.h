@@ -41,5 +41,9 @@ ERR_RETURN enum err cli_wot_graph(const struct keyring_wot *wot, size_t key, str
    have a word to say. */
 ERR_RETURN enum err cli_wot_add_entry(const struct cli *cli, const struct keyring_entry *entry, struct table *table);
 json_t *cli_wot_entry_json(const struct cli *cli, const struct keyring_entry *entry);
+/* Whether the key `signer` has certified `entry`, good as of now, whatever its word counts. False where the web cannot
+   be read, which has been said. */
+bool cli_wot_is_certified_by(const struct cli *cli, const struct keyring_entry *entry,
+                             const struct keyring_entry *signer);
 
 #endif

@@ -205,11 +205,12 @@ bool keyring_peer_refresh_due(const struct keyring_peer *peer, int64_t now, uint
 {
     if ((peer->chosen[0][0] == '\0' && peer->chosen[1][0] == '\0') || now - peer->last_seen > IN_USE_S)
         return false;
-    const int64_t since = peer->refreshed > peer->first_seen ? peer->refreshed : peer->first_seen;
-    /* A clock that has gone back must not hold it up. */
-    const int64_t from = since < now ? since : now;
-    const uint32_t hash = (span_hash(span_of(peer->address)) ^ (uint32_t)from) * 2654435761u;
-    *due = from + period_s - period_s / 4 + (period_s > 1 ? hash % (period_s / 2) : 0);
+    const int64_t since = peer->refreshed > 0 ? peer->refreshed : peer->first_seen;
+    const uint32_t hash = (span_hash(span_of(peer->address)) ^ (uint32_t)since) * 2654435761u;
+    *due = since + period_s - period_s / 4 + (period_s > 1 ? hash % (period_s / 2) : 0);
+    /* A clock that has gone back must not hold it up: nobody knows how long ago it was. */
+    if (since > now)
+        *due = now;
     return true;
 }
 

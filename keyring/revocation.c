@@ -179,6 +179,7 @@ static void apply(const struct revocation_news *news, const X509 *certificate, i
     }
     out->until = until < now + KEYRING_ANSWER_KEPT_S ? until : now + KEYRING_ANSWER_KEPT_S;
     out->since = news->since;
+    out->made = news->made;
     out->state = news->since != 0 && (at >= news->since || counts_always(news->reason)) ? KEYRING_REVOCATION_REVOKED
                                                                                         : KEYRING_REVOCATION_GOOD;
     out->reason = news->since != 0 ? text_of_reason(news->reason) : "";

@@ -49,6 +49,7 @@ struct keyring_revocation {
     const char *reason; /* why it is unknown or was revoked; static, for people */
     int64_t since;      /* when it was revoked, also where that is after the time of judging; 0: it was not */
     int64_t until;      /* the answer is good until then; 0: it is of no use */
+    int64_t made;       /* when it was made; 0: it is of no use */
 };
 
 /* Judges what `answer` says of `certificate`, which `issuer` has issued. `now` is for the freshness of the answer, `at`

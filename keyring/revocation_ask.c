@@ -164,16 +164,23 @@ static void begin_certificate(struct keyring_ask *ask)
         ask->asked[ask->index].revocation.reason = "there was no answer";
 }
 
+/* What `bytes` say of the certificate that is being asked about. */
+static struct keyring_revocation judge(const struct keyring_ask *ask, struct span bytes)
+{
+    struct keyring_revocation revocation;
+    if (keyring_revocation_judge(ask->questions[ask->question].kind, bytes, sk_X509_value(ask->path, (int)ask->index),
+                                 sk_X509_value(ask->path, (int)ask->index + 1), ask->now, ask->at,
+                                 &revocation) != ERR_OK)
+        revocation = (struct keyring_revocation){.reason = "memory is short"};
+    return revocation;
+}
+
 /* Judges by an answer that is there, and goes on to the next certificate if it counts, else to the next place. */
 static void take_answer(struct keyring_ask *ask, struct answer *answer)
 {
     struct keyring_asked *asked = &ask->asked[ask->index];
-    X509 *certificate = sk_X509_value(ask->path, (int)ask->index);
-    X509 *issuer = sk_X509_value(ask->path, (int)ask->index + 1);
     asked->kind = ask->questions[ask->question].kind;
-    if (keyring_revocation_judge(asked->kind, buf_span(&answer->bytes), certificate, issuer, ask->now, ask->at,
-                                 &asked->revocation) != ERR_OK)
-        asked->revocation = (struct keyring_revocation){.reason = "memory is short"};
+    asked->revocation = judge(ask, buf_span(&answer->bytes));
     if (asked->revocation.state == KEYRING_REVOCATION_UNKNOWN) {
         log_info("%s: %s", answer->url, asked->revocation.reason);
         ask->question++;
@@ -253,6 +260,44 @@ static void go_on(struct keyring_ask *ask)
     finish(ask);
 }
 
+/* Whether an answer that counts still stands against this one: what is no answer, and what was made earlier (anybody
+   between us can send that again), do not take its place. */
+enum worth { WORTH_TAKING, WORTH_LESS, WORTH_NOTHING };
+
+static enum worth worth_of(const struct answer *answer, struct span bytes)
+{
+    const struct keyring_ask *ask;
+    enum worth worth = answer->until == 0 ? WORTH_TAKING : WORTH_NOTHING;
+    TAILQ_FOREACH(ask, &answer->waiting, waiting)
+    {
+        if (worth == WORTH_TAKING)
+            break;
+        const struct keyring_revocation fresh = judge(ask, bytes);
+        if (fresh.state == KEYRING_REVOCATION_UNKNOWN) {
+            log_info("%s: %s", answer->url, fresh.reason);
+            continue;
+        }
+        const struct keyring_revocation old = judge(ask, buf_span(&answer->bytes));
+        worth = old.state == KEYRING_REVOCATION_UNKNOWN || old.made <= fresh.made ? WORTH_TAKING : WORTH_LESS;
+    }
+    return worth;
+}
+
+static enum err replace(struct answer *answer, struct span bytes)
+{
+    struct buf fresh;
+    buf_init(&fresh, KEYRING_ANSWER_MAX);
+    enum err err = buf_add_span(&fresh, bytes);
+    if (err != ERR_OK) {
+        buf_fini(&fresh);
+        return err;
+    }
+    drop_bytes(answer);
+    answer->bytes = fresh;
+    answer->asker->answers_size += fresh.len;
+    return ERR_OK;
+}
+
 /* A place that was asked anew is not asked again by those who wait, whatever it has said. */
 static void on_fetched(void *context, enum err err, struct span bytes)
 {
@@ -262,12 +307,10 @@ static void on_fetched(void *context, enum err err, struct span bytes)
     answer->is_silent = err == ERR_TIMEOUT;
     if (ask != NULL)
         answer->failed_until = ask->now + KEYRING_ANSWER_FAILED_S;
-    /* What counts still is not given up for nothing. */
-    if (err == ERR_OK || answer->until == 0)
-        drop_bytes(answer);
-    if (err == ERR_OK)
-        err = buf_add_span(&answer->bytes, bytes);
-    answer->asker->answers_size += err == ERR_OK ? answer->bytes.len : 0;
+    const enum worth worth = err == ERR_OK ? worth_of(answer, bytes) : WORTH_NOTHING;
+    if (worth == WORTH_TAKING)
+        err = replace(answer, bytes);
+    const bool is_answer = err == ERR_OK && worth != WORTH_NOTHING;
     if (err != ERR_OK)
         log_info("%s: %s", answer->url, err_sentence(err));
     /* Nobody forgets it while it is held. */
@@ -275,7 +318,7 @@ static void on_fetched(void *context, enum err err, struct span bytes)
     while ((ask = TAILQ_FIRST(&answer->waiting)) != NULL) {
         TAILQ_REMOVE(&answer->waiting, ask, waiting);
         ask->waits_for = NULL;
-        if (err == ERR_OK)
+        if (is_answer)
             take_answer(ask, answer);
         else
             ask->question++;

@@ -67,7 +67,15 @@ static bool take_known(struct asking *asking)
     return true;
 }
 
-static void keep(const struct asking *asking)
+/* What counts still is not given up for no answer, nor for one that was made earlier. */
+static bool counts_more(const struct keyring_revocation *old, int64_t until, const struct keyring_revocation *fresh,
+                        int64_t now)
+{
+    return old->state != KEYRING_REVOCATION_UNKNOWN && until > now &&
+           (fresh->state == KEYRING_REVOCATION_UNKNOWN || fresh->made < old->made);
+}
+
+static void keep(struct asking *asking)
 {
     struct keeper_known *known = asking->keeper->known;
     if (known == NULL)
@@ -85,6 +93,12 @@ static void keep(const struct asking *asking)
             at++;
         if (at == KNOWN_MAX)
             at = known->len = 0;
+        if (at < known->len &&
+            counts_more(&known->items[at].revocation, known->items[at].until, revocation, asking->now)) {
+            if (revocation->state != KEYRING_REVOCATION_UNKNOWN)
+                asking->revocations[i] = known->items[at].revocation;
+            continue;
+        }
         if (at == known->len)
             known->len++;
         memcpy(known->items[at].certificate, certificate, sizeof(certificate));

@@ -278,6 +278,32 @@ class Life(CommandLine):
         # The backup is of the new one.
         self.assertIn(new, self.stranger().run("--status-fd", "1", "--import", self.backup).stdout.decode())
 
+    def test_rotated_is_told_to_who_pinned_the_old_one(self):
+        """The pinned key's certification makes the new one no more trusted; that it is there, `why` tells."""
+        old = self.open_key()
+        bob = Owner(self.root, "bob@example.org", test_cli.RULES)
+        bob.run("key", "make", "--no-passphrase", "--name", "Bob")
+        bob.run("key", "import", data=self.alice.run("key", "export", old)[0].encode())
+        bob.run("key", "pin", "--yes", ALICE, old)
+        impostor = Gpg(os.path.join(self.root, "impostor"))
+        self.addCleanup(impostor.close)
+        impostor.make(ALICE)
+        bob.run("key", "import", data=impostor.export(ALICE))
+        new = self.alice.json("key", "rotate", "--no-passphrase")["new"]
+
+        def why():
+            answer = json.loads(bob.run("why", ALICE, "--json")[0])
+            return answer["key"]["fingerprint"], answer["successor"]
+        self.assertEqual(why(), (old, None))
+        bob.run("key", "import", "--keep-signatures", data=self.alice.run("key", "export", new)[0].encode())
+        self.assertEqual(why(), (old, new))
+        self.assertEqual(bob.state()[new]["trust"], "unverified")
+        said = bob.run("why", ALICE)[0]
+        self.assertIn("is certified by the key that you pinned", said)
+        self.assertIn("privyseal key pin %s %s" % (ALICE, new), said)
+        bob.run("key", "pin", "--yes", ALICE, new)
+        self.assertEqual(why(), (new, None))
+
     def test_rotated_and_the_old_one_revoked(self):
         old = self.make(passphrase_fd=FIRST)["fingerprint"]
         gpg = self.stranger(self.alice.key())

@@ -1,13 +1,17 @@
 /*
  * Tells the store of a configuration (through the vault, where one runs) what sources that a test has not got would
- * say. For tests/interop/test_answer.py.
+ * say. For tests/interop.
  *
- * peer_told CONFIG ACCOUNT word ADDRESS FINGERPRINT SOURCE TRUST SINCE UNTIL; without FINGERPRINT the source has told
- * all peer_told CONFIG ACCOUNT autocrypt ADDRESS FINGERPRINT mutual|nopreference|gossip|none AT, the key (binary) on
- * standard input
+ * peer_told CONFIG ACCOUNT word ADDRESS FINGERPRINT SOURCE TRUST SINCE UNTIL
+ *     without FINGERPRINT the source has told all
+ * peer_told CONFIG ACCOUNT autocrypt ADDRESS FINGERPRINT mutual|nopreference|gossip|none AT
+ *     the key (binary) on standard input
+ * peer_told CONFIG ACCOUNT used ADDRESS FINGERPRINT SINCE ASKED
+ *     mail was encrypted to it, first at SINCE; what has become of it was last asked at ASKED. Not while `serve` runs.
  */
 #include "base/log.h"
 #include "cli/vault.h"
+#include "proxy/peers.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,6 +51,14 @@ static enum err tell_autocrypt(struct cli_vault *vault, char **words)
     return cli_vault_peer_received(vault, words[1], &heard);
 }
 
+static enum err tell_used(struct cli_vault *vault, char **words)
+{
+    if (vault->store == NULL)
+        return ERR_BUSY;
+    enum err err = proxy_peers_sent(vault->store, words[1], words[3], KEYRING_OPENPGP, words[4], number_of(words[5]));
+    return err != ERR_OK ? err : proxy_peers_refreshed(vault->store, words[1], words[3], number_of(words[6]));
+}
+
 int main(int argc, char **argv)
 {
     struct config *config;
@@ -55,11 +67,12 @@ int main(int argc, char **argv)
     char **words = argv + 1;
     const bool is_word = argc == 10 && strcmp(words[2], "word") == 0;
     const bool is_autocrypt = argc == 8 && strcmp(words[2], "autocrypt") == 0;
-    if ((!is_word && !is_autocrypt) || config_read(words[0], &config))
+    const bool is_used = argc == 8 && strcmp(words[2], "used") == 0;
+    if ((!is_word && !is_autocrypt && !is_used) || config_read(words[0], &config))
         return 2;
     enum err err = cli_vault_open_to_keep(config, &vault);
     if (!err) {
-        err = is_word ? tell_word(&vault, words) : tell_autocrypt(&vault, words);
+        err = is_word ? tell_word(&vault, words) : is_used ? tell_used(&vault, words) : tell_autocrypt(&vault, words);
         cli_vault_close(&vault);
     }
     if (err)

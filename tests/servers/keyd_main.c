@@ -6,7 +6,8 @@
  * all. 404 if there is none such. Every request is a line of the wire
  * file: host, blank, what stands in the request. Faults of the point "answer":
  *
- *   status CODE    redirect URL    file NAME (of STORE)    hang    cut    slow    huge
+ *   status CODE    redirect URL    file NAME (of STORE)    hang    cut    slow    huge    late (when the answer goes
+ * out there is a second line in the wire file: "answered" before the same words)
  */
 #include "tests/servers/common.h"
 
@@ -25,6 +26,7 @@
 
 #define HUGE_MAX ((size_t)64 << 20)
 #define SLOW_MS 20
+#define LATE_MS 700
 
 static struct server server;
 static struct event_base *base;
@@ -149,6 +151,37 @@ static void begin_stream(struct evhttp_request *request, struct evbuffer *body, 
     evbuffer_free(piece);
 }
 
+static void note(const char *what, struct evhttp_request *request)
+{
+    const char *host = evhttp_request_get_host(request);
+    if (server.wire == NULL)
+        return;
+    fprintf(server.wire, "%s%s %s\n", what, host == NULL ? "-" : host, evhttp_request_get_uri(request));
+    fflush(server.wire);
+}
+
+static void on_late(evutil_socket_t unused, short what, void *context)
+{
+    struct stream *stream = context;
+    (void)unused;
+    (void)what;
+    note("answered ", stream->request);
+    evhttp_connection_set_closecb(evhttp_request_get_connection(stream->request), NULL, NULL);
+    evhttp_send_reply(stream->request, HTTP_OK, "OK", stream->body);
+    on_gone(NULL, stream);
+}
+
+static void answer_late(struct evhttp_request *request, struct evbuffer *body)
+{
+    struct stream *stream = calloc(1, sizeof(*stream));
+    const struct timeval pause = {0, LATE_MS * 1000};
+    if (stream == NULL)
+        server_fail("no memory");
+    *stream = (struct stream){.request = request, .body = body, .timer = evtimer_new(base, on_late, stream)};
+    evhttp_connection_set_closecb(evhttp_request_get_connection(request), on_gone, stream);
+    evtimer_add(stream->timer, &pause);
+}
+
 static void take_key(struct evhttp_request *request, const char *host)
 {
     struct evbuffer *sent = evhttp_request_get_input_buffer(request);
@@ -172,10 +205,7 @@ static void on_request(struct evhttp_request *request, void *context)
     (void)context;
     if (host == NULL)
         host = "-";
-    if (server.wire != NULL) {
-        fprintf(server.wire, "%s %s\n", host, evhttp_request_get_uri(request));
-        fflush(server.wire);
-    }
+    note("", request);
     (void)server_fault_at(&server, "answer", action);
     if (strcmp(action, "hang") == 0)
         return;
@@ -201,6 +231,10 @@ static void on_request(struct evhttp_request *request, void *context)
         body = evbuffer_new();
     if (body == NULL) {
         evhttp_send_error(request, HTTP_NOTFOUND, NULL);
+        return;
+    }
+    if (strcmp(action, "late") == 0) {
+        answer_late(request, body);
         return;
     }
     if (strcmp(action, "cut") == 0 || strcmp(action, "slow") == 0 || strcmp(action, "huge") == 0) {

@@ -383,6 +383,45 @@ static void finder_is_not_believed(void **state)
     sk_X509_free(path);
 }
 
+/* What is asked anew brings nothing, or what was said before: what counts still is not given up for it. */
+static void what_counts_is_kept(void **state)
+{
+    const struct made_news earlier = {.made_s = -7200, .next_s = DAY}, later = {.made_s = -60, .next_s = DAY};
+    struct keeper keeper = keeper_of(ALICE, KEYRING_REVOCATION_HARD);
+    STACK_OF(X509) *path = path_of(&revoked, NULL, &root);
+    static const struct {
+        bool is_earlier;
+        enum err expected, after;
+    } rows[] = {{true, ERR_REVOKED, ERR_REVOKED}, {false, ERR_OK, ERR_OK}};
+    (void)state;
+    assert_told(&keeper, path, ERR_REVOKED, false);
+    keeper.asks_anew = true;
+    close(keeper.setup.finder);
+    keeper.setup.finder = -1;
+    assert_told(&keeper, path, ERR_LOOKUP, false);
+    keeper.asks_anew = false;
+    assert_told(&keeper, path, ERR_REVOKED, false);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct buf list;
+        int ends[2];
+        assert_int_equal(ipc_pair(false, ends), ERR_OK);
+        buf_init(&list, 65536);
+        made_list(rows[i].is_earlier ? &earlier : &later, revoked.certificate, &root, &root, &list);
+        keeper.setup.finder = ends[0];
+        keeper.asks_anew = true;
+        answer_as_finder(ends[1], keeper.asked + 1, 0, KEYRING_ANSWER_LIST, (uint32_t)list.len, buf_span(&list));
+        assert_told(&keeper, path, rows[i].expected, false);
+        keeper.asks_anew = false;
+        assert_told(&keeper, path, rows[i].after, false);
+        buf_fini(&list);
+        close(ends[0]);
+        close(ends[1]);
+    }
+    keeper.setup.finder = -1;
+    sk_X509_free(path);
+    keeper_fini(&keeper);
+}
+
 static void lost_finder_is_unknown(void **state)
 {
     int ends[2];
@@ -404,7 +443,7 @@ int main(void)
         cmocka_unit_test(news_are_told_and_kept),        cmocka_unit_test(revoked_is_told),
         cmocka_unit_test(unknown_is_noted_or_refused),   cmocka_unit_test(only_verified_chains_are_asked_about),
         cmocka_unit_test(strange_requests_end_the_line), cmocka_unit_test(finder_is_not_believed),
-        cmocka_unit_test(lost_finder_is_unknown),
+        cmocka_unit_test(lost_finder_is_unknown),        cmocka_unit_test(what_counts_is_kept),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
