@@ -168,7 +168,8 @@ class Runner:
                 return None
             process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                        stderr=subprocess.STDOUT,
-                                       env=dict(os.environ, CMOCKA_MESSAGE_OUTPUT="TAP", TMPDIR=self.scratch))
+                                       env=dict(os.environ, CMOCKA_MESSAGE_OUTPUT="TAP", TMPDIR=self.scratch,
+                                                RSA_KEYS=os.path.join(self.scratch, "rsa")))
             self.running.add(process)
             return process
 
@@ -235,6 +236,7 @@ def main():
     with tempfile.TemporaryDirectory(prefix="", dir=scratch_folder()) as scratch, \
             concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
         os.chmod(scratch, 0o711)  # some servers go on as another user
+        os.mkdir(os.path.join(scratch, "rsa"), 0o700)  # see rsa_keys.py
         runner = Runner(options.patience, scratch)
         signal.signal(signal.SIGTERM, runner.end)
         signal.signal(signal.SIGINT, runner.end)

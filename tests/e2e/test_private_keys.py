@@ -12,6 +12,7 @@ import unittest
 import unittest.mock
 
 import harness
+import rsa_keys
 from harness import ALICE, wait_for
 from imap_harness import Case, RefImap
 from test_imap_locked import set_agent
@@ -33,10 +34,11 @@ class Files:
         self.folder = folder
         with open(self.path("leaf.cnf"), "w") as file:
             file.write("subjectAltName=email:%s\nbasicConstraints=CA:FALSE\n" % ALICE)
-        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", self.path("ca.key"), "-out",
-                self.path("ca.pem"), "-subj", "/CN=Test CA", "-days", "30", "-addext", "keyUsage=keyCertSign")
-        openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", self.path("alice.key"), "-out",
-                self.path("alice.csr"), "-subj", "/CN=Alice Liddell")
+        for name in ("ca.key", "alice.key"):
+            rsa_keys.put(self.path(name))
+        openssl("req", "-x509", "-key", self.path("ca.key"), "-out", self.path("ca.pem"), "-subj", "/CN=Test CA", "-days", "30", "-addext", "keyUsage=keyCertSign")
+        openssl("req", "-new", "-key", self.path("alice.key"), "-out", self.path("alice.csr"), "-subj",
+                "/CN=Alice Liddell")
         openssl("x509", "-req", "-in", self.path("alice.csr"), "-CA", self.path("ca.pem"), "-CAkey",
                 self.path("ca.key"), "-CAcreateserial", "-days", "30", "-extfile", self.path("leaf.cnf"), "-out",
                 self.path("alice.pem"))

@@ -8,6 +8,7 @@ import zlib
 
 import corpus
 import harness
+import rsa_keys
 from harness import ALICE, BOB
 from imap_harness import Case, fetched, whole
 
@@ -38,8 +39,12 @@ class Authority:
         stem = os.path.join(self.folder, name)
         with open(stem + ".ext", "w", encoding="ascii") as file:
             file.write("\n".join(["subjectAltName=email:" + address, *extensions, ""]))
-        self.run("req", "-newkey", *key, "-nodes", "-subj", "/CN=" + name, "-out", stem + ".csr", "-keyout",
-                 stem + ".key")
+        if key[0].startswith("rsa:"):
+            rsa_keys.put(stem + ".key", int(key[0][len("rsa:"):]))
+            wish = ("-key", stem + ".key")
+        else:
+            wish = ("-newkey", *key, "-nodes", "-keyout", stem + ".key")
+        self.run("req", "-new", *wish, "-subj", "/CN=" + name, "-out", stem + ".csr")
         self.run("x509", "-req", "-in", stem + ".csr", "-CA", self.certificate, "-CAkey", self.key, "-CAcreateserial",
                  "-days", "20", "-extfile", stem + ".ext", "-out", stem + ".crt")
         return stem + ".crt", stem + ".key"

@@ -7,6 +7,7 @@ import subprocess
 import unittest
 
 import harness
+import rsa_keys
 import test_private_keys
 from harness import ALICE, BOB
 from test_private_keys import openssl
@@ -30,7 +31,8 @@ class World(test_private_keys.Commands):
     def issue(self, name, address, *options):
         """By the authority, or by itself with the `options` for openssl req."""
         path = self.files.path
-        subject = ("-newkey", "rsa:2048", "-nodes", "-keyout", path(name + ".key"), "-subj", "/CN=" + name)
+        rsa_keys.put(path(name + ".key"))
+        subject = ("-key", path(name + ".key"), "-subj", "/CN=" + name)
         if options:
             openssl("req", "-x509", *subject, "-out", path(name + ".pem"), "-addext", "subjectAltName=email:" + address,
                     *options)

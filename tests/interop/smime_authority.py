@@ -3,6 +3,10 @@ import base64
 import os
 import re
 import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "e2e"))
+import rsa_keys  # noqa: E402
 
 KEYS = {"rsa2048": "RSA:2048", "rsa3072": "RSA:3072", "rsa4096": "RSA:4096", "p256": "EC:P-256", "p384": "EC:P-384"}
 ISSUER = "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n"
@@ -31,8 +35,11 @@ class Authority:
     def issue(self, name, kind, issuer, extensions):
         """Key and certificate; `issuer` None: by itself."""
         algorithm, size = kind.split(":")
-        option = "rsa_keygen_bits:" + size if algorithm == "RSA" else "ec_paramgen_curve:" + size
-        run("openssl", "genpkey", "-algorithm", algorithm, "-pkeyopt", option, "-out", self.path(name + ".key"))
+        if algorithm == "RSA":
+            rsa_keys.put(self.path(name + ".key"), int(size))
+        else:
+            run("openssl", "genpkey", "-algorithm", algorithm, "-pkeyopt", "ec_paramgen_curve:" + size, "-out",
+                self.path(name + ".key"))
         with open(self.path(name + ".ext"), "w", encoding="ascii") as file:
             file.write("subjectKeyIdentifier=hash\n" + extensions)
         run("openssl", "req", "-new", "-key", self.path(name + ".key"), "-subj", "/CN=Test " + name, "-out",
