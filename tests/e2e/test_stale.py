@@ -8,7 +8,7 @@ import unittest
 import harness
 import test_sources
 from harness import ALICE
-from test_sources import ERIN, HEIDI, SHARED, WKD, Keyd, exported, wkd_file
+from test_sources import ERIN, FRANK, HEIDI, SHARED, WKD, Keyd, exported, wkd_file
 
 TOLD = os.path.join(os.path.dirname(os.path.abspath(harness.SMTPD)), "peer_told")
 RULES = 'rule "all" { encrypt = %s  sign = always }'
@@ -26,23 +26,24 @@ class Stale(test_sources.Case):
                               check=False)
         self.assertEqual((done.returncode, done.stderr), (0, b""), words)
 
-    def runs_out(self, proxy, seconds):
+    def runs_out(self, proxy, seconds, address=ERIN):
         """The directory's word has run out so long ago, and the proxy knows of no answer."""
         proxy.stop()
         now = int(time.time())
-        self.told(proxy, "word", ERIN, SHARED["gpg"].fingerprint(ERIN), "wkd", "found", now - 60 * DAY, now - seconds)
+        self.told(proxy, "word", address, SHARED["gpg"].fingerprint(address), "wkd", "found", now - 60 * DAY,
+                  now - seconds)
         proxy.start()
 
-    def sent_to(self, proxy):
+    def sent_to(self, proxy, recipient=ERIN):
         """Whose key the mail is encrypted to; None: it left in clear."""
         self.number += 1
         proxy.send(b"From: %s\r\nTo: %s\r\nSubject: x\r\nMessage-ID: <%d@x>\r\n\r\nsecret words\r\n"
-                   % (ALICE.encode(), ERIN.encode(), self.number), [ERIN])
+                   % (ALICE.encode(), recipient.encode(), self.number), [recipient])
         data = self.server.mail()[-1][1]
         if b"secret words" in data:
             return None
         ids = harness.keys().key_ids_of(data[data.index(b"-----BEGIN PGP MESSAGE"):])
-        return [address for address in (ERIN, HEIDI) if ids & SHARED["gpg"].encryption_key_ids(address)]
+        return [address for address in (ERIN, HEIDI, FRANK) if ids & SHARED["gpg"].encryption_key_ids(address)]
 
     def rcpt(self, proxy):
         with harness.Raw(proxy.port) as client:
@@ -100,6 +101,16 @@ class Stale(test_sources.Case):
         answer = self.why(proxy)
         self.assertEqual((answer["action"], answer["key"] and answer["key"]["fingerprint"]),
                          ("sign", SHARED["gpg"].fingerprint(HEIDI)), (answer, proxy.log()[-4000:]))
+
+    def test_first_host_that_is_said_to_be_gone(self):
+        """Whoever says so sends us to the domain itself, whose servers have no directory."""
+        proxy = self.proxy(RULES % "when-possible", sources=("wkd",), start=True)
+        self.assertEqual(self.sent_to(proxy, FRANK), [FRANK], proxy.log())
+        self.wkd.order("status 404")
+        self.runs_out(proxy, 60, FRANK)
+        asked = len(self.wkd.asked())
+        self.assertEqual(self.sent_to(proxy, FRANK), [FRANK], proxy.log())
+        self.assertGreater(len(self.wkd.asked()), asked)
 
     def test_required(self):
         proxy = self.begin("required")
