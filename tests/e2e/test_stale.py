@@ -112,6 +112,17 @@ class Stale(test_sources.Case):
         self.assertEqual(self.sent_to(proxy, FRANK), [FRANK], proxy.log())
         self.assertGreater(len(self.wkd.asked()), asked)
 
+    def test_taken_back_while_another_is_out_of_reach(self):
+        """What a source says is so, whatever keeps another that counts as much from saying anything."""
+        proxy = self.proxy(RULES % "when-possible", sources=("wkd", "dane"), start=True)
+        self.assertEqual(self.find(proxy, ERIN)[1]["dane"][0], "failed")
+        self.assertEqual(self.sent_to(proxy), [ERIN], proxy.log())
+        self.wkd.order("status 404")
+        self.runs_out(proxy, 60)
+        self.assertIsNone(self.sent_to(proxy), proxy.log())
+        self.assertIn("it goes on with what there is", proxy.log())
+        self.assertIsNone(self.why(proxy)["key"])
+
     def test_required(self):
         proxy = self.begin("required")
         self.wkd.stop()
