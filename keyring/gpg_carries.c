@@ -1,5 +1,9 @@
 #include "keyring/gpg_internal.h"
 
+#include "base/log.h"
+
+#include <string.h>
+
 static bool has_address(gpgme_key_t key, const char *address)
 {
     char normal[MIME_ADDR_SIZE];
@@ -9,34 +13,49 @@ static bool has_address(gpgme_key_t key, const char *address)
     return false;
 }
 
-enum err keyring_gpg_carries(struct keyring_gpg *gpg, struct span bytes, const char *address, bool *is_theirs)
+/* Hears gpg sum up at its end what it has read. */
+static gpgme_error_t hear_end(void *context, const char *keyword, const char *arguments)
 {
-    gpgme_data_t data = NULL;
+    bool *is_whole = context;
+    (void)arguments;
+    *is_whole = *is_whole || strcmp(keyword, "IMPORT_RES") == 0;
+    return 0;
+}
+
+/* A gpg that broke off must not pass for a key that is none: its source would seem to have taken the true one back. */
+static enum err look(struct keyring_gpg *gpg, gpgme_data_t data, const char *address, bool *is_theirs)
+{
     gpgme_key_t key = NULL;
-    struct buf trimmed;
     size_t keys_len = 0;
-    *is_theirs = true;
-    enum err err = gpg_trim(&bytes, &trimmed);
-    if (err == ERR_OK)
-        err = gpg_data_of(bytes, &data);
-    if (err != ERR_OK) {
-        buf_fini(&trimmed);
-        return err;
-    }
+    bool is_whole = false;
+    gpgme_set_status_cb(gpg->lister, hear_end, &is_whole);
     gpgme_error_t error = gpgme_op_keylist_from_data_start(gpg->lister, data, 0);
-    if (error != 0) {
-        gpgme_data_release(data);
-        return keyring_gpg_error(error, "looking at a key");
-    }
-    while ((error = gpgme_op_keylist_next(gpg->lister, &key)) == 0) {
+    const bool is_begun = error == 0;
+    while (error == 0 && (error = gpgme_op_keylist_next(gpg->lister, &key)) == 0) {
         keys_len++;
         *is_theirs = *is_theirs && !key->secret && has_address(key, address);
         gpgme_key_unref(key);
     }
     (void)gpgme_op_keylist_end(gpg->lister);
+    gpgme_set_status_cb(gpg->lister, NULL, NULL);
+    if (!is_begun)
+        return keyring_gpg_error(error, "looking at a key");
+    if (!is_whole)
+        return log_failure(ERR_ENGINE, "gpg: looking at a key");
+    return gpgme_err_code(error) != GPG_ERR_EOF || keys_len == 0 ? ERR_MALFORMED : ERR_OK;
+}
+
+enum err keyring_gpg_carries(struct keyring_gpg *gpg, struct span bytes, const char *address, bool *is_theirs)
+{
+    gpgme_data_t data = NULL;
+    struct buf trimmed;
+    *is_theirs = true;
+    enum err err = gpg_trim(&bytes, &trimmed);
+    if (err == ERR_OK)
+        err = gpg_data_of(bytes, &data);
+    if (err == ERR_OK)
+        err = look(gpg, data, address, is_theirs);
     gpgme_data_release(data);
     buf_fini(&trimmed);
-    if (gpgme_err_code(error) != GPG_ERR_EOF || keys_len == 0)
-        return ERR_MALFORMED;
-    return ERR_OK;
+    return err;
 }

@@ -53,11 +53,17 @@ static bool note_totals(struct span arguments, struct keyring_import *result)
     return true;
 }
 
-/* Lists what an import would bring; the ring stays as it is. */
+/* Lists what an import would bring, to its end; the ring stays as it is. */
 static enum err show(struct keyring_gpg *gpg, struct span data, struct buf *output)
 {
-    static const char *const arguments[] = {"--with-colons", "--import-options", "show-only", "--import", NULL};
-    return gpg_run(gpg, arguments, data, output);
+    /* As "show-only", which does not sum up at its end. */
+    static const char *const arguments[] = {"--with-colons", "--dry-run", "--import-options",
+                                            "import-show",   "--import",  NULL};
+    enum err err = gpg_run(gpg, arguments, data, output);
+    struct span rest = buf_span(output), totals;
+    if (err == ERR_OK && !gpg_next_status(&rest, "IMPORT_RES", &totals))
+        err = log_failure(ERR_ENGINE, "gpg: looking at keys");
+    return err;
 }
 
 /* A key that a stranger sent must not bring a secret part into the ring. `*keys_out`: how many gpg can read. */

@@ -22,6 +22,7 @@ struct question {
     char address[MIME_ADDR_SIZE];       /* "": whether it is there */
     char fingerprint[KEYRING_FPR_SIZE]; /* of the only key that is wanted; "": by address */
     bool is_direct;                     /* the directory's second method */
+    bool is_nameless;                   /* a host of it does not exist; names come unsigned: anybody can say so */
     struct buf sent;                    /* to a keyserver; empty: something is asked for */
     uint64_t until_ms;
     struct keyring_fetch_options options;
@@ -77,7 +78,10 @@ static void finish(struct question *question, enum err err, const char *problem)
     for (size_t i = 0; i < len; i++)
         pieces[i] = (struct keyring_piece){KEYRING_FOUND_OPENPGP,
                                            span_slice(kept, i == 0 ? 0 : question->ends[i - 1], question->ends[i])};
-    if (problem[0] != '\0')
+    /* Most domains have no directory. */
+    if (problem[0] != '\0' && err == ERR_OK && question->is_nameless)
+        log_info("%s: %s", question->web->options->name, problem);
+    else if (problem[0] != '\0')
         log_warning("%s: %s", question->web->options->name, problem);
     question->fn(err, pieces, len, problem, question->context);
     question_free(question);
@@ -155,13 +159,17 @@ static void on_fetched(void *context, enum err err, struct span answer)
             finish(question, ERR_LOOKUP, "it does not take the key");
         else
             finish(question, ERR_OK,
-                   is_try || err == ERR_UPSTREAM_REJECTED ? "" : "its answer does not say whether there is a key");
+                   is_try                         ? ""
+                   : err == ERR_UPSTREAM_PROTOCOL ? "its answer does not say whether there is a key"
+                   : question->is_nameless        ? "its first host does not exist, and the other has no key"
+                                                  : "");
         return;
     case ERR_NOT_FOUND:
+        question->is_nameless = true;
         if (!options->is_keyserver && options->method == KEYRING_WKD_ANY && !question->is_direct)
             go_direct(question);
         else if (!options->is_keyserver)
-            /* Names come unsigned: whoever says that there are none must not take back what was said before. */
+            /* Whoever says that there are no such names must not take back what was said before. */
             finish(question, ERR_OK, is_try ? "" : "there is no such host");
         else
             finish(question, ERR_UPSTREAM_DOWN, "there is no such host");

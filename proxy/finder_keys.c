@@ -149,9 +149,10 @@ static struct entry *add_entry(struct finder_keys *keys, const char *address, si
     return entry;
 }
 
+/* One source that has answered, if with nothing, takes back what it said before, whatever the others do. */
 static enum err result_of(const struct entry *entry)
 {
-    return entry->found_len == 0 && entry->has_failed ? ERR_LOOKUP : ERR_OK;
+    return entry->found.len == 0 && entry->has_failed ? ERR_LOOKUP : ERR_OK;
 }
 
 static void answer(const struct entry *entry, struct finder_client *client, uint32_t number)
@@ -193,7 +194,7 @@ static void settle(struct entry *entry)
             answer(entry, wait->client, wait->number);
         free(wait);
     }
-    if (result_of(entry) != ERR_OK || entry->seconds == 0)
+    if ((entry->found_len == 0 && entry->has_failed) || entry->seconds == 0)
         entry_free(entry);
 }
 

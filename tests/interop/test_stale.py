@@ -10,7 +10,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 import harness  # noqa: E402
 import test_sources  # noqa: E402
 from harness import ALICE  # noqa: E402
-from test_sources import ERIN, HEIDI, SHARED, WKD, Keyd, exported, wkd_file  # noqa: E402
+from test_sources import ERIN, FRANK, HEIDI, SHARED, WKD, Keyd, exported, wkd_file  # noqa: E402
 
 TOLD = os.path.join(os.path.dirname(os.path.abspath(harness.SMTPD)), "peer_told")
 RULES = 'rule "all" { encrypt = %s  sign = always }'
@@ -28,23 +28,24 @@ class Stale(test_sources.Case):
                               check=False)
         self.assertEqual((done.returncode, done.stderr), (0, b""), words)
 
-    def runs_out(self, proxy, seconds):
+    def runs_out(self, proxy, seconds, address=ERIN):
         """The directory's word has run out so long ago, and the proxy knows of no answer."""
         proxy.stop()
         now = int(time.time())
-        self.told(proxy, "word", ERIN, SHARED["gpg"].fingerprint(ERIN), "wkd", "found", now - 60 * DAY, now - seconds)
+        self.told(proxy, "word", address, SHARED["gpg"].fingerprint(address), "wkd", "found", now - 60 * DAY,
+                  now - seconds)
         proxy.start()
 
-    def sent_to(self, proxy):
+    def sent_to(self, proxy, recipient=ERIN):
         """Whose key the mail is encrypted to; None: it left in clear."""
         self.number += 1
         proxy.send(b"From: %s\r\nTo: %s\r\nSubject: x\r\nMessage-ID: <%d@x>\r\n\r\nsecret words\r\n"
-                   % (ALICE.encode(), ERIN.encode(), self.number), [ERIN])
+                   % (ALICE.encode(), recipient.encode(), self.number), [recipient])
         data = self.server.mail()[-1][1]
         if b"secret words" in data:
             return None
         ids = harness.keys().key_ids_of(data[data.index(b"-----BEGIN PGP MESSAGE"):])
-        return [address for address in (ERIN, HEIDI) if ids & SHARED["gpg"].encryption_key_ids(address)]
+        return [address for address in (ERIN, HEIDI, FRANK) if ids & SHARED["gpg"].encryption_key_ids(address)]
 
     def rcpt(self, proxy):
         with harness.Raw(proxy.port) as client:
@@ -102,6 +103,27 @@ class Stale(test_sources.Case):
         answer = self.why(proxy)
         self.assertEqual((answer["action"], answer["key"] and answer["key"]["fingerprint"]),
                          ("sign", SHARED["gpg"].fingerprint(HEIDI)), (answer, proxy.log()[-4000:]))
+
+    def test_first_host_that_is_said_to_be_gone(self):
+        """Whoever says so sends us to the domain itself, whose servers have no directory."""
+        proxy = self.proxy(RULES % "when-possible", sources=("wkd",), start=True)
+        self.assertEqual(self.sent_to(proxy, FRANK), [FRANK], proxy.log())
+        self.wkd.order("status 404")
+        self.runs_out(proxy, 60, FRANK)
+        asked = len(self.wkd.asked())
+        self.assertEqual(self.sent_to(proxy, FRANK), [FRANK], proxy.log())
+        self.assertGreater(len(self.wkd.asked()), asked)
+
+    def test_taken_back_while_another_is_out_of_reach(self):
+        """What a source says is so, whatever keeps another that counts as much from saying anything."""
+        proxy = self.proxy(RULES % "when-possible", sources=("wkd", "dane"), start=True)
+        self.assertEqual(self.find(proxy, ERIN)[1]["dane"][0], "failed")
+        self.assertEqual(self.sent_to(proxy), [ERIN], proxy.log())
+        self.wkd.order("status 404")
+        self.runs_out(proxy, 60)
+        self.assertIsNone(self.sent_to(proxy), proxy.log())
+        self.assertIn("it goes on with what there is", proxy.log())
+        self.assertIsNone(self.why(proxy)["key"])
 
     def test_required(self):
         proxy = self.begin("required")

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 static struct gpg_home home;
+static char alice[KEYRING_FPR_SIZE];
 
 static void write_file(const char *path, const char *text, mode_t mode)
 {
@@ -78,12 +79,62 @@ static void test_ring_that_gpg_cannot_read(void **state)
     assert_int_equal(list(wrapper, &len), ERR_ENGINE);
 }
 
+static enum err carries_with(const char *wrapper, struct span key, bool *is_theirs)
+{
+    struct keyring_gpg *gpg;
+    assert_int_equal(keyring_gpg_open(home.path, wrapper, &gpg), ERR_OK);
+    enum err err = keyring_gpg_carries(gpg, key, "alice@example.org", is_theirs);
+    keyring_gpg_close(&gpg);
+    return err;
+}
+
+static enum err import_with(const char *wrapper, struct span key)
+{
+    struct keyring_gpg *gpg;
+    struct keyring_import result;
+    assert_int_equal(keyring_gpg_open(home.path, wrapper, &gpg), ERR_OK);
+    enum err err = keyring_gpg_import(gpg, key, true, &result);
+    keyring_gpg_close(&gpg);
+    return err;
+}
+
+/* Nor for a stranger's key that is none: its source would seem to have taken the true one back. */
+static void test_gpg_that_dies_over_a_key(void **state)
+{
+    static const char *const ends[] = {"exit 0", "kill -9 $$"};
+    (void)state;
+    char wrapper[512], path[256], script[256];
+    bool is_theirs;
+    struct buf key;
+    buf_init(&key, 1 << 20);
+    assert_int_equal(keyring_gpg_wrapper(wrapper, sizeof wrapper), ERR_OK);
+    keyring_gpg_close(&home.gpg);
+    assert_int_equal(keyring_gpg_open(home.path, wrapper, &home.gpg), ERR_OK);
+    assert_int_equal(keyring_gpg_export(home.gpg, alice, false, &key), ERR_OK);
+    assert_int_equal(carries_with(wrapper, buf_span(&key), &is_theirs), ERR_OK);
+    assert_true(is_theirs);
+    assert_int_equal(import_with(wrapper, buf_span(&key)), ERR_OK);
+    assert_int_equal(carries_with(wrapper, SPAN_LIT("no key"), &is_theirs), ERR_MALFORMED);
+    assert_int_equal(import_with(wrapper, SPAN_LIT("no key")), ERR_MALFORMED);
+    (void)snprintf(path, sizeof path, "%s/wrapper", home.path);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        /* GPGME asks which gpg it is, first. */
+        (void)snprintf(script, sizeof script, "#!/bin/sh\ncase \"$*\" in *--version*) exec gpg --version;; esac\n%s\n",
+                       ends[i]);
+        write_file(path, script, 0700);
+        assert_int_equal(carries_with(path, buf_span(&key), &is_theirs), ERR_ENGINE);
+        assert_int_equal(import_with(path, buf_span(&key)), ERR_ENGINE);
+    }
+    write_file(path, "#!/bin/sh\ngpg --no-options --no-autostart \"$@\" | grep -v IMPORT_RES\n", 0700);
+    assert_int_equal(import_with(path, buf_span(&key)), ERR_ENGINE);
+    buf_fini(&key);
+}
+
 static int set_up(void **state)
 {
     (void)state;
-    char key[KEYRING_FPR_SIZE];
     gpg_home_open(&home);
-    return gpg_home_make_key(&home, "Alice <alice@example.org>", key) == ERR_OK ? 0 : -1;
+    return gpg_home_make_key(&home, "Alice <alice@example.org>", alice) == ERR_OK ? 0 : -1;
 }
 
 static int tear_down(void **state)
@@ -97,6 +148,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_whole_ring), cmocka_unit_test(test_gpg_without_the_word_at_its_end),
-        cmocka_unit_test(test_gpg_that_dies_in_the_middle), cmocka_unit_test(test_ring_that_gpg_cannot_read)};
+        cmocka_unit_test(test_gpg_that_dies_in_the_middle), cmocka_unit_test(test_gpg_that_dies_over_a_key),
+        cmocka_unit_test(test_ring_that_gpg_cannot_read)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
