@@ -124,6 +124,8 @@ class Web(unittest.TestCase):
         graph = self.alice.run("key", "trust", "--graph", self.his)[0]
         self.assertNotIn("\x9b", graph)
         self.assertNotIn("\u202e", graph)
+        for words in (("key", "trust", self.his), ("key", "show", self.his)):
+            self.assertIn("Ann?>gro", self.alice.run(*words)[0])
         drawn = subprocess.run(["dot", "-Tsvg"], input=graph.encode(), capture_output=True, check=True).stdout.decode()
         self.assertEqual(drawn.count(">you (ultimate)<"), 1, drawn)
         for words in (("key", "trust"), ("key", "trust", old.fingerprint), ("key", "show", old.fingerprint),
