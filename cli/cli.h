@@ -123,7 +123,10 @@ ERR_RETURN enum err cli_copy_home(const char *home, const char *wrapper, int64_t
                                   char wrapper_out[CONFIG_PATH_SIZE]);
 void cli_remove_home(const char *copy);
 
-/* Reads a whole file ("-" or NULL: standard input) into `out`. */
+/* Logs what errno says of the file, of which err_of_errno, that is returned, keeps little. */
+ERR_RETURN enum err cli_file_failure(const char *path);
+/* Reads a whole file ("-" or NULL: standard input) into `out`. ERR_NOT_FOUND; why another could not be read is logged.
+ */
 ERR_RETURN enum err cli_read_file(const char *path, struct buf *out);
 ERR_RETURN enum err cli_write(int fd, struct span bytes);
 /* A message from standard input with CRLF line ends: one that has bare LF throughout is converted; one that mixes them

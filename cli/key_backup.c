@@ -66,7 +66,7 @@ enum err key_backup_open(const struct cli *cli, const char *path, int *fd_out)
         return ERR_OK;
     if (errno == EEXIST)
         return say_there(cli, path);
-    const enum err err = err_of_errno(errno);
+    const enum err err = cli_file_failure(path);
     (void)cli_fail(cli, err, "making %s", path);
     return err;
 }

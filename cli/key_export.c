@@ -31,7 +31,7 @@ static enum err write_out(struct span armour)
         return cli_write(STDOUT_FILENO, armour);
     int fd = open(output, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, is_secret || is_setup ? 0600 : 0644);
     if (fd < 0)
-        return errno == EEXIST ? ERR_EXISTS : err_of_errno(errno);
+        return errno == EEXIST ? ERR_EXISTS : cli_file_failure(output);
     enum err err = cli_write(fd, armour);
     if (!err && fsync(fd))
         err = err_of_errno(errno);

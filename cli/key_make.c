@@ -2,6 +2,7 @@
 #include "cli/key_life.h"
 
 #include "keyring/gpg_life.h"
+#include "mime/utf8.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -78,8 +79,12 @@ static int name_it(const struct cli *cli, struct making *making)
 {
     const char *format = real_name && real_name[0] ? "%s <%s>" : "%s%s";
     int count = snprintf(making->user_id, sizeof making->user_id, format, real_name ? real_name : "", making->address);
-    if (count < 0 || (size_t)count >= sizeof making->user_id || (real_name && strpbrk(real_name, "<>\r\n")))
+    char shown[sizeof making->user_id];
+    mime_utf8_copy_shown(span_of(real_name ? real_name : ""), shown, sizeof shown);
+    if (count < 0 || (size_t)count >= sizeof making->user_id || (real_name && strpbrk(real_name, "<>")))
         return cli_usage(cli, "--name is too long, or holds < or >");
+    if (real_name && strcmp(shown, real_name) != 0)
+        return cli_usage(cli, "--name holds a control character, or is no UTF-8");
     return CLI_DONE;
 }
 
@@ -111,6 +116,9 @@ static int make(struct cli *cli, struct making *making)
         return err == ERR_KEY_LOCKED ? CLI_REFUSED : cli_exit_of(err);
     err = keyring_gpg_make_key(cli->gpg, making->user_id, making->life_s,
                                making->is_asked_by_agent ? NULL : &making->passphrase, fingerprint);
+    if (err && making->is_asked_by_agent && !cli_has_terminal())
+        fprintf(stderr, "privyseal key make: gpg-agent asks for the passphrase; where it cannot, give it with "
+                        "--passphrase-fd, or make the key with --no-passphrase\n");
     return err ? cli_fail(cli, err, "making a key for %s", making->address) : finish(cli, making, fingerprint);
 }
 

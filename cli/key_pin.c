@@ -127,6 +127,12 @@ static enum err unpin(struct cli *cli, const char *address)
     return err == ERR_NOT_FOUND && is_any ? ERR_OK : err;
 }
 
+static int say_nothing(const char *what, const char *address)
+{
+    fprintf(stderr, "privyseal key pin: nothing %s of %s\n", what, address);
+    return CLI_REFUSED;
+}
+
 static int forget(struct cli *cli, const char *address)
 {
     struct cli_vault vault;
@@ -145,6 +151,8 @@ static int forget(struct cli *cli, const char *address)
         err = cli_vault_peer_remove(&vault, cli->account->address, address);
         cli_vault_close(&vault);
     }
+    if (err == ERR_NOT_FOUND)
+        return say_nothing("is kept", address);
     if (err)
         return cli_fail(cli, err, "forgetting what is kept of %s", address);
     if (cli->is_json)
@@ -169,6 +177,8 @@ static int run(struct cli *cli, int argc, char **argv)
     enum err err = unpin(cli, address);
     if (err == ERR_USAGE || err == ERR_CONFIG)
         return cli_exit_of(err);
+    if (err == ERR_NOT_FOUND)
+        return say_nothing("was said with this command", address);
     if (err)
         return cli_fail(cli, err, "taking back what was said of %s", address);
     if (cli->is_json)

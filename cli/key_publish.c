@@ -337,8 +337,8 @@ const struct cli_command cli_key_publish = {
     .summary = "puts a public key where others find it: Web Key Directory, DNS, keyservers",
     .text =
         "Publishes the public part of a key, with nothing but its own signatures. KEY is an address, for which your\n"
-        "own keys are taken, and then nothing else is told of them than that address; or a fingerprint, for all\n"
-        "addresses of that key that are not revoked.\n"
+        "own keys are taken, or where you have none the only key that carries it, and then nothing else is told of\n"
+        "them than that address; or a fingerprint, for all addresses of that key that are not revoked.\n"
         "--wkd writes the files that a web server has to serve, and changes nothing where they are as they should be;\n"
         "--dns prints lines for the domain's zone, which must be signed; --keyserver shows what is sent and to whom,\n"
         "asks, and sends it: what a keyserver has been told cannot be taken back.",

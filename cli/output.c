@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -75,19 +76,26 @@ int cli_usage(const struct cli *cli, const char *format, ...)
     return CLI_USAGE;
 }
 
+enum err cli_file_failure(const char *path)
+{
+    const enum err err = err_of_errno(errno);
+    log_warning("%s: %s", path, strerror(errno));
+    return err;
+}
+
 enum err cli_read_file(const char *path, struct buf *out)
 {
     const bool is_input = !path || strcmp(path, "-") == 0;
     int fd = is_input ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return errno == ENOENT ? ERR_NOT_FOUND : err_of_errno(errno);
+        return errno == ENOENT ? ERR_NOT_FOUND : cli_file_failure(path);
     char block[65536];
     enum err err = ERR_OK;
     ssize_t count;
     while (!err && (count = read(fd, block, sizeof block)) != 0) {
         if (count < 0 && errno == EINTR)
             continue;
-        err = count < 0 ? err_of_errno(errno) : buf_add(out, block, (size_t)count);
+        err = count < 0 ? cli_file_failure(is_input ? "standard input" : path) : buf_add(out, block, (size_t)count);
     }
     if (!is_input)
         close(fd);

@@ -1,5 +1,6 @@
 #include "cli/cli.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 enum err cli_read_passphrase(const struct cli *cli, const char *option, const char *fd_text, size_t len_max,
@@ -21,6 +22,9 @@ enum err cli_read_passphrase(const struct cli *cli, const char *option, const ch
     if (err == ERR_LIMIT || (!err && text.len == 0)) {
         (void)cli_usage(cli, "--%s: the passphrase is %s; expected one of 1 to %zu bytes", option,
                         err ? "too long" : "empty", len_max);
+        err = ERR_USAGE;
+    } else if (err == ERR_IO && fcntl((int)fd, F_GETFD) < 0) {
+        (void)cli_usage(cli, "--%s %s; expected the number of an open descriptor", option, fd_text);
         err = ERR_USAGE;
     } else if (err) {
         (void)cli_fail(cli, err, "reading the passphrase");

@@ -220,7 +220,7 @@ static enum err write_file(int sealed, const char *path)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
-        return errno == EEXIST ? ERR_EXISTS : err_of_errno(errno);
+        return errno == EEXIST ? ERR_EXISTS : cli_file_failure(path);
     enum err err = write_copy(sealed, fd);
     if (close(fd) && !err)
         err = err_of_errno(errno);

@@ -26,32 +26,6 @@ struct table {
     size_t widths[TABLE_COLUMNS_MAX];
 };
 
-/* U+202A to U+202E, U+2066 to U+2069: what follows would be shown in another order than it stands. */
-static bool is_reordering(const char *character, size_t len)
-{
-    const unsigned char *bytes = (const unsigned char *)character;
-    return len == 3 && bytes[0] == 0xe2 &&
-           ((bytes[1] == 0x80 && bytes[2] >= 0xaa && bytes[2] <= 0xae) ||
-            (bytes[1] == 0x81 && bytes[2] >= 0xa6 && bytes[2] <= 0xa9));
-}
-
-/* What steers a terminal (C0, DEL, the C1 characters of UTF-8, bytes that are no UTF-8, what changes the direction of
-   writing) becomes "?". */
-static void make_harmless(char *text)
-{
-    const struct span span = span_of(text);
-    for (size_t at = 0; at < span.len;) {
-        const size_t len = mime_utf8_length(span, at);
-        const unsigned char first = (unsigned char)text[at];
-        const bool is_c1 = len == 2 && first == 0xc2 && (unsigned char)text[at + 1] < 0xa0;
-        if (len == 0 || first < 0x20 || first == 0x7f)
-            text[at] = '?';
-        else if (is_c1 || is_reordering(text + at, len))
-            memset(text + at, '?', len);
-        at += len ? len : 1;
-    }
-}
-
 /* Columns of a terminal that the first character of `text` takes; its bytes go to `*len_out`. */
 static size_t character_width(const char *text, size_t *len_out)
 {
@@ -114,7 +88,7 @@ enum err table_add(struct table *table, const char *const *cells)
                 free(row[i].text);
             return ERR_MEMORY;
         }
-        make_harmless(row[i].text);
+        mime_utf8_copy_shown(span_of(row[i].text), row[i].text, strlen(row[i].text) + 1);
         const size_t width = width_of(row[i].text, strlen(row[i].text));
         if (width > table->widths[i])
             table->widths[i] = width;

@@ -26,19 +26,20 @@ static enum err add_text(struct buf *out, const char *text, size_t max)
     enum err err = ERR_OK;
     size_t count = 0;
     for (size_t at = 0; !err && at < span.len; count++) {
-        const size_t len = mime_utf8_length(span, at);
-        const unsigned char first = (unsigned char)text[at];
+        size_t len;
+        const bool is_shown = mime_utf8_is_shown(span, at, &len);
+        const char first = text[at];
         if (count == max)
             return buf_add_string(out, "…");
         if (first == '"' || first == '\\')
             err = buf_addf(out, "\\%c", first);
         else if (first == '&') /* else "&#10;" would begin another line, in which anything may be claimed */
             err = buf_add_string(out, "&amp;");
-        else if (len == 0 || first < 0x20 || first == 0x7f || (first == 0xc2 && (unsigned char)text[at + 1] < 0xa0))
+        else if (!is_shown)
             err = buf_add_byte(out, '?');
         else
             err = buf_add(out, text + at, len);
-        at += len ? len : 1;
+        at += len;
     }
     return err;
 }

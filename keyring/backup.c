@@ -1,5 +1,7 @@
 #include "keyring/backup.h"
 
+#include "mime/utf8.h"
+
 #include <string.h>
 
 #define TITLE "privyseal backup of an OpenPGP key"
@@ -87,18 +89,6 @@ static enum err add_line(struct buf *out, struct span line)
     return err == ERR_OK ? buf_add_byte(out, '\n') : err;
 }
 
-/* For people: what could steer a terminal (C1 characters of UTF-8 among it) is none of a name. */
-static void copy_name(struct span text, char name[256])
-{
-    size_t len = 0;
-    for (; len < text.len && len < 255; len++) {
-        const unsigned char byte = (unsigned char)text.ptr[len];
-        const bool is_c1 = byte >= 0x80 && byte < 0xa0 && len > 0 && (unsigned char)text.ptr[len - 1] == 0xc2;
-        name[len] = byte < 0x20 || byte == 0x7f || is_c1 ? '?' : text.ptr[len];
-    }
-    name[len] = '\0';
-}
-
 static enum err take(struct span line, struct keyring_backup *backup)
 {
     if (span_has_prefix(line, KEY)) {
@@ -108,7 +98,7 @@ static enum err take(struct span line, struct keyring_backup *backup)
         return span_copy(fingerprint, backup->fingerprint, KEYRING_FPR_SIZE) ? ERR_OK : ERR_MALFORMED;
     }
     if (span_has_prefix(line, USER_ID))
-        copy_name(span_skip(line, USER_ID.len), backup->user_id);
+        mime_utf8_copy_shown(span_skip(line, USER_ID.len), backup->user_id, sizeof backup->user_id);
     else if (span_has_prefix(line, TRUST) && is_trust(span_skip(line, TRUST.len)))
         return add_line(&backup->trust, span_skip(line, TRUST.len));
     else if (span_has_prefix(line, REVOCATION))

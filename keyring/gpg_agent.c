@@ -92,7 +92,8 @@ static enum err listen_at(const struct sockaddr_un *address, const char *user, i
     if (fd < 0)
         return log_failure(ERR_IO, "socket: %s", strerror(errno));
     /* Nobody answers there: a socket that was left behind. */
-    (void)unlink(address->sun_path);
+    if (unlink(address->sun_path) != 0 && errno != ENOENT)
+        log_warning("removing %s, at which nobody answers: %s", address->sun_path, strerror(errno));
     mode_t mask = umask(0177);
     bool is_bound = bind(fd, (const struct sockaddr *)address, sizeof *address) == 0;
     umask(mask);

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "mime/utf8.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -41,7 +42,7 @@ struct names {
 static bool is_like(gpgme_user_id_t user_id, const char *name)
 {
     char shown[sizeof((struct keyring_entry *)NULL)->user_id];
-    gpg_copy_user_id(user_id->uid == NULL ? "" : user_id->uid, shown, sizeof shown);
+    mime_utf8_copy_shown(span_of(user_id->uid == NULL ? "" : user_id->uid), shown, sizeof shown);
     return strcmp(shown, name) == 0;
 }
 

@@ -51,8 +51,6 @@ enum err gpg_run_failure(struct span output, const char *action);
 bool gpg_is_fingerprint(const char *fingerprint);
 /* A public (or secret) key by its fingerprint; ERR_NOT_FOUND. The caller unrefs it. */
 ERR_RETURN enum err gpg_find(struct keyring_gpg *gpg, const char *fingerprint, bool is_secret, gpgme_key_t *key_out);
-/* A user ID as the index has it (keyring_entry): cut at a character, and what is no UTF-8 or a control is "?". */
-void gpg_copy_user_id(const char *text, char *target, size_t target_size);
 /* The address that a user ID carries beyond doubt (normal form); false: none. */
 bool gpg_address(gpgme_user_id_t user_id, char address_out[MIME_ADDR_SIZE]);
 /* The next line that begins with "[GNUPG:] " and `keyword`; `*arguments_out` is what follows the keyword. */

@@ -103,26 +103,6 @@ static void name_algorithm(gpgme_key_t key, struct keyring_entry *entry)
     gpgme_free(second);
 }
 
-void gpg_copy_user_id(const char *text, char *target, size_t target_size)
-{
-    struct span whole = span_of(text);
-    size_t len = 0;
-    for (size_t at = 0; at < whole.len;) {
-        size_t step = mime_utf8_length(whole, at);
-        const unsigned char first = (unsigned char)text[at];
-        /* A terminal takes C1 characters (U+0080 to U+009F) for commands, too. */
-        const bool is_c1 = step == 2 && first == 0xc2 && (unsigned char)text[at + 1] < 0xa0;
-        bool is_plain = !is_c1 && (step > 1 || (step == 1 && first >= 0x20 && first != 0x7f));
-        size_t take = is_plain ? step : 1;
-        if (len + take >= target_size)
-            break;
-        memcpy(target + len, is_plain ? text + at : "?", take);
-        len += take;
-        at += is_c1 ? step : take;
-    }
-    target[len] = '\0';
-}
-
 static enum keyring_trust trust_of(gpgme_key_t key, gpgme_user_id_t user_id)
 {
     if (user_id->revoked || user_id->invalid)
@@ -170,7 +150,7 @@ static enum err add_user_id(gpgme_key_t key, gpgme_user_id_t user_id, struct key
 {
     if (!gpg_address(user_id, entry->address))
         entry->address[0] = '\0';
-    gpg_copy_user_id(user_id->uid == NULL ? "" : user_id->uid, entry->user_id, sizeof entry->user_id);
+    mime_utf8_copy_shown(span_of(user_id->uid == NULL ? "" : user_id->uid), entry->user_id, sizeof entry->user_id);
     entry->trust = trust_of(key, user_id);
     entry->is_primary_uid = user_id == key->uids;
     /* An invalid one has no self-signature: as good as withdrawn. */

@@ -29,7 +29,7 @@ struct keyring_entry {
     char address[MIME_ADDR_SIZE];       /* normal form; "" for a user ID without an address (listed, never chosen) */
     char fingerprint[KEYRING_FPR_SIZE]; /* of the primary key, upper-case hexadecimal */
     char algorithm[24];                 /* "ed25519/cv25519", "rsa3072" */
-    char user_id[256];                  /* UTF-8, cut at a character; for people */
+    char user_id[256];                  /* for people (mime_utf8_copy_shown) */
     enum keyring_format format;
     enum keyring_trust trust; /* of this user ID */
     enum keyring_source source;

@@ -1,5 +1,7 @@
 #include "keyring/paper.h"
 
+#include "mime/utf8.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -278,7 +280,7 @@ static enum err take(struct reading *reading, struct span line)
     if (take_field(line, KEY, &value))
         note_fingerprint(value, reading->paper);
     else if (take_field(line, USER_ID, &value))
-        (void)span_copy(value, reading->paper->user_id, sizeof reading->paper->user_id);
+        mime_utf8_copy_shown(value, reading->paper->user_id, sizeof reading->paper->user_id);
     else if (take_field(line, PART, &value))
         reading->paper->is_secret = span_is_case_equal(value, SPAN_LIT(SECRET));
     else if (span_find_byte(line, 0, ':') < line.len && span_take_until(&rest, ':', &number) &&

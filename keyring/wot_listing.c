@@ -47,18 +47,6 @@ static int digit_of(char digit)
     return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
-/* What is no UTF-8 becomes "?", as in an index's entry: JSON has no other text. */
-static void mend_utf8(char *text, size_t len)
-{
-    const struct span whole = {text, len};
-    for (size_t at = 0; at < len;) {
-        const size_t step = mime_utf8_length(whole, at);
-        if (step == 0)
-            text[at] = '?';
-        at += step == 0 ? 1 : step;
-    }
-}
-
 /* Takes the escapes away that gpg puts where a byte would disturb the listing; what does not fit is cut. */
 static void unescape(struct span text, char *out, size_t size)
 {
@@ -78,7 +66,8 @@ static void unescape(struct span text, char *out, size_t size)
         out[len++] = byte == '\0' ? '?' : byte;
     }
     out[len] = '\0';
-    mend_utf8(out, len);
+    /* As in an index's entry; and JSON has no other text. */
+    mime_utf8_copy_shown((struct span){out, len}, out, size);
 }
 
 static int64_t time_of(struct span field)

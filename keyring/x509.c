@@ -1,6 +1,7 @@
 #include "keyring/x509_internal.h"
 
 #include "base/log.h"
+#include "mime/utf8.h"
 
 #include <idn2.h>
 #include <openssl/ec.h>
@@ -136,11 +137,9 @@ static void name_subject(const X509 *certificate, char *out, size_t size)
     BIO *text = BIO_new(BIO_s_mem());
     if (text != NULL && X509_NAME_print_ex(text, X509_get_subject_name(certificate), 0,
                                            XN_FLAG_RFC2253 & ~(unsigned long)ASN1_STRFLGS_ESC_MSB) >= 0) {
-        int len = BIO_read(text, out, (int)size - 1);
-        /* Cut at a character. */
-        while (len > 0 && len == (int)size - 1 && (out[len - 1] & 0xc0) == 0x80)
-            len--;
-        out[len < 0 ? 0 : len] = '\0';
+        char *name;
+        const long len = BIO_get_mem_data(text, &name);
+        mime_utf8_copy_shown((struct span){name, len > 0 ? (size_t)len : 0}, out, size);
     }
     BIO_free(text);
 }

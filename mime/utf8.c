@@ -1,5 +1,7 @@
 #include "mime/utf8.h"
 
+#include <string.h>
+
 /* RFC 3629 §4: what the second byte may be depends on the first; all later ones are 80..BF. */
 static const struct utf8_row {
     unsigned char first_low, first_high, second_low, second_high;
@@ -41,4 +43,32 @@ bool mime_utf8_is_valid(struct span text)
             return false;
     }
     return true;
+}
+
+bool mime_utf8_is_shown(struct span text, size_t at, size_t *len_out)
+{
+    const unsigned char *bytes = (const unsigned char *)text.ptr + at;
+    const size_t length = mime_utf8_length(text, at);
+    *len_out = length ? length : 1;
+    if (length <= 1)
+        return length == 1 && bytes[0] >= 0x20 && bytes[0] != 0x7F;
+    if (length == 2)
+        return bytes[0] != 0xC2 || bytes[1] >= 0xA0;
+    const bool is_embedding = bytes[1] == 0x80 && bytes[2] >= 0xAA && bytes[2] <= 0xAE;
+    const bool is_isolate = bytes[1] == 0x81 && bytes[2] >= 0xA6 && bytes[2] <= 0xA9;
+    return length != 3 || bytes[0] != 0xE2 || !(is_embedding || is_isolate);
+}
+
+void mime_utf8_copy_shown(struct span text, char *target, size_t target_size)
+{
+    size_t len = 0, step;
+    for (size_t at = 0; at < text.len; at += step) {
+        const bool is_shown = mime_utf8_is_shown(text, at, &step);
+        const size_t take = is_shown ? step : 1;
+        if (len + take >= target_size)
+            break;
+        memmove(target + len, is_shown ? text.ptr + at : "?", take);
+        len += take;
+    }
+    target[len] = '\0';
 }

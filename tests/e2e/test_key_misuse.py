@@ -69,6 +69,22 @@ class Misuse(Life):
         self.alice.run("key", "import", "--own", self.write("paper", paper))
         self.assertEqual(self.alice.state()[fingerprint]["trust"], "own")
 
+    def test_what_is_wrong_is_said(self):
+        """The cause, and not what it looks like from afar."""
+        nowhere = os.path.join(self.root, "nowhere", "x")
+        for words, status, wanted in (
+                (("key", "make", "--no-passphrase", "--name", "Al\x1bice"), 2, "control character"),
+                (("key", "make", "--no-passphrase", "--name", "Al\u202eice"), 2, "control character"),
+                (("key", "make", "--no-passphrase", "--name", b"J\xf6rg"), 2, "no UTF-8"),
+                (("key", "make", "--passphrase-fd", "1020"), 2, "expected the number of an open descriptor"),
+                (("key", "import", self.root), 3, self.root + ": Is a directory"),
+                (("key", "pin", "--remove", "bob@example.org"), 1, "nothing was said"),
+                (("key", "pin", "--forget", "--yes", "bob@example.org"), 1, "nothing is kept of bob@example.org")):
+            self.assertIn(wanted, self.alice.run(*words, status=status)[1], words)
+        made = self.make("--no-passphrase")
+        said = self.alice.run("key", "export", made["fingerprint"], "--output", nowhere, status=3)[1]
+        self.assertIn(nowhere + ": No such file or directory", said)
+
     def test_a_disk_that_is_full(self):
         """Half a key is no file."""
         fingerprint = self.open_key()

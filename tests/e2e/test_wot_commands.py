@@ -105,7 +105,8 @@ class Web(unittest.TestCase):
         """Neither a line of the picture that is not there, nor what a terminal does; and JSON stays JSON."""
         gpg = Gpg(self.bob.home)
         self.addCleanup(gpg.close)
-        for name in (b"&#10;you (ultimate)&#10; <x1@example.org>", b"Eve\xc2\x9b2J <x2@example.org>"):
+        for name in (b"&#10;you (ultimate)&#10; <x1@example.org>", b"Eve\xc2\x9b2J <x2@example.org>",
+                     "Ann\u202e>gro.elpmaxe@enna< <x4@example.org>".encode()):
             gpg.run("--pinentry-mode", "loopback", "--passphrase", "", "--charset", "utf-8", "--quick-add-uid",
                     self.his, name)
         self.alice.run("key", "import", data=self.bob.key())
@@ -117,9 +118,14 @@ class Web(unittest.TestCase):
                                       status=1)
         self.assertIn("<x2@example.org>", said)
         self.assertNotIn("\x9b", said)
-        self.alice.run("key", "certify", "--yes", "bob@example.org")
+        said = self.alice.at_terminal("key", "pin", "x4@example.org", self.his, answers=["no"], status=1)
+        self.assertIn("Ann?>gro.elpmaxe@enna< <x4@example.org>", said)
+        self.assertNotIn("\u202e", self.alice.run("key", "certify", "--yes", "bob@example.org")[0])
         graph = self.alice.run("key", "trust", "--graph", self.his)[0]
         self.assertNotIn("\x9b", graph)
+        self.assertNotIn("\u202e", graph)
+        for words in (("key", "trust", self.his), ("key", "show", self.his)):
+            self.assertIn("Ann?>gro", self.alice.run(*words)[0])
         drawn = subprocess.run(["dot", "-Tsvg"], input=graph.encode(), capture_output=True, check=True).stdout.decode()
         self.assertEqual(drawn.count(">you (ultimate)<"), 1, drawn)
         for words in (("key", "trust"), ("key", "trust", old.fingerprint), ("key", "show", old.fingerprint),

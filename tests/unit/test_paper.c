@@ -205,6 +205,27 @@ static void test_limits(void **state)
     assert_false(keyring_paper_is(SPAN_LIT("privyseal paper keys\n")));
 }
 
+/* The name stands in the question whether the key is one's own. */
+static void test_a_name_steers_no_terminal(void **state)
+{
+    static const char name[] = "\nUser ID: Eve\x1b[2J\xc2\x9b\xe2\x80\xae\n";
+    struct buf typed;
+    (void)state;
+    begin(20);
+    const char *at = strstr(text.data, "\nUser ID: ");
+    assert_non_null(at);
+    const size_t before = (size_t)(at - text.data);
+    const char *rest = strchr(at + 1, '\n') + 1;
+    buf_init(&typed, KEYRING_PAPER_TEXT_MAX * 2);
+    assert_int_equal(buf_add(&typed, text.data, before), ERR_OK);
+    assert_int_equal(buf_add_string(&typed, name), ERR_OK);
+    assert_int_equal(buf_add_string(&typed, rest), ERR_OK);
+    assert_int_equal(read_text(typed.data, typed.len), ERR_OK);
+    assert_string_equal(paper.user_id, "Eve?[2J??");
+    buf_fini(&typed);
+    end();
+}
+
 static void test_no_memory(void **state)
 {
     (void)state;
@@ -225,9 +246,14 @@ static void test_no_memory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_round),    cmocka_unit_test(test_known_answers),
-                                       cmocka_unit_test(test_tolerant), cmocka_unit_test(test_each_letter),
-                                       cmocka_unit_test(test_lines),    cmocka_unit_test(test_cut),
-                                       cmocka_unit_test(test_limits),   cmocka_unit_test(test_no_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_round),
+                                       cmocka_unit_test(test_known_answers),
+                                       cmocka_unit_test(test_tolerant),
+                                       cmocka_unit_test(test_each_letter),
+                                       cmocka_unit_test(test_lines),
+                                       cmocka_unit_test(test_cut),
+                                       cmocka_unit_test(test_limits),
+                                       cmocka_unit_test(test_no_memory),
+                                       cmocka_unit_test(test_a_name_steers_no_terminal)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
