@@ -29,7 +29,8 @@ def put(path, bits=2048):
     if not os.path.exists(made):
         handle, new = tempfile.mkstemp(dir=os.path.dirname(made))
         os.close(handle)
-        subprocess.run(["openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:%d" % bits, "-out", new],
+        subprocess.run(["openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:%d" % bits,
+                        "-out", new],
                        check=True, capture_output=True)
         try:
             os.link(new, made)

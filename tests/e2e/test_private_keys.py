@@ -36,7 +36,8 @@ class Files:
             file.write("subjectAltName=email:%s\nbasicConstraints=CA:FALSE\n" % ALICE)
         for name in ("ca.key", "alice.key"):
             rsa_keys.put(self.path(name))
-        openssl("req", "-x509", "-key", self.path("ca.key"), "-out", self.path("ca.pem"), "-subj", "/CN=Test CA", "-days", "30", "-addext", "keyUsage=keyCertSign")
+        openssl("req", "-x509", "-key", self.path("ca.key"), "-out", self.path("ca.pem"), "-subj", "/CN=Test CA",
+                "-days", "30", "-addext", "keyUsage=keyCertSign")
         openssl("req", "-new", "-key", self.path("alice.key"), "-out", self.path("alice.csr"), "-subj",
                 "/CN=Alice Liddell")
         openssl("x509", "-req", "-in", self.path("alice.csr"), "-CA", self.path("ca.pem"), "-CAkey",

@@ -308,48 +308,6 @@ static void test_words_that_count(void **state)
     keyring_peer_fini(&peer);
 }
 
-/* ---- refreshed ---- */
-
-/* Each about once in the time, at a time of its own that a restart does not change; nobody whose key is not in use. */
-static void test_refresh_due(void **state)
-{
-    const uint32_t week = 604800;
-    const int64_t day = 86400;
-    int64_t due, first = 0;
-    size_t others = 0;
-    (void)state;
-    for (int i = 0; i < 50; i++) {
-        struct keyring_peer peer;
-        char address[32];
-        snprintf(address, sizeof address, "bob%d@example.org", i);
-        keyring_peer_init(&peer, address);
-        assert_false(keyring_peer_refresh_due(&peer, NOW, week, &due));
-        keyring_peer_sent(&peer, KEYRING_OPENPGP, "", NOW);
-        assert_false(keyring_peer_refresh_due(&peer, NOW, week, &due));
-        keyring_peer_sent(&peer, i % 2 == 0 ? KEYRING_OPENPGP : KEYRING_SMIME, "ABCD", NOW);
-        assert_true(keyring_peer_refresh_due(&peer, NOW, week, &due));
-        assert_true(due >= NOW + week * 3 / 4 && due <= NOW + week * 5 / 4);
-        first = i == 0 ? due : first;
-        others += due / 3600 != first / 3600;
-        const int64_t before = due;
-        assert_true(keyring_peer_refresh_due(&peer, NOW + 3 * day, week, &due));
-        assert_int_equal(due, before);
-        keyring_peer_refreshed(&peer, before);
-        assert_true(keyring_peer_refresh_due(&peer, before, week, &due));
-        assert_true(due >= before + week * 3 / 4 && due <= before + week * 5 / 4);
-        /* The clock went back: not put off for ever. */
-        assert_true(keyring_peer_refresh_due(&peer, NOW - 300 * day, week, &due));
-        assert_int_equal(due, NOW - 300 * day);
-        keyring_peer_refreshed(&peer, NOW - 300 * day);
-        assert_true(keyring_peer_refresh_due(&peer, NOW - 300 * day, week, &due));
-        assert_true(due >= NOW - 300 * day + week * 3 / 4);
-        assert_true(keyring_peer_refresh_due(&peer, NOW + 90 * day, week, &due));
-        assert_false(keyring_peer_refresh_due(&peer, NOW + 91 * day, week, &due));
-        keyring_peer_fini(&peer);
-    }
-    assert_true(others > 30);
-}
-
 /* ---- saved forms ---- */
 
 static struct keyring_peer full_peer(void)
@@ -597,7 +555,6 @@ int main(void)
         cmocka_unit_test(test_a_source_takes_its_word_back),
         cmocka_unit_test(test_sent_and_received_are_counted),
         cmocka_unit_test(test_words_that_count),
-        cmocka_unit_test(test_refresh_due),
         cmocka_unit_test(test_saved),
         cmocka_unit_test(test_saved_by_version_1),
         cmocka_unit_test(test_saved_largest),
