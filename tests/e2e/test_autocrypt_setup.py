@@ -149,8 +149,9 @@ class Setup(World):
 
     def to_alice(self, message):
         """What is encrypted to her key opens without the code, and comes from anybody."""
-        armour = self.alice().run("--armor", "--trust-model", "always", "-r", ALICE, "--encrypt",
-                                  data=harness.keys().export(harness.BOB)).stdout
+        key = self.alice().export_secret(ALICE)
+        self.assertIn(b"-----BEGIN PGP PRIVATE KEY BLOCK-----", key)  # nothing else is wrong with it
+        armour = self.alice().run("--armor", "--trust-model", "always", "-r", ALICE, "--encrypt", data=key).stdout
         return re.sub(rb"-----BEGIN PGP MESSAGE-----.*-----END PGP MESSAGE-----", lambda _: armour.strip(), message,
                       flags=re.S)
 
