@@ -134,7 +134,8 @@ class Found(Case):
         with open(alice.proxy.config, "w", encoding="utf-8") as file:
             file.write(text + 'sources = { wkd, autocrypt }\nwkd { domains = "elsewhere.example" }\n')
         rows = json.loads(self.find(alice, "--json"))
-        self.assertEqual([(row["source"], row["state"]) for row in rows], [("autocrypt", "found"), ("wkd", "not asked")])
+        self.assertEqual([(row["source"], row["state"]) for row in rows],
+                         [("autocrypt", "found"), ("wkd", "not asked")])
         # Who does not listen to mail is not told of it.
         with open(alice.proxy.config, "w", encoding="utf-8") as file:
             file.write(text + 'sources = { wkd }\nwkd { domains = "elsewhere.example" }\n')

@@ -94,7 +94,7 @@ class Setup(World):
             self.assertIn(with_words, words)
 
     def holding(self, *names, revoked=(), after=b""):
-        """A message and its code, as a stranger makes them: with a key that has these names, and `after` behind it."""
+        """A message and its code, as a stranger makes them: a key that has these names, and `after` behind it."""
         message, code = self.make()
         gpg = self.other()
         loopback = ("--pinentry-mode", "loopback", "--passphrase")
