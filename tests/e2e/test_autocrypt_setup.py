@@ -93,8 +93,8 @@ class Setup(World):
             self.assertEqual(status, 1, words)
             self.assertIn(with_words, words)
 
-    def holding(self, *names, revoked=()):
-        """A message and its code, as a stranger makes them: with a key that has these names."""
+    def holding(self, *names, revoked=(), after=b""):
+        """A message and its code, as a stranger makes them: a key that has these names, and `after` behind it."""
         message, code = self.make()
         gpg = self.other()
         loopback = ("--pinentry-mode", "loopback", "--passphrase")
@@ -105,7 +105,7 @@ class Setup(World):
         for name in revoked:
             gpg.run(*loopback, "", "--quick-revoke-uid", fingerprint, name)
         secret = gpg.run(*loopback, "", "--armor", "--export-secret-keys").stdout
-        armour = gpg.run(*loopback, code.decode(), "--armor", "--cipher-algo", "AES256", "--symmetric", data=secret)
+        armour = gpg.run(*loopback, code.decode(), "--armor", "--cipher-algo", "AES256", "--symmetric", data=secret + after)
         path = os.path.join(self.folder, "made%d.eml" % self.count())
         with open(path, "wb") as file:
             file.write(re.sub(rb"-----BEGIN PGP MESSAGE-----.*-----END PGP MESSAGE-----",
@@ -126,6 +126,16 @@ class Setup(World):
             self.assertEqual(home.run("--list-keys").stdout, b"")
         status, said, words = self.command(proxy, "key", "import", "--own", path, code=code)
         self.assertEqual((status, b"yours" in said), (0, True), words)
+
+    def test_what_stands_after_the_key_is_left_out(self):
+        """It would come in with a key that she was asked about."""
+        home = self.other()
+        path, code, fingerprint = self.holding("Alice <%s>" % ALICE, after=harness.keys().export_secret(harness.CAROL))
+        status, _, words = self.command(self.proxy(home), "key", "import", path, code=code)
+        self.assertEqual(status, 0, words)
+        listed = home.run("--list-keys").stdout
+        self.assertIn(fingerprint.encode(), listed)
+        self.assertNotIn(harness.keys().fingerprint(harness.CAROL).encode(), listed)
 
     def test_a_message_does_not_take_an_own_keys_place(self):
         """With her address in it: it would be the later one, and mail to her would be sealed to it."""
@@ -149,8 +159,9 @@ class Setup(World):
 
     def to_alice(self, message):
         """What is encrypted to her key opens without the code, and comes from anybody."""
-        armour = self.alice().run("--armor", "--trust-model", "always", "-r", ALICE, "--encrypt",
-                                  data=harness.keys().export(harness.BOB)).stdout
+        key = self.alice().export_secret(ALICE)
+        self.assertIn(b"-----BEGIN PGP PRIVATE KEY BLOCK-----", key)  # nothing else is wrong with it
+        armour = self.alice().run("--armor", "--trust-model", "always", "-r", ALICE, "--encrypt", data=key).stdout
         return re.sub(rb"-----BEGIN PGP MESSAGE-----.*-----END PGP MESSAGE-----", lambda _: armour.strip(), message,
                       flags=re.S)
 

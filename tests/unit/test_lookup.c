@@ -211,9 +211,15 @@ static int end(void **state)
 static void how_long_an_answer_is_remembered(void **state)
 {
     size_t stage = 0;
+    char other[MIME_ADDR_SIZE];
     (void)state;
     ask(0, ERIN, 0, false, UINT32_MAX);
     answer(1000000, 0, false);
+    /* Some of them share her bucket. */
+    for (unsigned i = 0; i < 20000; i++) {
+        (void)snprintf(other, sizeof(other), "person%u@example.net", i);
+        assert_true(is_due(0, other, 0));
+    }
     assert_int_equal(said, ERR_OK);
     assert_false(is_due(0, ERIN, 0));
     assert_true(is_due(1, ERIN, 0) && is_due(0, FRANK, 0) && is_due(0, ERIN, 1));
@@ -237,6 +243,21 @@ static void how_long_an_answer_is_remembered(void **state)
     answer(KEEP_S, 0, false);
     clock_fix(NOW - 1000);
     assert_true(is_due(0, ERIN, 0));
+}
+
+/* Whoever writes to many does not fill the memory: the oldest goes. */
+static void how_many_answers_are_remembered(void **state)
+{
+    const struct proxy_finder_answer nothing = {.seconds = KEEP_S, .file = -1};
+    char address[MIME_ADDR_SIZE];
+    (void)state;
+    for (unsigned i = 0; i <= 20000; i++) {
+        (void)snprintf(address, sizeof(address), "person%u@example.net", i);
+        ask(0, address, 0, false, UINT32_MAX);
+        finder_fn(ERR_OK, &nothing, waiting);
+    }
+    assert_true(is_due(0, "person0@example.net", 0));
+    assert_false(is_due(0, "person1@example.net", 0) || is_due(0, address, 0));
 }
 
 /* What was asked of a key that is in use says nothing of whoever looks for another. */
@@ -380,6 +401,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(how_long_an_answer_is_remembered, begin, end),
+        cmocka_unit_test_setup_teardown(how_many_answers_are_remembered, begin, end),
         cmocka_unit_test_setup_teardown(a_refresh_is_not_remembered, begin, end),
         cmocka_unit_test_setup_teardown(who_could_not_be_asked_has_not_said_no, begin, end),
         cmocka_unit_test_setup_teardown(what_is_taken_back_is_learnt, begin, end),
