@@ -69,6 +69,9 @@ class Publish(Case):
 
     def test_web_key_directory(self):
         key = self.add_names()
+        for words in (("add",), ("revoke",)):
+            self.alice().run("--pinentry-mode", "loopback", "--passphrase", "", "--quick-%s-uid" % words, key,
+                             "<alice@gone.example>")
         proxy = self.proxy(sources=("wkd",), hosts=(OWN,))
         folder = os.path.join(self.folder, "www")
         status, said, errors = self.run_command(proxy, "key", "publish", ALICE, "--wkd", folder)
@@ -92,6 +95,20 @@ class Publish(Case):
         status, said, _ = self.run_command(proxy, "key", "publish", ALICE, "--wkd", folder)
         self.assertEqual((status, said[0]["state"]), (DONE, "unchanged"))
         self.assertEqual((os.stat(path).st_mtime_ns, os.stat(path).st_ino), (before.st_mtime_ns, before.st_ino))
+        # The policy is whoever's who serves it; what a link leads to is left alone, and the link is not.
+        policy, foreign = os.path.join(base, "policy"), os.path.join(self.folder, "foreign")
+        for name in (policy, foreign):
+            with open(name, "w", encoding="ascii") as file:
+                file.write("mailbox-only\n")
+        os.unlink(path)
+        os.symlink(foreign, path)
+        status, said, _ = self.run_command(proxy, "key", "publish", ALICE, "--wkd", folder)
+        self.assertEqual((status, said[0]["state"]), (DONE, "written"))
+        self.assertFalse(os.path.islink(path))
+        self.assertEqual(self.names_in(path), ["<%s>" % ALICE])
+        for name in (policy, foreign):
+            self.assertEqual(os.path.getsize(name), 13)
+        self.assertEqual(sorted(os.listdir(os.path.dirname(path))), [os.path.basename(path)])
         # By the fingerprint both addresses are meant; the direct method has no domain in its path.
         status, said, _ = self.run_command(proxy, "key", "publish", key, "--direct", "--wkd", folder)
         self.assertEqual((status, sorted(each["address"] for each in said)), (DONE, [ALICE, "alice@private.example"]))

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""What has become of OpenPGP keys that are in use, asked by the proxy in the background: one address after the other,
-at its time also after a restart, for each account in its own ring; and what RCPT says afterwards."""
+"""What has become of OpenPGP keys that are in use, asked by the proxy in the background: one address after the
+other, at its time also after a restart, for each account in its own ring; and what RCPT says afterwards."""
 import os
 import re
 import subprocess

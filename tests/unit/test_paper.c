@@ -159,6 +159,22 @@ static void test_lines(void **state)
     memcpy(typed.data + third + 4, all.ptr + second + 4, third - second - 4);
     assert_int_equal(read_text(typed.data, typed.len), ERR_MALFORMED);
     assert_int_equal(strncmp(problem, "line 3 ", 7), 0);
+    /* A line behind the last, though it is the next one and right by itself. */
+    buf_clear(&typed);
+    assert_int_equal(read_text(text.data, text.len), ERR_OK);
+    const size_t end_line = (size_t)(strstr(text.data, "\nall: ") - text.data) + 1, fifth = line_at(5);
+    assert_int_equal(buf_add_span(&typed, span_slice(all, 0, fifth)), ERR_OK);
+    assert_int_equal(buf_add_string(&typed, "all: 100 bytes = "), ERR_OK);
+    char check[6];
+    const uint32_t sum = keyring_crc24(KEYRING_CRC24_BEGIN, span_slice(buf_span(&key), 0, 100));
+    for (int i = 0; i < 5; i++)
+        check[i] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[sum >> (20 - 5 * i) & 31];
+    check[5] = '\n';
+    assert_int_equal(buf_add(&typed, check, sizeof check), ERR_OK);
+    assert_int_equal(read_text(typed.data, typed.len), ERR_OK);
+    assert_int_equal(buf_add_span(&typed, span_slice(all, fifth, end_line)), ERR_OK);
+    assert_int_equal(read_text(typed.data, typed.len), ERR_MALFORMED);
+    assert_int_equal(strncmp(problem, "line 5 ", 7), 0);
     buf_fini(&typed);
     for (size_t at = (size_t)(strstr(text.data, "\nall: ") - text.data) + 6; text.data[at] != '\n'; at++) {
         const char before = text.data[at];
