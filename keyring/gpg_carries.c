@@ -22,27 +22,32 @@ static gpgme_error_t hear_end(void *context, const char *keyword, const char *ar
     return 0;
 }
 
+struct looking {
+    const char *address;
+    size_t keys_len;
+    bool is_theirs;
+};
+
+static void look_at_one(gpgme_key_t key, void *context)
+{
+    struct looking *looking = context;
+    looking->keys_len++;
+    looking->is_theirs = looking->is_theirs && !key->secret && has_address(key, looking->address);
+}
+
 /* A gpg that broke off must not pass for a key that is none: its source would seem to have taken the true one back. */
 static enum err look(struct keyring_gpg *gpg, gpgme_data_t data, const char *address, bool *is_theirs)
 {
-    gpgme_key_t key = NULL;
-    size_t keys_len = 0;
+    struct looking looking = {.address = address, .is_theirs = true};
     bool is_whole = false;
     gpgme_set_status_cb(gpg->lister, hear_end, &is_whole);
-    gpgme_error_t error = gpgme_op_keylist_from_data_start(gpg->lister, data, 0);
-    const bool is_begun = error == 0;
-    while (error == 0 && (error = gpgme_op_keylist_next(gpg->lister, &key)) == 0) {
-        keys_len++;
-        *is_theirs = *is_theirs && !key->secret && has_address(key, address);
-        gpgme_key_unref(key);
-    }
-    (void)gpgme_op_keylist_end(gpg->lister);
+    const gpgme_error_t error = gpg_list_data(gpg->lister, data, look_at_one, &looking);
     gpgme_set_status_cb(gpg->lister, NULL, NULL);
-    if (!is_begun)
-        return keyring_gpg_error(error, "looking at a key");
+    *is_theirs = looking.is_theirs;
     if (!is_whole)
-        return log_failure(ERR_ENGINE, "gpg: looking at a key");
-    return gpgme_err_code(error) != GPG_ERR_EOF || keys_len == 0 ? ERR_MALFORMED : ERR_OK;
+        return error != 0 ? keyring_gpg_error(error, "looking at a key")
+                          : log_failure(ERR_ENGINE, "gpg: looking at a key");
+    return error != 0 || looking.keys_len == 0 ? ERR_MALFORMED : ERR_OK;
 }
 
 enum err keyring_gpg_carries(struct keyring_gpg *gpg, struct span bytes, const char *address, bool *is_theirs)

@@ -41,6 +41,11 @@ ERR_RETURN enum err gpg_run_into(struct keyring_gpg *gpg, const char *home, cons
    empty: they have none. ERR_USAGE: it holds a line end. `input`, for what gpg asks by --command-fd 0, is short. */
 ERR_RETURN enum err gpg_run_with(struct keyring_gpg *gpg, const struct secret *passphrase, const char *const *arguments,
                                  const char *input, struct buf *output);
+/* Gets each key that is listed, which is the caller's no longer when it returns. */
+typedef void (*gpg_key_fn)(gpgme_key_t key, void *context);
+/* Lists the keys in `data`, a stranger's, on the loop of gpg_run: GPGME's own turns for ever where gpg ends before it
+   has read them all. */
+gpgme_error_t gpg_list_data(gpgme_ctx_t lister, gpgme_data_t data, gpg_key_fn fn, void *context);
 /* Makes `*data`, a stranger's keys, what gpg need read of it: signatures by others than the keys themselves, and too
    many of their own, cost gpg time without end. What is short stays as it is. `*data` may then lie in `trimmed`, which
    the caller finishes, also after an error. ERR_MALFORMED: it is no row of public keys. */

@@ -53,6 +53,8 @@ struct watch {
 
 struct loop {
     struct watch watches[WATCHES_MAX];
+    gpg_key_fn fn; /* of keys that are listed, if they are */
+    void *context;
     bool is_done;
     gpgme_error_t error;
 };
@@ -78,6 +80,11 @@ static void remove_watch(void *tag)
 static void on_event(void *context, gpgme_event_io_t type, void *data)
 {
     struct loop *loop = context;
+    if (type == GPGME_EVENT_NEXT_KEY) {
+        if (loop->fn != NULL)
+            loop->fn(data, loop->context);
+        gpgme_key_unref(data);
+    }
     if (type != GPGME_EVENT_DONE)
         return;
     const struct gpgme_io_event_done_data *done = data;
@@ -108,22 +115,35 @@ static bool turn(struct loop *loop)
     return true;
 }
 
+/* Until what was begun on `context`, or not (`error`), has come to its end. */
+static gpgme_error_t wait_for(gpgme_ctx_t context, struct loop *loop, gpgme_error_t error)
+{
+    while (error == 0 && !loop->is_done && turn(loop)) {
+    }
+    if (error == 0 && !loop->is_done) {
+        (void)gpgme_cancel(context);
+        error = gpgme_error(GPG_ERR_EIO);
+    }
+    gpgme_set_io_cbs(context, NULL);
+    return error != 0 ? error : loop->error;
+}
+
 static gpgme_error_t spawn(gpgme_ctx_t runner, const char *program, const char *const *arguments, gpgme_data_t input,
                            gpgme_data_t output)
 {
     struct loop loop = {.is_done = false};
     struct gpgme_io_cbs calls = {add_watch, &loop, remove_watch, on_event, &loop};
     gpgme_set_io_cbs(runner, &calls);
-    gpgme_error_t error =
-        gpgme_op_spawn_start(runner, program, (const char **)(uintptr_t)arguments, input, output, NULL, 0);
-    while (error == 0 && !loop.is_done && turn(&loop)) {
-    }
-    if (error == 0 && !loop.is_done) {
-        (void)gpgme_cancel(runner);
-        error = gpgme_error(GPG_ERR_EIO);
-    }
-    gpgme_set_io_cbs(runner, NULL);
-    return error != 0 ? error : loop.error;
+    return wait_for(runner, &loop,
+                    gpgme_op_spawn_start(runner, program, (const char **)(uintptr_t)arguments, input, output, NULL, 0));
+}
+
+gpgme_error_t gpg_list_data(gpgme_ctx_t lister, gpgme_data_t data, gpg_key_fn fn, void *context)
+{
+    struct loop loop = {.fn = fn, .context = context};
+    struct gpgme_io_cbs calls = {add_watch, &loop, remove_watch, on_event, &loop};
+    gpgme_set_io_cbs(lister, &calls);
+    return wait_for(lister, &loop, gpgme_op_keylist_from_data_start(lister, data, 0));
 }
 
 static enum err run(struct keyring_gpg *gpg, const char *home, const char *const *options, const char *const *arguments,

@@ -70,7 +70,7 @@ class Late(Case):
         client, message = self.begin(alice, 2)
         client.putcmd("rcpt", "TO:<%s>" % BOB)
         wait_for(lambda: [pid for keeper in alice.proxy.keepers() for pid in harness.descendants(keeper)
-                          if "--import" in harness.command_of(pid) and "show-only" not in harness.command_of(pid)],
+                          if "--import" in harness.command_of(pid) and "--dry-run" not in harness.command_of(pid)],
                  "the import to wait")
         self.hear(alice, self.forged, CAROL)
         unlock()

@@ -1,6 +1,8 @@
 /* A listing that broke off must never pass for a short ring: mail for a key that seems missing may leave plain. */
 #include "tests/unit/gpg_home.h"
 
+#include "keyring/key_trim.h"
+
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -130,6 +132,37 @@ static void test_gpg_that_dies_over_a_key(void **state)
     buf_fini(&key);
 }
 
+static enum err take_key(struct span key, void *context)
+{
+    return buf_add_span(context, key);
+}
+
+/* gpg gives up at a subkey that it cannot read, with more behind it than a pipe holds. */
+static void test_key_that_gpg_does_not_read_to_its_end(void **state)
+{
+    static const char subkey[] = "\xce\x08\x09\x09\x09\x09\x09\x09\x09\x09";
+    (void)state;
+    char wrapper[512], name[203] = "\xcd\xc0\x08";
+    bool is_theirs;
+    struct buf armour, key;
+    buf_init(&armour, 1 << 20);
+    buf_init(&key, 1 << 20);
+    memset(name + 3, 'y', sizeof name - 3);
+    assert_int_equal(keyring_gpg_wrapper(wrapper, sizeof wrapper), ERR_OK);
+    keyring_gpg_close(&home.gpg);
+    assert_int_equal(keyring_gpg_open(home.path, wrapper, &home.gpg), ERR_OK);
+    assert_int_equal(keyring_gpg_export(home.gpg, alice, false, &armour), ERR_OK);
+    const struct key_trim_want want = {.fingerprint = alice, .key_max = 1 << 20};
+    assert_int_equal(key_trim(buf_span(&armour), &want, take_key, &key), ERR_OK);
+    assert_int_equal(buf_add(&key, subkey, sizeof subkey - 1), ERR_OK);
+    for (size_t i = 0; i < 1200; i++)
+        assert_int_equal(buf_add(&key, name, sizeof name), ERR_OK);
+    assert_int_equal(carries_with(wrapper, buf_span(&key), &is_theirs), ERR_MALFORMED);
+    assert_int_equal(import_with(wrapper, buf_span(&key)), ERR_MALFORMED);
+    buf_fini(&armour);
+    buf_fini(&key);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -146,9 +179,11 @@ static int tear_down(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole_ring), cmocka_unit_test(test_gpg_without_the_word_at_its_end),
-        cmocka_unit_test(test_gpg_that_dies_in_the_middle), cmocka_unit_test(test_gpg_that_dies_over_a_key),
-        cmocka_unit_test(test_ring_that_gpg_cannot_read)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_whole_ring),
+                                       cmocka_unit_test(test_gpg_without_the_word_at_its_end),
+                                       cmocka_unit_test(test_gpg_that_dies_in_the_middle),
+                                       cmocka_unit_test(test_gpg_that_dies_over_a_key),
+                                       cmocka_unit_test(test_key_that_gpg_does_not_read_to_its_end),
+                                       cmocka_unit_test(test_ring_that_gpg_cannot_read)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
