@@ -105,7 +105,8 @@ class Setup(World):
         for name in revoked:
             gpg.run(*loopback, "", "--quick-revoke-uid", fingerprint, name)
         secret = gpg.run(*loopback, "", "--armor", "--export-secret-keys").stdout
-        armour = gpg.run(*loopback, code.decode(), "--armor", "--cipher-algo", "AES256", "--symmetric", data=secret + after)
+        armour = gpg.run(*loopback, code.decode(), "--armor", "--cipher-algo", "AES256", "--symmetric",
+                         data=secret + after)
         path = os.path.join(self.folder, "made%d.eml" % self.count())
         with open(path, "wb") as file:
             file.write(re.sub(rb"-----BEGIN PGP MESSAGE-----.*-----END PGP MESSAGE-----",
