@@ -53,6 +53,9 @@ static enum err new_context(gpgme_protocol_t protocol, gpgme_ctx_t *context_out)
 
 static enum err open_contexts(struct keyring_gpg *gpg)
 {
+    /* Else GPGME starts gpgconf (three times), gpg and gpgsm only to learn what there is, as long as all that we do. */
+    if (gpgme_set_global_flag("disable-gpgconf", "1") != 0)
+        return log_failure(ERR_ENGINE, "GPGME without gpgconf");
     gpgme_check_version(NULL);
     /* For the whole process: set on a context, it would run `gpg --version` for each (design, section 3). */
     gpgme_error_t error = gpgme_set_engine_info(GPGME_PROTOCOL_OpenPGP, gpg->wrapper, gpg->home);
