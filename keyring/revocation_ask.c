@@ -266,12 +266,9 @@ enum worth { WORTH_TAKING, WORTH_LESS, WORTH_NOTHING };
 
 static enum worth worth_of(const struct answer *answer, struct span bytes)
 {
-    const struct keyring_ask *ask;
     enum worth worth = answer->until == 0 ? WORTH_TAKING : WORTH_NOTHING;
-    TAILQ_FOREACH(ask, &answer->waiting, waiting)
-    {
-        if (worth == WORTH_TAKING)
-            break;
+    for (const struct keyring_ask *ask = TAILQ_FIRST(&answer->waiting); ask != NULL && worth != WORTH_TAKING;
+         ask = TAILQ_NEXT(ask, waiting)) {
         const struct keyring_revocation fresh = judge(ask, bytes);
         if (fresh.state == KEYRING_REVOCATION_UNKNOWN) {
             log_info("%s: %s", answer->url, fresh.reason);

@@ -35,7 +35,7 @@ static void on_ring(enum err err, const struct keyring *keyring, void *context)
     asked->times++;
 }
 
-static void ask(struct world *world)
+static inline void ask(struct world *world)
 {
     struct asked asked = {0};
 
