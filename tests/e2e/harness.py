@@ -155,31 +155,8 @@ class Gpg:
             file.write(signature)
         return self.run("--verify", path, "-", data=content).stderr.decode(errors="replace")
 
-    def copy(self, home):
-        """Another home with the same keys. That is much quicker than to import them."""
-        shutil.copytree(self.home, home, ignore=shutil.ignore_patterns("S.*", "*.lock", ".#lk*"))
-        return Gpg(home)
-
-    def start_agent(self):
-        """As gpg does when it first needs a private key."""
-        subprocess.run(["gpg-agent", "--homedir", self.home, "--use-standard-socket", "--daemon"], check=True,
-                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
     def close(self):
-        """Ends what gpg has started for this home: by itself where the sockets are in it, which is much quicker than
-        gpgconf."""
-        if os.path.isdir("/run/user/%d" % os.getuid()):
-            subprocess.run(["gpgconf", "--homedir", self.home, "--kill", "all"], capture_output=True, check=False)
-            return
-        for name, command in (("S.gpg-agent", b"KILLAGENT\n"), ("S.dirmngr", b"KILLDIRMNGR\n")):
-            with socket.socket(socket.AF_UNIX) as agent:
-                try:
-                    agent.connect(os.path.join(self.home, name))
-                    agent.sendall(command)
-                    while agent.recv(1024):
-                        pass
-                except OSError:
-                    continue  # there is none
+        subprocess.run(["gpgconf", "--homedir", self.home, "--kill", "all"], capture_output=True, check=False)
 
 
 _KEYS = {}
@@ -195,20 +172,6 @@ def keys():
         _KEYS["folder"], _KEYS["gpg"] = folder, gpg
         unittest.addModuleCleanup(close_keys)
     return _KEYS["gpg"]
-
-
-def home_of_alice(has_key):
-    """Her home as World.alice() promises it, made once for a test program."""
-    name = "own" if has_key else "keyless"
-    gpg = keys()
-    if name not in _KEYS:
-        home = Gpg(os.path.join(_KEYS["folder"], name))
-        if has_key:
-            home.take(gpg.export_secret(ALICE), own=True)
-        home.take(gpg.export(BOB) + gpg.export(CAROL))
-        home.close()
-        _KEYS[name] = home
-    return _KEYS[name]
 
 
 def close_keys():
@@ -567,10 +530,12 @@ class World(unittest.TestCase):
         """Alice's home: her own key, unless the first who asks wants none, and the public keys of Bob and Carol (Dave
         has none)."""
         if self._alice is None:
-            self._alice = home_of_alice(has_key).copy(os.path.join(self.folder, "a"))
+            self._alice = Gpg(os.path.join(self.folder, "a"))
             self.add(self._alice.close)
             if has_key:
-                self._alice.start_agent()
+                self._alice.take(keys().export_secret(ALICE), own=True)
+            for address in (BOB, CAROL):
+                self._alice.take(keys().export(address))
         return self._alice
 
     def certificate(self, name="server", names="DNS:localhost,IP:127.0.0.1"):
