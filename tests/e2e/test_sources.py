@@ -145,6 +145,15 @@ class Case(World):
         self.assertEqual({name for name in SHARED["names"].asked if name.endswith(netspace.SEARCHED)} - named, set())
 
 
+def failures(proxy, slow):
+    """What a server does, asked by a proxy with time or by one that waits for a second; and what is then said of it."""
+    return [(proxy, "status 500", "failed", "none"),
+            (proxy, "huge", "failed", "larger than"),
+            (proxy, "cut", "failed", "none"),
+            (slow, "hang", "failed", "no answer in 1 seconds"),
+            (slow, "slow", "failed", "no answer in 1 seconds")]
+
+
 class Find(Case):
     def test_each_source(self):
         proxy = self.proxy()
@@ -194,11 +203,7 @@ class Find(Case):
                  (proxy, "file garbage", "nothing", "no OpenPGP key"),
                  (proxy, "redirect https://%s/pks" % KEYS, "nothing", ""),
                  (proxy, "redirect http://localhost/", "nothing", ""),
-                 (proxy, "status 500", "failed", "none"),
-                 (proxy, "huge", "failed", "larger than"),
-                 (proxy, "cut", "failed", "none"),
-                 (slow, "hang", "failed", "no answer in 1 seconds"),
-                 (slow, "slow", "failed", "no answer in 1 seconds")]
+                 *failures(proxy, slow)]
         for config, action, state, reason in cases:
             with self.subTest(action=action):
                 self.wkd.order(action)
@@ -228,11 +233,7 @@ class Find(Case):
                  (proxy, "redirect http://localhost:%d/" % listening.getsockname()[1], "nothing", "does not say"),
                  (proxy, "redirect http://127.0.0.1:%d/" % listening.getsockname()[1], "nothing", "does not say"),
                  (proxy, "redirect https://10.0.0.1/pks/lookup", "nothing", "does not say"),
-                 (proxy, "status 500", "failed", "none"),
-                 (proxy, "huge", "failed", "larger than"),
-                 (proxy, "cut", "failed", "none"),
-                 (slow, "hang", "failed", "no answer in 1 seconds"),
-                 (slow, "slow", "failed", "no answer in 1 seconds")]
+                 *failures(proxy, slow)]
         for config, action, state, reason in cases:
             with self.subTest(action=action):
                 self.keys.order(action)
