@@ -279,7 +279,9 @@ static void on_record(enum err err, const struct keyring_peer *peer, void *conte
     lookup->hearing = NULL;
     if (err == ERR_OK || err == ERR_NOT_FOUND)
         note_heard(lookup->heard, err == ERR_OK ? peer : NULL);
-    if (err == ERR_NOT_FOUND || (err == ERR_OK && lookup->heard->is_settled)) {
+    /* Where mail is not listened to, the record was read only to see whether it is damaged. */
+    if (err == ERR_NOT_FOUND ||
+        (err == ERR_OK && (lookup->heard->is_settled || !lookup->lookups->config->has_autocrypt))) {
         finish(lookup, ERR_OK);
         return;
     }

@@ -28,7 +28,7 @@
 #define ALICE "alice@example.org"
 
 static struct config_account accounts[2] = {{.address = ALICE}, {.address = "bob@example.org"}};
-static struct config config = {.accounts = accounts, .accounts_len = 2};
+static struct config config = {.accounts = accounts, .accounts_len = 2, .has_autocrypt = true};
 static struct proxy_lookups *lookups;
 
 /* What is waited for, and what was asked. */
@@ -374,6 +374,11 @@ static void what_the_record_says(void **state)
 
     memset(peer.autocrypt.fingerprint, 'A', 40);
     assert_int_equal(buf_add_string(&peer.autocrypt.key, "a key"), ERR_OK);
+    heard = (struct proxy_heard){.is_read = false};
+    config.has_autocrypt = false;
+    look_at_record(&heard, ERR_OK, &peer);
+    assert_true(fired == 1 && said == ERR_OK && heard.is_read && job_fn == NULL);
+    config.has_autocrypt = true;
     heard = (struct proxy_heard){.is_read = false};
     look_at_record(&heard, ERR_OK, &peer);
     assert_true(fired == 0 && !heard.is_settled && job_fn != NULL);
